@@ -1,0 +1,1 @@
+"""The spine: recipes, runs, checkpoints, models, metrics, executors, reports. Knows no method."""

@@ -1,0 +1,30 @@
+"""The two errors a user ever sees. Knows nothing else of the house.
+
+A message is one line: what is wrong, where, and what to do about it. The command line prints it and exits with the
+class's code; ``--debug`` shows the traceback as well.
+"""
+
+
+class BurnishError(Exception):
+    """Our fault, or the machine's (a full disk, a dead worker): exit code 1."""
+
+    exit_code = 1
+
+
+class UserError(BurnishError):
+    """The user's to mend (a wrong key, a missing file, two models that do not fit): exit code 2."""
+
+    exit_code = 2
+
+
+class Interrupted(BurnishError):
+    """A stop signal was honoured at a checkpoint; the same command goes on from there.
+
+    Args:
+        message: what was saved and how to go on.
+        signal_number: the signal; the exit code is 128 + that, as a shell would report it.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
