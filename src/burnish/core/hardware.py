@@ -1,0 +1,81 @@
+"""What a result was made with: versions, git revision, devices, time and memory used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = ("burnish", "torch", "transformers", "trl", "peft", "accelerate", "numpy", "safetensors")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, revision and hardware, as stored in ``run.json`` and printed by ``burnish env``."""
+    return {"versions": versions(), "git_revision": git_revision(), "hardware": hardware()}
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that decide a result; one that is absent is left out."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """The revision of Burnish's own checkout, ``-dirty`` if it was changed; ``None`` for an installed wheel."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and, where torch is loaded already, its accelerators."""
+    found: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return found
+
+
+def usage(start: float, cpu: float) -> dict[str, float]:
+    """Wall seconds since ``start``, CPU seconds since ``cpu`` (children added), and the process's peak memory."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    scale = 1 if sys.platform == "darwin" else 1024
+    peak = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, children.ru_maxrss) * scale
+    return {
+        "wall_seconds": round(time.time() - start, 3),
+        "cpu_seconds": round(time.process_time() - cpu + children.ru_utime + children.ru_stime, 3),
+        "peak_memory_bytes": peak,
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,90 @@
+"""What `method:` in a recipe may name: an entry point of the group ``burnish.methods``, or ``module:OBJECT``.
+
+Knows how to find a method and load it late. Knows none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import UserError
+from burnish.core.recipe import Recipe
+from burnish.core.report import Section
+from burnish.core.run import Run
+
+GROUP = "burnish.methods"
+Rows = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the house, or of a user's own.
+
+    Attributes:
+        recipe: its settings.
+        run: the loop; what it returns (a folder, a number, nothing) is shown at the end.
+        reference: the paper.
+        check: what a recipe would do, as ``(what, value)`` rows, without starting anything; raises UserError.
+        report: sections of the HTML report, from a finished run's folder.
+    """
+
+    recipe: type[Recipe]
+    run: Callable[[Any, Run], Any]
+    reference: str
+    check: Callable[[Any], Rows] | None = None
+    report: Callable[[Path], list[Section]] | None = None
+
+
+def method_names() -> list[str]:
+    """Names of all installed methods."""
+    return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})
+
+
+def find_method(name: str) -> Method:
+    """Load the method ``name``: a registered one, or ``module:OBJECT`` importable from here.
+
+    Raises:
+        UserError: no such method, or the object is no :class:`Method`.
+    """
+    if ":" in name:
+        method = import_object(name, "method")
+    else:
+        points = importlib.metadata.entry_points(group=GROUP, name=name)
+        if not points:
+            near = difflib.get_close_matches(name, method_names(), n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(method_names())}"
+            raise UserError(f"method: `{name}` is unknown; {hint} (your own: `module:OBJECT`)")
+        method = next(iter(points)).load()
+    if not isinstance(method, Method):
+        raise UserError(f"method: `{name}` is a {type(method).__name__}, not a burnish.core.methods.Method")
+    return method
+
+
+def import_object(reference: str, setting: str) -> Any:
+    """The object that ``module:attribute`` names; the working directory is on the path. It is the user's own code.
+
+    Raises:
+        UserError: the module or the attribute does not exist.
+    """
+    module_name, _, attribute = reference.partition(":")
+    if str(Path.cwd()) not in sys.path and "" not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{setting}: no module named `{error.name}` (from `{reference}`, looked in {Path.cwd()})"
+        ) from None
+    except ImportError as error:
+        raise UserError(f"{setting}: importing `{module_name}` failed: {error}") from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise UserError(f"{setting}: `{module_name}` has no `{attribute}`")
+    return found

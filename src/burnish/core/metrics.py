@@ -1,0 +1,202 @@
+"""Numbers over time: ``metrics.jsonl``, progress on the terminal, trackers. Knows no method."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+from burnish.core.errors import BurnishError, UserError
+from burnish.core.files import explained
+from burnish.core.recipe import Tracking
+
+T = TypeVar("T")
+
+QUIET_SECONDS = 2.0  # anything shorter shows no progress
+LINE_SECONDS = 10.0  # between progress lines where the output is no terminal
+
+
+class Metrics:
+    """An append-only JSON-lines file that can be cut back to where a checkpoint was taken."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+
+    def log(self, step: int, values: dict[str, Any]) -> None:
+        """Append one line; a number that JSON cannot hold becomes ``null``.
+
+        Raises:
+            BurnishError: a value named ``...loss`` is NaN or infinite: nothing after it would mean anything.
+        """
+        for name, value in values.items():
+            if "loss" in name and isinstance(value, float) and not math.isfinite(value):
+                raise BurnishError(
+                    f"step {step}: {name} is {value}; the last checkpoint is from before it: lower the learning rate "
+                    "or look at the data of this step"
+                )
+        plain = {name: _plain(value) for name, value in values.items()}
+        with explained(self.path):
+            self._file.write(json.dumps({"step": step, **plain}).encode() + b"\n")
+            self._file.flush()
+
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def cut(self, size: int) -> None:
+        """Forget everything after the first ``size`` bytes: lines of work that a resumed run does again."""
+        self._file.truncate(size)
+        self._file.seek(size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a ``metrics.jsonl``; a torn last line (a killed process) is left out."""
+    rows = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+class Progress:
+    """Progress of nested loops: rich bars with ETA on a terminal, a plain line now and then elsewhere.
+
+    A loop that is over within two seconds shows nothing.
+    """
+
+    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._bars: Any = None
+        self._depth = 0
+        self._status = ""
+
+    def track(self, items: Iterable[T], label: str, total: int | None = None, done: int = 0) -> Iterator[T]:
+        """Yield from ``items`` while showing how far the loop is; ``done`` items were finished before this process."""
+        if self._quiet:
+            yield from items
+            return
+        if total is None and isinstance(items, Sized):
+            total = len(items) + done
+        start = last = time.monotonic()
+        task = None
+        self._depth += 1
+        try:
+            for count, item in enumerate(items, start=done):
+                now = time.monotonic()
+                if task is None and now - start > QUIET_SECONDS and self._stream.isatty():
+                    task = self._bar(label, total, count)
+                elif task is not None:
+                    self._bars.update(task, completed=count, status=self._status)
+                elif now - start > QUIET_SECONDS and now - last > LINE_SECONDS:
+                    last = now
+                    self._line(label, count, count - done, total, now - start)
+                yield item
+        finally:
+            self._depth -= 1
+            if task is not None:
+                self._bars.remove_task(task)
+            if self._depth == 0:
+                self.close()
+
+    def status(self, values: dict[str, Any]) -> None:
+        """The latest numbers, shown beside the bar."""
+        shown = [f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, int | float)]
+        self._status = "  ".join(shown[:3])
+
+    def note(self, message: str) -> None:
+        """One line above the bars."""
+        if self._quiet:
+            return
+        if self._bars is not None:
+            self._bars.console.print(message, markup=False, highlight=False)
+        else:
+            print(message, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Take the bars off the terminal."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def _bar(self, label: str, total: int | None, count: int) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        if self._bars is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[status]}"),
+            )
+            self._bars = Bars(*columns, console=Console(file=self._stream), transient=True)
+            self._bars.start()
+        return self._bars.add_task(label, total=total, completed=count, status=self._status)
+
+    def _line(self, label: str, count: int, here: int, total: int | None, seconds: float) -> None:
+        of, eta = "", ""
+        if total:
+            of = f"/{total} ({100 * count / total:.0f} %)"
+            if here:
+                eta = f", about {duration((total - count) * seconds / here)} left"
+        print(f"{label}: {count}{of}, {duration(seconds)}{eta}  {self._status}".rstrip(), file=self._stream, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``8 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
+
+
+class Trackers:
+    """TensorBoard, Weights & Biases and the like, through accelerate. Only built when a recipe asks for one."""
+
+    def __init__(self, tracking: Tracking, folder: Path, config: dict[str, Any]) -> None:
+        from accelerate import Accelerator
+        from accelerate.tracking import get_available_trackers
+
+        present = {str(tracker) for tracker in get_available_trackers()}
+        for name in tracking.to:
+            if name not in present:
+                raise UserError(f"tracking.to: `{name}` is not installed; pip install {name.replace('_', '-')}")
+        self._accelerator = Accelerator(log_with=list(tracking.to), project_dir=str(folder))
+        flat = {key: value for key, value in config.items() if isinstance(value, int | float | str | bool)}
+        self._accelerator.init_trackers(tracking.project, config=flat)
+
+    def log(self, step: int, values: dict[str, Any]) -> None:
+        """Send the numbers among ``values``."""
+        numbers = {name: float(value) for name, value in values.items() if isinstance(_plain(value), int | float)}
+        self._accelerator.log(numbers, step=step)
+
+    def close(self) -> None:
+        """Flush and end every tracker."""
+        self._accelerator.end_training()

@@ -1,0 +1,153 @@
+"""Models in the Hugging Face layout: a local folder, a hub id or the hub's cache. safetensors only, never remote code.
+
+Knows transformers, PEFT and huggingface_hub. Knows no method. Heavy imports stay inside the functions.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import UserError
+from burnish.core.files import explained, folder_atomic, read_json
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.md")
+
+
+def resolve(name: str | Path) -> Path:
+    """The local folder of a model: a path, or a hub id (``org/name``, ``org/name@revision``) fetched into the hub's cache.
+
+    A folder beats a hub id of the same name. ``HF_HUB_OFFLINE=1`` looks in the cache only.
+
+    Raises:
+        UserError: no such folder, no such model, not in the cache while offline, or only pickled weights.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _refuse_pickle(path)
+        return path
+    text = str(name)
+    if path.exists():
+        raise UserError(f"{text}: is a file; a model is a folder in the Hugging Face layout")
+    if text.startswith(("/", ".", "~")) or text.count("/") != 1:
+        raise UserError(f"{text}: no such folder; give a model folder or a hub id (org/name)")
+    repo, _, revision = text.partition("@")
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        fetched = Path(huggingface_hub.snapshot_download(repo, revision=revision or None, allow_patterns=list(WANTED)))
+    except HFValidationError:
+        raise UserError(f"{text}: neither a folder nor a valid hub id (org/name)") from None
+    except (LocalEntryNotFoundError, OSError) as error:
+        if isinstance(error, HfHubHTTPError):
+            raise UserError(
+                f"{text}: the hub refused it ({type(error).__name__}); check the id and your login"
+            ) from None
+        raise UserError(f"{text}: no such folder here, not in the hub's cache, and the hub cannot be reached") from None
+    except HfHubHTTPError as error:
+        raise UserError(f"{text}: the hub refused it ({type(error).__name__}); check the id and your login") from None
+    _refuse_pickle(fetched)
+    return fetched
+
+
+def _refuse_pickle(folder: Path) -> None:
+    if any(folder.glob("*.safetensors")) or not any(match for pattern in PICKLES for match in folder.glob(pattern)):
+        return
+    raise UserError(
+        f"{folder}: only pickled weights, which can run code when read; convert them to safetensors with "
+        "save_pretrained on a machine that you trust them on"
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The ``config.json`` of a model folder.
+
+    Raises:
+        UserError: missing, or not JSON.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise UserError(f"{folder}: no config.json; a model is a folder in the Hugging Face layout")
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: not a JSON object; the file is damaged")
+    return config
+
+
+def load_model(name: str | Path, task: str = "auto", *, dtype: str = "auto", device: str | None = None) -> Any:
+    """Load ``model`` or ``model+adapter`` with transformers (and PEFT), in evaluation mode.
+
+    Args:
+        name: a folder or hub id; ``base+adapter`` merges a LoRA adapter into its base.
+        task: ``auto`` takes the class that the config names; otherwise the suffix of an Auto class, for example
+            ``CausalLM``, ``ImageClassification`` or ``ImageTextToText``.
+        dtype: ``auto`` keeps the checkpoint's.
+        device: where to put it; none leaves it where transformers does.
+
+    Raises:
+        UserError: the folder, its config or its weights cannot be read, or it wants code of its own.
+    """
+    import transformers
+    from safetensors import SafetensorError
+
+    base, _, adapter = str(name).partition("+")
+    folder = resolve(base)
+    config = read_config(folder)
+    if "auto_map" in config and config.get("model_type") not in transformers.CONFIG_MAPPING:
+        raise UserError(f"{folder}: wants Python code of its own (auto_map), which is never run")
+    if task == "auto":
+        architecture = (config.get("architectures") or [None])[0]
+        cls = getattr(transformers, str(architecture), None)
+        if cls is None:
+            raise UserError(f"{folder}/config.json: `architectures` names {architecture}, unknown to transformers")
+    else:
+        cls = getattr(transformers, f"AutoModelFor{task}")
+    try:
+        model = cls.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        if adapter:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, resolve(adapter), use_safetensors=True).merge_and_unload()
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{name}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
+    if device:
+        model = model.to(device)
+    return model.eval()
+
+
+def load_tokenizer(name: str | Path) -> Any:
+    """The tokenizer of a model folder or hub id.
+
+    Raises:
+        UserError: it has none that can be read.
+    """
+    import transformers
+
+    folder = resolve(str(name).partition("+")[0])
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder}: no tokenizer that can be read ({' '.join(str(error).split())[:200]})") from error
+
+
+def save_model(model: Any, path: Path, tokenizer: Any = None, card: str = "") -> Path:
+    """Write a model folder (sharded safetensors, config, tokenizer or processor, card) that appears whole or not at all.
+
+    Raises:
+        BurnishError: the disk is full.
+    """
+    from safetensors import SafetensorError
+
+    with folder_atomic(path) as work, explained(path):
+        try:
+            model.save_pretrained(work)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(work)
+        except SafetensorError as error:
+            raise OSError(errno.ENOSPC if "os error 28" in str(error) else errno.EIO, str(error)) from error
+        if card:
+            (work / "README.md").write_text(card, encoding="utf-8")
+    return path

@@ -1,0 +1,163 @@
+"""One interface, two executors: processes of this machine, or a Ray cluster. Knows nothing of what it runs.
+
+Work is a module-level function of one argument and must be safe to run twice: a dead worker's items are done again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from burnish.core.errors import BurnishError, UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Executor(Protocol):
+    """Runs a function over items; results come in the order of the items."""
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield ``function(item)`` for every item, in order.
+
+        Raises:
+            BurnishError: a worker died twice on the same item (killed, or out of memory).
+        """
+        ...
+
+
+@contextmanager
+def executor(kind: str = "local", workers: int = 1, address: str | None = None) -> Iterator[Executor]:
+    """An executor for the length of a ``with`` block.
+
+    Args:
+        kind: ``local`` or ``ray``.
+        workers: processes, or Ray tasks at a time. One local worker runs in this process.
+        address: of a Ray cluster; none starts one on this machine.
+
+    Raises:
+        UserError: Ray is asked for and not installed, or no cluster answers at ``address``.
+    """
+    if kind == "ray":
+        with _ray(workers, address) as ray:
+            yield ray
+    elif workers == 1:
+        yield _Inline()
+    else:
+        pool = _Processes(workers)
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
+class _Inline:
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        return map(function, items)
+
+
+class _Processes:
+    """Spawned processes with one thread each: forking a process that runs torch threads deadlocks."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_one_thread)
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        queue = list(items)
+        futures = [self._pool.submit(function, item) for item in queue]
+        for index, item in enumerate(queue):
+            try:
+                yield futures[index].result()
+            except BrokenProcessPool:
+                self._pool.shutdown(cancel_futures=True)
+                self._pool = self._start()
+                try:
+                    result = self._pool.submit(function, item).result()
+                except BrokenProcessPool:
+                    self._pool = self._start()
+                    raise BurnishError(
+                        f"item {index} of {len(queue)}: its worker process died twice (killed, or out of memory?); "
+                        "use fewer workers"
+                    ) from None
+                # One death breaks every future of the pool: whatever had not finished is submitted again.
+                for later in range(index + 1, len(queue)):
+                    if not futures[later].done() or futures[later].cancelled() or futures[later].exception():
+                        futures[later] = self._pool.submit(function, queue[later])
+                yield result
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _ray(workers: int, address: str | None) -> Iterator[Executor]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise UserError("executor: `ray` is not installed; pip install 'burnish[ray]'") from None
+    started = not ray.is_initialized()
+    if started:
+        try:
+            here: dict[str, Any] = (
+                {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+            )
+            ray.init(log_to_driver=False, configure_logging=False, **here)
+        except (ConnectionError, ValueError) as error:
+            raise UserError(
+                f"ray_address: no Ray cluster at {address} ({' '.join(str(error).split())[:200]})"
+            ) from None
+    try:
+        yield _Ray(ray, workers)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Ray:
+    def __init__(self, ray: Any, workers: int) -> None:
+        self._ray = ray
+        self._workers = workers
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        task = self._ray.remote(max_retries=1)(_on_one_thread)
+        shared = self._ray.put(function)
+        queue = list(items)
+        futures = [task.remote(shared, item) for item in queue[: self._workers]]
+        for index in range(len(queue)):
+            try:
+                yield self._ray.get(futures[index])
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except self._ray.exceptions.RayError as error:
+                reason = " ".join(str(error).split())[:200]
+                raise BurnishError(f"item {index} of {len(queue)}: its Ray worker died twice ({reason})") from error
+            # A window of tasks, not all at once: results of a long queue would fill the object store.
+            if len(futures) < len(queue):
+                futures.append(task.remote(shared, queue[len(futures)]))
+
+
+def _on_one_thread(function: Callable[[T], R], item: T) -> R:
+    import torch
+
+    torch.set_num_threads(1)
+    return function(item)

@@ -1,0 +1,198 @@
+"""What a user may set. A recipe is a frozen pydantic model; a method's own recipe subclasses :class:`Recipe`.
+
+Knows YAML, overrides and how to say what is wrong in one line. Knows no method.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from burnish.core.errors import UserError
+from burnish.core.yaml_marks import KeyPath, load_yaml
+
+
+class Settings(BaseModel):
+    """Base of every group of settings: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+class Tracking(Settings):
+    """Where metrics go besides ``metrics.jsonl``."""
+
+    to: list[Literal["tensorboard", "wandb", "mlflow", "comet_ml", "aim"]] = Field(default_factory=list)
+    """Trackers of accelerate; each needs its own package installed."""
+    project: str = "burnish"
+    """Project (or experiment) name under which a tracker files the run."""
+
+
+class Recipe(Settings):
+    """What every method's recipe has. Subclass it with the method's own settings, defaults = the paper's."""
+
+    method: str
+    """What runs: a method's name (`burnish recipes`), or `module:OBJECT` for a method of your own."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Root of every random stream of the run."""
+    checkpoint_every: float = Field(default=30.0, ge=0)
+    """Seconds between checkpoints. It never changes the result, only how much a `kill -9` can lose."""
+    keep: int = Field(default=2, ge=1)
+    """How many checkpoints to keep; the one before the last is the fall-back if the last is damaged."""
+    executor: Literal["local", "ray"] = "local"
+    """Where parallel work runs: processes of this machine, or a Ray cluster (`pip install burnish[ray]`)."""
+    workers: int = Field(default=1, ge=1)
+    """Processes (local) or tasks at a time (Ray)."""
+    ray_address: str | None = None
+    """Address of a Ray cluster; none starts a local one."""
+    tracking: Tracking = Field(default_factory=Tracking)
+    """Trackers to send metrics to."""
+
+    @classmethod
+    def load(cls, source: Path | str, overrides: Sequence[str] = ()) -> Self:
+        """Read a recipe of this class from YAML.
+
+        Args:
+            source: the file, or YAML text.
+            overrides: dotted settings, ``a.b=value``; the value is read as YAML.
+
+        Raises:
+            UserError: one line with file, line, key, the nearest valid key and what was expected.
+        """
+        data, locate = load_yaml(source)
+        name = str(source) if isinstance(source, Path) else "<text>"
+        if not isinstance(data, dict):
+            raise UserError(f"{name}:1: a recipe is a mapping of settings, starting with `method: NAME`")
+        overridden = set()
+        for override in overrides:
+            overridden.add(apply_override(data, override))
+
+        def where(path: KeyPath) -> str:
+            for cut in range(len(path), 0, -1):
+                if path[:cut] in overridden:
+                    return f"--set {'.'.join(map(str, path[:cut]))}"
+            return f"{name}:{locate(path)}"
+
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise UserError(explain(error, cls, where)) from None
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out, as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Dotted keys in which a stored recipe differs from this one, without those that cannot change a result."""
+        free = {"checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
+        mine, theirs = _flatten(self.model_dump(mode="json")), _flatten(other)
+        keys = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+        return [key for key in keys if key.split(".")[0] not in free]
+
+
+def method_of(source: Path, overrides: Sequence[str] = ()) -> str:
+    """The ``method:`` of a recipe, before its class is known.
+
+    Raises:
+        UserError: no such file, not YAML, or no method named.
+    """
+    data, locate = load_yaml(source)
+    if not isinstance(data, dict):
+        raise UserError(f"{source}:1: a recipe is a mapping of settings, starting with `method: NAME`")
+    for override in overrides:
+        apply_override(data, override)
+    method = data.get("method")
+    if not isinstance(method, str):
+        hint = " (a file with `merge_method` is run by `burnish merge`)" if "merge_method" in data else ""
+        raise UserError(f"{source}:{locate(('method',))}: `method` is missing; name what to run{hint}")
+    return method
+
+
+def apply_override(data: dict[str, Any], override: str) -> KeyPath:
+    """Set ``a.b=value`` in nested ``data`` in place; a number among the keys indexes a list. Returns the key's path.
+
+    Raises:
+        UserError: not of the form ``key=value``, or the path runs through something that is no mapping.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {override}: write it as key=value, for example --set seed=1")
+    value, _ = load_yaml(text, name=f"--set {override}")
+    path: list[str | int] = []
+    here: Any = data
+    parts = key.strip().split(".")
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(here, list):
+            if not part.isdecimal() or int(part) >= len(here):
+                raise UserError(f"--set {override}: `{part}` is no index of a list of {len(here)}")
+            path.append(int(part))
+        elif isinstance(here, dict):
+            path.append(part)
+            if not last and not isinstance(here.get(part), dict | list):
+                here[part] = {}
+        else:
+            raise UserError(f"--set {override}: `{'.'.join(map(str, path))}` is a plain value and has no `{part}`")
+        if last:
+            here[path[-1]] = value
+        else:
+            here = here[path[-1]]
+    return tuple(path)
+
+
+def explain(error: ValidationError, cls: type[BaseModel], where: Any) -> str:
+    """One line for the first thing wrong: ``where(path)``, the key, the nearest valid key, what was expected."""
+    problem = error.errors(include_url=False)[0]
+    path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
+    key = ".".join(map(str, path)) or cls.__name__
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(cls, path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+        return f"{where(path)}: `{key}` is not a setting; {hint}{more}"
+    if problem["type"] == "missing":
+        return f"{where(path)}: `{key}` is missing; it has no default{more}"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = json.dumps(problem["input"], default=str)
+    given = given if len(given) <= 80 else given[:77] + "..."
+    # A validator over several settings speaks for itself; repeating the whole group would bury what it says.
+    detail = "" if problem["type"] == "value_error" and isinstance(problem["input"], dict) else f", not {given}"
+    return f"{where(path)}: `{key}`: {message}{detail}{more}"
+
+
+def _fields_at(cls: type[BaseModel], path: KeyPath) -> list[str]:
+    """Names of the settings of the group at ``path``; through optional groups, lists and unions too."""
+    groups: list[type[BaseModel]] = [cls]
+    for part in path:
+        below: list[type[BaseModel]] = []
+        for group in groups:
+            if isinstance(part, str) and part in group.model_fields:
+                below += _groups_in(group.model_fields[part].annotation)
+        groups = below or groups  # an index or a union's tag: stay
+    return sorted({name for group in groups for name in group.model_fields})
+
+
+def _groups_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType, list, tuple, dict, Literal) or get_args(annotation):
+        return [group for argument in get_args(annotation) for group in _groups_in(argument)]
+    return []
+
+
+def _flatten(data: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {
+        key: value
+        for name, child in data.items()
+        for key, value in _flatten(child, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

@@ -1,0 +1,141 @@
+"""One self-contained HTML file a run: what was asked, what happened, curves, tables, pictures, how to repeat it.
+
+Knows jinja2 and matplotlib. A method adds sections of its own; no section needs the network.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import UserError
+from burnish.core.files import read_json, write_atomic
+from burnish.core.metrics import duration, read_metrics
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        title: heading.
+        text: plain words above the rest; an empty line starts a paragraph.
+        table: rows as mappings with the same keys; the keys are the header.
+        figure: a matplotlib figure, drawn as inline SVG.
+        html: markup that the caller vouches for.
+    """
+
+    title: str
+    text: str = ""
+    table: Sequence[Mapping[str, Any]] | None = None
+    figure: Any = None
+    html: str = ""
+
+
+def write_report(path: Path, title: str, lead: str, sections: Sequence[Section], command: str = "") -> Path:
+    """Render ``sections`` into one HTML file without any outside reference.
+
+    Args:
+        path: the file.
+        title: headline.
+        lead: one or two sentences under it.
+        sections: parts, in order.
+        command: how to get this again, shown at the end.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("burnish.core"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    drawn = [(section, _svg(section.figure) if section.figure is not None else "") for section in sections]
+    html = environment.get_template("report.html").render(title=title, lead=lead, sections=drawn, command=command)
+    return write_atomic(path, html)
+
+
+def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
+    """Write ``report.html`` of a run folder: the method's ``sections`` first, then curves, recipe and machine.
+
+    Raises:
+        UserError: ``path`` is no run.
+    """
+    import yaml
+
+    run = read_json(path / "run.json")
+    if not isinstance(run, dict) or not (path / "recipe.yaml").exists():
+        raise UserError(f"{path}: not a run folder (no run.json and recipe.yaml)")
+    recipe = yaml.safe_load((path / "recipe.yaml").read_text())
+    took = duration(run["wall_seconds"])
+    resumed = len(run["sessions"]) - 1
+    lead = f"Status: {run['status']}. Took {took} of wall time and {duration(run['cpu_seconds'])} of CPU time"
+    lead += f", in {resumed + 1} sessions." if resumed else "."
+    parts = list(sections)
+    curves = curve_figure(read_metrics(path / "metrics.jsonl"))
+    if curves is not None:
+        parts.append(Section("Curves", "Everything the run logged, by step.", figure=curves))
+    settings = [{"setting": key, "value": value} for key, value in _flat(recipe)]
+    parts.append(Section("What was asked", "The recipe with every default written out.", table=settings))
+    machine = [{"what": key, "value": value} for key, value in _flat({**run["hardware"], **run["versions"]})]
+    machine += [{"what": "git revision", "value": run.get("git_revision") or "installed package"}]
+    machine += [{"what": "peak memory", "value": f"{run['peak_memory_bytes'] / 2**30:.2f} GiB"}]
+    parts.append(Section("Where it ran", table=machine))
+    command = f"burnish run {path / 'recipe.yaml'} --out {path}-again"
+    return write_report(path / "report.html", f"{run['method']}: {path.name}", lead, parts, command)
+
+
+def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Small multiples of every logged number by step; ``None`` if nothing was logged twice."""
+    names = sorted({name for row in rows for name, value in row.items() if name != "step" and _is_number(value)})
+    series = {name: [(row["step"], row[name]) for row in rows if _is_number(row.get(name))] for name in names}
+    series = {name: points for name, points in series.items() if len(points) > 1}
+    if not series:
+        return None
+    columns = min(3, len(series))
+    lines = -(-len(series) // columns)
+    figure, grid = subplots(lines, columns, width=3.4 * columns, height=2.3 * lines)
+    for axes, (name, points) in zip(grid.flat, series.items(), strict=False):
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, linewidth=1.2)
+        axes.set_title(name, fontsize=9)
+    for axes in list(grid.flat)[len(series) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def subplots(rows: int = 1, columns: int = 1, width: float = 8.0, height: float = 3.0) -> tuple[Any, Any]:
+    """A figure without a display and its axes as a ``(rows, columns)`` array, in the house style."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=8)
+    return figure, grid
+
+
+def _svg(figure: Any) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    # A fixed salt and no date: the same run writes the same report, byte for byte.
+    with matplotlib.rc_context({"svg.hashsalt": "burnish", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _flat(data: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(data, dict) and data:
+        return [item for key, value in data.items() for item in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
+    return [(prefix, data)]
