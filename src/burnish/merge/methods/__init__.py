@@ -1,0 +1,6 @@
+"""Every merge method as one pure function over task tensors, and the registry that names them. Knows no files."""
+
+from burnish.merge.methods.parameter import REQUIRED, Parameter
+from burnish.merge.methods.registry import MergeMethod, get, names
+
+__all__ = ["REQUIRED", "MergeMethod", "Parameter", "get", "names"]

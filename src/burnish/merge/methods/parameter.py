@@ -1,0 +1,65 @@
+"""What a user may set on a merge method: a name's type, default and meaning. Imports nothing heavy."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from burnish.core.errors import UserError
+
+
+class Required(Enum):
+    """The type of the one value `REQUIRED`."""
+
+    REQUIRED = "required"
+
+
+REQUIRED: Final = Required.REQUIRED
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a merge method.
+
+    Attributes:
+        type: `float`, `int`, `bool` or `str`.
+        doc: one sentence for the user.
+        default: the value when nothing is set, or `REQUIRED`.
+        choices: the allowed values of a `str`.
+        optional: `None` is a value too (it means: leave the tensor alone).
+        inert: accepted because mergekit's files carry it, and without effect here.
+    """
+
+    type: type
+    doc: str
+    default: Any = REQUIRED
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+    inert: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether the user must set it."""
+        return self.default is REQUIRED
+
+    def parse(self, name: str, value: Any) -> Any:
+        """Return `value` as this parameter's type.
+
+        Raises:
+            UserError: the value is of another type, not finite, or none of the choices.
+        """
+        if value is None and self.optional:
+            return None
+        if self.choices:
+            if value not in self.choices:
+                raise UserError(f"{name}: {value!r} is none of {', '.join(self.choices)}")
+            return value
+        # bool is an int in Python; in a recipe it never means a number.
+        accepted = {float: (int, float), int: (int,), bool: (bool,)}[self.type]
+        if not isinstance(value, accepted) or (self.type is not bool and isinstance(value, bool)):
+            raise UserError(f"{name}: expected {_WORDS[self.type]}, got {value!r}")
+        if self.type is float and not abs(value) < float("inf"):
+            raise UserError(f"{name}: expected a finite number, got {value!r}")
+        return self.type(value)
+
+
+_WORDS = {float: "a number", int: "a whole number", bool: "true or false"}
