@@ -1,0 +1,350 @@
+"""mergekit's YAML as a frozen, typed :class:`MergeConfig`. Knows the format and its lines; opens no model.
+
+Every key of mergekit 0.1.5's format is read. What mergekit accepts and then ignores (an unknown key, `residual_weight`)
+is refused by name here, with the file and the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+
+from burnish.core.errors import UserError
+from burnish.core.recipe import Settings, explain
+from burnish.core.yaml_marks import KeyPath, load_yaml
+
+Scalar = bool | int | float | str
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+_UNSUPPORTED = {
+    "residual_weight": "mergekit reads it and does nothing with it; remove it",
+    "override_architecture": "architectures are inferred from the tensors; remove it",
+    "input_model_parameters": "put `parameters` under the model it belongs to",
+}
+
+
+class Reference(Settings):
+    """A model, perhaps with a LoRA adapter on top: `path`, `org/name@revision`, `model+adapter`."""
+
+    model: str
+    lora: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model}+{self.lora}" if self.lora else self.model
+
+
+def _reference(value: Any) -> Any:
+    if isinstance(value, dict) and "override_architecture" in value:
+        raise ValueError(f"`override_architecture` is not supported: {_UNSUPPORTED['override_architecture']}")
+    if isinstance(value, dict):
+        return {key: _path_text(part) for key, part in value.items()}
+    if not isinstance(value, str):
+        return value
+    # A folder may have a plus in its name; one that exists is meant as it is written.
+    if "+" not in value or Path(value).expanduser().is_dir():
+        model, lora = value, None
+    else:
+        model, lora = value.split("+", 1)
+        if not model or not lora or "+" in lora:
+            raise ValueError("expected a model, or one model and one adapter as `model+adapter`")
+    if not model.strip():
+        raise ValueError("expected a model folder or a hub id (org/name)")
+    return {"model": model, "lora": lora}
+
+
+def _path_text(part: Any) -> Any:
+    """mergekit's long form of a path: `{path: ..., revision: ...}`."""
+    if isinstance(part, dict) and isinstance(part.get("path"), str) and set(part) <= {"path", "revision"}:
+        return f"{part['path']}@{part['revision']}" if part.get("revision") else part["path"]
+    return part
+
+
+Model = Annotated[Reference, BeforeValidator(_reference)]
+
+
+class Condition(Settings):
+    """One entry of a setting: the value (or gradient) for tensors whose name contains `filter`."""
+
+    value: Any
+    filter: str | None = None
+
+    def applies_to(self, tensor: str) -> bool:
+        """Whether the tensor's name contains the filter; no filter and `*` match every name."""
+        return self.filter in (None, "*") or str(self.filter) in tensor
+
+
+class Setting(Settings):
+    """A parameter as written: conditions tried in order. A bare value is one condition without a filter."""
+
+    conditions: tuple[Condition, ...]
+
+    def at(self, tensor: str, t: float, convert: Callable[[Any], Any]) -> Any:
+        """The value for a tensor at depth `t` (0 first layer, 1 last), or `None` where no condition applies.
+
+        Args:
+            tensor: the tensor's name, which filters look into.
+            t: where a gradient is read.
+            convert: turns a scalar as written into the parameter's type; numbers are interpolated after it.
+        """
+        for condition in self.conditions:
+            if condition.applies_to(tensor):
+                return _interpolate(condition.value, t, convert)
+        return None
+
+
+def _interpolate(value: Any, t: float, convert: Callable[[Any], Any]) -> Any:
+    if not isinstance(value, list):
+        return convert(value)
+    anchors = [convert(anchor) for anchor in value]
+    position = t * (len(anchors) - 1)
+    below = int(position)
+    if any(isinstance(anchor, bool | str) or anchor is None for anchor in anchors):
+        return anchors[below]
+    above = min(below + 1, len(anchors) - 1)
+    fraction = position - below
+    return convert((1 - fraction) * anchors[below] + fraction * anchors[above])
+
+
+def _setting(value: Any) -> Any:
+    if isinstance(value, Setting):
+        return value
+    if _is_value(value):
+        return Setting(conditions=(Condition(value=value),))
+    entries = value if isinstance(value, list) else [value]
+    if not entries:
+        raise ValueError("an empty list sets nothing; give a value")
+    conditions = []
+    for entry in entries:
+        if not isinstance(entry, dict) or not set(entry) <= {"filter", "value"} or not _is_value(entry.get("value")):
+            raise ValueError("expected a value, a list of values (a gradient), or entries of `filter` and `value`")
+        if not isinstance(entry.get("filter"), str | None):
+            raise ValueError("`filter` must be text, a part of the tensor's name")
+        conditions.append(Condition(value=entry["value"], filter=entry.get("filter")))
+    return Setting(conditions=tuple(conditions))
+
+
+def _is_value(value: Any) -> bool:
+    scalar = bool | int | float | str
+    return isinstance(value, scalar) or (
+        isinstance(value, list) and bool(value) and all(isinstance(entry, scalar) for entry in value)
+    )
+
+
+Parameters = dict[str, Annotated[Setting, BeforeValidator(_setting)]]
+
+
+class InputModel(Settings):
+    """A whole model that takes part."""
+
+    model: Model
+    parameters: Parameters = Field(default_factory=dict)
+    statistics: Path | None = None
+    """Burnish only: what `burnish merge stats` wrote for this model (fisher, regmean)."""
+
+
+class InputSlice(InputModel):
+    """Some layers of a model: from `layer_range[0]` up to, not including, `layer_range[1]`."""
+
+    layer_range: tuple[int, int]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        start, stop = self.layer_range
+        if not 0 <= start <= stop:
+            raise ValueError(f"layer_range [{start}, {stop}] must run upwards from 0 or more")
+        return self
+
+
+class OutputSlice(Settings):
+    """A run of layers of the result, merged from layers of the sources."""
+
+    sources: list[InputSlice] = Field(min_length=1)
+    base_model: Model | None = None
+    parameters: Parameters = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        lengths = {source.layer_range[1] - source.layer_range[0] for source in self.sources}
+        if len(lengths) > 1:
+            raise ValueError(f"the sources of a slice must have the same number of layers, not {sorted(lengths)}")
+        return self
+
+
+class OutputModule(Settings):
+    """One stack of a model with several (a vision tower, a decoder)."""
+
+    models: list[InputModel] | None = Field(default=None, min_length=1)
+    slices: list[OutputSlice] | None = Field(default=None, min_length=1)
+    parameters: Parameters = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.models is None) == (self.slices is None):
+            raise ValueError("give either `models` or `slices`")
+        return self
+
+
+class ModelToken(Settings):
+    """Another token's row of a model's embedding."""
+
+    kind: Literal["model_token"]
+    model: Model
+    token_id: int | None = Field(default=None, ge=0)
+    token: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.token is None) == (self.token_id is None):
+            raise ValueError("give either `token` or `token_id`")
+        return self
+
+
+class ZeroToken(Settings):
+    """A row of zeros."""
+
+    kind: Literal["zero"]
+
+
+def _token_source(value: Any) -> Any:
+    if isinstance(value, dict) and "kind" in value:
+        kinds = {"model_token": ModelToken, "zero": ZeroToken}
+        if value["kind"] not in kinds:
+            raise ValueError("`kind` is `model_token` or `zero`")
+        return kinds[value["kind"]].model_validate(value)
+    return value if value is None or isinstance(value, Settings) else Reference.model_validate(_reference(value))
+
+
+class TokenRule(Settings):
+    """Where one token's embedding comes from."""
+
+    source: Annotated[ModelToken | ZeroToken | Reference | None, BeforeValidator(_token_source)] = None
+    force: bool = False
+
+
+def _tokenizer_source(value: Any) -> Any:
+    return value if value in ("union", "base") or value is None or isinstance(value, Settings) else _reference(value)
+
+
+TokenizerSource = Annotated[Literal["union", "base"] | Reference, BeforeValidator(_tokenizer_source)]
+
+
+class TokenizerConfig(Settings):
+    """Which vocabulary the result has, and where its rows come from."""
+
+    source: TokenizerSource = "union"
+    tokens: dict[str, TokenRule] = Field(default_factory=dict)
+    pad_to_multiple_of: int | None = Field(default=None, ge=1)
+
+
+class MergeConfig(OutputModule):
+    """A merge as the user wrote it. Build it with :meth:`load`, which knows the lines."""
+
+    merge_method: str
+    base_model: Model | None = None
+    modules: dict[str, OutputModule] | None = Field(default=None, min_length=1)
+    dtype: Dtype | None = None
+    out_dtype: Dtype | None = None
+    tokenizer_source: TokenizerSource | None = None
+    tokenizer: TokenizerConfig | None = None
+    chat_template: str | None = None
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Burnish only (mergekit takes it on the command line): seed of the random methods."""
+
+    _locate: Any = PrivateAttr(default=None)
+    _text: str | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        given = [name for name in ("models", "slices", "modules") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of `models`, `slices` and `modules`")
+        if self.tokenizer and self.tokenizer_source:
+            raise ValueError("give `tokenizer` or the older `tokenizer_source`, not both")
+        return self
+
+    @classmethod
+    def load(cls, source: MergeConfig | Mapping[str, Any] | str | Path) -> MergeConfig:
+        """Read a merge from a file, YAML text, a mapping, or hand back a config.
+
+        Args:
+            source: a path; text with a newline in it is taken as YAML.
+
+        Raises:
+            UserError: one line with file, line, key, the nearest valid key and what was expected.
+        """
+        if isinstance(source, MergeConfig):
+            return source
+        where: Callable[[KeyPath], str] = lambda path: "config"  # noqa: E731
+        text = None
+        if isinstance(source, Mapping):
+            data: Any = dict(source)
+        else:
+            if isinstance(source, str) and "\n" not in source:
+                source = Path(source)
+            data, locate = load_yaml(source)
+            name = str(source) if isinstance(source, Path) else "<text>"
+            where = lambda path: f"{name}:{locate(path)}"  # noqa: E731
+            text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        if not isinstance(data, dict):
+            raise UserError(f"{where(())}: a merge is a mapping with `merge_method` and `models`")
+        for path, key in _keys(data, ()):
+            if key in _UNSUPPORTED and path[:1] != ("tokenizer",) and "parameters" not in path:
+                raise UserError(f"{where((*path, key))}: `{key}` is not supported: {_UNSUPPORTED[key]}")
+        try:
+            config = cls.model_validate(data)
+        except ValidationError as error:
+            raise UserError(explain(error, cls, where)) from None
+        config._locate, config._text = where, text
+        return config
+
+    def where(self, *path: str | int) -> str:
+        """`file:line` of a key, to begin an error with."""
+        return str(self._locate(path)) if self._locate else "config"
+
+    @property
+    def yaml(self) -> str:
+        """The YAML as it was written, or written anew for a config that came from Python."""
+        if self._text is not None:
+            return self._text
+        import yaml
+
+        return yaml.safe_dump(_plain(self), sort_keys=False, allow_unicode=True)
+
+    def references(self) -> list[Reference]:
+        """Every model that takes part, in the order of the file, the base model first."""
+        found = [self.base_model] if self.base_model else []
+        for part in (self, *(self.modules or {}).values()):
+            found += [entry.model for entry in part.models or []]
+            for piece in part.slices or []:
+                found += [piece.base_model] if piece.base_model else []
+                found += [source.model for source in piece.sources]
+        return list(dict.fromkeys(found))
+
+
+def _keys(data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in items:
+        if isinstance(key, str):
+            yield path, key
+        yield from _keys(value, (*path, key))
+
+
+def _plain(value: Any) -> Any:
+    """Settings as the YAML a user would have written."""
+    if isinstance(value, Reference):
+        return str(value)
+    if isinstance(value, Setting):
+        if len(value.conditions) == 1 and value.conditions[0].filter is None:
+            return value.conditions[0].value
+        return [_plain(condition) for condition in value.conditions]
+    if isinstance(value, Settings):
+        given = {key: getattr(value, key) for key in type(value).model_fields if key in value.model_fields_set}
+        return {key: _plain(part) for key, part in given.items() if part is not None}
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
