@@ -163,6 +163,20 @@ class Run:
         return self._signal is not None
 
     @property
+    def stop_signal(self) -> int:
+        """The number of the stop signal that came; SIGINT's if none did."""
+        return self._signal or signal.SIGINT
+
+    def metrics_size(self) -> int:
+        """Bytes of ``metrics.jsonl`` so far: what a foreign trainer's checkpoint remembers."""
+        return self._metrics.size()
+
+    def cut_metrics(self, size: int) -> None:
+        """Forget the lines that a resumed trainer will write again."""
+        if self.is_main:
+            self._metrics.cut(size)
+
+    @property
     def finished(self) -> bool:
         """The run had already ended well when it was opened."""
         return self._was_finished

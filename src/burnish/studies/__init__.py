@@ -1,0 +1,1 @@
+"""Evidence: one file a paper. The claim is written down before the run, baselines get the same data, compute and tuning."""

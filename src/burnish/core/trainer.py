@@ -1,0 +1,136 @@
+"""The run folder for trainers that own their loop (transformers, TRL): one callback and two functions.
+
+The trainer's ``output_dir`` is the run's ``checkpoints/``. These libraries keep optimizer, scheduler and random states in
+torch's own format; they are read back with ``weights_only=True`` and only from here. A manifest of hashes written after
+each save tells a whole checkpoint from a torn one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from burnish.core.errors import BurnishError, Interrupted
+from burnish.core.files import damage, explained, read_json, write_atomic, write_manifest
+from burnish.core.run import Run
+
+MARK = "burnish.json"  # what a checkpoint of a foreign trainer needs of ours: the size of metrics.jsonl
+
+
+def trainer_arguments(run: Run) -> dict[str, Any]:
+    """Arguments that hand a trainer's folder, seed, saving and reporting to the run; merge them into its config."""
+    return {
+        "output_dir": str(run.path / "checkpoints"),
+        "seed": run.recipe.seed % 2**32,
+        "data_seed": run.recipe.seed % 2**32,
+        "save_strategy": "no",  # the callback asks for a save when one is due
+        # A trainer rotates before its new checkpoint is known to be whole: keep at least the one before.
+        "save_total_limit": max(2, run.recipe.keep),
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def last_checkpoint(run: Run) -> str | None:
+    """The newest whole ``checkpoint-N`` of a run, for ``resume_from_checkpoint``; ``None`` for a new run.
+
+    Damaged or torn ones are named and skipped, and ``metrics.jsonl`` is cut back to where the good one was taken.
+
+    Raises:
+        BurnishError: there are checkpoints, and none of them is whole.
+    """
+    found = [
+        (int(match[1]), path) for path in _candidates(run) if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+    ]
+    torn = 0
+    for _, path in sorted(found, reverse=True):
+        fault = damage(path)
+        mark = read_json(path / MARK)
+        if fault is None and mark is not None:
+            run.cut_metrics(mark["metrics"])
+            run.note(f"{run.path}: resumed from {path.name}")
+            return str(path)
+        torn += (path / MARK).exists()
+        run.note(f"{path}: damaged checkpoint ({fault or 'not finished'}); trying the one before")
+    if torn:
+        raise BurnishError(f"{run.path}/checkpoints: every checkpoint is damaged; start again with --fresh")
+    run.cut_metrics(0)
+    return None
+
+
+def _candidates(run: Run) -> list[Path]:
+    return [path for path in (run.path / "checkpoints").glob("checkpoint-*") if path.is_dir()]
+
+
+class RunCallback(TrainerCallback):
+    """Gives a trainer the run's metrics, progress, checkpoints and stop signals.
+
+    Args:
+        run: the run.
+        boundary: save only after a multiple of this many optimizer steps. A trainer that reuses a generated batch over
+            several steps (GRPO) resumes exactly only where no batch is half used.
+
+    Raises:
+        Interrupted: from ``trainer.train()``, when a stop signal came; the state is saved.
+    """
+
+    def __init__(self, run: Run, boundary: int = 1) -> None:
+        self._run = run
+        self._boundary = boundary
+        self._saved_at = time.monotonic()
+        self._bar: Iterator[int] = iter(())
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the progress bar where a resumed trainer is."""
+        self._bar = self._run.progress(range(state.global_step, state.max_steps), "steps", state.max_steps)
+        next(self._bar, None)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a save when one is due at a boundary, and for the end when a stop signal came."""
+        next(self._bar, None)
+        if state.global_step % self._boundary:
+            return
+        due = time.monotonic() - self._saved_at >= self._run.recipe.checkpoint_every
+        if due or self._run.stop_requested:
+            control.should_save = True
+        if self._run.stop_requested:
+            control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Numbers to ``metrics.jsonl`` and the trackers."""
+        self._run.log(state.global_step, **(logs or {}))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write the manifest: from here on the checkpoint counts."""
+        self._saved_at = time.monotonic()
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        with explained(folder):
+            write_atomic(folder / MARK, json.dumps({"metrics": self._run.metrics_size()}))
+            write_manifest(folder)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tell a trainer that was stopped from one that is done."""
+        if self._run.stop_requested and state.global_step < state.max_steps:
+            raise Interrupted(
+                f"{self._run.path}: stopped after step {state.global_step}; the same command goes on",
+                self._run.stop_signal,
+            )

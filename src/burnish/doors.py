@@ -1,0 +1,190 @@
+"""The doors of the house: what the command line calls, and a notebook may call as `burnish.run(...)`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import UserError
+from burnish.core.files import read_json
+from burnish.core.methods import find_method
+from burnish.core.places import checkout, shipped
+from burnish.core.recipe import method_of
+from burnish.core.report import Section, run_report
+from burnish.core.run import Run
+from burnish.core.yaml_marks import load_yaml
+from burnish.studies import claims
+from burnish.studies.catalogue import CATALOGUE, find
+from burnish.studies.claims import Claim, Outcome, StudyRecipe, claim_rows
+
+DEFAULT_SEEDS = {"smoke": 1, "tour": 1, "quick": 3, "full": 5}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that ended well."""
+
+    path: Path
+    was_finished: bool
+    lines: list[str]
+
+
+def recipes() -> list[dict[str, str]]:
+    """The shipped recipes: name and what the file's first comment says."""
+    rows = []
+    for path in sorted(shipped("recipes").rglob("*.yaml")):
+        first = path.read_text().splitlines()[0]
+        name = str(path.relative_to(shipped("recipes")).with_suffix(""))
+        rows.append({"recipe": name, "what": first.removeprefix("#").strip()})
+    return rows
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe by path, or by the name of a shipped one.
+
+    Raises:
+        UserError: neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    inside = shipped("recipes") / f"{name.removesuffix('.yaml')}.yaml"
+    if not path.suffix or not path.exists():
+        if inside.is_file() and inside.resolve().is_relative_to(shipped("recipes").resolve()):
+            return inside
+        known = [row["recipe"] for row in recipes()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"shipped: {', '.join(known)}"
+        raise UserError(f"{name}: no such file and no shipped recipe of that name; {hint}")
+    raise UserError(f"{name}: not a file; give a YAML recipe")
+
+
+def run(name: str, out: Path | None, overrides: Sequence[str] = (), *, fresh: bool = False) -> Done:
+    """Run or resume a recipe in its folder and write the report.
+
+    Raises:
+        UserError: anything wrong with the recipe, its models, its data or the folder.
+        Interrupted: a stop signal came; the same call goes on.
+    """
+    source = find_recipe(name)
+    method = find_method(method_of(source, overrides))
+    recipe = method.recipe.load(source, overrides)
+    path = out or Path("runs") / f"{recipe.method.partition(':')[0]}-{source.stem}"
+    with Run(recipe, path, fresh=fresh) as open_run:
+        if open_run.finished:
+            return Done(path, True, [f"report: {path / 'report.html'}"])
+        result = method.run(recipe, open_run)
+    lines = [f"result: {result}"] if result is not None else []
+    lines.append(f"report: {report(path)}")
+    return Done(path, False, lines)
+
+
+def report(path: Path) -> Path:
+    """Write ``report.html`` of a run, with its method's own sections.
+
+    Raises:
+        UserError: not a run, or a run that has nothing to show yet.
+    """
+    record = read_json(path / "run.json")
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: not a run folder (no run.json)")
+    sections: list[Section] = []
+    if record["method"].startswith("study:"):
+        outcome = _stored_outcome(path)
+        sections = [Section("Claims", table=claim_rows(outcome))] if outcome else []
+    else:
+        method = find_method(record["method"])
+        if method.report is not None and record["status"] == "finished":
+            sections = method.report(path)
+    return run_report(path, sections)
+
+
+def check(name: str, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """What a recipe, or a merge in mergekit's format, would do; nothing is started.
+
+    Raises:
+        UserError: anything that would stop it.
+    """
+    source = find_recipe(name)
+    data, _ = load_yaml(source)
+    if isinstance(data, dict) and "method" not in data and ("merge_method" in data or "slices" in data):
+        from burnish.merge import plan
+
+        return plan(source).rows()
+    method = find_method(method_of(source, overrides))
+    recipe = method.recipe.load(source, overrides)
+    rows = [("method", recipe.method), ("reference", method.reference), ("seed", str(recipe.seed))]
+    rows += list(method.check(recipe)) if method.check is not None else []
+    return [{"what": what, "value": value} for what, value in rows]
+
+
+@dataclass(frozen=True)
+class StudyDone:
+    """A study that ended: its claims as rows, its report."""
+
+    rows: list[dict[str, Any]]
+    report: Path
+    outcome: Outcome
+
+
+def study(
+    name: str,
+    size: str = "quick",
+    seeds: int | None = None,
+    out: Path | None = None,
+    *,
+    store: bool = False,
+    workers: int = 2,
+    fresh: bool = False,
+) -> StudyDone:
+    """Run or resume the study of one paper and write its report; with ``store``, ``docs/claims/NAME.json`` too.
+
+    Raises:
+        UserError: unknown study or size, or a size that is not judged with ``store``.
+    """
+    entry = find(name)
+    rebuilt = entry.load()
+    if size not in DEFAULT_SEEDS:
+        raise UserError(f"--size {size}: choose one of {', '.join(DEFAULT_SEEDS)}")
+    root = checkout() if store else None
+    recipe = StudyRecipe.load(
+        json.dumps({"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers})
+    )
+    path = out or Path("runs") / f"study-{name}-{size}"
+    with Run(recipe, path, fresh=fresh) as open_run:
+        outcome = rebuilt.run(recipe, open_run)
+        open_run.artifact("claims.json", [claim.model_dump(mode="json") for claim in outcome.claims])
+    if root is not None:
+        claims.store(name, recipe, path, outcome, root)
+    sections = [Section("Claims", rebuilt.title, table=claim_rows(outcome.claims)), *outcome.sections]
+    return StudyDone(claim_rows(outcome.claims), run_report(path, sections), outcome)
+
+
+def list_studies() -> list[dict[str, str]]:
+    """The ten methods: what they are, whether they are built, how they were judged."""
+    rows = []
+    for entry in CATALOGUE:
+        stored = entry.stored()
+        counts = {claim.verdict: 0 for claim in stored.claims} if stored else {}
+        for claim in stored.claims if stored else []:
+            counts[claim.verdict] += 1
+        judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        state = "built" if entry.exists else "planned"
+        rows.append(
+            {
+                "study": entry.name,
+                "capability": entry.capability,
+                "state": state,
+                "judged claims": judged or "-",
+                "paper": entry.paper,
+            }
+        )
+    return rows
+
+
+def _stored_outcome(path: Path) -> list[Claim]:
+    return [Claim.model_validate(claim) for claim in read_json(path / "artifacts" / "claims.json") or []]

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Install Burnish with everything needed to develop and test it, torch pinned by constraints.txt.
+# With a wheel folder (PIP_FIND_LINKS) uv must be told of it; without one, uv is asked for the torch build that fits this
+# machine (CPU or the right CUDA), and plainly if that fails.
+set -eu
+uv="$(dirname "$PYTHON")/uv"
+install() { "$uv" pip install --python "$PYTHON" -c constraints.txt "$@" -e ".[dev]"; }
+if [ -n "${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}" ]; then
+    UV_FIND_LINKS="${UV_FIND_LINKS:-$PIP_FIND_LINKS}" install
+else
+    install --torch-backend=auto || install
+fi
