@@ -1,0 +1,172 @@
+"""Runs embedding + chosen blocks + norm + head without copying a model. Knows transformers, not the search.
+
+The model's own forward does everything but the blocks: its layer list is replaced by placeholders, and each placeholder
+lends a block of the original list the chosen weights (views into the candidates' matrix) for the length of one call.
+So masks, rotary and relative positions, cross-attention and heads are the library's own, for any family.
+"""
+
+import copy
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from burnish.merge.rmm.cache import PrefixCache
+from burnish.merge.rmm.layout import Layout, Slot, Stack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One assembled model, as views.
+
+    Attributes:
+        stem: flat vector that the tensors outside the blocks are read from.
+        layers: per stack, the source layer of every block in running order.
+        blocks: per stack, the flat weights of every block.
+        tokens: per stack, what tells one block from another; equal tokens mean equal weights.
+        stem_token: likewise for the stem.
+    """
+
+    stem: Tensor
+    layers: tuple[tuple[int, ...], ...]
+    blocks: tuple[tuple[Tensor, ...], ...]
+    tokens: tuple[tuple[Hashable, ...], ...]
+    stem_token: Hashable
+
+
+class _Placeholder(nn.Module):
+    """Stands in the layer list; ``run`` is the assembly's."""
+
+    def __init__(self, assembly: "Assembly", side: int, position: int) -> None:
+        super().__init__()
+        self.run = assembly.run_block
+        self.side = side
+        self.position = position
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.run(self.side, self.position, args, kwargs)
+
+
+class Assembly:
+    """A model whose blocks can be exchanged between calls.
+
+    Args:
+        model: any model of the family; its weights are copied once, never changed.
+        layout: of that model.
+        heads: one mapping of head modules a task head; empty for language models.
+        cache: activations shared between calls; None: compute everything.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        layout: Layout,
+        heads: list[Mapping[str, nn.Module]],
+        cache: PrefixCache | None = None,
+    ) -> None:
+        self.host = copy.deepcopy(model).eval().requires_grad_(False)
+        self.layout = layout
+        self.heads = heads
+        self.cache = cache
+        self.block_evaluations = 0
+        self.block_hits = 0
+        parameters = dict(self.host.named_parameters())
+        self._stem = [(parameters[slot.name], slot) for slot in layout.stem]
+        self._templates: list[list[tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]]] = []
+        for stack in layout.stacks:
+            self._templates.append([_bindable(block, stack) for block in self.host.get_submodule(stack.path)])  # type: ignore[union-attr]
+        # block 0 may compute what all others reuse (T5's position bias): it then runs first whatever was chosen
+        self._first_is_special = [
+            len(list(self._templates[side][0][0].parameters())) > len(stack.slots)
+            for side, stack in enumerate(layout.stacks)
+        ]
+        self._layer_types = getattr(self.host.config.get_text_config(), "layer_types", None)
+        self._placeholders: list[list[_Placeholder]] = [[] for _ in layout.stacks]
+        self._bound: Tensor | None = None
+        self._path: tuple[Hashable, ...] | None = None
+
+    def run(self, weights: Weights, inputs: Mapping[str, Tensor], head: int | None, chunk: Hashable = None) -> Tensor:
+        """Logits of the assembled model.
+
+        Args:
+            weights: what to run.
+            inputs: keyword arguments of the model's forward.
+            head: which task head reads out; None for models without.
+            chunk: name of these inputs; None keeps the cache out of it.
+        """
+        self.bind(weights, head)
+        self._begin(weights, chunk)
+        with torch.inference_mode():
+            logits: Tensor = self.host(**inputs).logits
+        return logits
+
+    def bind(self, weights: Weights, head: int | None) -> "PreTrainedModel":
+        """Makes the host this architecture, uncached, until the next call; returns it."""
+        if self._bound is not weights.stem:
+            for parameter, slot in self._stem:
+                parameter.data = slot.view(weights.stem)
+            self._bound = weights.stem
+        self._weights = weights
+        for side, (stack, blocks) in enumerate(zip(self.layout.stacks, weights.blocks, strict=True)):
+            self._set_length(side, stack, len(blocks))
+        if len(self.layout.stacks) == 1:
+            config = self.host.config.get_text_config()
+            if config.num_hidden_layers != len(weights.layers[0]):
+                config.num_hidden_layers = len(weights.layers[0])
+            if self._layer_types:
+                config.layer_types = [self._layer_types[layer] for layer in weights.layers[0]]
+        if head is not None:
+            for name, module in self.heads[head].items():
+                setattr(self.host, name, module)
+        self._path = None
+        return self.host
+
+    def _set_length(self, side: int, stack: Stack, length: int) -> None:
+        held = self._placeholders[side]
+        current = self.host.get_submodule(stack.path)
+        if len(current) == length and (not length or isinstance(current[0], _Placeholder)):  # type: ignore[arg-type, index]
+            return
+        held += [_Placeholder(self, side, position) for position in range(len(held), length)]
+        parent, _, name = stack.path.rpartition(".")
+        setattr(self.host.get_submodule(parent), name, nn.ModuleList(held[:length]))
+
+    def _begin(self, weights: Weights, chunk: Hashable) -> None:
+        if chunk is None or self.cache is None:
+            return
+        self._path = (chunk, weights.stem_token, *(token for side in weights.tokens for token in (*side, "|")))
+        self._starts, self._hits = [], []
+        start = 2
+        for side, tokens in enumerate(weights.tokens):
+            stop = start + len(tokens)
+            length, output = self.cache.longest(self._path[:stop], start)
+            self._starts.append(start)
+            self._hits.append((length - start, output))
+            self.block_hits += length - start
+            start = stop + 1  # the bar between encoder and decoder
+
+    def run_block(self, side: int, position: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One block, or the stored output where this prefix has run before on this chunk."""
+        if self._path is not None and self.cache is not None:
+            depth, stored = self._hits[side]
+            if position < depth:
+                return stored  # blocks before the deepest hit: whatever they return is overwritten by it
+        layer = self._weights.layers[side][position]
+        template, parameters = self._templates[side][0 if position == 0 and self._first_is_special[side] else layer]
+        flat = self._weights.blocks[side][position]
+        for parameter, slot in parameters:
+            parameter.data = slot.view(flat)
+        output = template(*args, **kwargs)
+        self.block_evaluations += 1
+        if self._path is not None and self.cache is not None:
+            self.cache.put(self._path[: self._starts[side] + position + 1], output)
+        return output
+
+
+def _bindable(block: nn.Module, stack: Stack) -> tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]:
+    own = dict(block.named_parameters())
+    return block, [(own[slot.name], slot) for slot in stack.slots]

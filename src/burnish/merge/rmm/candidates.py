@@ -1,0 +1,165 @@
+"""The K = N experts + P merges that compete for every layer, as rows of one matrix. Knows weights, not data.
+
+Source: RMM, section 3.1. Merges come from ``burnish.merge.methods``; as released they are untuned, trimmed over the whole
+flattened model and their agreeing deltas are summed (``PUBLISHED``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from burnish.merge.methods import registry
+from burnish.merge.rmm.architecture import Architecture, Blocks, Scales
+from burnish.merge.rmm.assemble import Weights
+from burnish.merge.rmm.layout import Layout, scaled
+from burnish.merge.rmm.recipe import MergeCandidate
+
+PUBLISHED = (
+    MergeCandidate(method="dare_ties", weight=1.0, density=0.66),
+    MergeCandidate(method="ties", weight=1.0, density=0.3),
+    MergeCandidate(method="dare_linear", weight=1.0, density=0.66),
+)
+"""The candidates of the released code's combined option, in its order."""
+
+
+def merge(
+    spec: MergeCandidate,
+    base: Float[Tensor, " size"],
+    experts: Float[Tensor, "experts size"],
+    layout: Layout,
+    seed: int = 0,
+) -> Float[Tensor, " size"]:
+    """A uniform merge of all experts.
+
+    Args:
+        spec: method and parameters.
+        base: flat weights of the base.
+        experts: flat weights of the experts.
+        layout: tells tensors apart where ``spec.trim`` is ``tensor``.
+        seed: of random methods.
+
+    Raises:
+        UserError: no such method, or it cannot merge this many models.
+    """
+    method = registry.get(spec.method)
+    per_model = {"weight": spec.weight, "density": spec.density}
+    model_parameters = {k: [v] * len(experts) for k, v in per_model.items() if k in method.model_parameters}
+    parameters = {"normalize": spec.normalize} if "normalize" in method.parameters else {}
+
+    def call(at: slice, number: int) -> Tensor:
+        return method(
+            base[at],
+            [expert[at] for expert in experts],
+            model_parameters=model_parameters,
+            parameters=parameters,
+            seed=seed + number,
+        )
+
+    if spec.trim == "model":
+        return call(slice(0, layout.size), 0)
+    merged = torch.empty_like(base)
+    for number, slot in enumerate(layout.slots()):
+        at = slice(slot.offset, slot.offset + slot.shape.numel())
+        merged[at] = call(at, number)
+    return merged
+
+
+def tunable(spec: MergeCandidate) -> tuple[str, ...]:
+    """Which of weight and density the method listens to."""
+    method = registry.get(spec.method)
+    names = (name for name in ("weight", "density") if name in method.model_parameters)
+    return tuple(name for name in names if not method.model_parameters[name].inert)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates for every layer.
+
+    Attributes:
+        layout: of the base.
+        base: its flat weights.
+        experts: flat weights, one row an expert.
+        merges: flat weights, one row a merge.
+        names: of all candidates, experts first.
+        stem: candidate whose embeddings, positions and final norm every block architecture gets.
+    """
+
+    layout: Layout
+    base: Float[Tensor, " size"]
+    experts: Float[Tensor, "experts size"]
+    merges: Float[Tensor, "merges size"]
+    names: tuple[str, ...]
+    stem: int
+
+    @cached_property
+    def vectors(self) -> Float[Tensor, "experts size"]:
+        """Task vectors."""
+        return self.experts - self.base
+
+    def flat(self, candidate: int) -> Float[Tensor, " size"]:
+        """All weights of one candidate."""
+        experts = len(self.experts)
+        return self.experts[candidate] if candidate < experts else self.merges[candidate - experts]
+
+    def weights(self, architecture: Architecture) -> Weights:
+        """The tensors of an architecture: views for blocks, one weighted sum for scales."""
+        stacks = self.layout.stacks
+        if isinstance(architecture, Blocks):
+            sides = [architecture.of_side(side) for side in range(len(stacks))]
+            return Weights(
+                stem=self.flat(self.stem),
+                layers=tuple(tuple(block.layer for block in side) for side in sides),
+                blocks=tuple(
+                    tuple(stack.block(self.flat(block.candidate), block.layer) for block in side)
+                    for stack, side in zip(stacks, sides, strict=True)
+                ),
+                tokens=tuple(tuple((block.layer, block.candidate) for block in side) for side in sides),
+                stem_token=self.stem,
+            )
+        return self._scaled(architecture)
+
+    def _scaled(self, architecture: Scales) -> Weights:
+        flat = scaled(self.base, self.vectors, torch.tensor(architecture.values), self.layout)
+        first, tokens = 0, []
+        for length in self.layout.lengths:
+            tokens.append(tuple(enumerate(architecture.values[first : first + length])))
+            first += length
+        return Weights(
+            stem=flat,
+            layers=tuple(tuple(range(length)) for length in self.layout.lengths),
+            blocks=tuple(
+                tuple(stack.block(flat, layer) for layer in range(stack.length)) for stack in self.layout.stacks
+            ),
+            tokens=tuple(tokens),
+            stem_token=tuple(architecture.values[row] for row in sorted(set(self.layout.rows))),
+        )
+
+
+def build_pool(
+    layout: Layout,
+    base: Float[Tensor, " size"],
+    experts: Float[Tensor, "experts size"],
+    specs: Sequence[MergeCandidate],
+    expert_names: Sequence[str],
+    seed: int,
+    stem: int | None = None,
+) -> Pool:
+    """Merges once, then every layer choice is a view.
+
+    Args:
+        layout: of the base.
+        base: flat weights.
+        experts: flat weights, one row an expert.
+        specs: the merges.
+        expert_names: for tables and pictures.
+        seed: of random merges.
+        stem: see ``Pool``; default: the first merge, as published (the first expert where there is none).
+    """
+    merges = [merge(spec, base, experts, layout, seed) for spec in specs]
+    rows = torch.stack(merges) if merges else base.new_empty((0, len(base)))
+    chosen = stem if stem is not None else (len(experts) if merges else 0)
+    return Pool(layout, base, experts, rows, (*expert_names, *(spec.method for spec in specs)), chosen)

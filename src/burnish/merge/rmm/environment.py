@@ -1,0 +1,184 @@
+"""The layer-wise merge as a Markov decision process. Knows no model: it builds an architecture, a function scores it.
+
+Source: RMM, section 3.2, with the corrections of ``merge.md`` sections 2 and 5. Published variant: the observation is
+the matrix of counts alone, no action is masked. Mended variant: the position is observed, actions that would leave the
+model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the same
+counts can be different models.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from burnish.merge.rmm.architecture import Architecture, Block, Blocks, Scales
+from burnish.merge.rmm.reward import BACK_AT_START
+
+Observation = NDArray[np.float32]
+
+
+def unscored(architecture: Architecture) -> float:
+    """For searches that score finished episodes in batches."""
+    return 0.0
+
+
+class BlockEnv(gym.Env[Observation, np.int64]):
+    """Take a candidate's block, skip the layer, or go back one.
+
+    Actions: ``0 .. K-1`` take, ``K`` skip, ``K + 1`` back (the last two only with ``skip_and_back``). An episode ends
+    after the last layer, with -10 on ``back`` before the first one, or, truncated, after 4 L steps: what is missing is
+    then taken from the candidate taken last.
+
+    Args:
+        lengths: layers of each stack (encoder, decoder), passed through as one sequence.
+        candidates: K.
+        score: reward of the finished architecture.
+        mended: observe the position and mask illegal actions.
+        skip_and_back: offer both actions.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium's own class attribute
+
+    def __init__(
+        self,
+        lengths: tuple[int, ...],
+        candidates: int,
+        score: Callable[[Architecture], float] = unscored,
+        *,
+        mended: bool = True,
+        skip_and_back: bool = True,
+    ) -> None:
+        self.layers = [(side, layer) for side, length in enumerate(lengths) for layer in range(length)]
+        self.candidates = candidates
+        self.score = score
+        self.mended = mended
+        self.skip, self.back = candidates, candidates + 1
+        self.step_limit = 4 * len(self.layers)
+        size = len(self.layers) * candidates + (len(self.layers) if mended else 0)
+        self.observation_space = gym.spaces.Box(0.0, float(self.step_limit), (size,), np.float32)
+        self.action_space = gym.spaces.Discrete(candidates + 2 * skip_and_back)
+        self._start()
+
+    def _start(self) -> None:
+        self.counts = np.zeros((len(self.layers), self.candidates), np.float32)
+        self.position = 0
+        self.steps = 0
+        self._taken: list[Block] = []
+        self.failed = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Back to the first layer with nothing taken."""
+        super().reset(seed=seed)
+        self._start()
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """One action; the reward is 0 until the episode ends."""
+        self.steps += 1
+        if action < self.candidates:
+            self._take(int(action))
+        elif action == self.skip:
+            self.position += 1
+        else:
+            self.position -= 1
+        if self.position < 0:
+            self.position, self.failed = 0, True
+            return self._observation(), BACK_AT_START, True, False, {}
+        terminated = self.position == len(self.layers)
+        truncated = not terminated and self.steps >= self.step_limit
+        while truncated and self.position < len(self.layers):
+            self._take(self._taken[-1].candidate if self._taken else 0)
+        reward = self.score(self.architecture()) if terminated or truncated else 0.0
+        return self._observation(), reward, terminated, truncated, {}
+
+    def _take(self, candidate: int) -> None:
+        self.counts[self.position, candidate] += 1
+        self._taken.append(Block(*self.layers[self.position], candidate))
+        self.position += 1
+
+    def architecture(self) -> Blocks:
+        """What has been taken so far. Stepping back over the boundary adds blocks to the encoder, never decoder blocks."""
+        return Blocks(Blocks(tuple(self._taken)).ordered())
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """True where an action is legal: never back at the first layer."""
+        mask = np.ones(self.action_space.n, bool)
+        if self.mended and self.position == 0 and len(mask) > self.back:
+            mask[self.back] = False
+        return mask
+
+    def _observation(self) -> Observation:
+        if not self.mended:
+            return self.counts.flatten()
+        where = np.zeros(len(self.layers), np.float32)
+        if self.position < len(self.layers):
+            where[self.position] = 1
+        return np.concatenate([self.counts.flatten(), where])
+
+
+class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):
+    """One step a layer: for every expert a multiple of its warm-start scale. Beyond the paper.
+
+    Args:
+        warm: scales the levels multiply, [layers, experts].
+        score: reward of the finished table.
+        per_model: one step sets the scales of all layers.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium's own class attribute
+    levels = np.array([0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0])
+    warm_level = 3
+
+    def __init__(
+        self,
+        warm: NDArray[np.float64],
+        score: Callable[[Architecture], float] = unscored,
+        *,
+        per_model: bool = False,
+    ) -> None:
+        self.warm = warm
+        self.score = score
+        self.rows = 1 if per_model else len(warm)
+        experts = warm.shape[1]
+        self.observation_space = gym.spaces.Box(0.0, 2.0, (self.rows * experts + self.rows,), np.float32)
+        self.action_space = gym.spaces.MultiDiscrete([len(self.levels)] * experts)
+        self.failed = False
+        self._start()
+
+    def _start(self) -> None:
+        self.chosen = np.zeros((self.rows, self.warm.shape[1]))
+        self.position = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Back to the first layer."""
+        super().reset(seed=seed)
+        self._start()
+        return self._observation(), {}
+
+    def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Sets one layer's scales; the reward is 0 until the last."""
+        self.chosen[self.position] = self.levels[np.asarray(action)]
+        self.position += 1
+        done = self.position == self.rows
+        reward = self.score(self.architecture()) if done else 0.0
+        return self._observation(), reward, done, False, {}
+
+    def architecture(self) -> Scales:
+        """The table so far; layers not reached have scale 0."""
+        return Scales(tuple(tuple(float(v) for v in row) for row in self.warm * self.chosen))
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Every level is legal."""
+        return np.ones(int(self.action_space.nvec.sum()), bool)
+
+    def _observation(self) -> Observation:
+        where = np.zeros(self.rows)
+        if self.position < self.rows:
+            where[self.position] = 1
+        return np.concatenate([self.chosen.flatten(), where]).astype(np.float32)

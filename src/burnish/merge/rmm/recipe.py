@@ -1,0 +1,118 @@
+"""What a user may set for a layer-wise merge search. Knows no torch: reading a recipe stays instant.
+
+The defaults are what won at equal budget in this project's measurements: CMA-ES over one scale a layer and expert,
+guided by cross-entropy. ``recipes/rmm/paper.yaml`` is Reinforced Model Merging as released.
+"""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from burnish.core.recipe import Recipe, Settings
+
+
+class TaskFiles(Settings):
+    """One skill the merged model must keep, and the examples that measure it.
+
+    A data file is JSONL (``{"text", "label"}``, ``{"text"}`` or ``{"prompt", "choices", "answer"}``), ``.npz`` /
+    ``.safetensors`` with ``images`` and ``labels``, or a folder with one sub-folder of pictures a class.
+    """
+
+    name: str = Field(description="Shown in tables and in the exported labels.")
+    validation: str = Field(description="Data file the search is rewarded on.")
+    test: str = Field(description="Data file the search never sees; the reported score.")
+    score: str = Field(
+        "auto",
+        description="auto (from the file's columns) | accuracy | choices | perplexity | module:function, called with "
+        "(model, rows) and returning one number in [0, 1] a row.",
+    )
+    head: int | None = Field(None, ge=0, description="Expert whose head reads this task; default: the task's position.")
+
+
+class MergeCandidate(Settings):
+    """A merge of all experts that competes with them for every layer (RMM, section 3.1: the P extra columns)."""
+
+    method: str = Field(description="Name of a registered merge method.")
+    weight: float = Field(1.0, description="Weight of every expert; tuned where `tuning_budget` > 0.")
+    density: float = Field(1.0, gt=0, le=1, description="Share of each task vector kept; tuned likewise.")
+    normalize: bool = Field(False, description="Divide by the weights that agree (mean) instead of summing.")
+    trim: Literal["model", "tensor"] = Field(
+        "model", description="Where the density counts: whole model or each tensor."
+    )
+
+
+class PPOSettings(Settings):
+    """Proximal policy optimisation; defaults as published (RMM, appendix and released code)."""
+
+    actor_lr: float = Field(3e-4, gt=0)
+    critic_lr: float = Field(1e-3, gt=0, description="`rmm_published` only: MaskablePPO has one optimizer.")
+    gamma: float = Field(0.99, gt=0, le=1, description="Discount.")
+    clip: float = Field(0.2, gt=0)
+    epochs: int = Field(40, ge=1, description="Passes over the episodes of one update.")
+    episodes_per_update: int = Field(4, ge=1)
+    value_weight: float = 0.5
+    entropy_weight: float = 1e-4
+    warm_start: float = Field(
+        0.0, ge=0, lt=1, description="Initial probability of the best merge's action; 0: uniform, as published."
+    )
+    skip_and_back: bool = Field(True, description="Offer the two actions that leave a layer out or take one again.")
+
+
+class SearchRecipe(Recipe):
+    """Layer-wise search for the merge of several fine-tunes of one base. Source: RMM; see ``merge.md``, sections 2, 5."""
+
+    method: str = "rmm"
+    base: str = Field(description="The model all experts were fine-tuned from: folder or hub id.")
+    experts: list[str] = Field(min_length=2, description="Fine-tunes of the base.")
+    tasks: list[TaskFiles] = Field(min_length=1)
+    max_length: int = Field(256, ge=2, description="Tokens a text is cut to.")
+
+    search: Literal["rmm_published", "ppo", "cma", "greedy", "random"] = "cma"
+    actions: Literal["blocks", "scales"] = Field("scales", description="Choose whole blocks, or weigh task vectors.")
+    scale_per: Literal["layer", "model"] = Field("layer", description="One scale an expert and layer, or an expert.")
+    objective: Literal["score", "cross_entropy"] = "cross_entropy"
+    budget: int = Field(160, ge=1, description="Architectures proposed (episodes).")
+    candidates: list[MergeCandidate] = Field(
+        default=[
+            MergeCandidate(method="task_arithmetic"),
+            MergeCandidate(method="ties", density=0.5, normalize=True),
+            MergeCandidate(method="dare_ties", density=0.66, normalize=True),
+        ],
+        description="Uniform merges: baselines, warm start, and the extra columns of `actions: blocks`.",
+    )
+    tuning_budget: int = Field(
+        60, ge=0, description="Evaluations spent tuning the candidates' parameters; 0: as given."
+    )
+    max_weight: float = Field(1.2, gt=0, description="Largest expert weight tried in tuning and as a scale.")
+    sigma: float = Field(0.1, gt=0, description="First step size of CMA-ES, in units of a scale.")
+
+    subset: Literal["cycling", "same", "irt", "full"] = Field("full", description="Validation items of one reward.")
+    subset_fraction: float = Field(1.0, gt=0, le=1)
+    batch_size: int | None = Field(
+        None, ge=1, description="Cycle in batches of this many items (published: 128); default: one subset a batch."
+    )
+    dynamic_average: bool = Field(False, description="Mix each reward with the episode's before (RMM, equation 4).")
+    dynamic_weight: float = Field(0.8, ge=0, le=1, description="d of that average.")
+
+    ppo: PPOSettings = PPOSettings()
+    finalists: int = Field(10, ge=1, description="Architectures scored again on the whole validation set at the end.")
+    chunk: int = Field(200, ge=1, description="Items a forward pass.")
+    cache_mb: int = Field(512, ge=0, description="Memory for activations of shared prefixes; 0 turns it off.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "SearchRecipe":
+        if self.search == "rmm_published" and self.actions != "blocks":
+            raise ValueError("search rmm_published chooses blocks: set actions: blocks")
+        if self.actions == "blocks" and self.scale_per == "model":
+            raise ValueError("scale_per: model needs actions: scales")
+        if self.subset == "full" and self.subset_fraction < 1:
+            raise ValueError("subset: full uses everything: set subset: cycling | same | irt, or subset_fraction: 1")
+        for task in self.tasks:
+            if task.head is not None and task.head >= len(self.experts):
+                raise ValueError(
+                    f"tasks: {task.name}: head {task.head} of {len(self.experts)} experts (counted from 0)"
+                )
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"tasks: names must differ, got {names}")
+        return self
