@@ -48,6 +48,7 @@ class Group:
         members: the models' tensors, in the order of the file.
         settings: parameters for all models, nearest first.
         vocabulary: whether the first axis is the vocabulary.
+        base: the base model, whether it is among the members or not.
         where: `file:line` of the models, to begin an error with.
     """
 
@@ -56,6 +57,7 @@ class Group:
     members: tuple[Member, ...]
     settings: tuple[Settings, ...]
     vocabulary: bool
+    base: Reference | None
     where: str
 
 
@@ -279,9 +281,7 @@ class Selection:
             name in self.checkpoints[member.model].layout.heads for member in members
         )
         where = self.config.where(*part.path)
-        if base is not None and not base_seen:
-            raise UserError(f"{where}: base_model {base} is not among the sources of the slice; add its layers to it")
-        return Group(name, t, tuple(members), common, vocabulary, where)
+        return Group(name, t, tuple(members), common, vocabulary, base, where)
 
     def reference_index(self, reference: Reference) -> int:
         """Index of a model's checkpoint."""
