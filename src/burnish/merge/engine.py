@@ -1,0 +1,293 @@
+"""Execution of a plan: workers that read, merge and write, each one tensor at a time.
+
+Knows steps, buffers, kernels and methods; no YAML and no tokenizer. Every output byte depends on its step alone, so the
+result is the same whatever the number of workers and wherever a killed merge went on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from burnish.core.errors import UserError
+from burnish.merge.buffers import BufferPool, Bytes, aligned, carve
+from burnish.merge.finite import all_finite
+from burnish.merge.journal import Journal
+from burnish.merge.kernels import kernel
+from burnish.merge.methods.registry import get
+from burnish.merge.plan import COPY, MergePlan, Step, budget
+from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, read_exactly, write_exactly
+
+# Small enough that what was read is still in the cache when it is hashed, checked and merged.
+TILE = 1 << 20
+# Methods whose result at an index needs the inputs at that index and nothing else: they go tile by tile.
+_ELEMENTWISE = frozenset({"linear", "passthrough", "task_arithmetic"})
+_BITS: dict[str, Any] = {"BF16": np.uint16, "F16": np.uint16, "F32": np.float32}
+
+
+class Engine:
+    """Runs the steps of a plan into a folder.
+
+    Args:
+        plan: what to do.
+        folder: where the shards go.
+        journal: what is done already.
+        device: where general arithmetic happens: `cpu`, `cuda`, `cuda:1`.
+        allow_nan: let NaN and infinity through.
+        advance: called with the bytes of each finished step.
+    """
+
+    def __init__(
+        self,
+        plan: MergePlan,
+        folder: Path,
+        journal: Journal,
+        *,
+        device: str = "cpu",
+        allow_nan: bool = False,
+        advance: Callable[[int], None] = lambda nbytes: None,
+    ) -> None:
+        self._plan, self._folder, self._journal = plan, folder, journal
+        self._device, self._allow_nan, self._advance = device, allow_nan, advance
+        self._steps = [step for step in plan.steps if step.shard not in journal.finished]
+        self._pool = BufferPool(budget(self._steps, plan.threads))
+        self._handles: dict[Path, int] = {}
+        self._shards: dict[int, int] = {}
+        self._left: dict[int, int] = {}
+        self._digests: dict[int, dict[str, str]] = {}
+        self._input_digests: dict[int, dict[tuple[str, str], str]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Write every shard that is not finished.
+
+        Raises:
+            UserError: NaN or infinity, a file that changed while it was read, a method that refuses its inputs.
+            OSError: the disk is full or fails.
+        """
+        for step in self._steps:
+            self._left[step.shard] = self._left.get(step.shard, 0) + 1
+        with self, _one_thread_each(self._plan), ThreadPoolExecutor(self._plan.threads, "merge") as workers:
+            futures = [workers.submit(self._guarded, step) for step in self._steps]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+        for future in futures:
+            if not future.cancelled() and (error := future.exception()) is not None:
+                raise error
+
+    def __enter__(self) -> Self:
+        for path in {info.path for step in self._steps for info in _inputs(step)}:
+            self._handles[path] = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(self._handles[path], 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in (*self._handles.values(), *self._shards.values()):
+            os.close(handle)
+        self._handles, self._shards = {}, {}
+
+    def _guarded(self, step: Step) -> None:
+        if self._stop.is_set():
+            return
+        try:
+            self._run(step)
+        except BaseException:
+            self._stop.set()
+            raise
+
+    def _run(self, step: Step) -> None:
+        output = self._open_shard(step.shard)
+        inputs: dict[tuple[str, str], str] = {}
+        if step.action == COPY or (step.kernel and step.rows is None and step.action in _ELEMENTWISE):
+            digest = self._tiled(step, output, inputs)
+        elif step.kernel:
+            digest = self._whole(step, output, inputs)
+        else:
+            digest = self._general(step, output, inputs)
+        self._finish(step, digest, inputs)
+        self._advance(step.read_bytes + step.nbytes)
+
+    def _tiled(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
+        """Read, merge and write a tile at a time: what stays in the cache need not wait for memory."""
+        infos = [source.info for source in step.sources]
+        width = ITEM_SIZE[step.dtype]
+        tile = min(TILE, max(step.nbytes, width))
+        readers = [_Reader(self, info) for info in infos]
+        digest = xxhash.xxh3_128()
+        with self._pool.lend((len(infos) + 1) * aligned(tile)) as block:
+            *pieces, out = carve(block, [tile] * (len(infos) + 1))
+            for start in range(0, step.nbytes, tile):
+                size = min(tile, step.nbytes - start)
+                have = [reader.read(piece[:size]) for reader, piece in zip(readers, pieces, strict=True)]
+                if step.action == COPY:
+                    result = have[0]
+                    if any((result != other).any() for other in have[1:]):
+                        raise UserError(
+                            f"tensor {step.name!r} ({step.dtype}) differs between the models and cannot be mixed"
+                        )
+                else:
+                    result = out[:size]
+                    self._call_kernel(step, [piece.view(_BITS[step.dtype]) for piece in have], result)
+                    self._check(step, result)
+                digest.update(result.data)
+                write_exactly(output, result.data, step.offset + start)
+        inputs |= {reader.key: reader.digest() for reader in readers}
+        return str(digest.hexdigest())
+
+    def _whole(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
+        """A compiled kernel that needs whole tensors at once."""
+        sizes = [source.info.nbytes for source in step.sources]
+        grown = 0 if step.rows is None else (len(sizes) + 1) * step.nbytes
+        with self._pool.lend(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
+            *raw, out = carve(block, [*sizes, step.nbytes])
+            arrays = []
+            for source, piece in zip(step.sources, raw, strict=True):
+                arrays.append(self._read(source.info, piece, inputs).view(_BITS[step.dtype]))
+            if step.rows is not None:
+                shaped = [array.reshape(source.info.shape) for array, source in zip(arrays, step.sources, strict=True)]
+                arrays = [array.reshape(-1) for array in step.rows.gather(shaped)]
+            self._call_kernel(step, arrays, out)
+            self._check(step, out)
+            write_exactly(output, out.data, step.offset)
+            return str(xxhash.xxh3_128_hexdigest(out.data))
+
+    def _call_kernel(self, step: Step, arrays: list[NDArray[Any]], out: Bytes) -> None:
+        compiled = kernel(step.action, str(step.kernel))
+        assert compiled is not None
+        compiled(
+            arrays[0] if step.has_base else None,
+            arrays[int(step.has_base) :],
+            model_parameters=step.model_parameters,
+            parameters=step.parameters,
+            seed=step.seed,
+            out=out.view(_BITS[step.dtype]),
+        )
+
+    def _general(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
+        """Any method, dtype, device, adapter or alignment, through torch in float32."""
+        from burnish.merge import tensors
+
+        raw_bytes = sum(aligned(info.nbytes) for info in _inputs(step))
+        with self._pool.lend(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
+            pieces = iter(carve(block, [info.nbytes for info in _inputs(step)]))
+            raw = {info: self._read(info, next(pieces), inputs) for info in _inputs(step)}
+            loaded = tensors.load(step, raw, self._device)
+            statistics = [None if info is None else tensors.as_tensor(raw[info], info) for info in step.statistics]
+            try:
+                merged = get(step.action)(
+                    loaded[0] if step.has_base else None,
+                    loaded[int(step.has_base) :],
+                    model_parameters=step.model_parameters,
+                    parameters=step.parameters,
+                    seed=step.seed,
+                    statistics=[None if item is None else item.to(self._device) for item in statistics]
+                    if step.statistics
+                    else None,
+                )
+            except UserError as error:
+                raise UserError(f"tensor {step.name!r}: {error}") from None
+            out = tensors.rounded(merged, step.dtype)
+            self._check(step, out)
+            write_exactly(output, out.data, step.offset)
+            return str(xxhash.xxh3_128_hexdigest(out.data))
+
+    def _read(self, info: TensorInfo, piece: Bytes, inputs: dict[tuple[str, str], str]) -> Bytes:
+        reader = _Reader(self, info)
+        for start in range(0, info.nbytes, TILE):
+            reader.read(piece[start : start + TILE])
+        inputs[reader.key] = reader.digest()
+        return piece
+
+    def _check(self, step: Step, result: Bytes) -> None:
+        if not self._allow_nan and not all_finite(result, step.dtype):
+            raise UserError(
+                f"tensor {step.name!r}: the result has NaN or infinite numbers although no input has: it overflows "
+                f"{step.dtype}, or the weights cancel; choose a wider out_dtype, or pass --allow-nan to go on"
+            )
+
+    def _open_shard(self, index: int) -> int:
+        with self._lock:
+            if index not in self._shards:
+                shard = self._plan.shards[index]
+                handle = os.open(self._folder / f"{shard.name}.part", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+                self._shards[index] = handle
+                os.ftruncate(handle, shard.nbytes)
+                write_exactly(handle, memoryview(shard.header), 0)
+                self._digests[index], self._input_digests[index] = {}, {}
+            return self._shards[index]
+
+    def _finish(self, step: Step, digest: str, inputs: dict[tuple[str, str], str]) -> None:
+        with self._lock:
+            self._digests[step.shard][step.name] = digest
+            self._input_digests[step.shard] |= inputs
+            self._left[step.shard] -= 1
+            if self._left[step.shard]:
+                return
+            os.close(self._shards.pop(step.shard))
+            name = self._plan.shards[step.shard].name
+            os.rename(self._folder / f"{name}.part", self._folder / name)
+            self._journal.record(step.shard, self._digests.pop(step.shard), self._input_digests.pop(step.shard))
+
+
+class _Reader:
+    """One tensor's bytes in order, hashed and checked as they come."""
+
+    def __init__(self, engine: Engine, info: TensorInfo) -> None:
+        self._engine, self._info, self._position = engine, info, 0
+        self._digest = xxhash.xxh3_128()
+        self.key = (str(info.path), info.name)
+
+    def read(self, piece: Bytes) -> Bytes:
+        info = self._info
+        read_exactly(self._engine._handles[info.path], piece.data, info.offset + self._position, info.path)
+        self._position += piece.size
+        self._digest.update(piece.data)
+        if not self._engine._allow_nan and not all_finite(piece, info.dtype):
+            raise UserError(
+                f"{info.path}: tensor {info.name!r} has NaN or infinite numbers; mend the model, or pass --allow-nan"
+            )
+        return piece
+
+    def digest(self) -> str:
+        return str(self._digest.hexdigest())
+
+
+def _inputs(step: Step) -> list[TensorInfo]:
+    """Every tensor that a step reads, once each."""
+    infos = [source.info for source in step.sources]
+    infos += [half for source in step.sources if source.lora for half in (source.lora.a, source.lora.b)]
+    infos += [info for info in step.statistics if info is not None]
+    return list(dict.fromkeys(infos))
+
+
+@contextmanager
+def _one_thread_each(plan: MergePlan) -> Iterator[None]:
+    """Torch may split a sum over its threads, and so round it otherwise: within a worker it gets one."""
+    if not plan.needs_torch:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,33 @@
+"""Is there a NaN or an infinity among these bits? One pass over exponents, fast enough to look at every input."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# Bits without the sign at and above which a number is no number.
+_LIMITS = {"BF16": (np.uint16, 0x7F80), "F16": (np.uint16, 0x7C00), "F32": (np.uint32, 0x7F800000)}
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _largest(bits: NDArray[np.generic], mask: int) -> int:
+    largest = bits[0] & mask
+    for index in range(bits.size):
+        magnitude = bits[index] & mask
+        largest = max(largest, magnitude)
+    return largest  # type: ignore[no-any-return]
+
+
+def all_finite(data: NDArray[np.uint8], dtype: str) -> bool:
+    """Whether no element of raw tensor bytes is NaN or infinite.
+
+    Args:
+        data: the bytes.
+        dtype: the format's code; integers are always finite.
+    """
+    if dtype not in _LIMITS or not data.size:
+        return True
+    word, limit = _LIMITS[dtype]
+    mask = word(0x7FFF if word is np.uint16 else 0x7FFFFFFF)
+    return int(_largest(data.view(word), mask)) < limit

@@ -1,0 +1,113 @@
+"""What of a merge is already on the disk: the finished shards and their hashes, so that a killed merge goes on.
+
+Nothing is fsynced while merging: after a power cut the hashes tell which shards are whole, and only those are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import xxhash
+
+from burnish.core.errors import UserError
+from burnish.merge.plan import MergePlan
+from burnish.merge.safetensors_file import read_exactly
+
+NAME = "journal.jsonl"
+_PIECE = 1 << 22
+
+
+class Journal:
+    """The journal in a merge's working folder, locked against a second process.
+
+    Args:
+        folder: the working folder; made if it is not there.
+        plan: what is being merged; the journal of another merge is thrown away, and its shards with it.
+
+    Raises:
+        UserError: another process is at work here.
+    """
+
+    def __init__(self, folder: Path, plan: MergePlan) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._plan = folder, plan
+        self._file: IO[str] = (folder / NAME).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise UserError(f"{folder}: another process is writing this merge; wait for it or stop it") from None
+        self.outputs: dict[str, str] = {}
+        self.inputs: dict[tuple[str, str], str] = {}
+        self.finished = self._resume()
+
+    def record(self, shard: int, outputs: dict[str, str], inputs: dict[tuple[str, str], str]) -> None:
+        """A shard is complete under its final name."""
+        self.outputs |= outputs
+        self.inputs |= inputs
+        entry = {"shard": shard, "outputs": outputs, "inputs": [[*key, value] for key, value in inputs.items()]}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._file.close()
+
+    def _resume(self) -> set[int]:
+        self._file.seek(0)
+        lines = [_parse(line) for line in self._file.read().splitlines()]
+        if not lines or lines[0].get("fingerprint") != self._plan.fingerprint:
+            self._file.truncate(0)
+            for path in self._folder.iterdir():
+                if path.name != NAME and path.is_file():
+                    path.unlink()
+            self._file.write(json.dumps({"fingerprint": self._plan.fingerprint}) + "\n")
+            self._file.flush()
+            return set()
+        finished = set()
+        for entry in lines[1:]:
+            if "shard" in entry and self._whole(entry):
+                finished.add(entry["shard"])
+                self.outputs |= entry["outputs"]
+                self.inputs |= {(path, name): digest for path, name, digest in entry["inputs"]}
+        return finished
+
+    def _whole(self, entry: dict[str, Any]) -> bool:
+        """Whether a finished shard's bytes are still those that were written."""
+        shard = self._plan.shards[entry["shard"]]
+        path = self._folder / shard.name
+        if not path.is_file() or path.stat().st_size != shard.nbytes:
+            return False
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            buffer = memoryview(bytearray(_PIECE))
+            header = memoryview(bytearray(len(shard.header)))
+            read_exactly(handle, header, 0, path)
+            if header != shard.header:
+                return False
+            for step in self._plan.steps:
+                if step.shard != entry["shard"]:
+                    continue
+                digest = xxhash.xxh3_128()
+                for start in range(0, step.nbytes, _PIECE):
+                    piece = buffer[: min(_PIECE, step.nbytes - start)]
+                    read_exactly(handle, piece, step.offset + start, path)
+                    digest.update(piece)
+                if digest.hexdigest() != entry["outputs"].get(step.name):
+                    return False
+        finally:
+            os.close(handle)
+        return True
+
+
+def _parse(line: str) -> dict[str, Any]:
+    # The line that a kill cut in half is as good as not written.
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
