@@ -1,0 +1,99 @@
+"""Merge models: mergekit's YAML in, a Hugging Face folder out. `import burnish.merge` costs nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from burnish.merge.config import MergeConfig
+    from burnish.merge.plan import MergePlan
+
+__all__ = ["collect_statistics", "merge", "plan"]
+
+
+def plan(
+    config: str | Path | Mapping[str, Any] | MergeConfig,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    shard_size: str | int = "5GB",
+) -> MergePlan:
+    """What a merge would do: reads, tensors, writes, peak memory, seconds. Starts nothing.
+
+    Args:
+        config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
+        threads: workers; none: the machine's cores.
+        device: where arithmetic without a compiled kernel runs.
+        shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
+
+    Raises:
+        UserError: anything about the recipe or the models that would stop the merge, in one line.
+    """
+    from burnish.merge.config import MergeConfig
+    from burnish.merge.output import parse_size, worker_count
+    from burnish.merge.plan import make_plan
+
+    loaded = MergeConfig.load(config)
+    return make_plan(loaded, threads=worker_count(threads), shard_size=parse_size(shard_size), device=device)
+
+
+def merge(
+    config: str | Path | Mapping[str, Any] | MergeConfig,
+    out: str | Path,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    allow_nan: bool = False,
+    shard_size: str | int = "5GB",
+    fresh: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Merge models into the folder `out`, which appears whole or not at all. Run again after a kill, it goes on.
+
+    Args:
+        config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
+        out: the folder of the merged model; a finished merge of the same recipe is left as it is.
+        threads: workers; none: the machine's cores. The result does not depend on it.
+        device: where arithmetic without a compiled kernel runs: `cpu`, `cuda`, `cuda:1`, `mps`.
+        allow_nan: go on when a weight is NaN or infinite.
+        shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
+        fresh: throw an unfinished or an earlier merge in `out` away first.
+        progress: show how far it is, on stderr.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: what is wrong with recipe, models or `out`, in one line.
+        BurnishError: the disk is full or fails; what is finished stays for the next try.
+    """
+    from burnish.merge.output import write_merge
+
+    made = plan(config, threads=threads, device=device, shard_size=shard_size)
+    return write_merge(made, Path(out), device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
+
+
+def collect_statistics(
+    model: str | Path, data: str | Path, out: str | Path, *, kind: str = "gram", limit: int = 256, device: str = "cpu"
+) -> Path:
+    """Gather what `regmean` (Gram matrices of layer inputs) or `fisher` (squared gradients) need from unlabeled data.
+
+    Args:
+        model: a model folder or hub id.
+        data: `.txt` (an example a line), `.jsonl` (with `text`), or a folder of images.
+        out: the `.safetensors` file to write, or a folder for it.
+        kind: `gram`, forward passes only, or `fisher`.
+        limit: examples to use.
+        device: where the model runs.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: a model or data that cannot be read, or an unknown kind.
+    """
+    from burnish.merge.statistics import collect
+
+    return collect(str(model), Path(data), Path(out), kind=kind, limit=limit, device=device)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from burnish.core.errors import UserError
+from burnish.core.errors import Interrupted, UserError
+from burnish.core.metrics import Progress
 from burnish.merge.buffers import BufferPool, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
 from burnish.merge.journal import Journal
@@ -44,7 +45,7 @@ class Engine:
         journal: what is done already.
         device: where general arithmetic happens: `cpu`, `cuda`, `cuda:1`.
         allow_nan: let NaN and infinity through.
-        advance: called with the bytes of each finished step.
+        progress: where to show how far it is.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class Engine:
         *,
         device: str = "cpu",
         allow_nan: bool = False,
-        advance: Callable[[int], None] = lambda nbytes: None,
+        progress: Progress | None = None,
     ) -> None:
         self._plan, self._folder, self._journal = plan, folder, journal
-        self._device, self._allow_nan, self._advance = device, allow_nan, advance
+        self._device, self._allow_nan = device, allow_nan
+        self._progress = progress or Progress(quiet=True)
         self._steps = [step for step in plan.steps if step.shard not in journal.finished]
         self._pool = BufferPool(budget(self._steps, plan.threads))
         self._handles: dict[Path, int] = {}
@@ -80,15 +82,16 @@ class Engine:
             self._left[step.shard] = self._left.get(step.shard, 0) + 1
         with self, _one_thread_each(self._plan), ThreadPoolExecutor(self._plan.threads, "merge") as workers:
             futures = [workers.submit(self._guarded, step) for step in self._steps]
+            done = len(self._plan.steps) - len(futures)
             try:
-                wait(futures, return_when=FIRST_EXCEPTION)
+                for future in self._progress.track(as_completed(futures), "merging", len(self._plan.steps), done):
+                    future.result()
+            except KeyboardInterrupt:
+                raise Interrupted("stopped; the finished shards are kept, the same command goes on", 2) from None
             finally:
                 self._stop.set()
                 for future in futures:
                     future.cancel()
-        for future in futures:
-            if not future.cancelled() and (error := future.exception()) is not None:
-                raise error
 
     def __enter__(self) -> Self:
         for path in {info.path for step in self._steps for info in _inputs(step)}:
@@ -122,7 +125,6 @@ class Engine:
         else:
             digest = self._general(step, output, inputs)
         self._finish(step, digest, inputs)
-        self._advance(step.read_bytes + step.nbytes)
 
     def _tiled(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
         """Read, merge and write a tile at a time: what stays in the cache need not wait for memory."""

@@ -80,9 +80,11 @@ class Step:
     @property
     def working_bytes(self) -> int:
         """Memory that the step takes while it runs: an upper bound."""
-        if self.action == COPY or self.kernel:
-            return self.read_bytes + self.nbytes
         wide = 4 * math.prod(self.shape)
+        if self.action == COPY or self.kernel:
+            # Half floats are widened whole; the other dtypes go block by block.
+            halves = wide * (len(self.sources) + 1) if self.kernel == "float16" else 0
+            return self.read_bytes + self.nbytes + halves
         # Inputs, their float32 copies, and what the widest of the methods hold beside them.
         return self.read_bytes + wide * (2 * len(self.sources) + 4)
 
@@ -292,6 +294,8 @@ def _draft(
     if method.statistics:
         draft["statistics"] = tuple(_statistics(member, group) for member in members[has_base:])
     plain = len(set(dtypes)) == 1 and dtypes[0] == draft["dtype"] and not any(member.source.lora for member in members)
+    if plain and draft["rows"] is None and method.name == "passthrough" and per_model["scale"] == (None,):
+        return draft | {"action": COPY, "model_parameters": {}, "parameters": {}}
     if plain and device == "cpu" and (draft["rows"] is None or draft["rows"].exact):
         from burnish.merge.kernels import kernel
 

@@ -1,0 +1,100 @@
+"""What was merged from what: `burnish_merge.json` for machines, `README.md` for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import xxhash
+
+from burnish import __version__
+from burnish.merge.journal import Journal
+from burnish.merge.plan import MergePlan
+
+_CARD = """---
+{head}
+---
+# {name}
+
+A merge of {count} models by `{method}` ({reference}), made with [Burnish](https://pypi.org/project/burnish/) {version}.
+
+## Models
+
+{models}
+
+The hash is XXH3-128 over the name and content of every tensor that was read.
+
+## How
+
+{tensors} tensors, {layers}result in {dtype}. Arithmetic in float32, rounded once.
+
+```yaml
+{yaml}
+```
+
+## Repeat
+
+```sh
+burnish merge mergekit_config.yml {name}
+```
+
+The result is the same, byte for byte, at any number of threads; its hash is `{digest}`.
+"""
+
+
+def record(plan: MergePlan, journal: Journal) -> dict[str, Any]:
+    """Fingerprint, inputs with content hashes, and the result's hash."""
+    inputs = []
+    for index, checkpoint in enumerate(plan.checkpoints):
+        digest, count, seen = xxhash.xxh3_128(), 0, set()
+        for step in plan.steps:
+            for model, source in zip(step.models, step.sources, strict=True):
+                halves = (source.lora.a, source.lora.b) if source.lora else ()
+                if model == index:
+                    seen |= {(str(info.path), info.name) for info in (source.info, *halves)}
+        for key in sorted(seen, key=lambda key: (key[1], key[0])):
+            digest.update(f"{key[1]} {journal.inputs[key]}\n".encode())
+            count += 1
+        inputs.append({"model": str(checkpoint.reference), "tensors": count, "xxh3_128": digest.hexdigest()})
+    result = xxhash.xxh3_128()
+    for name in sorted(journal.outputs):
+        result.update(f"{name} {journal.outputs[name]}\n".encode())
+    return {
+        "burnish": __version__,
+        "fingerprint": plan.fingerprint,
+        "method": plan.method.name,
+        "reference": plan.method.reference,
+        "inputs": inputs,
+        "result": {"tensors": len(plan.steps), "bytes": plan.writes, "xxh3_128": result.hexdigest()},
+    }
+
+
+def card(plan: MergePlan, written: dict[str, Any], name: str) -> str:
+    """The model card."""
+    base = plan.config.base_model
+    bases = [str(checkpoint.reference.model) for checkpoint in plan.checkpoints]
+    # The hub takes ids only; a local path would be refused on upload.
+    ids = [text for text in bases if text.count("/") == 1 and not text.startswith(("/", ".", "~"))]
+    head = f"base_model: {json.dumps(ids)}\nlibrary_name: transformers\ntags: [merge, burnish]"
+    models = "\n".join(
+        f"- `{entry['model']}`{' (base)' if base is not None and entry['model'] == str(base) else ''}: "
+        f"{entry['tensors']} tensors, `{entry['xxh3_128']}`"
+        for entry in written["inputs"]
+    )
+    layers = "".join(f"{len(part.layers)} layers in `{part.stack.prefix}`, " for part in plan.selection.parts)
+    dtypes = Counter(step.dtype for step in plan.steps)
+    return _CARD.format(
+        head=head,
+        name=name,
+        count=len(plan.checkpoints),
+        method=plan.method.name,
+        reference=plan.method.reference,
+        version=__version__,
+        models=models,
+        tensors=len(plan.steps),
+        layers=layers,
+        dtype=dtypes.most_common(1)[0][0],
+        yaml=plan.config.yaml.rstrip(),
+        digest=written["result"]["xxh3_128"],
+    )
