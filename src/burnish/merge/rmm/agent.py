@@ -142,7 +142,9 @@ class MaskedPPO:
         warm: action (or level of every scale) that starts with probability ``settings.warm_start``.
     """
 
-    def __init__(self, env: BlockEnv | ScaleEnv, settings: PPOSettings, rng: np.random.Generator, warm: int | None) -> None:
+    def __init__(
+        self, env: BlockEnv | ScaleEnv, settings: PPOSettings, rng: np.random.Generator, warm: int | None
+    ) -> None:
         from sb3_contrib import MaskablePPO
         from stable_baselines3.common.logger import Logger
 

@@ -4,7 +4,7 @@ Source: RMM, section 3.1. Merges come from ``burnish.merge.methods``; as release
 flattened model and their agreeing deltas are summed (``PUBLISHED``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,9 +46,12 @@ def merge(
         UserError: no such method, or it cannot merge this many models.
     """
     method = registry.get(spec.method)
+    parameters: dict[str, float] = {"normalize": spec.normalize} if "normalize" in method.parameters else {}
     per_model = {"weight": spec.weight, "density": spec.density}
+    if spec.normalize and "lambda" in method.parameters:
+        # a common weight cancels in a normalised merge: what it should scale is the result
+        per_model["weight"], parameters["lambda"] = 1.0, spec.weight
     model_parameters = {k: [v] * len(experts) for k, v in per_model.items() if k in method.model_parameters}
-    parameters = {"normalize": spec.normalize} if "normalize" in method.parameters else {}
 
     def call(at: slice, number: int) -> Tensor:
         return method(
@@ -66,6 +69,23 @@ def merge(
         at = slice(slot.offset, slot.offset + slot.shape.numel())
         merged[at] = call(at, number)
     return merged
+
+
+def whole(flat: Float[Tensor, " size"], layout: Layout, token: Hashable) -> Weights:
+    """A model as it is, every block in its place.
+
+    Args:
+        flat: its weights.
+        layout: of it.
+        token: tells it from other models in a prefix cache.
+    """
+    return Weights(
+        stem=flat,
+        layers=tuple(tuple(range(length)) for length in layout.lengths),
+        blocks=tuple(tuple(stack.block(flat, layer) for layer in range(stack.length)) for stack in layout.stacks),
+        tokens=tuple(tuple((layer, token) for layer in range(length)) for length in layout.lengths),
+        stem_token=token,
+    )
 
 
 def tunable(spec: MergeCandidate) -> tuple[str, ...]:

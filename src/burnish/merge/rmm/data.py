@@ -95,7 +95,11 @@ def causal_text(name: str, token_rows: Sequence[Sequence[int]], pad: int = 0) ->
 
 
 def causal_choices(
-    name: str, prompts: Sequence[Sequence[int]], choices: Sequence[Sequence[Sequence[int]]], answers: Sequence[int], pad: int = 0
+    name: str,
+    prompts: Sequence[Sequence[int]],
+    choices: Sequence[Sequence[Sequence[int]]],
+    answers: Sequence[int],
+    pad: int = 0,
 ) -> TaskData:
     """Multiple choice for a decoder-only model: the answer with the highest summed log-probability counts."""
     rows = [[*prompt, *choice] for prompt, group in zip(prompts, choices, strict=True) for choice in group]
@@ -198,7 +202,9 @@ def _from_rows(
     max_length: int,
 ) -> TaskData:
     if ":" in score:
-        return TaskData(name, "custom", {}, torch.zeros(len(rows), dtype=torch.long), head, rows=tuple(rows), score=score)
+        return TaskData(
+            name, "custom", {}, torch.zeros(len(rows), dtype=torch.long), head, rows=tuple(rows), score=score
+        )
     columns = set(rows[0])
     for number, row in enumerate(rows, 1):
         if set(row) != columns:
@@ -232,7 +238,9 @@ def _from_rows(
 def _answer(path: str, number: int, row: dict[str, Any]) -> int:
     answer = row["choices"].index(row["answer"]) if row["answer"] in row["choices"] else row["answer"]
     if not isinstance(answer, int) or not 0 <= answer < len(row["choices"]):
-        raise UserError(f"{path}: example {number}: answer {row['answer']!r} is none of its {len(row['choices'])} choices")
+        raise UserError(
+            f"{path}: example {number}: answer {row['answer']!r} is none of its {len(row['choices'])} choices"
+        )
     return answer
 
 

@@ -126,17 +126,21 @@ class Evaluator:
         """
         key = (architecture, subset or self.full)
         if key not in self._memo:
-            self._memo[key] = self.mean(self.items(self.pool.weights(architecture), key[1]))
-            if architecture == Blocks(()):
-                self._memo[key] = Result((0.0,) * len(self.tasks), self._memo[key].cross_entropies)
+            self.remember(*key, self.mean(self.compute(*key)))
         return self._memo[key]
 
-    def remembered(self, architecture: Architecture, subset: Subset) -> Result | None:
-        """The stored result, if there is one."""
-        return self._memo.get((architecture, subset))
+    def compute(self, architecture: Architecture, subset: Subset) -> list[Items]:
+        """Per-item results, not remembered."""
+        return self.items(self.pool.weights(architecture), subset)
+
+    def remembered(self, architecture: Architecture, subset: Subset) -> bool:
+        """Whether the result is known."""
+        return (architecture, subset) in self._memo
 
     def remember(self, architecture: Architecture, subset: Subset, result: Result) -> None:
-        """Stores a result that another process computed."""
+        """Stores a result, computed here or elsewhere."""
+        if architecture == Blocks(()):
+            result = Result((0.0,) * len(self.tasks), result.cross_entropies)
         self._memo[architecture, subset] = result
 
     def items(self, weights: Weights, subset: Subset | None = None) -> list[Items]:
@@ -170,7 +174,9 @@ class Evaluator:
             return class_items(logits, task.labels[start:stop])
         nll, tokens = token_nll(logits, task.targets[rows])
         if task.offsets is not None:
-            return choice_items(nll, [at - rows.start for at in task.offsets[start : stop + 1]], task.labels[start:stop])
+            return choice_items(
+                nll, [at - rows.start for at in task.offsets[start : stop + 1]], task.labels[start:stop]
+            )
         mean = (nll / tokens.clamp(min=1)).double().numpy()
         return Items(np.exp(-mean), mean, tokens.double().numpy())
 
@@ -180,5 +186,7 @@ class Evaluator:
             values = function(self.assembly.bind(weights, task.head), list(task.rows[start:stop]))
         score = np.asarray(values, dtype=float)
         if score.shape != (stop - start,) or not ((score >= 0) & (score <= 1)).all():
-            raise UserError(f"{task.score}: expected {stop - start} numbers in [0, 1], got shape {score.shape}: {values!r:.80}")
+            raise UserError(
+                f"{task.score}: expected {stop - start} numbers in [0, 1], got shape {score.shape}: {values!r:.80}"
+            )
         return Items(score, np.full(len(score), np.nan), np.ones(len(score)))
