@@ -7,21 +7,22 @@ the same on every machine. A vector may be one tensor or a whole flattened model
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from burnish.core.errors import UserError
 from burnish.merge.methods.counter import random_uint32
 
 
-def keep_largest(values: Float[Tensor, "*shape"], count: int) -> Bool[Tensor, "*shape"]:
-    """Mask the `count` entries of largest magnitude; of equal ones the lowest flat indices."""
+def keep_largest(values: Float32[Tensor, "*shape"], count: int) -> Bool[Tensor, "*shape"]:
+    """Mask the `count` entries of largest magnitude; of equal ones the lowest flat indices. A NaN is the largest."""
     size = values.numel()
     if count >= size:
         return torch.ones_like(values, dtype=torch.bool)
     if count <= 0:
         return torch.zeros_like(values, dtype=torch.bool)
-    magnitude = values.abs().flatten()
+    # The bit patterns of magnitudes are ordered like the magnitudes, and order NaN as well.
+    magnitude = values.abs().flatten().view(torch.int32)
     threshold = magnitude.kthvalue(size - count + 1).values
     above = magnitude > threshold
     tied = magnitude == threshold
@@ -36,19 +37,26 @@ def kept_by_density(size: int, density: float) -> int:
     return size if density >= 1 else min(size, max(1, int(density * size)))
 
 
-def keep_without_outliers(values: Float[Tensor, "*shape"], density: float, gamma: float) -> Bool[Tensor, "*shape"]:
+def keep_without_outliers(values: Float32[Tensor, "*shape"], density: float, gamma: float) -> Bool[Tensor, "*shape"]:
     """Mask what is left without the largest `gamma` and enough of the smallest entries to leave int(density n).
 
-    In ascending order the first n - int(density n) - int(gamma n) entries (never below 0) are dropped and the next
-    int(density n) kept: outliers give way when both shares do not fit. Source: Model Breadcrumbs, arXiv:2312.06795, eq. 2.
+    Source: Model Breadcrumbs, arXiv:2312.06795, equation 2; the counts are mergekit's.
     """
-    size = values.numel()
-    kept = int(density * size)
     if density >= 1:
         return torch.ones_like(values, dtype=torch.bool)
-    smallest = max(0, size - kept - int(gamma * size))
-    outliers = size - smallest - kept
+    kept, outliers = band_counts(values.numel(), density, gamma)
     return keep_largest(values, outliers + kept) & ~keep_largest(values, outliers)
+
+
+def band_counts(size: int, density: float, gamma: float) -> tuple[int, int]:
+    """Return how many of `size` entries Model Breadcrumbs keeps, and how many larger ones it drops.
+
+    In ascending order the first n - int(density n) - int(gamma n) entries (never below 0) are dropped and the next
+    int(density n) kept: outliers give way when both shares do not fit.
+    """
+    kept = max(0, int(density * size))
+    smallest = max(0, size - kept - int(gamma * size))
+    return kept, max(0, size - smallest - kept)
 
 
 def keep_at_random(
@@ -67,7 +75,7 @@ def chance(density: float) -> int:
     return round(min(max(density, 0.0), 1.0) * 2**32)
 
 
-def rank_probabilities(values: Float[Tensor, "*shape"], density: float, epsilon: float) -> Float64[Tensor, "*shape"]:
+def rank_probabilities(values: Float32[Tensor, "*shape"], density: float, epsilon: float) -> Float64[Tensor, "*shape"]:
     """Keep probabilities that grow linearly with the rank of |value| in its row, from density -/+ epsilon.
 
     A row is the last axes of the first index; a vector is one row. Source: DELLA, arXiv:2406.11617, section 3.1.
