@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from burnish.merge.config import MergeConfig
-    from burnish.merge.plan import MergePlan
+    from burnish.merge.planning import MergePlan
 
 __all__ = ["collect_statistics", "merge", "plan"]
 
@@ -33,7 +33,7 @@ def plan(
     """
     from burnish.merge.config import MergeConfig
     from burnish.merge.output import parse_size, worker_count
-    from burnish.merge.plan import make_plan
+    from burnish.merge.planning import make_plan
 
     loaded = MergeConfig.load(config)
     return make_plan(loaded, threads=worker_count(threads), shard_size=parse_size(shard_size), device=device)

@@ -10,7 +10,7 @@ import xxhash
 
 from burnish import __version__
 from burnish.merge.journal import Journal
-from burnish.merge.plan import MergePlan
+from burnish.merge.planning import MergePlan
 
 _CARD = """---
 {head}

@@ -26,7 +26,7 @@ from burnish.merge.finite import all_finite
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import kernel
 from burnish.merge.methods.registry import get
-from burnish.merge.plan import COPY, MergePlan, Step, budget
+from burnish.merge.planning import COPY, MergePlan, Step, budget
 from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, read_exactly, write_exactly
 
 # Small enough that what was read is still in the cache when it is hashed, checked and merged.

@@ -14,7 +14,7 @@ from typing import IO, Any
 import xxhash
 
 from burnish.core.errors import UserError
-from burnish.merge.plan import MergePlan
+from burnish.merge.planning import MergePlan
 from burnish.merge.safetensors_file import read_exactly
 
 NAME = "journal.jsonl"

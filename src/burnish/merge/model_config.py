@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from burnish.merge.plan import MergePlan
+from burnish.merge.planning import MergePlan
 from burnish.merge.safetensors_file import DTYPE_NAME
 from burnish.merge.selection import Part
 

@@ -17,7 +17,7 @@ from burnish.merge.card import card, record
 from burnish.merge.journal import NAME as JOURNAL
 from burnish.merge.journal import Journal
 from burnish.merge.model_config import merged_config
-from burnish.merge.plan import MergePlan
+from burnish.merge.planning import MergePlan
 from burnish.merge.tokenizer import STALE, chat_template, set_template, write_tokenizer
 
 RECORD = "burnish_merge.json"

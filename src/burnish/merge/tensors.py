@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from burnish.merge.plan import Step
+from burnish.merge.planning import Step
 from burnish.merge.safetensors_file import TensorInfo
 from burnish.merge.sources import Source
 

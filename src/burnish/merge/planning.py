@@ -187,6 +187,10 @@ class MergePlan:
         rows.append(("time", f"about {self.seconds:.0f} s"))
         return rows
 
+    def rows(self) -> list[dict[str, str]]:
+        """The same as :meth:`describe`, as rows with column names."""
+        return [{"what": what, "value": value} for what, value in self.describe()]
+
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data: totals, models, and one entry a step with its reads and its write."""
         steps = []
@@ -259,7 +263,7 @@ def _draft(
         "models": tuple(member.model for member in members),
         "sources": tuple(member.source for member in members),
         "has_base": has_base,
-        "seed": xxhash.xxh3_64_intdigest(f"{config.seed}/{group.name}") >> 1,
+        "seed": xxhash.xxh3_64_intdigest(f"{config.seed}/{group.name}".encode()) >> 1,
         "rows": None,
         "kernel": None,
         "statistics": (),
