@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.merge.methods import registry
+from burnish.merge.methods.scalars import band_counts, chance, kept_by_density, key, slerp_coefficients
 
 Bits = NDArray[Any]
 _TIES = ("ties", "breadcrumbs_ties", "dare_ties")
@@ -52,10 +53,11 @@ class Kernel:
         all tensors (numba has no half floats on the CPU).
 
         Raises:
-            UserError: an unknown, missing or mistyped parameter.
+            UserError: as `MergeMethod.__call__`.
             ValueError: arrays that are not one-dimensional, contiguous and of one size and the kernel's dtype.
         """
         method = registry.get(self.name)
+        method.check_inputs(base, models)
         arguments = method.arguments(len(models), model_parameters, parameters)
         used = [*models, out] if base is None or method.base == "unused" else [base, *models, out]
         element = np.float32 if self.dtype == "float32" else np.uint16
@@ -97,7 +99,6 @@ def _linear(models: list[Bits], arguments: Mapping[str, Any], out: Bits) -> None
 
 def _slerp(base: Bits, model: Bits, t: float, out: Bits) -> None:
     from burnish.merge.kernels import compiled
-    from burnish.merge.methods.sphere import slerp_coefficients
 
     dot, square_base, square_model = compiled.products(base, model)
     factors = slerp_coefficients(dot, square_base, square_model, t)
@@ -121,7 +122,7 @@ def _mix(name: str, base: Bits, models: list[Bits], arguments: Mapping[str, Any]
         else:
             whole[m] = _band(base, model, density, arguments["gamma"][m] if "gamma" in arguments else None)
         if arguments["rescale"]:
-            scales[m] = _scale(base, model, modes[m], whole[m], density, arguments["rescale_norm"])
+            scales[m] = _scale(base, model, int(modes[m]), whole[m], density, arguments["rescale_norm"])
     divisor = sum(weight)
     compiled.mix(
         base,
@@ -140,8 +141,6 @@ def _mix(name: str, base: Bits, models: list[Bits], arguments: Mapping[str, Any]
 
 def _band(base: Bits, model: Bits, density: float, gamma: float | None) -> NDArray[np.uint64]:
     """Threshold and cut of what is kept, and of the outliers that are not."""
-    from burnish.merge.methods.sparsify import band_counts, kept_by_density
-
     kept, outliers = kept_by_density(base.size, density), 0
     if gamma is not None:
         kept, outliers = band_counts(base.size, density, gamma)
@@ -160,9 +159,6 @@ def _select(base: Bits, model: Bits, count: int) -> tuple[int, int]:
 
 
 def _random(density: float, seed: int, model: int) -> NDArray[np.uint64]:
-    from burnish.merge.methods.counter import key
-    from burnish.merge.methods.sparsify import chance
-
     return np.array([key(seed, model), 0 if model % 2 else 32, chance(density), 0], np.uint64)
 
 
@@ -170,7 +166,7 @@ def _scale(base: Bits, model: Bits, mode: int, whole: NDArray[np.uint64], densit
     from burnish.merge.kernels import compiled
 
     if norm == "probability":
-        return 1 / density if density > 0 else 1.0
+        return 1 / density if chance(density) else 1.0
     found = compiled.norms(base, np.uint64(model.ctypes.data), mode, whole)
     before, after = found[:, ("l1", "l2", "linf").index(norm)]
     if norm == "l2":

@@ -16,7 +16,7 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from burnish.merge.methods.counter import GOLDEN, MIX_A, MIX_B
+from burnish.merge.methods.scalars import GOLDEN, MIX_A, MIX_B
 
 Array = NDArray[Any]
 
@@ -58,7 +58,7 @@ def _widen(word: Any, like: Array) -> np.float32:
 
 
 @compiled
-def _narrow(value: Any, like: Array) -> np.float32:
+def _narrow(value: Any, like: Array) -> np.float32 | np.uint32:
     """Round to nearest, ties to even, to the element type of `like`; a NaN becomes torch's."""
     if like.itemsize == 2:
         bits = np.float32(value).view(np.uint32)
@@ -132,7 +132,7 @@ def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> 
 
 
 @compiled
-def select(base: Array, address: int, count: int) -> tuple[int, int]:
+def select(base: Array, address: int, count: int) -> tuple[np.uint32, int]:
     """The `count` largest |model - base|, lowest flat index first among equals.
 
     Returns (threshold, cut): kept is what has a bit pattern > threshold, and what equals it up to index `cut`, inclusive.
@@ -286,9 +286,9 @@ def _add_part(part: Array, scale: np.float32, weight: np.float32, first: bool, t
 
 
 @compiled
-def _agree(part: np.float32, total: np.float32) -> bool:
-    """Whether an entry has the elected sign; a zero sum elects +."""
-    return ((part > 0) & (total >= 0)) | ((part < 0) & (total < 0))
+def _agree(part: np.float32, total: np.float32) -> np.bool:
+    """Whether an entry has the elected sign; a zero sum elects +. Turned round, so that a NaN agrees and is seen."""
+    return ~(((part <= 0) & (total >= 0)) | ((part >= 0) & (total < 0)))
 
 
 @compiled

@@ -8,15 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-GOLDEN = 0x9E3779B97F4A7C15
-MIX_A = 0xBF58476D1CE4E5B9
-MIX_B = 0x94D049BB133111EB
-_WORD = 2**64
-
-
-def key(seed: int, model: int) -> int:
-    """Return the 64-bit key of a seed and a pair of models: one 64-bit number serves two models, 32 bits each."""
-    return _mix((_mix(seed % _WORD) + (model // 2) * GOLDEN) % _WORD)
+from burnish.merge.methods.scalars import GOLDEN, MIX_A, MIX_B, WORD, key
 
 
 def random_uint32(size: int, *, seed: int, model: int, device: torch.device) -> Int64[Tensor, " size"]:
@@ -30,16 +22,9 @@ def random_uint32(size: int, *, seed: int, model: int, device: torch.device) -> 
     return _shifted(state, 32) if model % 2 == 0 else state.bitwise_and_(0xFFFFFFFF)
 
 
-def _mix(state: int) -> int:
-    state = (state + GOLDEN) % _WORD
-    state = (state ^ (state >> 30)) * MIX_A % _WORD
-    state = (state ^ (state >> 27)) * MIX_B % _WORD
-    return state ^ (state >> 31)
-
-
 def _shifted(state: Int64[Tensor, " size"], bits: int) -> Int64[Tensor, " size"]:
     return (state >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _signed(word: int) -> int:
-    return word - _WORD if word >= _WORD // 2 else word
+    return word - WORD if word >= WORD // 2 else word

@@ -75,7 +75,7 @@ class MergeMethod:
         Raises:
             UserError: a wrong number of models, an unknown or missing parameter, shapes that differ.
         """
-        self._check_inputs(base, models)
+        self.check_inputs(base, models)
         arguments = self.arguments(len(models), model_parameters, parameters)
         if self.random:
             arguments["seed"] = seed
@@ -117,7 +117,8 @@ class MergeMethod:
             arguments[spelling(name)] = parsed if per_model else parsed[0]
         return arguments
 
-    def _check_inputs(self, base: Tensor | None, models: Sequence[Tensor]) -> None:
+    def check_inputs(self, base: Any, models: Sequence[Any]) -> None:
+        """Raise a `UserError` unless the number of models and the shapes (of tensors or arrays) suit the method."""
         if self.base == "required" and base is None:
             raise UserError(f"{self.name}: needs a base model; set base_model")
         if len(models) < self.min_models or (self.max_models is not None and len(models) > self.max_models):

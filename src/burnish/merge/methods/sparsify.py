@@ -12,6 +12,7 @@ from torch import Tensor
 
 from burnish.core.errors import UserError
 from burnish.merge.methods.counter import random_uint32
+from burnish.merge.methods.scalars import band_counts, chance
 
 
 def keep_largest(values: Float32[Tensor, "*shape"], count: int) -> Bool[Tensor, "*shape"]:
@@ -30,13 +31,6 @@ def keep_largest(values: Float32[Tensor, "*shape"], count: int) -> Bool[Tensor, 
     return (above | (tied & (tied.cumsum(0) <= room))).reshape(values.shape)
 
 
-def kept_by_density(size: int, density: float) -> int:
-    """Return how many of `size` entries magnitude trimming keeps: max(1, int(density size)), none at density <= 0."""
-    if density <= 0:
-        return 0
-    return size if density >= 1 else min(size, max(1, int(density * size)))
-
-
 def keep_without_outliers(values: Float32[Tensor, "*shape"], density: float, gamma: float) -> Bool[Tensor, "*shape"]:
     """Mask what is left without the largest `gamma` and enough of the smallest entries to leave int(density n).
 
@@ -48,17 +42,6 @@ def keep_without_outliers(values: Float32[Tensor, "*shape"], density: float, gam
     return keep_largest(values, outliers + kept) & ~keep_largest(values, outliers)
 
 
-def band_counts(size: int, density: float, gamma: float) -> tuple[int, int]:
-    """Return how many of `size` entries Model Breadcrumbs keeps, and how many larger ones it drops.
-
-    In ascending order the first n - int(density n) - int(gamma n) entries (never below 0) are dropped and the next
-    int(density n) kept: outliers give way when both shares do not fit.
-    """
-    kept = max(0, int(density * size))
-    smallest = max(0, size - kept - int(gamma * size))
-    return kept, max(0, size - smallest - kept)
-
-
 def keep_at_random(
     shape: Sequence[int], density: float, *, seed: int, model: int, device: torch.device
 ) -> Bool[Tensor, "..."]:
@@ -68,11 +51,6 @@ def keep_at_random(
     words = random_uint32(size, seed=seed, model=model, device=device)
     mask: Tensor = words.lt(chance(density)).reshape(tuple(shape))
     return mask
-
-
-def chance(density: float) -> int:
-    """Return the share of the 2^32 values of a random word that keeps an entry."""
-    return round(min(max(density, 0.0), 1.0) * 2**32)
 
 
 def rank_probabilities(values: Float32[Tensor, "*shape"], density: float, epsilon: float) -> Float64[Tensor, "*shape"]:

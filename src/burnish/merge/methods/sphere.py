@@ -13,6 +13,7 @@ from torch import Tensor
 from burnish.core.errors import UserError
 from burnish.merge.methods.consensus import total
 from burnish.merge.methods.registry import merge_method
+from burnish.merge.methods.scalars import slerp_coefficients
 
 
 @merge_method("slerp", "Shoemake 1985")
@@ -28,18 +29,6 @@ def slerp(
     dot = torch.dot(base.flatten().double(), model.flatten().double()).item()
     of_base, of_model = slerp_coefficients(dot, squares[0], squares[1], t)
     return base * of_base + model * of_model
-
-
-def slerp_coefficients(dot: float, square_a: float, square_b: float, t: float) -> tuple[float, float]:
-    """Return the factors of a and b from their dot product and squared norms."""
-    norms = [math.sqrt(square) for square in (square_a, square_b)]
-    # A zero vector has no direction: it counts as orthogonal, as in mergekit.
-    scale = math.prod(norm if norm > 1e-8 else 1.0 for norm in norms)
-    cosine = min(1.0, max(-1.0, dot / scale))
-    if abs(cosine) > 0.9995:
-        return 1 - t, t
-    theta = math.acos(cosine)
-    return math.sin((1 - t) * theta) / math.sin(theta), math.sin(t * theta) / math.sin(theta)
 
 
 @merge_method("nuslerp", "mergekit")

@@ -13,11 +13,11 @@ from torch import Tensor
 from burnish.merge.methods.consensus import agreeing_mean, agreeing_sum, elect_signs, total
 from burnish.merge.methods.counter import random_uint32
 from burnish.merge.methods.registry import merge_method
+from burnish.merge.methods.scalars import chance, kept_by_density
 from burnish.merge.methods.sparsify import (
     keep_at_random,
     keep_largest,
     keep_without_outliers,
-    kept_by_density,
     rank_probabilities,
     rescaled,
 )
@@ -186,7 +186,7 @@ def _at_random(density: Sequence[float], norm: str | None, seed: int) -> _Sparsi
         if density[model] >= 1:
             return delta
         mask = keep_at_random(delta.shape, density[model], seed=seed, model=model, device=delta.device)
-        if norm == "probability" and density[model] > 0:
+        if norm == "probability" and chance(density[model]):
             return _masked(delta, mask, None) * (1 / density[model])
         return _masked(delta, mask, None if norm == "probability" else norm)
 
