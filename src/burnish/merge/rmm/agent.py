@@ -42,9 +42,13 @@ class Agent(Protocol):
         """Learns from the final reward of every episode."""
         ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        ...
 
 
 def returns_and_advantages(
@@ -114,7 +118,7 @@ class PublishedPPO:
             error = (self.critic(observations)[:, 0] - returns).square()
             loss = (-surrogate + self.settings.value_weight * error - self.settings.entropy_weight * entropy).mean()
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:

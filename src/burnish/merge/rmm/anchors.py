@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from burnish.merge.rmm import irt
 from burnish.merge.rmm.assemble import Weights
@@ -25,6 +26,7 @@ class AnchorSubset:
     Attributes:
         problem: the same, reordered.
         subset: the anchors.
+        orders: how each task's items were rearranged.
     """
 
     def __init__(
@@ -33,16 +35,17 @@ class AnchorSubset:
         answers = [evaluator.items(weights) for weights in known]
         self._items: list[irt.Items2PL] = []
         self._weights: list[irt.Array] = []
-        orders, chunks = [], []
+        chunks = []
+        self.orders: list[NDArray[np.int64]] = []
         for task, size in enumerate(problem.sizes):
             fitted = irt.fit(np.stack([each[task].score for each in answers]))
             anchors, weights = irt.choose_anchors(fitted, int(round(fraction * size, 9)), seed)
             order = np.concatenate([anchors, np.setdiff1d(np.arange(size), anchors)])
-            orders.append(order)
+            self.orders.append(order)
             chunks += in_chunks(task, 0, len(anchors), chunk)
             self._items.append(irt.Items2PL(fitted.discrimination[order], fitted.difficulty[order], fitted.ability))
             self._weights.append(weights)
-        self.problem = problem.reordered(orders)
+        self.problem = problem.reordered(self.orders)
         self.subset: Subset = tuple(chunks)
 
     def summary(self, items: Sequence[Items]) -> Result:

@@ -79,7 +79,7 @@ class Assembly:
         self._stem = [(parameters[slot.name], slot) for slot in layout.stem]
         self._templates: list[list[tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]]] = []
         for stack in layout.stacks:
-            self._templates.append([_bindable(block, stack) for block in self.host.get_submodule(stack.path)])  # type: ignore[union-attr]
+            self._templates.append([_bindable(block, stack) for block in self.host.get_submodule(stack.path)])
         # block 0 may compute what all others reuse (T5's position bias): it then runs first whatever was chosen
         self._first_is_special = [
             len(list(self._templates[side][0][0].parameters())) > len(stack.slots)
@@ -129,7 +129,7 @@ class Assembly:
     def _set_length(self, side: int, stack: Stack, length: int) -> None:
         held = self._placeholders[side]
         current = self.host.get_submodule(stack.path)
-        if len(current) == length and (not length or isinstance(current[0], _Placeholder)):  # type: ignore[arg-type, index]
+        if len(current) == length and (not length or isinstance(current[0], _Placeholder)):
             return
         held += [_Placeholder(self, side, position) for position in range(len(held), length)]
         parent, _, name = stack.path.rpartition(".")
@@ -141,7 +141,7 @@ class Assembly:
         self._path = (chunk, weights.stem_token, *(token for side in weights.tokens for token in (*side, "|")))
         self._starts, self._hits = [], []
         start = 2
-        for side, tokens in enumerate(weights.tokens):
+        for tokens in weights.tokens:
             stop = start + len(tokens)
             length, output = self.cache.longest(self._path[:stop], start)
             self._starts.append(start)

@@ -24,7 +24,7 @@ def unscored(architecture: Architecture) -> float:
     return 0.0
 
 
-class BlockEnv(gym.Env[Observation, np.int64]):
+class BlockEnv(gym.Env[Observation, np.int64]):  # type: ignore[misc]
     """Take a candidate's block, skip the layer, or go back one.
 
     Actions: ``0 .. K-1`` take, ``K`` skip, ``K + 1`` back (the last two only with ``skip_and_back``). An episode ends
@@ -120,7 +120,7 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         return np.concatenate([self.counts.flatten(), where])
 
 
-class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):
+class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):  # type: ignore[misc]
     """One step a layer: for every expert a multiple of its warm-start scale. Beyond the paper.
 
     Args:

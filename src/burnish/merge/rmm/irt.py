@@ -61,7 +61,7 @@ def fit(correct: Array) -> Items2PL:
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     a, b, theta = (unknown.detach().numpy() for unknown in (log_discrimination.exp(), difficulty, ability))
     return Items2PL(a, b, theta)
 
@@ -78,7 +78,7 @@ def choose_anchors(items: Items2PL, count: int, seed: int) -> tuple[NDArray[np.i
         raise UserError("subset irt: no whole item: raise subset_fraction or add validation data")
     points = np.stack([items.discrimination, items.discrimination * items.difficulty], axis=1)
     count = min(count, len(points))
-    centres, _ = kmeans2(points, count, seed=seed, minit="++", missing="warn", iter=20)
+    centres, _ = kmeans2(points, count, seed=seed, minit="points", missing="warn", iter=20)
     chosen: list[int] = []
     for centre in centres:
         order = np.argsort(np.square(points - centre).sum(1), kind="stable")

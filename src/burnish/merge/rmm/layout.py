@@ -64,7 +64,7 @@ class Layout:
         stacks: one, or encoder and decoder.
         stem: everything outside the blocks (embeddings, positions, norms, a language model's head).
         rows: for each stem tensor the layer (over all stacks) whose scale it takes: the first for what comes before all
-            blocks, else the last one before it. It is how mergekit reads a gradient for such tensors.
+            blocks, else the last one before it.
         heads: modules that belong to a task, not to the merge.
         size: numbers in all.
     """
@@ -127,13 +127,13 @@ def infer_layout(model: "PreTrainedModel") -> Layout:
             block_names = members[path]
             if name.removeprefix(f"{path}.").split(".", 1)[1] in block_names:
                 if not any(stack.path == path for stack in stacks):
-                    length = len(model.get_submodule(path))  # type: ignore[arg-type]
+                    length = len(model.get_submodule(path))
                     stacks.append(Stack(path, length, 0, 0, ()))
                     seen_layers += length
                 continue
         stem.append(Slot(name, offset, shape))
         # tensors of block 0 alone (T5's shared position bias) come before all layers of their stack
-        rows.append(max(0, seen_layers - 1) if path is None else max(0, seen_layers - len(model.get_submodule(path))))  # type: ignore[arg-type]
+        rows.append(max(0, seen_layers - 1) if path is None else max(0, seen_layers - len(model.get_submodule(path))))
         offset += shape.numel()
     placed = []
     for stack in stacks:
@@ -155,7 +155,7 @@ def _head_modules(model: "PreTrainedModel") -> list[str]:
 
 def _block_shapes(model: nn.Module, path: str) -> dict[str, torch.Size]:
     """Names and shapes that all blocks of a stack share."""
-    blocks: Sequence[nn.Module] = list(model.get_submodule(path))  # type: ignore[call-overload]
+    blocks: Sequence[nn.Module] = list(model.get_submodule(path).children())
     shapes = [{n: p.shape for n, p in block.named_parameters()} for block in blocks]
     last = shapes[-1]
     for layer, own in enumerate(shapes):

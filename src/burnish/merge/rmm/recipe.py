@@ -22,40 +22,44 @@ class TaskFiles(Settings):
     validation: str = Field(description="Data file the search is rewarded on.")
     test: str = Field(description="Data file the search never sees; the reported score.")
     score: str = Field(
-        "auto",
+        default="auto",
         description="auto (from the file's columns) | accuracy | choices | perplexity | module:function, called with "
         "(model, rows) and returning one number in [0, 1] a row.",
     )
-    head: int | None = Field(None, ge=0, description="Expert whose head reads this task; default: the task's position.")
+    head: int | None = Field(
+        default=None, ge=0, description="Expert whose head reads this task; default: the task's position."
+    )
 
 
 class MergeCandidate(Settings):
     """A merge of all experts that competes with them for every layer (RMM, section 3.1: the P extra columns)."""
 
     method: str = Field(description="Name of a registered merge method.")
-    weight: float = Field(1.0, description="Weight of every expert; tuned where `tuning_budget` > 0.")
-    density: float = Field(1.0, gt=0, le=1, description="Share of each task vector kept; tuned likewise.")
-    normalize: bool = Field(False, description="Divide by the weights that agree (mean) instead of summing.")
+    weight: float = Field(default=1.0, description="Weight of every expert; tuned where `tuning_budget` > 0.")
+    density: float = Field(default=1.0, gt=0, le=1, description="Share of each task vector kept; tuned likewise.")
+    normalize: bool = Field(default=False, description="Divide by the weights that agree (mean) instead of summing.")
     trim: Literal["model", "tensor"] = Field(
-        "model", description="Where the density counts: whole model or each tensor."
+        default="model", description="Where the density counts: whole model or each tensor."
     )
 
 
 class PPOSettings(Settings):
     """Proximal policy optimisation; defaults as published (RMM, appendix and released code)."""
 
-    actor_lr: float = Field(3e-4, gt=0)
-    critic_lr: float = Field(1e-3, gt=0, description="`rmm_published` only: MaskablePPO has one optimizer.")
-    gamma: float = Field(0.99, gt=0, le=1, description="Discount.")
-    clip: float = Field(0.2, gt=0)
-    epochs: int = Field(40, ge=1, description="Passes over the episodes of one update.")
-    episodes_per_update: int = Field(4, ge=1)
+    actor_lr: float = Field(default=3e-4, gt=0)
+    critic_lr: float = Field(default=1e-3, gt=0, description="`rmm_published` only: MaskablePPO has one optimizer.")
+    gamma: float = Field(default=0.99, gt=0, le=1, description="Discount.")
+    clip: float = Field(default=0.2, gt=0)
+    epochs: int = Field(default=40, ge=1, description="Passes over the episodes of one update.")
+    episodes_per_update: int = Field(default=4, ge=1)
     value_weight: float = 0.5
     entropy_weight: float = 1e-4
     warm_start: float = Field(
-        0.0, ge=0, lt=1, description="Initial probability of the best merge's action; 0: uniform, as published."
+        default=0.0, ge=0, lt=1, description="Initial probability of the best merge's action; 0: uniform, as published."
     )
-    skip_and_back: bool = Field(True, description="Offer the two actions that leave a layer out or take one again.")
+    skip_and_back: bool = Field(
+        default=True, description="Offer the two actions that leave a layer out or take one again."
+    )
 
 
 class SearchRecipe(Recipe):
@@ -65,13 +69,17 @@ class SearchRecipe(Recipe):
     base: str = Field(description="The model all experts were fine-tuned from: folder or hub id.")
     experts: list[str] = Field(min_length=2, description="Fine-tunes of the base.")
     tasks: list[TaskFiles] = Field(min_length=1)
-    max_length: int = Field(256, ge=2, description="Tokens a text is cut to.")
+    max_length: int = Field(default=256, ge=2, description="Tokens a text is cut to.")
 
     search: Literal["rmm_published", "ppo", "cma", "greedy", "random"] = "cma"
-    actions: Literal["blocks", "scales"] = Field("scales", description="Choose whole blocks, or weigh task vectors.")
-    scale_per: Literal["layer", "model"] = Field("layer", description="One scale an expert and layer, or an expert.")
+    actions: Literal["blocks", "scales"] = Field(
+        default="scales", description="Choose whole blocks, or weigh task vectors."
+    )
+    scale_per: Literal["layer", "model"] = Field(
+        default="layer", description="One scale an expert and layer, or an expert."
+    )
     objective: Literal["score", "cross_entropy"] = "cross_entropy"
-    budget: int = Field(160, ge=1, description="Architectures proposed (episodes).")
+    budget: int = Field(default=160, ge=1, description="Architectures proposed (episodes).")
     candidates: list[MergeCandidate] = Field(
         default=[
             MergeCandidate(method="task_arithmetic"),
@@ -81,23 +89,31 @@ class SearchRecipe(Recipe):
         description="Uniform merges: baselines, warm start, and the extra columns of `actions: blocks`.",
     )
     tuning_budget: int = Field(
-        60, ge=0, description="Evaluations spent tuning the candidates' parameters; 0: as given."
+        default=60, ge=0, description="Evaluations spent tuning the candidates' parameters; 0: as given."
     )
-    max_weight: float = Field(1.2, gt=0, description="Largest expert weight tried in tuning and as a scale.")
-    sigma: float = Field(0.1, gt=0, description="First step size of CMA-ES, in units of a scale.")
+    max_weight: float = Field(default=1.2, gt=0, description="Largest expert weight tried in tuning and as a scale.")
+    sigma: float = Field(default=0.1, gt=0, description="First step size of CMA-ES, in units of a scale.")
 
-    subset: Literal["cycling", "same", "irt", "full"] = Field("full", description="Validation items of one reward.")
-    subset_fraction: float = Field(1.0, gt=0, le=1)
-    batch_size: int | None = Field(
-        None, ge=1, description="Cycle in batches of this many items (published: 128); default: one subset a batch."
+    subset: Literal["cycling", "same", "irt", "full"] = Field(
+        default="full", description="Validation items of one reward."
     )
-    dynamic_average: bool = Field(False, description="Mix each reward with the episode's before (RMM, equation 4).")
-    dynamic_weight: float = Field(0.8, ge=0, le=1, description="d of that average.")
+    subset_fraction: float = Field(default=1.0, gt=0, le=1)
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Cycle in batches of this many items (published: 128); default: one subset a batch.",
+    )
+    dynamic_average: bool = Field(
+        default=False, description="Mix each reward with the episode's before (RMM, equation 4)."
+    )
+    dynamic_weight: float = Field(default=0.8, ge=0, le=1, description="d of that average.")
 
     ppo: PPOSettings = PPOSettings()
-    finalists: int = Field(10, ge=1, description="Architectures scored again on the whole validation set at the end.")
-    chunk: int = Field(200, ge=1, description="Items a forward pass.")
-    cache_mb: int = Field(512, ge=0, description="Memory for activations of shared prefixes; 0 turns it off.")
+    finalists: int = Field(
+        default=10, ge=1, description="Architectures scored again on the whole validation set at the end."
+    )
+    chunk: int = Field(default=200, ge=1, description="Items a forward pass.")
+    cache_mb: int = Field(default=512, ge=0, description="Memory for activations of shared prefixes; 0 turns it off.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SearchRecipe":

@@ -35,9 +35,13 @@ class Searcher(Protocol):
         """Rewards of what was asked last, in its order."""
         ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,10 @@ class RandomSearch:
         shape = self.space.start().shape
         if self.space.scales:
             return [self.space.architecture(self.rng.uniform(0, self.space.max_scale, shape)) for _ in range(count)]
-        return [self.space.architecture(self.rng.integers(self.space.candidates, size=shape)) for _ in range(count)]
+        return [
+            self.space.architecture(self.rng.integers(self.space.candidates, size=shape).astype(float))
+            for _ in range(count)
+        ]
 
     def tell(self, rewards: Sequence[float]) -> None:
         """Nothing to learn."""

@@ -4,16 +4,16 @@ Knows no files. ``search.py`` drives it inside a run; a study drives it directly
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from burnish.core.errors import UserError
 from burnish.merge.rmm.anchors import AnchorSubset
 from burnish.merge.rmm.architecture import Architecture, from_plain
 from burnish.merge.rmm.candidates import whole
-from burnish.merge.rmm.evaluate import Evaluator, Items, Result
+from burnish.merge.rmm.evaluate import Evaluator, Items
 from burnish.merge.rmm.outcome import Episode, MergeResult, Outcome
 from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
@@ -29,7 +29,9 @@ PUBLISHED_SAMPLES = 10
 class Scorer(Protocol):
     """Computes per-item results of several architectures of a session, here or elsewhere, in order."""
 
-    def __call__(self, session: "Session", jobs: Sequence[Job]) -> Iterable[list[Items]]: ...
+    def __call__(self, session: "Session", jobs: Sequence[Job]) -> Iterable[list[Items]]:
+        """Results of ``jobs``, in order."""
+        ...
 
 
 def score_here(session: "Session", jobs: Sequence[Job]) -> Iterable[list[Items]]:
@@ -71,6 +73,11 @@ class Session:
         self._anchors: AnchorSubset | None = None
         if not self._grid:
             self._prepare()
+
+    @property
+    def orders(self) -> list[NDArray[np.int64]]:
+        """How the item-response subset rearranged each task's items; empty for other subsets."""
+        return self._anchors.orders if self._anchors else []
 
     @property
     def done(self) -> int:

@@ -1,0 +1,54 @@
+"""Reinforced Model Merging and its rivals: choose, layer by layer, what a merged model is made of. No gradient needed.
+
+``search`` runs a recipe in a run folder; from Python, ``Session`` searches models that are in memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.core.methods import Method
+from burnish.merge.rmm.recipe import SearchRecipe
+
+if TYPE_CHECKING:
+    from burnish.core.report import Section
+    from burnish.core.run import Run
+
+__all__ = ["METHOD", "SearchRecipe", "search"]
+
+
+def search(recipe: SearchRecipe, run: Run) -> Path:
+    """Layer-wise merge search; see ``burnish.merge.rmm.search.search``."""
+    from burnish.merge.rmm.search import search as loop
+
+    return loop(recipe, run)
+
+
+def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
+    """What a search would do; see ``burnish.merge.rmm.check.check``."""
+    from burnish.merge.rmm.check import check as rows
+
+    return rows(recipe)
+
+
+def _report(path: Path) -> list[Section]:
+    from burnish.merge.rmm.figures import sections
+
+    return sections(path)
+
+
+METHOD = Method(recipe=SearchRecipe, run=search, reference="RMM, arXiv 2503.21272", check=check, report=_report)
+
+
+def __getattr__(name: str) -> Any:
+    # the classes that bring torch along load on first use
+    if name == "Session":
+        from burnish.merge.rmm.session import Session
+
+        return Session
+    if name == "Problem":
+        from burnish.merge.rmm.problem import Problem
+
+        return Problem
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
