@@ -95,8 +95,7 @@ def test_breadcrumbs():
 
 
 def test_names():
-    assert set(names()) == set(
-        [
+    assert set(names()) == {
             "linear",
             "slerp",
             "nuslerp",
@@ -121,5 +120,4 @@ def test_names():
             "regmean",
             "tsv",
             "iso_c",
-        ]
-    )
+        }
