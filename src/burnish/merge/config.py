@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
@@ -151,7 +151,7 @@ class InputSlice(InputModel):
     layer_range: tuple[int, int]
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> InputSlice:
         start, stop = self.layer_range
         if not 0 <= start <= stop:
             raise ValueError(f"layer_range [{start}, {stop}] must run upwards from 0 or more")
@@ -166,7 +166,7 @@ class OutputSlice(Settings):
     parameters: Parameters = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _same_length(self) -> Self:
+    def _same_length(self) -> OutputSlice:
         lengths = {source.layer_range[1] - source.layer_range[0] for source in self.sources}
         if len(lengths) > 1:
             raise ValueError(f"the sources of a slice must have the same number of layers, not {sorted(lengths)}")
@@ -181,7 +181,7 @@ class OutputModule(Settings):
     parameters: Parameters = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_of(self) -> Self:
+    def _one_of(self) -> OutputModule:
         if (self.models is None) == (self.slices is None):
             raise ValueError("give either `models` or `slices`")
         return self
@@ -196,7 +196,7 @@ class ModelToken(Settings):
     token: str | None = None
 
     @model_validator(mode="after")
-    def _one_of(self) -> Self:
+    def _one_of(self) -> ModelToken:
         if (self.token is None) == (self.token_id is None):
             raise ValueError("give either `token` or `token_id`")
         return self
@@ -257,7 +257,7 @@ class MergeConfig(OutputModule):
     _text: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _one_of(self) -> Self:
+    def _one_of(self) -> MergeConfig:
         given = [name for name in ("models", "slices", "modules") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of `models`, `slices` and `modules`")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -93,7 +93,7 @@ class Engine:
                 for future in futures:
                     future.cancel()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Engine:
         for path in {info.path for step in self._steps for info in _inputs(step)}:
             self._handles[path] = os.open(path, os.O_RDONLY)
             os.posix_fadvise(self._handles[path], 0, 0, os.POSIX_FADV_SEQUENTIAL)

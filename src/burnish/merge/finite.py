@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from burnish.merge.kernels.compiled import compiled
 
 # Bits without the sign at and above which a number is no number.
 _LIMITS = {"BF16": (np.uint16, 0x7F80), "F16": (np.uint16, 0x7C00), "F32": (np.uint32, 0x7F800000)}
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _largest(bits: NDArray[np.generic], mask: int) -> int:
+@compiled
+def _largest(bits, mask):  # type: ignore[no-untyped-def]
     largest = bits[0] & mask
     for index in range(bits.size):
         magnitude = bits[index] & mask
         largest = max(largest, magnitude)
-    return largest  # type: ignore[no-any-return]
+    return largest
 
 
 def all_finite(data: NDArray[np.uint8], dtype: str) -> bool:
