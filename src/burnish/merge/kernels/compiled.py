@@ -411,24 +411,23 @@ def average(addresses: Array, weights: Array, divide: bool, divisor: np.float32,
 
 
 @compiled
+def _add_products(a: Array, b: Array, like: Array, ab: Array, aa: Array, bb: Array) -> None:
+    for i in range(a.size):
+        x, y = np.float64(_widen(a[i], like)), np.float64(_widen(b[i], like))
+        ab[i] += x * y
+        aa[i] += x * x
+        bb[i] += y * y
+
+
+@compiled
 def products(a: Array, b: Array) -> Array:
-    """a.b, a.a and b.b in float64."""
-    found = np.zeros(3, np.float64)
-    lanes = np.zeros((3, 8), np.float64)
-    whole = a.size // 8
-    # Eight sums side by side: without fast-math a single sum could not be vectorised.
-    for j in range(whole):
-        left, right = a[8 * j : 8 * j + 8], b[8 * j : 8 * j + 8]
-        for lane in range(8):
-            x, y = np.float64(_widen(left[lane], a)), np.float64(_widen(right[lane], b))
-            lanes[0, lane] += x * y
-            lanes[1, lane] += x * x
-            lanes[2, lane] += y * y
-    for i in range(8 * whole, a.size):
-        x, y = np.float64(_widen(a[i], a)), np.float64(_widen(b[i], b))
-        lanes[0, 0] += x * y
-        lanes[1, 0] += x * x
-        lanes[2, 0] += y * y
+    """a.b, a.a and b.b in float64, summed side by side in 128 lanes: one running sum could not be vectorised."""
+    sums = np.zeros((3, 128), np.float64)
+    for start in range(0, a.size, 128):
+        left, right = a[start : start + 128], b[start : start + 128]
+        width = left.size
+        _add_products(left, right, a, sums[0, :width], sums[1, :width], sums[2, :width])
+    found = np.empty(3, np.float64)
     for k in range(3):
-        found[k] = lanes[k].sum()
+        found[k] = sums[k].sum()
     return found
