@@ -4,7 +4,8 @@
 # machine (CPU or the right CUDA), and plainly if that fails.
 set -eu
 uv="$(dirname "$PYTHON")/uv"
-install() { "$uv" pip install --python "$PYTHON" -c constraints.txt "$@" -e ".[dev]"; }
+# Compiled at once: where Python may not write byte code later, every start would compile torch anew (five seconds).
+install() { "$uv" pip install --compile-bytecode --python "$PYTHON" -c constraints.txt "$@" -e ".[dev]"; }
 if [ -n "${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}" ]; then
     UV_FIND_LINKS="${UV_FIND_LINKS:-$PIP_FIND_LINKS}" install
 else

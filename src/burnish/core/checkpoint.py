@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from burnish.core.files import damage, folder_atomic, write_manifest
 TENSORS, STATE = "tensors.safetensors", "state.json"
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """What a loop may put into a checkpoint."""
 

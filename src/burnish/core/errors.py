@@ -10,6 +10,10 @@ class BurnishError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        # One line whatever a key, a file name or a library's message held.
+        super().__init__(" ".join(message.split()))
+
 
 class UserError(BurnishError):
     """The user's to mend (a wrong key, a missing file, two models that do not fit): exit code 2."""

@@ -58,6 +58,7 @@ def folder_atomic(final: Path) -> Iterator[Path]:
             yield work
             for path in sorted(work.rglob("*")):
                 if path.is_file():
+                    path.chmod(0o644)  # libraries that write through a private temporary file leave 0600
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
             os.chmod(work, 0o755)

@@ -93,6 +93,7 @@ def load_model(name: str | Path, task: str = "auto", *, dtype: str = "auto", dev
     import transformers
     from safetensors import SafetensorError
 
+    transformers.utils.logging.disable_progress_bar()
     base, _, adapter = str(name).partition("+")
     folder = resolve(base)
     config = read_config(folder)
@@ -139,8 +140,10 @@ def save_model(model: Any, path: Path, tokenizer: Any = None, card: str = "") ->
     Raises:
         BurnishError: the disk is full.
     """
+    import transformers
     from safetensors import SafetensorError
 
+    transformers.utils.logging.disable_progress_bar()
     with folder_atomic(path) as work, explained(path):
         try:
             model.save_pretrained(work)

@@ -10,13 +10,16 @@ import json
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from burnish.core.errors import UserError
 from burnish.core.yaml_marks import KeyPath, load_yaml
+
+
+R = TypeVar("R", bound="Recipe")
 
 
 class Settings(BaseModel):
@@ -55,7 +58,7 @@ class Recipe(Settings):
     """Trackers to send metrics to."""
 
     @classmethod
-    def load(cls, source: Path | str, overrides: Sequence[str] = ()) -> Self:
+    def load(cls: type[R], source: Path | str, overrides: Sequence[str] = ()) -> R:
         """Read a recipe of this class from YAML.
 
         Args:

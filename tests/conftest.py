@@ -1,0 +1,42 @@
+"""Every test is seeded, offline, on one thread, and sees a cache of its own unless it asks for the real one."""
+
+import os
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Thousands of fsyncs on a busy disk take minutes and test nothing more: SIGKILL does not empty the page cache.
+if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
+
+settings.register_profile("burnish", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("burnish")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def smollm2() -> Path:
+    """SmolLM2, if the set-up could fetch it (tests use no network)."""
+    from burnish.worlds.models import cached_model
+
+    found = cached_model("smollm2")
+    if found is None:
+        pytest.skip("SmolLM2 is not in the cache: run `burnish model smollm2` once (the set-up tries to)")
+    return found

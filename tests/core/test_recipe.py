@@ -1,0 +1,140 @@
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from burnish.core.errors import UserError
+from burnish.core.recipe import Recipe, Settings, method_of
+from burnish.core.yaml_marks import load_yaml
+
+
+class Optimizer(Settings):
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate."""
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+class Expert(Settings):
+    model: str
+    weight: float = 1.0
+
+
+class Example(Recipe):
+    method: str = "example"
+    steps: int = Field(default=10, ge=1)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    experts: list[Expert] = Field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("steps: 3\nstesp: 4", 2, "`stesp` is not a setting; did you mean `steps`?"),
+        ("\n\nsteps: many", 3, "`steps`: input should be a valid integer"),
+        ("steps: 0", 1, "greater than or equal to 1, not 0"),
+        ("optimizer:\n  lr: 0.1\n  beta: [1, 2]", 3, "`optimizer.beta` is not a setting; did you mean `betas`?"),
+        ("optimizer:\n  lr: -1", 2, "`optimizer.lr`: input should be greater than 0, not -1"),
+        ("experts:\n- model: a\n- wieght: 2\n  model: b", 3, "`experts.1.wieght` is not a setting; did you mean `weight`?"),
+        ("experts:\n- weight: 1", 2, "`experts.0.model` is missing"),
+        ("seed: 1\nseed: 2", 2, "`seed` is given twice"),
+        ("steps: [1", 1, "not valid YAML"),
+        ("a: &x\n  b: *x", 1, "an alias contains itself"),
+        ("- 1", 1, "a recipe is a mapping"),
+        ("", 1, "a recipe is a mapping"),
+        ("? [a, b]\n: 1", 1, "a key must be a plain word"),
+        ("steps: !!python/object:os.system x", 1, "not valid YAML"),
+    ],
+)
+def test_one_line_says_what_and_where(tmp_path: Path, text: str, line: int, said: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        Example.load(file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}:{line}: ")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_overrides_reach_everywhere() -> None:
+    text = "experts:\n- model: a\n"
+    recipe = Example.load(text, ["optimizer.lr=1e-4", "experts.0.weight=.5", "steps=7"])
+    assert (recipe.optimizer.lr, recipe.experts[0].weight, recipe.steps) == (1e-4, 0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("steps", "write it as key=value"),
+        ("steps=x", "--set steps: `steps`: input should be a valid integer"),
+        ("optimizer.l=1", "--set optimizer.l: `optimizer.l` is not a setting; did you mean `lr`?"),
+        ("experts.3.weight=1", "`3` is no index of a list of 1"),
+        ("seed=[", "not valid YAML"),
+    ],
+)
+def test_wrong_override_is_named(override: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        Example.load("experts:\n- model: a\n", [override])
+
+
+def test_round_trip_and_differences() -> None:
+    recipe = Example.load("steps: 3\noptimizer: {lr: 1e-2}")
+    again = Example.load(recipe.to_yaml())
+    assert again == recipe
+    other = Example(steps=4, workers=8, optimizer=Optimizer(lr=0.5))
+    assert recipe.differences(other.model_dump(mode="json")) == ["steps", "optimizer.lr"]
+
+
+def test_recipe_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Example().steps = 3  # type: ignore[misc]
+
+
+def test_schema_carries_the_docs() -> None:
+    schema = Example.model_json_schema()
+    assert schema["properties"]["seed"]["description"].startswith("Root of every random stream")
+
+
+def test_missing_file_and_method(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        method_of(tmp_path / "none.yaml")
+    file = tmp_path / "merge.yaml"
+    file.write_text("merge_method: ties\n")
+    with pytest.raises(UserError, match="`burnish merge`"):
+        method_of(file)
+    file.write_bytes(b"method: \xff\xfe")
+    with pytest.raises(UserError, match="not UTF-8"):
+        method_of(file)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+    try:
+        Example.load(text)
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=12,
+    )
+)
+def test_any_structure_is_read_or_refused_in_one_line(data: object) -> None:
+    import yaml
+
+    for text in (yaml.safe_dump(data), yaml.safe_dump({"optimizer": data}), yaml.safe_dump({"experts": [data]})):
+        try:
+            Example.load(text)
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_numbers_as_people_write_them() -> None:
+    data, _ = load_yaml("a: 1e-4\nb: 1e5\nc: 1.5\nd: 12\ne: '1e-4'\nf: .5")
+    assert data == {"a": 1e-4, "b": 1e5, "c": 1.5, "d": 12, "e": "1e-4", "f": 0.5}
