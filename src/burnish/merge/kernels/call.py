@@ -93,8 +93,8 @@ def _linear(models: list[Bits], arguments: Mapping[str, Any], out: Bits) -> None
     from burnish.merge.kernels import compiled
 
     weight = arguments["weight"]
-    divisor = np.float32(sum(weight) or 1.0)
-    compiled.average(_addresses(models), np.array(weight, np.float32), arguments["normalize"], divisor, out)
+    divisor = np.float32((sum(weight) or 1.0) if arguments["normalize"] else 1.0)
+    compiled.average(_addresses(models), np.array(weight, np.float32), divisor, out)
 
 
 def _slerp(base: Bits, model: Bits, t: float, out: Bits) -> None:
@@ -102,7 +102,7 @@ def _slerp(base: Bits, model: Bits, t: float, out: Bits) -> None:
 
     dot, square_base, square_model = compiled.products(base, model)
     factors = slerp_coefficients(dot, square_base, square_model, t)
-    compiled.average(_addresses([base, model]), np.array(factors, np.float32), False, np.float32(1), out)
+    compiled.average(_addresses([base, model]), np.array(factors, np.float32), np.float32(1), out)
 
 
 def _mix(name: str, base: Bits, models: list[Bits], arguments: Mapping[str, Any], seed: int, out: Bits) -> None:
@@ -123,7 +123,7 @@ def _mix(name: str, base: Bits, models: list[Bits], arguments: Mapping[str, Any]
             whole[m] = _band(base, model, density, arguments["gamma"][m] if "gamma" in arguments else None)
         if arguments["rescale"]:
             scales[m] = _scale(base, model, int(modes[m]), whole[m], density, arguments["rescale_norm"])
-    divisor = sum(weight)
+    divisor = sum(weight) if arguments["normalize"] else 1.0
     compiled.mix(
         base,
         _addresses(models),

@@ -4,18 +4,17 @@ How they are written, and why it matters for speed:
 - Work goes block by block through scratch arrays that stay in the first cache level, and every inner loop runs over
   slices from 0: numba then drops the tests for negative indices, and LLVM turns the loop into vector instructions.
 - Models come as an array of addresses, so that one compilation serves any number of them.
+- All of it is in this file: numba's cache sees a change in the file of a function, not in the files it imports.
 - float32 throughout and no fast-math: an element is rounded in the same places as in the torch functions.
 """
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray
 from numpy.typing import NDArray
 
+from burnish.merge.kernels.native import compiled, pointer
 from burnish.merge.methods.scalars import GOLDEN, MIX_A, MIX_B
 
 Array = NDArray[Any]
@@ -23,30 +22,10 @@ Array = NDArray[Any]
 BLOCK = 1024
 _GOLDEN, _MIX_A, _MIX_B = np.uint64(GOLDEN), np.uint64(MIX_A), np.uint64(MIX_B)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
+_ABOVE, _FAR = np.uint32(0xFFFFFFFF), np.int64(1 << 62)  # above every magnitude, beyond every index
 
 # What `mix` does to a delta: keep it whole, keep a band of magnitudes, keep at random.
 WHOLE, BAND, RANDOM = 0, 1, 2
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use, without the GIL; keep the machine code on disk where any cache folder is writable."""
-    # The test suite's shape checks wrap every function of the package; numba wants the plain one.
-    plain = inspect.unwrap(function)
-    try:
-        return njit(nogil=True, error_model="numpy", cache=True)(plain)
-    except RuntimeError:  # numba: "cannot cache function: no locator available"
-        return njit(nogil=True, error_model="numpy")(plain)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(_context: Any, address: Any, like: Any) -> Any:
-    """Turn an address into a pointer to the element type of the array `like`."""
-    signature = types.CPointer(like.dtype)(address, like)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return signature, generate
 
 
 @compiled
@@ -140,7 +119,7 @@ def select(base: Array, address: int, count: int) -> tuple[np.uint32, int]:
     and a scan that stops early the last tie that still fits.
     """
     size = base.size
-    model = carray(_pointer(address, base), size)
+    model = carray(pointer(address, base), size)
     scratch = np.empty(BLOCK, np.uint32)
     upper = np.zeros((2, 1 << 15), np.uint32)
     for start in range(0, size, BLOCK):
@@ -235,12 +214,6 @@ def _keep_at_random(
 
 
 @compiled
-def _whole(base: Array, model: Array, out: Array) -> None:
-    for i in range(out.size):
-        out[i] = _widen(model[i], model) - _widen(base[i], base)
-
-
-@compiled
 def _sparsify(base: Array, model: Array, start: int, mode: int, whole: Array, out: Array) -> None:
     """One block of one model's sparsified delta, by its row of `mode` and `whole` numbers."""
     if mode == BAND:
@@ -249,14 +222,14 @@ def _sparsify(base: Array, model: Array, start: int, mode: int, whole: Array, ou
     elif mode == RANDOM:
         _keep_at_random(base, model, start, whole[0], whole[1], whole[2], out)
     else:
-        _whole(base, model, out)
+        _keep_band(base, model, start, np.uint32(0), _FAR, _ABOVE, _FAR, out)
 
 
 @compiled
 def norms(base: Array, address: int, mode: int, whole: Array) -> Array:
     """The l1, squared l2 and linf norms of a delta, before and after its entries are dropped."""
     size = base.size
-    model = carray(_pointer(address, base), size)
+    model = carray(pointer(address, base), size)
     scratch = np.empty(BLOCK, np.float32)
     found = np.zeros((2, 3), np.float64)
     for start in range(0, size, BLOCK):
@@ -325,15 +298,9 @@ def _elect_two(
 
 
 @compiled
-def _divide_by(mixed: Array, divisor: np.float32) -> None:
+def _add_to_base(base: Array, mixed: Array, divisor: np.float32, factor: np.float32, out: Array) -> None:
     for i in range(mixed.size):
-        mixed[i] /= divisor
-
-
-@compiled
-def _add_to_base(base: Array, mixed: Array, factor: np.float32, out: Array) -> None:
-    for i in range(mixed.size):
-        out[i] = _narrow(np.float32(_widen(base[i], base) + mixed[i] * factor), out)
+        out[i] = _narrow(np.float32(_widen(base[i], base) + mixed[i] / divisor * factor), out)
 
 
 @compiled
@@ -352,8 +319,8 @@ def mix(
 ) -> None:
     """base + factor * mix_m(weights[m] * scales[m] * sparsified delta m), rounded once.
 
-    `elect`: mix over the entries that agree with the elected sign (else over all); `divide`: by the weights that went in
-    (by `divisor` without an election).
+    `elect`: mix over the entries that agree with the elected sign, and `divide` by their weights; else mix over all and
+    divide by `divisor`.
     """
     size = base.size
     count = addresses.size
@@ -367,7 +334,7 @@ def mix(
         length = stop - start
         before, after, total = base[start:stop], out[start:stop], totals[:length]
         for m in range(count):
-            model = carray(_pointer(addresses[m], base), size)[start:stop]
+            model = carray(pointer(addresses[m], base), size)[start:stop]
             _sparsify(before, model, start, modes[m], whole[m], parts[m, :length])
         if elect and count == 2:
             _elect_two(before, parts[0, :length], parts[1, :length], scales, weights, divide, factor, after)
@@ -382,32 +349,32 @@ def mix(
                 _add_agreeing(parts[m, :length], total, weights[m], mixed, mass)
             _add_elected(before, mixed, mass, divide, factor, after)
         else:
-            if divide:
-                _divide_by(total, divisor)
-            _add_to_base(before, total, factor, after)
+            _add_to_base(before, total, divisor, factor, after)
 
 
 @compiled
-def average(addresses: Array, weights: Array, divide: bool, divisor: np.float32, out: Array) -> None:
-    """sum_m weights[m] * model m, divided by `divisor` if `divide`, rounded once."""
+def _add_weighted(model: Array, weight: np.float32, first: bool, total: Array) -> None:
+    # The first one starts the sum: 0 + (-0) would lose the sign.
+    if first:
+        for i in range(total.size):
+            total[i] = _widen(model[i], model) * weight
+    else:
+        for i in range(total.size):
+            total[i] += _widen(model[i], model) * weight
+
+
+@compiled
+def average(addresses: Array, weights: Array, divisor: np.float32, out: Array) -> None:
+    """sum_m weights[m] * model m, divided by `divisor`, rounded once."""
     size = out.size
     totals = np.empty(BLOCK, np.float32)
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         total, after = totals[: stop - start], out[start:stop]
         for m in range(addresses.size):
-            model, weight = carray(_pointer(addresses[m], out), size)[start:stop], weights[m]
-            if m == 0:
-                for i in range(total.size):
-                    total[i] = _widen(model[i], out) * weight
-            else:
-                for i in range(total.size):
-                    total[i] += _widen(model[i], out) * weight
-        if divide:
-            for i in range(total.size):
-                total[i] /= divisor
+            _add_weighted(carray(pointer(addresses[m], out), size)[start:stop], weights[m], m == 0, total)
         for i in range(total.size):
-            after[i] = _narrow(total[i], out)
+            after[i] = _narrow(np.float32(total[i] / divisor), out)
 
 
 @compiled

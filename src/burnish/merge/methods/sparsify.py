@@ -28,7 +28,8 @@ def keep_largest(values: Float32[Tensor, "*shape"], count: int) -> Bool[Tensor, 
     above = magnitude > threshold
     tied = magnitude == threshold
     room = count - above.sum()
-    return (above | (tied & (tied.cumsum(0) <= room))).reshape(values.shape)
+    counter = torch.int32 if size < 2**31 else torch.int64
+    return (above | (tied & (tied.cumsum(0, dtype=counter) <= room))).reshape(values.shape)
 
 
 def keep_without_outliers(values: Float32[Tensor, "*shape"], density: float, gamma: float) -> Bool[Tensor, "*shape"]:

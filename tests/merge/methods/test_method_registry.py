@@ -45,8 +45,7 @@ def test_inputs_stay_as_they_are(name):
     before = [tensor.clone() for tensor in (base, *models)]
     per_model = {key: [0.5] * len(models) for key, value in method.model_parameters.items() if value.required}
     shared = {key: 0.5 for key, value in method.parameters.items() if value.required}
-    merged = method(base, models, model_parameters=per_model, parameters=shared)
-    merged += 1 if merged.data_ptr() not in [model.data_ptr() for model in models] else 0
+    method(base, models, model_parameters=per_model, parameters=shared)
     assert all(tensor.equal(copy) for tensor, copy in zip((base, *models), before, strict=True))
 
 

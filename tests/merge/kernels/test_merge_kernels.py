@@ -1,5 +1,7 @@
 """Every kernel gives its torch function's result, rounded once: the same bits."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -150,3 +152,32 @@ def test_refuses_other_arrays():
 def test_only_these_have_kernels():
     assert kernel("karcher", "bfloat16") is None
     assert kernel("ties", "float64") is None
+
+
+def test_works_where_no_cache_folder_is_writable(monkeypatch):
+    from numba.core import caching
+
+    from burnish.merge.kernels.native import compiled
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    assert compiled(lambda x: x + 1)(1) == 2
+
+
+def test_same_bits_from_any_number_of_threads():
+    base, models = make("bfloat16", 200_000, 2)
+
+    def merge(_):
+        out = torch.empty_like(base)
+        kernel("dare_ties", "bfloat16")(
+            raw(base),
+            [raw(model) for model in models],
+            model_parameters={"weight": [1, 1], "density": [0.5, 0.5]},
+            parameters={},
+            seed=9,
+            out=raw(out),
+        )
+        return raw(out).tobytes()
+
+    alone = merge(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(merge, range(8))) == {alone}
