@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class Episode:
     values: list[float] = field(default_factory=list)
 
 
+@runtime_checkable
 class Agent(Protocol):
     """A policy that acts and learns from finished episodes."""
 

@@ -21,7 +21,6 @@ class AnchorSubset:
         known: models whose answers to all items are looked at: the base, the experts and the tuned merges.
         fraction: s; int(s n) anchors a task.
         chunk: items a forward pass.
-        seed: of the clustering.
 
     Attributes:
         problem: the same, reordered.
@@ -30,7 +29,7 @@ class AnchorSubset:
     """
 
     def __init__(
-        self, problem: Problem, evaluator: Evaluator, known: Sequence[Weights], fraction: float, chunk: int, seed: int
+        self, problem: Problem, evaluator: Evaluator, known: Sequence[Weights], fraction: float, chunk: int
     ) -> None:
         answers = [evaluator.items(weights) for weights in known]
         self._items: list[irt.Items2PL] = []
@@ -39,7 +38,7 @@ class AnchorSubset:
         self.orders: list[NDArray[np.int64]] = []
         for task, size in enumerate(problem.sizes):
             fitted = irt.fit(np.stack([each[task].score for each in answers]))
-            anchors, weights = irt.choose_anchors(fitted, int(round(fraction * size, 9)), seed)
+            anchors, weights = irt.choose_anchors(fitted, int(round(fraction * size, 9)))
             order = np.concatenate([anchors, np.setdiff1d(np.arange(size), anchors)])
             self.orders.append(order)
             chunks += in_chunks(task, 0, len(anchors), chunk)

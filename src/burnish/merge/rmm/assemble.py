@@ -70,6 +70,12 @@ class Assembly:
         cache: PrefixCache | None = None,
     ) -> None:
         self.host = copy.deepcopy(model).eval().requires_grad_(False)
+        # a key-value cache is indexed by the source layer, which may now run twice or not at all
+        for module in self.host.modules():  # T5's decoder has a config of its own
+            if hasattr(module, "config"):
+                module.config.use_cache = False
+        if self.host.can_generate():
+            self.host.generation_config.use_cache = False
         self.layout = layout
         self.heads = heads
         self.cache = cache

@@ -1,6 +1,7 @@
 """The examples a merge is scored on, as tensors ready for one forward pass. Knows files and tokenizers, not the search."""
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -266,21 +267,28 @@ def _read_images(file: Path, source: Path) -> tuple[Tensor, Tensor]:
         if not found:
             raise UserError(f"{file}: no examples; expected one sub-folder of pictures a class")
         return _processed(pictures, source), torch.tensor([label for _, label in found])
-    if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as archive:
-            held: dict[str, Any] = {key: torch.as_tensor(archive[key]) for key in archive.files}
-    elif file.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        held = load_file(file)
-    else:
-        raise UserError(f"{file}: expected .jsonl, .npz, .safetensors or a folder of class folders")
+    held = _read_arrays(file)
     if not {"images", "labels"} <= set(held) or len(held["images"]) != len(held["labels"]):
         raise UserError(f"{file}: expected arrays `images` and `labels` of one length, got {sorted(held)}")
     pixels: Tensor = held["images"]
     if pixels.dtype == torch.uint8:  # raw pictures; floats are taken as the model's own input
         pixels = _processed(list(pixels.numpy()), source)
     return pixels, held["labels"]
+
+
+def _read_arrays(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: torch.as_tensor(archive[key]) for key in archive.files}
+        if file.suffix == ".safetensors":
+            return dict(load_file(file))
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
+        raise UserError(f"{file}: cannot be read ({' '.join(str(error).split())[:120]})") from None
+    raise UserError(f"{file}: expected .jsonl, .npz, .safetensors or a folder of class folders")
 
 
 def _processed(pictures: list[Any], source: Path) -> Tensor:

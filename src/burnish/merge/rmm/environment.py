@@ -76,7 +76,7 @@ class BlockEnv(gym.Env[Observation, np.int64]):  # type: ignore[misc]
         self._start()
         return self._observation(), {}
 
-    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: int | np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One action; the reward is 0 until the episode ends."""
         self.steps += 1
         if action < self.candidates:

@@ -66,26 +66,23 @@ def fit(correct: Array) -> Items2PL:
     return Items2PL(a, b, theta)
 
 
-def choose_anchors(items: Items2PL, count: int, seed: int) -> tuple[NDArray[np.int64], Array]:
-    """The items nearest to the centres of ``count`` clusters in (a, a b), and the share of items each stands for.
+def choose_anchors(items: Items2PL, count: int) -> tuple[NDArray[np.int64], Array]:
+    """The middle items of ``count`` strata of equal size, from the easiest to the hardest, and the share each stands for.
+
+    MERGE3 takes cluster centres; with the handful of models known here many items get the same parameters, and clusters
+    of equal points are arbitrary.
 
     Raises:
         UserError: no anchor asked for.
     """
-    from scipy.cluster.vq import kmeans2
-
     if count < 1:
         raise UserError("subset irt: no whole item: raise subset_fraction or add validation data")
-    points = np.stack([items.discrimination, items.discrimination * items.difficulty], axis=1)
-    count = min(count, len(points))
-    centres, _ = kmeans2(points, count, seed=seed, minit="points", missing="warn", iter=20)
-    chosen: list[int] = []
-    for centre in centres:
-        order = np.argsort(np.square(points - centre).sum(1), kind="stable")
-        chosen.append(next(int(item) for item in order if int(item) not in chosen))
-    anchors = np.array(sorted(chosen))
-    nearest = np.square(points[:, None] - points[anchors][None]).sum(-1).argmin(1)
-    return anchors, np.bincount(nearest, minlength=count) / len(points)
+    order = np.lexsort((items.discrimination, items.difficulty))
+    strata = np.array_split(order, min(count, len(order)))
+    anchors = np.array([stratum[len(stratum) // 2] for stratum in strata])
+    shares = np.array([len(stratum) for stratum in strata]) / len(order)
+    ascending = anchors.argsort()
+    return anchors[ascending], shares[ascending]
 
 
 def estimate_ability(items: Items2PL, anchors: NDArray[np.int64], correct: Array) -> float:

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor, nn
 
@@ -97,7 +98,7 @@ class Problem:
         """Scores on the test items."""
         return Evaluator(self.model, pool, self.tests, self.heads, chunk)
 
-    def reordered(self, orders: Sequence[np.ndarray[Any, Any]]) -> "Problem":
+    def reordered(self, orders: Sequence[NDArray[np.int64]]) -> "Problem":
         """Another order of every task's validation items."""
         return replace(self, tasks=tuple(t.reordered(order) for t, order in zip(self.tasks, orders, strict=True)))
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from burnish.merge.rmm.recipe import SearchRecipe
 Table = NDArray[np.float64]
 
 
+@runtime_checkable
 class Searcher(Protocol):
     """A search over architectures.
 
@@ -237,7 +238,7 @@ class CMASearch:
 
     def _decode(self, x: Table) -> Architecture:
         table = np.asarray(x)[: self._start.size].reshape(self._start.shape)
-        return self.space.architecture(table if self.space.scales else table.argmax(1, keepdims=True))
+        return self.space.architecture(table if self.space.scales else table.argmax(1, keepdims=True).astype(float))
 
     def tell(self, rewards: Sequence[float]) -> None:
         """A whole generation moves the distribution; a cut one (the budget's last) is left out."""
@@ -277,7 +278,7 @@ class PolicySearch:
             ended = False
             while not ended:
                 action = self.agent.act(observation, self.env.action_masks(), episode)
-                observation, _, terminated, truncated, _ = self.env.step(action)  # type: ignore[arg-type]
+                observation, _, terminated, truncated, _ = self.env.step(action if action.ndim else int(action))
                 ended = terminated or truncated
             self._episodes.append(episode)
             proposals.append(None if self.env.failed else self.env.architecture())

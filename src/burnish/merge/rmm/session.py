@@ -4,7 +4,7 @@ Knows no files. ``search.py`` drives it inside a run; a study drives it directly
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ PUBLISHED_SAMPLES = 10
 """Episodes of the last policy whose mean is the paper's reported result."""
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Computes per-item results of several architectures of a session, here or elsewhere, in order."""
 
@@ -176,7 +177,7 @@ class Session:
         flats = [self.pool.base, *self.pool.experts, *self.pool.merges]
         known = [whole(flat, problem.layout, number) for number, flat in enumerate(flats)]
         evaluator = problem.evaluator(self.pool, recipe.chunk, 0)
-        self._anchors = AnchorSubset(problem, evaluator, known, recipe.subset_fraction, recipe.chunk, recipe.seed)
+        self._anchors = AnchorSubset(problem, evaluator, known, recipe.subset_fraction, recipe.chunk)
         self.problem = self._anchors.problem
 
     def _raw(self, proposals: Sequence[Architecture | None], score: Scorer) -> list[float]:

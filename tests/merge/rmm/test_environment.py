@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from burnish.merge.rmm.architecture import Block, Blocks, Scales, from_plain, uniform
+from burnish.merge.rmm.environment import BlockEnv, ScaleEnv
+
+
+def play(env, actions):
+    env.reset()
+    for action in actions:
+        result = env.step(action)
+    return result
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        BlockEnv((3,), 4),
+        BlockEnv((2, 2), 3, mended=False),
+        BlockEnv((3,), 2, skip_and_back=False),
+        ScaleEnv(np.full((3, 2), 0.3)),
+        ScaleEnv(np.full((3, 2), 0.3), per_model=True),
+    ],
+    ids=["mended", "published", "take only", "scales", "task scales"],
+)
+def test_gymnasiums_checker(env):
+    check_env(env, skip_render_check=True)
+
+
+def test_back_takes_a_layer_again():
+    env = BlockEnv((2,), 2, mended=False)  # K = 2: actions take0, take1, skip 2, back 3
+    play(env, [1, 3, 0, 1])
+    first = env.architecture()
+    assert first.blocks == (Block(0, 0, 1), Block(0, 0, 0), Block(0, 1, 1))
+    assert env.counts.flatten().tolist() == [1, 1, 0, 1]
+    play(env, [0, 3, 1, 1])
+    assert env.counts.flatten().tolist() == [1, 1, 0, 1], "same state"
+    assert env.architecture() != first, "another model"
+
+
+def test_blocks_stay_on_their_side():
+    env = BlockEnv((2, 2), 2)
+    play(env, [0, 0, 1, 3, 0, 0])
+    assert env.architecture().of_side(1) == (Block(1, 0, 1), Block(1, 0, 0), Block(1, 1, 0))
+
+
+def test_back_over_the_boundary_adds_to_the_encoder():
+    env = BlockEnv((2, 2), 2)
+    play(env, [0, 0, 1, 3, 3, 1, 0, 0])
+    assert env.architecture().of_side(0) == (Block(0, 0, 0), Block(0, 1, 0), Block(0, 1, 1))
+    assert env.architecture().blocks == env.architecture().ordered()
+
+
+def test_back_before_the_first_layer_fails():
+    env = BlockEnv((2,), 2, mended=False)
+    _, reward, terminated, truncated, _ = play(env, [3])
+    assert (reward, terminated, truncated, env.failed) == (-10.0, True, False, True)
+
+
+def test_masks():
+    env = BlockEnv((2,), 2)
+    env.reset()
+    assert env.action_masks().tolist() == [True, True, True, False]
+    env.step(0)
+    assert env.action_masks().all()
+    assert BlockEnv((2,), 2, mended=False).action_masks().all(), "published: nothing masked"
+
+
+def test_only_the_mended_agent_sees_a_skip():
+    published, mended = BlockEnv((2,), 2, mended=False), BlockEnv((2,), 2)
+    for env, visible in ((published, False), (mended, True)):
+        before, _ = env.reset()
+        after = env.step(env.skip)[0]
+        assert (before != after).any() == visible
+
+
+def test_endless_episodes_are_cut_and_completed():
+    scored = []
+    env = BlockEnv((2,), 2, lambda architecture: scored.append(architecture) or 7.0)
+    _, reward, terminated, truncated, _ = play(env, [1, 3] * 4)  # 4 L = 8 steps
+    assert (reward, terminated, truncated) == (7.0, False, True)
+    assert scored[0].blocks[-2:] == (Block(0, 0, 1), Block(0, 1, 1))
+
+
+def test_an_empty_model_is_legal():
+    env = BlockEnv((2,), 2)
+    terminated = play(env, [2, 2])[2]
+    assert terminated
+    assert env.architecture() == Blocks(())
+
+
+def test_scales_are_multiples_of_the_warm_start():
+    env = ScaleEnv(np.array([[0.2, 0.4], [0.2, 0.4]]))
+    play(env, [np.array([3, 0]), np.array([6, 3])])
+    assert env.architecture() == Scales(((0.2, 0.0), (0.4, 0.4)))
+
+
+@pytest.mark.parametrize("architecture", [uniform((2, 1), 3), Scales(((0.1, 0.2),)), Blocks(())])
+def test_architectures_to_plain_data_and_back(architecture):
+    again = from_plain(architecture.to_plain())
+    assert again == architecture
+    assert hash(again) == hash(architecture)

@@ -1,0 +1,311 @@
+"""The search as users meet it: candidates, subsets, a whole session, the run folder, and what it says to bad input."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import drifted, llama, problem_for, recipe, task_for, vit
+
+from burnish.core.errors import UserError
+from burnish.core.run import Run
+from burnish.merge.rmm import METHOD, search
+from burnish.merge.rmm.architecture import Blocks
+from burnish.merge.rmm.candidates import PUBLISHED, merge
+from burnish.merge.rmm.data import TaskData, images, load_task
+from burnish.merge.rmm.evaluate import choice_items, token_nll
+from burnish.merge.rmm.layout import Layout, Slot, scaled
+from burnish.merge.rmm.problem import Problem
+from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
+from burnish.merge.rmm.session import Session
+from burnish.merge.rmm.tuning import best_of, grid
+
+PPO = {"epochs": 3}
+ARMS = [
+    {"search": "rmm_published", "actions": "blocks", "objective": "score", "dynamic_average": True, "ppo": PPO},
+    {"search": "ppo", "actions": "blocks", "subset": "cycling", "subset_fraction": 0.2, "ppo": PPO},
+    {"search": "ppo", "actions": "scales", "ppo": PPO},
+    {"search": "cma", "subset": "same", "subset_fraction": 0.5},
+    {"search": "cma", "scale_per": "model"},
+    {"search": "cma", "actions": "blocks", "subset": "irt", "subset_fraction": 0.4, "objective": "score"},
+    {"search": "greedy"},
+    {"search": "greedy", "actions": "blocks"},
+    {"search": "random"},
+]
+
+
+def flat_layout(*shapes):
+    slots, offset = [], 0
+    for number, size in enumerate(shapes):
+        slots.append(Slot(str(number), offset, torch.Size([size])))
+        offset += size
+    return Layout((), tuple(slots), (0,) * len(slots), (), offset)
+
+
+def merged(deltas, trim="model", sizes=None, **settings):
+    deltas = torch.tensor(deltas)
+    layout = flat_layout(*(sizes or [deltas.shape[1]]))
+    spec = MergeCandidate(method="ties", trim=trim, **settings)
+    return merge(spec, torch.zeros(deltas.shape[1]), deltas, layout).tolist()
+
+
+def test_ties_by_hand():
+    deltas = [[4.0, 2.0], [2.0, -1.0]]
+    assert merged(deltas) == [6.0, 2.0]  # published: agreeing deltas summed
+    assert merged(deltas, normalize=True) == [3.0, 2.0]
+    assert merged(deltas, normalize=True, weight=0.5) == [1.5, 1.0]  # the weight scales the result
+
+
+def test_global_trimming_by_hand():
+    deltas = [[10.0, 9.0, 1.0, 2.0]]  # tensors A = [10, 9], B = [1, 2]
+    assert merged(deltas, sizes=[2, 2], density=0.5) == [10.0, 9.0, 0.0, 0.0]
+    assert merged(deltas, sizes=[2, 2], density=0.5, trim="tensor") == [10.0, 0.0, 0.0, 2.0]
+
+
+def test_published_candidates():
+    assert [(each.method, each.weight, each.normalize, each.trim) for each in PUBLISHED] == [
+        ("dare_ties", 1.0, False, "model"),
+        ("ties", 1.0, False, "model"),
+        ("dare_linear", 1.0, False, "model"),
+    ]
+
+
+def test_scaled_layers_by_hand(vit_problem):
+    problem = vit_problem
+    rows = torch.tensor([[0.5, 0.0], [0.0, 1.0], [0.0, 0.25]])
+    vectors = problem.experts - problem.base
+    flat = scaled(problem.base, vectors, rows, problem.layout)
+    stack = problem.layout.stacks[0]
+    for layer in range(3):
+        expected = problem.base + rows[layer] @ vectors
+        torch.testing.assert_close(stack.block(flat, layer), stack.block(expected, layer))
+    first, last = problem.base + rows[0] @ vectors, problem.base + rows[2] @ vectors
+    for slot in problem.layout.stem:
+        expected = last if slot.name.startswith("vit.layernorm") else first
+        torch.testing.assert_close(slot.view(flat), slot.view(expected))
+
+
+def test_language_scores_by_hand():
+    # two tokens of probability 1/2 and 1/4, then one that is not scored
+    logits = torch.log(torch.tensor([[[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]]]))
+    nll, count = token_nll(logits, torch.tensor([[1, 0, -100]]))
+    assert nll.item() == pytest.approx(np.log(8))
+    assert count.item() == 2
+    items = choice_items(torch.tensor([np.log(8), np.log(8 / 3), 1.0, 2.0]), [0, 2, 4], torch.tensor([1, 1]))
+    assert items.score.tolist() == [1.0, 0.0]
+    assert items.nll[0] == pytest.approx(-np.log(0.75))
+
+
+def test_tuning_shares_the_budget():
+    settings = grid(recipe(tuning_budget=60))
+    assert {
+        method: sum(each.method == method for each in settings) for method in ("task_arithmetic", "ties", "dare_ties")
+    } == {
+        "task_arithmetic": 20,
+        "ties": 20,
+        "dare_ties": 20,
+    }
+    assert {each.density for each in settings if each.method == "ties"} == {1.0, 0.6, 0.3, 0.1}
+    assert best_of([]) == []
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: "-".join(str(v) for v in arm.values() if isinstance(v, str)))
+def test_a_resumed_search_is_the_same_search(arm, vit_problem):
+    settings = recipe(budget=30, tuning_budget=6, **arm)
+    rng = np.random.default_rng(0)
+    whole = Session(settings, vit_problem, rng)
+    for _ in range(9):
+        whole.step()
+    saved = json.loads(json.dumps(whole.state_dict(), default=lambda leaf: leaf.tolist()))
+    tensors = torch.utils._pytree.tree_map(
+        lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, whole.state_dict()
+    )
+    assert saved.keys() == tensors.keys()
+    state = rng.bit_generator.state
+    expected = whole.run()
+    other = np.random.default_rng(5)
+    resumed = Session(settings, vit_problem, other)
+    resumed.load_state_dict(tensors)
+    other.bit_generator.state = state
+    found = resumed.run()
+    assert found.episodes == expected.episodes
+    assert found.architecture == expected.architecture
+    assert found.test == expected.test
+    assert len(found.episodes) == 30
+    if arm["search"] != "rmm_published":
+        assert found.sampled is None
+
+
+def test_every_search_begins_with_the_best_merge_and_never_ends_below_it(vit_problem):
+    settings = recipe(budget=12, tuning_budget=6, search="greedy", actions="blocks")
+    outcome = Session(settings, vit_problem, np.random.default_rng(0)).run()
+    best = outcome.tuned[0].validation.reward("cross_entropy")
+    assert outcome.episodes[0].raw == pytest.approx(best, abs=1e-6)
+    assert outcome.validation.reward("cross_entropy") >= best - 1e-6
+
+
+def test_merges_tuned_once_serve_several_searches(vit_problem):
+    settings = recipe(budget=3, tuning_budget=6)
+    first = Session(settings, vit_problem, np.random.default_rng(0))
+    first.run()
+    second = Session(settings, vit_problem, np.random.default_rng(0), tuned=first.tuned)
+    assert second.run().tuned == first.outcome().tuned
+
+
+def test_repeats_and_finalists_are_not_run_again(vit_problem):
+    settings = recipe(budget=40, search="greedy", actions="blocks", candidates=[])
+    outcome = Session(settings, vit_problem, np.random.default_rng(0)).run()
+    distinct = {episode.architecture for episode in outcome.episodes}
+    assert outcome.evaluated == len(distinct) < 40
+    assert outcome.blocks_saved > 0
+
+
+def text_task(tmp_path, columns, name="data"):
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in columns))
+    return str(path)
+
+
+def score_rows(model, rows):
+    """A user's scorer: the model can be called like any other."""
+    ids = torch.tensor([[row["n"]] for row in rows])
+    return (model(input_ids=ids).logits[:, -1].softmax(-1).max(-1).values).tolist()
+
+
+def test_a_scorer_of_ones_own(tmp_path):
+    base = llama()
+    path = text_task(tmp_path, [{"n": n} for n in range(3, 9)])
+    score = f"{__name__}:score_rows"
+    task = load_task("own", path, score, None, base, tmp_path, 16)
+    problem = Problem.from_models(base, [drifted(base, 1), drifted(base, 2)], [task], [task])
+    outcome = Session(recipe(objective="score", budget=4), problem, np.random.default_rng(0)).run()
+    assert 0 < outcome.test.scores[0] < 1
+    with pytest.raises(UserError, match="a module:function has a score only"):
+        Session(recipe(budget=4), problem, np.random.default_rng(0))
+
+
+def save_run(tmp_path, **settings):
+    base = vit()
+    base.save_pretrained(tmp_path / "base")
+    tasks = []
+    for number in range(2):
+        drifted(base, number + 1).save_pretrained(tmp_path / f"expert{number}")
+        task = {"name": f"task {number}"}
+        for part in ("validation", "test"):
+            data = task_for(base, items=20, seed=number + 7 * (part == "test"))
+            path = tmp_path / f"{part}{number}.npz"
+            np.savez(path, images=data.inputs["pixel_values"].numpy(), labels=data.labels.numpy())
+            task[part] = str(path)
+        tasks.append(task)
+    experts = [str(tmp_path / f"expert{number}") for number in range(2)]
+    return SearchRecipe(base=str(tmp_path / "base"), experts=experts, tasks=tasks, tuning_budget=6, **settings)
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"budget": 12},
+        {"budget": 12, "search": "random", "actions": "blocks"},
+    ],
+    ids=["scales", "blocks"],
+)
+def test_run_leaves_a_plain_checkpoint_that_merge_rebuilds(tmp_path, arm):
+    from burnish.merge import merge as burnish_merge
+
+    settings = save_run(tmp_path, **arm)
+    assert METHOD.check(settings)[2] == ("evaluations", "6 tuning the uniform merges, 12 searching, 10 again in full")
+    with Run(settings, tmp_path / "run", quiet=True) as run:
+        folder = search(settings, run)
+    outcome = json.loads((tmp_path / "run/artifacts/outcome.json").read_text())
+    exported = type(vit()).from_pretrained(folder).eval()
+    for number, task in enumerate(settings.tasks):
+        held = np.load(task.test)
+        start, stop = exported.config.burnish_heads[f"expert{number}"]
+        with torch.no_grad():
+            logits = exported(torch.tensor(held["images"])).logits[:, start:stop]
+        accuracy = 100 * float((logits.argmax(-1).numpy() == held["labels"]).mean())
+        assert accuracy == pytest.approx(outcome["test"][task.name])
+    rebuilt = type(vit()).from_pretrained(
+        burnish_merge(tmp_path / "run/artifacts/architecture.yaml", tmp_path / "rebuilt", progress=False)
+    )
+    own = dict(exported.named_parameters())
+    for name, parameter in rebuilt.named_parameters():
+        if not name.startswith("classifier"):
+            torch.testing.assert_close(parameter, own[name], rtol=0, atol=1e-6)
+    titles = [section.title for section in METHOD.report(tmp_path / "run")]
+    assert titles == ["Result", "Architecture", "Rewards"]
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_process_finds(tmp_path):
+    rewards = []
+    for workers in (1, 2):
+        settings = save_run(tmp_path, budget=10, search="cma", workers=workers, subset="irt", subset_fraction=0.5)
+        with Run(settings, tmp_path / f"run{workers}", quiet=True) as run:
+            search(settings, run)
+        rewards.append(json.loads((tmp_path / f"run{workers}/artifacts/outcome.json").read_text())["raw"])
+    assert rewards[0] == rewards[1]
+
+
+def wrong_recipe(**settings):
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError) as caught:
+        recipe(**settings)
+    return str(caught.value)
+
+
+def test_settings_that_do_not_go_together():
+    assert "set actions: blocks" in wrong_recipe(search="rmm_published")
+    assert "needs actions: scales" in wrong_recipe(actions="blocks", scale_per="model")
+    assert "subset: full uses everything" in wrong_recipe(subset_fraction=0.5)
+    tasks = [{"name": "t", "validation": "v", "test": "t", "head": 2}]
+    assert "head 2 of 2 experts" in wrong_recipe(tasks=tasks)
+
+
+def test_bad_data_is_one_line(tmp_path):
+    base = vit()
+
+    def message(call):
+        with pytest.raises(UserError) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def read(path, score="auto", model=base):
+        return load_task("t", str(path), score, 0, model, tmp_path, 16)
+
+    assert "no such file" in message(lambda: read(tmp_path / "absent.npz"))
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\nnot json\n')
+    assert "bad.jsonl:2: not JSON" in message(lambda: read(tmp_path / "bad.jsonl"))
+    (tmp_path / "empty.jsonl").write_text("")
+    assert "no examples" in message(lambda: read(tmp_path / "empty.jsonl"))
+    np.savez(tmp_path / "half.npz", images=np.zeros((2, 1, 8, 8), np.float32))
+    assert "expected arrays `images` and `labels`" in message(lambda: read(tmp_path / "half.npz"))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 cut")
+    assert "broken.npz: cannot be read" in message(lambda: read(tmp_path / "broken.npz"))
+    empty = TaskData("t", "classes", {}, torch.zeros(0, dtype=torch.long), 0)
+    experts = [drifted(base, 1), drifted(base, 2)]
+    assert "no validation" in message(lambda: Problem.from_models(base, experts, [empty], [empty]))
+    high = images("t", torch.zeros(2, 1, 8, 8), torch.tensor([0, 9]), 0)
+    assert "label 9, but its head has 3 classes" in message(lambda: Problem.from_models(base, experts, [high], [high]))
+    unknown = recipe(candidates=[{"method": "tise"}])
+    problem = problem_for(vit)
+    assert "did you mean ties" in message(lambda: Session(unknown, problem, np.random.default_rng(0)))
+    tiny = recipe(subset="same", subset_fraction=0.01)
+    assert "no whole item" in message(lambda: Session(tiny, problem, np.random.default_rng(0)))
+
+
+def test_a_search_that_only_ever_fails_says_so():
+    problem = problem_for(vit)
+    session = Session(
+        recipe(search="rmm_published", actions="blocks", budget=1, ppo=PPO), problem, np.random.default_rng(0)
+    )
+    session.searcher.env.step = None  # never reached: ask is replaced
+    session.searcher.ask = lambda count: [None] * count
+    session.searcher.tell = lambda rewards: None
+    session.step()
+    assert session.episodes[0].raw == -10
+    with pytest.raises(UserError, match="all 1 episodes stepped back"):
+        session.outcome()
+    assert Blocks(()) not in {episode.architecture for episode in session.episodes}

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+
+from burnish.merge.rmm.agent import Episode, PublishedPPO, returns_and_advantages
+from burnish.merge.rmm.architecture import Blocks, Scales
+from burnish.merge.rmm.environment import BlockEnv
+from burnish.merge.rmm.irt import Items2PL, choose_anchors, estimate_ability, estimate_score, fit
+from burnish.merge.rmm.recipe import PPOSettings, SearchRecipe
+from burnish.merge.rmm.searchers import GreedySearch, Space, make_searcher
+
+RECIPE = {"base": "b", "experts": ["x", "y"], "tasks": [{"name": "t", "validation": "v", "test": "t"}]}
+BLOCKS = Space((4,), 3, np.zeros((4, 1)), scales=False)
+SCALES = Space((4,), 3, np.full((4, 2), 0.5), scales=True)
+ARMS = [
+    ("rmm_published", "blocks"),
+    *[(search, actions) for search in ("ppo", "cma", "greedy", "random") for actions in ("blocks", "scales")],
+]
+
+
+def toy(architecture):
+    """Candidate 2 at every layer is best; or scales of 1 and 0."""
+    if architecture is None:
+        return -10.0
+    if isinstance(architecture, Scales):
+        return -float(np.square(np.array(architecture.values) - [1.0, 0.0]).sum())
+    return float(sum(block.candidate == 2 for block in architecture.blocks)) - abs(len(architecture.blocks) - 4)
+
+
+def make(search, actions, seed=0, **ppo):
+    settings = {"epochs": 10, "entropy_weight": 0.01, **ppo}
+    recipe = SearchRecipe(search=search, actions=actions, ppo=settings, **RECIPE)
+    return make_searcher(recipe, BLOCKS if actions == "blocks" else SCALES, np.random.default_rng(seed))
+
+
+def rounds(searcher, count):
+    best = -np.inf
+    for _ in range(count):
+        rewards = [toy(each) for each in searcher.ask(searcher.batch)]
+        searcher.tell(rewards)
+        best = max(best, *rewards)
+    return best
+
+
+@pytest.mark.parametrize(("search", "actions"), ARMS)
+def test_resumes_exactly(search, actions):
+    rng = np.random.default_rng(0)
+    space = BLOCKS if actions == "blocks" else SCALES
+    recipe = SearchRecipe(search=search, actions=actions, ppo={"epochs": 3}, **RECIPE)
+    first = make_searcher(recipe, space, rng)
+    rounds(first, 3)
+    saved, state = first.state_dict(), rng.bit_generator.state
+    saved = torch.utils._pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, saved)
+    expected = []
+    for _ in range(3):
+        expected.append(first.ask(first.batch))
+        first.tell([toy(each) for each in expected[-1]])
+    other_rng = np.random.default_rng(9)
+    second = make_searcher(recipe, space, other_rng)
+    second.load_state_dict(saved)
+    other_rng.bit_generator.state = state
+    for asked in expected:
+        assert second.ask(second.batch) == asked
+        second.tell([toy(each) for each in asked])
+
+
+@pytest.mark.parametrize(("search", "actions"), [("greedy", "blocks"), ("greedy", "scales"), ("cma", "scales")])
+def test_finds_the_best(search, actions):
+    best = rounds(make(search, actions), 40)
+    assert best >= (4.0 if actions == "blocks" else -0.5)
+
+
+@pytest.mark.parametrize("search", ["ppo", "rmm_published"])
+def test_agents_learn_which_blocks_are_best(search):
+    searcher = make(search, "blocks", skip_and_back=search == "rmm_published", actor_lr=3e-3, epochs=20)
+    rounds(searcher, 60)
+    late = [toy(each) for _ in range(5) for each in searcher.ask(4)]
+    assert np.mean(late) > 3.0, late
+
+
+def test_a_warm_start_mostly_repeats_the_best_merge():
+    searcher = make("ppo", "blocks", warm_start=0.9, skip_and_back=False)
+    taken = [block.candidate for each in searcher.ask(40) for block in each.blocks]
+    assert 0.8 < np.mean(np.array(taken) == 0) < 0.97
+
+
+def test_greedy_looks_at_the_start_first():
+    searcher = GreedySearch(BLOCKS)
+    assert searcher.ask(5) == [BLOCKS.architecture(BLOCKS.start())]
+    searcher.tell([0.0])
+    assert [each.blocks[0].candidate for each in searcher.ask(5)] == [1, 2]
+
+
+def test_random_covers_every_candidate():
+    taken = {block for each in make("random", "blocks").ask(50) for block in each.blocks}
+    assert len(taken) == 12
+    assert all(isinstance(each, Blocks) and len(each.blocks) == 4 for each in make("random", "blocks").ask(3))
+
+
+def test_task_scales_are_one_row():
+    space = Space((3,), 2, np.full((3, 2), 0.5), scales=True, per_model=True)
+    recipe = SearchRecipe(search="random", scale_per="model", **RECIPE)
+    [architecture] = make_searcher(recipe, space, np.random.default_rng(0)).ask(1)
+    assert len(set(architecture.values)) == 1
+    assert len(architecture.values) == 3
+
+
+def test_published_returns_are_normalised_and_the_advantage_is_return_minus_value():
+    values = torch.tensor([0.5, 0.0, 0.0])
+    returns, advantages = returns_and_advantages([[0.0, 0.0, 80.0]], values, 0.99)
+    raw = torch.tensor([78.408, 79.2, 80.0])
+    torch.testing.assert_close(returns, (raw - raw.mean()) / (raw.std() + 1e-7))
+    torch.testing.assert_close(advantages, returns - values)
+
+
+def test_published_networks_and_learning_rates():
+    env = BlockEnv((2,), 2, mended=False)
+    agent = PublishedPPO(env, PPOSettings(), np.random.default_rng(0))
+    assert [layer.out_features for layer in agent.actor[::2]] == [64, 64, 4]
+    assert [group["lr"] for group in agent.optimizer.param_groups] == [3e-4, 1e-3]
+    episode = Episode()
+    agent.act(env.reset()[0], env.action_masks(), episode)
+    assert len(episode.actions) == len(episode.values) == 1
+
+
+def answers(models, items, seed=0):
+    rng = np.random.default_rng(seed)
+    ability, difficulty = np.linspace(-1.5, 1.5, models), rng.normal(size=items)
+    return (rng.random((models, items)) < 1 / (1 + np.exp(-2 * (ability[:, None] - difficulty)))).astype(float)
+
+
+def test_item_response_model_orders_models_and_items():
+    correct = answers(8, 400)
+    fitted = fit(correct)
+    assert np.corrcoef(fitted.ability, correct.mean(1))[0, 1] > 0.95
+    assert np.corrcoef(fitted.difficulty, -correct.mean(0))[0, 1] > 0.9
+    assert (fitted.discrimination > 0).all()
+
+
+def test_anchors_estimate_the_score_on_all_items():
+    fitted = fit(answers(8, 400))
+    anchors, weights = choose_anchors(fitted, 60)
+    assert len(set(anchors.tolist())) == 60
+    assert weights.sum() == pytest.approx(1)
+    new = answers(5, 400, seed=0)[3]
+    assert estimate_score(fitted, anchors, new[anchors]) == pytest.approx(new.mean(), abs=0.08)
+
+
+def test_ability_of_two_answers_by_hand():
+    # one right, one wrong, both of difficulty 0 and discrimination 1: the posterior is symmetric, its mode 0
+    items = Items2PL(np.ones(2), np.zeros(2), np.zeros(1))
+    assert estimate_ability(items, np.arange(2), np.array([1.0, 0.0])) == pytest.approx(0, abs=1e-9)
+    assert estimate_score(items, np.arange(2), np.array([1.0, 0.0])) == 0.5
