@@ -15,50 +15,55 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 _ALIGNMENT = 64
+_HUGE_PAGE = 1 << 21
 
 
-class BufferPool:
-    """Blocks of bytes lent out one at a time, never more than `budget` in all (but always one).
+class Arena:
+    """One mapping that ranges are lent from, the lowest free one first, so that the same pages serve again and again.
 
     Args:
-        budget: bytes that may be lent or reserved at one time.
+        budget: bytes that may be lent or reserved at one time; no loan may be larger.
     """
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
-        self._free: list[Bytes] = []
-        self._lent = 0
+        self._budget = max(budget, 1)
+        # Private, since shared memory gets no huge pages. What is never touched is never made.
+        memory = mmap.mmap(-1, self._budget + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        self._memory: Bytes = np.frombuffer(memory, dtype=np.uint8)
+        self._lent: list[tuple[int, int]] = []
+        self._reserved = 0
         self._changed = threading.Condition()
 
     @contextmanager
     def lend(self, nbytes: int, reserve: int = 0) -> Iterator[Bytes]:
-        """A block of at least `nbytes`; `reserve` counts what the borrower allocates by itself beside it."""
+        """`nbytes` of memory; `reserve` counts what the borrower allocates by itself beside it."""
         with self._changed:
-            # A step larger than the budget runs alone rather than never.
-            self._changed.wait_for(lambda: not self._lent or self._lent + nbytes + reserve <= self._budget)
-            block = self._take(nbytes)
-            charge = block.size + reserve
-            self._lent += charge
+            while (start := self._gap(nbytes, reserve)) is None:
+                self._changed.wait()
+            place = (start, start + nbytes)
+            self._lent = sorted([*self._lent, place])
+            self._reserved += reserve
         try:
-            yield block
+            yield self._memory[start : start + nbytes]
         finally:
             with self._changed:
-                self._lent -= charge
-                self._free.append(block)
+                self._lent.remove(place)
+                self._reserved -= reserve
                 self._changed.notify_all()
 
-    def _take(self, nbytes: int) -> Bytes:
-        fitting = [index for index, block in enumerate(self._free) if nbytes <= block.size <= 2 * nbytes + (1 << 22)]
-        if fitting:
-            return self._free.pop(min(fitting, key=lambda index: self._free[index].size))
-        size = max(nbytes, 1)
-        kept = sum(block.size for block in self._free)
-        while self._free and self._lent + kept + size > self._budget:
-            kept -= self._free.pop(0).size
-        memory = mmap.mmap(-1, size)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        return np.frombuffer(memory, dtype=np.uint8)
+    def _gap(self, nbytes: int, reserve: int) -> int | None:
+        """The lowest free place, or `None` while the budget is used up."""
+        used = self._reserved + sum(end - start for start, end in self._lent)
+        if self._lent and used + nbytes + reserve > self._budget:
+            return None
+        position = 0
+        for start, end in self._lent:
+            if start - position >= nbytes:
+                return position
+            position = aligned(end)
+        return position if position + nbytes <= self._memory.size else None
 
 
 def carve(block: Bytes, sizes: list[int]) -> list[Bytes]:

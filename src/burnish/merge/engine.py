@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.metrics import Progress
-from burnish.merge.buffers import BufferPool, Bytes, aligned, carve
+from burnish.merge.buffers import Arena, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import kernel
@@ -62,7 +62,7 @@ class Engine:
         self._device, self._allow_nan = device, allow_nan
         self._progress = progress or Progress(quiet=True)
         self._steps = [step for step in plan.steps if step.shard not in journal.finished]
-        self._pool = BufferPool(budget(self._steps, plan.threads))
+        self._arena = Arena(budget(self._steps, plan.threads))
         self._handles: dict[Path, int] = {}
         self._shards: dict[int, int] = {}
         self._left: dict[int, int] = {}
@@ -133,7 +133,7 @@ class Engine:
         tile = min(TILE, max(step.nbytes, width))
         readers = [_Reader(self, info) for info in infos]
         digest = xxhash.xxh3_128()
-        with self._pool.lend((len(infos) + 1) * aligned(tile)) as block:
+        with self._arena.lend((len(infos) + 1) * aligned(tile)) as block:
             *pieces, out = carve(block, [tile] * (len(infos) + 1))
             for start in range(0, step.nbytes, tile):
                 size = min(tile, step.nbytes - start)
@@ -157,7 +157,7 @@ class Engine:
         """A compiled kernel that needs whole tensors at once."""
         sizes = [source.info.nbytes for source in step.sources]
         grown = 0 if step.rows is None else (len(sizes) + 1) * step.nbytes
-        with self._pool.lend(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
+        with self._arena.lend(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
             *raw, out = carve(block, [*sizes, step.nbytes])
             arrays = []
             for source, piece in zip(step.sources, raw, strict=True):
@@ -187,7 +187,7 @@ class Engine:
         from burnish.merge import tensors
 
         raw_bytes = sum(aligned(info.nbytes) for info in _inputs(step))
-        with self._pool.lend(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
+        with self._arena.lend(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
             pieces = iter(carve(block, [info.nbytes for info in _inputs(step)]))
             raw = {info: self._read(info, next(pieces), inputs) for info in _inputs(step)}
             loaded = tensors.load(step, raw, self._device)

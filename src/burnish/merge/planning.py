@@ -220,7 +220,8 @@ def budget(steps: Sequence[Step], threads: int) -> int:
     """Bytes of buffers that steps may hold at one time: the largest step, and the usual ones beside it."""
     sizes = sorted(step.working_bytes for step in steps) or [0]
     usual = sizes[int(0.9 * (len(sizes) - 1))]
-    return int(sizes[-1] + (threads - 1) * usual)
+    # Every piece of a step starts on a cache line of its own.
+    return int(sizes[-1] + (threads - 1) * usual + 65536 * threads)
 
 
 def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str = "cpu") -> MergePlan:
