@@ -38,6 +38,19 @@ def test_every_method_merges_with_its_defaults(name):
     assert all(parameter.doc for parameter in (*method.model_parameters.values(), *method.parameters.values()))
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (0, 4), (3, 1), (1, 5)], ids=str)
+@pytest.mark.parametrize("name", names())
+def test_shapes_at_the_edge(name, shape):
+    method = get(name)
+    per_model = {key: 0.5 for key, value in method.model_parameters.items() if value.type is float and not value.inert}
+    shared = {key: 0.5 for key, value in method.parameters.items() if value.required}
+    models = [torch.randn(shape) for _ in range(method.min_models)]
+    extra = {key: value for key, value in per_model.items() if key not in ("epsilon", "scale")}
+    merged = method(torch.randn(shape), models, model_parameters={}, parameters={**shared, **extra})
+    assert merged.shape == shape
+    assert merged.isfinite().all()
+
+
 @pytest.mark.parametrize("name", names())
 def test_inputs_stay_as_they_are(name):
     method = get(name)

@@ -77,6 +77,8 @@ class MergeMethod:
         """
         self.check_inputs(base, models)
         arguments = self.arguments(len(models), model_parameters, parameters)
+        if not models[0].numel():
+            return models[0].float()
         if self.random:
             arguments["seed"] = seed
         if self.statistics:

@@ -25,7 +25,7 @@ def sce(
         variance = deltas.var(dim=0, unbiased=False)
         kept = int(int(variance.count_nonzero()) * select_topk) if select_topk > 0 else 0
         deltas *= keep_largest(variance, kept)
-    squares = deltas.double().square().flatten(1).mean(dim=1)
+    squares = deltas.double().square().reshape(len(models), -1).mean(dim=1)
     mass = squares.sum().item()
     weight = [1 / len(models)] * len(models) if abs(mass) < 1e-6 else (squares / mass).tolist()
     signs = elect_signs(list(deltas))
