@@ -1,6 +1,7 @@
 """The search as users meet it: candidates, subsets, a whole session, the run folder, and what it says to bad input."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from burnish.merge.rmm.data import TaskData, images, load_task
 from burnish.merge.rmm.evaluate import choice_items, token_nll
 from burnish.merge.rmm.layout import Layout, Slot, scaled
 from burnish.merge.rmm.problem import Problem
-from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
+from burnish.merge.rmm.recipe import MergeCandidate, PPOSettings, SearchRecipe
 from burnish.merge.rmm.session import Session
 from burnish.merge.rmm.tuning import best_of, grid
 
@@ -309,3 +310,15 @@ def test_a_search_that_only_ever_fails_says_so():
     with pytest.raises(UserError, match="all 1 episodes stepped back"):
         session.outcome()
     assert Blocks(()) not in {episode.architecture for episode in session.episodes}
+
+
+@pytest.mark.parametrize("name", ["paper", "tiny"])
+def test_shipped_recipes_are_what_they_say(name):
+    shipped = SearchRecipe.load(Path(__file__).parents[3] / f"recipes/rmm/{name}.yaml")
+    if name == "paper":
+        assert tuple(shipped.candidates) == PUBLISHED
+        assert shipped.ppo == PPOSettings()
+        assert shipped.search == "rmm_published"
+    else:
+        defaults = SearchRecipe(base="b", experts=["x", "y"], tasks=shipped.tasks)
+        assert shipped.model_dump(exclude={"base", "experts"}) == defaults.model_dump(exclude={"base", "experts"})

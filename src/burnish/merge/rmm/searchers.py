@@ -278,7 +278,7 @@ class PolicySearch:
             ended = False
             while not ended:
                 action = self.agent.act(observation, self.env.action_masks(), episode)
-                observation, _, terminated, truncated, _ = self.env.step(action if action.ndim else int(action))
+                observation, _, terminated, truncated, _ = self.env.step(action if action.ndim else int(action))  # type: ignore[arg-type]
                 ended = terminated or truncated
             self._episodes.append(episode)
             proposals.append(None if self.env.failed else self.env.architecture())
