@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import drifted, llama, problem_for, recipe, task_for, vit
+from conftest import drifted, llama, problem_for, recipe, t5, task_for, vit
 
 from burnish.core.errors import UserError
 from burnish.core.run import Run
@@ -322,3 +322,57 @@ def test_shipped_recipes_are_what_they_say(name):
     else:
         defaults = SearchRecipe(base="b", experts=["x", "y"], tasks=shipped.tasks)
         assert shipped.model_dump(exclude={"base", "experts"}) == defaults.model_dump(exclude={"base", "experts"})
+
+
+def word_tokenizer(folder):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: number for number, word in enumerate(["<pad>", "<unk>", "two", "plus", "is", "four", "five"])}
+    core = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
+
+
+def test_language_files(tmp_path):
+    word_tokenizer(tmp_path)
+    base = llama()
+
+    def read(rows, score="auto", model=base):
+        return load_task("t", text_task(tmp_path, rows), score, None, model, tmp_path, 16)
+
+    text = read([{"text": "two plus two"}, {"text": "five"}])
+    assert text.kind == "text"
+    assert text.targets.tolist() == [[3, 2, -100], [-100, -100, -100]]
+    question = {"prompt": "two plus two is", "choices": ["four", "five five"], "answer": 0}
+    asked = read([question, {**question, "answer": "five five"}])
+    assert (asked.labels.tolist(), asked.offsets) == ([0, 1], (0, 2, 4))
+    assert asked.targets.tolist()[1] == [-100, -100, -100, 6, 6, -100]
+    shuffled = asked.reordered(np.array([1, 0]))
+    assert shuffled.targets.tolist() == [asked.targets.tolist()[row] for row in (2, 3, 0, 1)]
+    encoded = read([question], model=t5())
+    assert encoded.inputs["decoder_input_ids"].tolist() == [[0, 5], [0, 6]]
+    assert encoded.targets.tolist() == [[5, -100], [6, 6]]
+    with pytest.raises(UserError, match="answer 7 is none of its 2 choices"):
+        read([{**question, "answer": 7}])
+    with pytest.raises(UserError, match="columns prompt do not fit"):
+        read([{"prompt": "two"}])
+    problem = Problem.from_models(base, [drifted(base, 1), drifted(base, 2)], [text, asked], [text, asked])
+    outcome = Session(recipe(budget=3), problem, np.random.default_rng(0)).run()
+    assert outcome.test.scores[0] == pytest.approx(np.exp(-outcome.test.cross_entropies[0]))
+
+
+def test_a_folder_of_pictures(tmp_path):
+    from PIL import Image
+    from transformers import ViTImageProcessor
+
+    ViTImageProcessor(size={"height": 8, "width": 8}).save_pretrained(tmp_path)
+    for label, name in enumerate(["cat", "dog"]):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        Image.new("RGB", (10, 10), (label * 255, 0, 0)).save(tmp_path / "pictures" / name / "1.png")
+    task = load_task("t", str(tmp_path / "pictures"), "auto", 0, vit(), tmp_path, 16)
+    assert task.inputs["pixel_values"].shape == (2, 3, 8, 8)
+    assert task.labels.tolist() == [0, 1]
+    (tmp_path / "pictures" / "dog" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"2\.png: not an image"):
+        load_task("t", str(tmp_path / "pictures"), "auto", 0, vit(), tmp_path, 16)

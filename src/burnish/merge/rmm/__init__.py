@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.core.errors import UserError
 from burnish.core.methods import Method
 from burnish.merge.rmm.recipe import SearchRecipe
 
@@ -20,6 +22,7 @@ __all__ = ["METHOD", "SearchRecipe", "search"]
 
 def search(recipe: SearchRecipe, run: Run) -> Path:
     """Layer-wise merge search; see ``burnish.merge.rmm.search.search``."""
+    _need_extra()
     from burnish.merge.rmm.search import search as loop
 
     return loop(recipe, run)
@@ -27,9 +30,16 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
 
 def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
     """What a search would do; see ``burnish.merge.rmm.check.check``."""
+    _need_extra()
     from burnish.merge.rmm.check import check as rows
 
     return rows(recipe)
+
+
+def _need_extra() -> None:
+    missing = [name for name in ("cma", "gymnasium", "sb3_contrib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"method: rmm needs {', '.join(missing)}; pip install 'burnish[search]'")
 
 
 def _report(path: Path) -> list[Section]:
@@ -38,7 +48,9 @@ def _report(path: Path) -> list[Section]:
     return sections(path)
 
 
-METHOD = Method(recipe=SearchRecipe, run=search, reference="RMM, arXiv 2503.21272", check=check, report=_report)
+METHOD = Method(
+    recipe=SearchRecipe, run=search, reference="Reinforced Model Merging, arXiv:2503.21272", check=check, report=_report
+)
 
 
 def __getattr__(name: str) -> Any:
