@@ -68,7 +68,9 @@ def family(folder: Path, kind: str, count: int = 3, dtype: torch.dtype = torch.f
 def plain(folder: Path, tensors: dict, config: dict | None = None) -> Path:
     """A checkpoint straight from tensors."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: torch.as_tensor(value).contiguous() for name, value in tensors.items()}, folder / "model.safetensors")
+    save_file(
+        {name: torch.as_tensor(value).contiguous() for name, value in tensors.items()}, folder / "model.safetensors"
+    )
     (folder / "config.json").write_text(json.dumps(config or {"model_type": "invented", "architectures": ["Invented"]}))
     return folder
 
