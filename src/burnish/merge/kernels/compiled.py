@@ -3,8 +3,8 @@
 How they are written, and why it matters for speed:
 - Work goes block by block through scratch arrays that stay in the first cache level, and every inner loop runs over
   slices from 0: numba then drops the tests for negative indices, and LLVM turns the loop into vector instructions.
-- Models come as an array of addresses, so that one compilation serves any number of them.
-- All of it is in this file: numba's cache sees a change in the file of a function, not in the files it imports.
+- Models come as an array of addresses: one compilation serves any number. All of it is in this file, because numba's
+  cache sees a change in the file of a function, not in the files it imports.
 - float32 throughout and no fast-math: an element is rounded in the same places as in the torch functions.
 """
 
@@ -24,8 +24,7 @@ _GOLDEN, _MIX_A, _MIX_B = np.uint64(GOLDEN), np.uint64(MIX_A), np.uint64(MIX_B)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 _ABOVE, _FAR = np.uint32(0xFFFFFFFF), np.int64(1 << 62)  # above every magnitude, beyond every index
 
-# What `mix` does to a delta: keep it whole, keep a band of magnitudes, keep at random.
-WHOLE, BAND, RANDOM = 0, 1, 2
+WHOLE, BAND, RANDOM = 0, 1, 2  # what `mix` keeps of a delta: all, a band of magnitudes, a random part
 
 
 @compiled
@@ -90,13 +89,14 @@ def _count_one(bits: Any, upper: np.uint32, counts: Array) -> None:
 
 
 @compiled
-def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> None:
-    """Count the lower 16 bits of the entries whose upper bits are `upper`.
+def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> np.int64:
+    """Count the lower 16 bits of the entries whose upper bits are `upper`; return how many have none.
 
-    In bfloat16 most of those have no lower bits at all: they are counted by vectors. Of the others there are few: the
-    block is looked at as rows of a table, and only columns with a hit are gone through one by one.
+    In bfloat16 most have none: vectors count them. Of the others there are few: the block is looked at as rows of a
+    table, and only columns with a hit are gone through one by one.
     """
-    counts[0] += np.int64(_hits(block, np.uint32(upper << np.uint32(16))))
+    without = np.int64(_hits(block, np.uint32(upper << np.uint32(16))))
+    counts[0] += without
     columns = hits.size
     rows = block.size // columns
     hits[:] = np.uint32(0)
@@ -108,6 +108,7 @@ def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> 
                 _count_one(block[i], upper, counts)
     for i in range(rows * columns, block.size):
         _count_one(block[i], upper, counts)
+    return without
 
 
 @compiled
@@ -115,8 +116,8 @@ def select(base: Array, address: int, count: int) -> tuple[np.uint32, int]:
     """The `count` largest |model - base|, lowest flat index first among equals.
 
     Returns (threshold, cut): kept is what has a bit pattern > threshold, and what equals it up to index `cut`, inclusive.
-    Counting on the upper 15 bits finds the threshold's bucket, counting on the lower 16 bits inside it the threshold,
-    and a scan that stops early the last tie that still fits.
+    Counting the upper 15 bits finds the threshold's bucket, counting the lower 16 inside it the threshold, and a scan that
+    stops early the last tie that still fits.
     """
     size = base.size
     model = carray(pointer(address, base), size)
@@ -136,10 +137,11 @@ def select(base: Array, address: int, count: int) -> tuple[np.uint32, int]:
 
     lower = np.zeros(1 << 16, np.int64)
     hits = np.empty(BLOCK // 16, np.uint32)
+    without = np.empty((size + BLOCK - 1) // BLOCK, np.int64)
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
-        _count_lower(scratch[: stop - start], np.uint32(bucket), hits, lower)
+        without[start // BLOCK] = _count_lower(scratch[: stop - start], np.uint32(bucket), hits, lower)
     low = (1 << 16) - 1
     while lower[low] < room:
         room -= lower[low]
@@ -149,6 +151,9 @@ def select(base: Array, address: int, count: int) -> tuple[np.uint32, int]:
         return threshold, size
 
     for start in range(0, size, BLOCK):
+        if low == 0 and without[start // BLOCK] < room:
+            room -= without[start // BLOCK]
+            continue
         stop = min(start + BLOCK, size)
         block = scratch[: stop - start]
         _magnitudes(base[start:stop], model[start:stop], block)
@@ -175,8 +180,7 @@ def _keep_band(
     out: Array,
 ) -> None:
     """Deltas that `select` keeps at `inner` but not at `outer`; zeros elsewhere. `start`: flat index of the first."""
-    # Ties up to the cut are kept: on either side of it this is one comparison an element.
-    first = 0
+    first = 0  # ties up to the cut are kept: on either side of it this is one comparison an element
     while first < out.size:
         flat = start + first
         stop = out.size
@@ -387,14 +391,10 @@ def _add_products(a: Array, b: Array, like: Array, ab: Array, aa: Array, bb: Arr
 
 
 @compiled
-def products(a: Array, b: Array) -> Array:
+def products(a: Array, b: Array) -> Any:
     """a.b, a.a and b.b in float64, summed side by side in 128 lanes: one running sum could not be vectorised."""
     sums = np.zeros((3, 128), np.float64)
     for start in range(0, a.size, 128):
         left, right = a[start : start + 128], b[start : start + 128]
-        width = left.size
-        _add_products(left, right, a, sums[0, :width], sums[1, :width], sums[2, :width])
-    found = np.empty(3, np.float64)
-    for k in range(3):
-        found[k] = sums[k].sum()
-    return found
+        _add_products(left, right, a, sums[0], sums[1], sums[2])
+    return np.sum(sums, axis=1)
