@@ -237,6 +237,47 @@ def test_run_leaves_a_plain_checkpoint_that_merge_rebuilds(tmp_path, arm):
     assert titles == ["Result", "Architecture", "Rewards"]
 
 
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"search": "ppo", "actions": "blocks", "subset": "cycling", "subset_fraction": 0.5},
+        {"search": "cma"},
+    ],
+    ids=["ppo", "cma"],
+)
+def test_a_run_that_died_ends_like_one_that_did_not(tmp_path, monkeypatch, arm):
+    settings = save_run(tmp_path, budget=30, checkpoint_every=0, ppo=PPO, **arm)
+    with Run(settings, tmp_path / "whole", quiet=True) as run:
+        search(settings, run)
+    step, calls = Session.step, []
+
+    def dies(session, *args):
+        calls.append(1)
+        if len(calls) == 9:
+            raise RuntimeError("power cut")
+        return step(session, *args)
+
+    monkeypatch.setattr(Session, "step", dies)
+    for again in (False, True):
+        with Run(settings, tmp_path / "cut", quiet=True) as run:
+            if again:
+                search(settings, run)
+            else:
+                with pytest.raises(RuntimeError):
+                    search(settings, run)
+    assert len(calls) > 9
+    for name in ("outcome.json", "model/model.safetensors"):
+        one, other = (tmp_path / each / "artifacts" / name for each in ("whole", "cut"))
+        if name.endswith("json"):
+            skip = {"evaluated", "blocks_run", "blocks_saved"}  # what was run since the last start
+            left, right = (json.loads(path.read_text()) for path in (one, other))
+            assert {k: v for k, v in left.items() if k not in skip} == {k: v for k, v in right.items() if k not in skip}
+        else:
+            assert one.read_bytes() == other.read_bytes()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut/metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+
+
 @pytest.mark.slow
 def test_workers_find_what_one_process_finds(tmp_path):
     rewards = []

@@ -95,7 +95,8 @@ class SearchRecipe(Recipe):
     sigma: float = Field(default=0.1, gt=0, description="First step size of CMA-ES, in units of a scale.")
 
     subset: Literal["cycling", "same", "irt", "full"] = Field(
-        default="full", description="Validation items of one reward."
+        default="full",
+        description="Validation items of one reward. irt first looks at all answers of base, experts and merges.",
     )
     subset_fraction: float = Field(default=1.0, gt=0, le=1)
     batch_size: int | None = Field(

@@ -135,10 +135,11 @@ class Session:
         """Candidates, subset and searcher, once the merges are tuned."""
         recipe, experts = self.recipe, len(self.problem.experts)
         self.specs = best_of(self.tuned) or list(recipe.candidates)
-        self._warms = recipe.search != "rmm_published"
+        # every other search looks at its starting point first; greedy does so by itself
+        self._warms = recipe.search not in ("rmm_published", "greedy")
         best = max(self.tuned, key=lambda tuned: tuned.reward).spec if self.tuned else None
         warm = (experts + self.specs.index(best) if best is not None else experts) if self.specs else 0
-        self.pool = self.problem.pool(self.specs, recipe.seed, stem=warm if self._warms else None)
+        self.pool = self.problem.pool(self.specs, recipe.seed, stem=None if recipe.search == "rmm_published" else warm)
         if recipe.subset == "irt":
             self._choose_anchors()
         # a new table of scales changes every block: only a search that keeps the layers before shares prefixes
