@@ -100,7 +100,7 @@ def _linear(models: list[Bits], arguments: Mapping[str, Any], out: Bits) -> None
 def _slerp(base: Bits, model: Bits, t: float, out: Bits) -> None:
     from burnish.merge.kernels import compiled
 
-    dot, square_base, square_model = compiled.products(base, model)
+    dot, square_base, square_model = compiled.products(base, model).sum(axis=1)
     factors = slerp_coefficients(dot, square_base, square_model, t)
     compiled.average(_addresses([base, model]), np.array(factors, np.float32), np.float32(1), out)
 

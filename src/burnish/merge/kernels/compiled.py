@@ -391,10 +391,10 @@ def _add_products(a: Array, b: Array, like: Array, ab: Array, aa: Array, bb: Arr
 
 
 @compiled
-def products(a: Array, b: Array) -> Any:
-    """a.b, a.a and b.b in float64, summed side by side in 128 lanes: one running sum could not be vectorised."""
+def products(a: Array, b: Array) -> Array:
+    """a.b, a.a and b.b in float64, each as 128 partial sums: one running sum could not be vectorised."""
     sums = np.zeros((3, 128), np.float64)
     for start in range(0, a.size, 128):
         left, right = a[start : start + 128], b[start : start + 128]
         _add_products(left, right, a, sums[0], sums[1], sums[2])
-    return np.sum(sums, axis=1)
+    return sums
