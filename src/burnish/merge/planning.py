@@ -272,8 +272,10 @@ def _draft(
     shapes = [member.source.info.shape for member in members]
     if vocabulary and group.vocabulary:
         rows = vocabulary.rows_for([member.model for member in members])
-        shapes = [_aligned(group, member, rows, shape) for member, shape in zip(members, shapes, strict=True)]
-        if not rows.identity:
+        given = shapes
+        shapes = [_aligned(group, rows, shape) for shape in given]
+        # Rows that all stay may still be fewer than a model has: its last ones are then cut off.
+        if shapes != given or not rows.identity:
             draft["rows"] = rows
     if len(set(shapes)) > 1:
         raise _shapes_differ(group, members, checkpoints)
@@ -330,7 +332,7 @@ def _ordered(method: MergeMethod, group: Group) -> tuple[list[Member], bool]:
     return members, base is not None
 
 
-def _aligned(group: Group, member: Member, rows: Rows, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _aligned(group: Group, rows: Rows, shape: tuple[int, ...]) -> tuple[int, ...]:
     if not shape:
         raise UserError(f"{group.where}: tensor {group.name!r} has no axis for the vocabulary")
     return (rows.own.shape[1], *shape[1:])
