@@ -84,6 +84,7 @@ def read_lines(path: Path) -> list[bytes]:
 def test_terminated_run_saves_and_goes_on(tmp_path: Path, uninterrupted) -> None:
     process = child(str(tmp_path / "run"), steps=100_000)
     while len(read_lines(tmp_path / "run")) < 3:
+        assert process.is_alive()
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)
@@ -97,6 +98,7 @@ def test_second_process_is_refused_with_the_owner(tmp_path: Path) -> None:
 
     process = child(str(tmp_path / "run"), steps=100_000)
     while len(read_lines(tmp_path / "run")) < 1:
+        assert process.is_alive()
         time.sleep(0.005)
     with pytest.raises(UserError, match=rf"in use by process {process.pid}"):
         run_in_child(str(tmp_path / "run"), steps=100_000)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import explained
@@ -85,8 +86,8 @@ class Progress:
     A loop that is over within two seconds shows nothing.
     """
 
-    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self, stream: io.TextIOBase | None = None, quiet: bool = False) -> None:
+        self._stream: Any = stream or sys.stderr
         self._quiet = quiet
         self._bars: Any = None
         self._depth = 0

@@ -1,4 +1,4 @@
-"""The run folder for trainers that own their loop (transformers, TRL): one callback and two functions.
+"""The run folder for trainers that own their loop (transformers, TRL): their arguments, and :func:`train`.
 
 The trainer's ``output_dir`` is the run's ``checkpoints/``. These libraries keep optimizer, scheduler and random states in
 torch's own format; they are read back with ``weights_only=True`` and only from here. A manifest of hashes written after
@@ -37,6 +37,29 @@ def trainer_arguments(run: Run) -> dict[str, Any]:
     }
 
 
+def train(trainer: Any, run: Run, boundary: int = 1) -> None:
+    """Train, or go on from the last whole checkpoint, with the run's metrics, progress and stop signals.
+
+    Args:
+        trainer: a transformers or TRL trainer built with :func:`trainer_arguments`.
+        run: the run.
+        boundary: save only after a multiple of this many optimizer steps. A trainer that reuses a generated batch over
+            several steps (GRPO) resumes exactly only where no batch is half used.
+
+    Raises:
+        Interrupted: a stop signal came; the state is saved.
+        BurnishError: every checkpoint is damaged.
+    """
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    # The run shows progress and stores the numbers; a second printer would only talk over it.
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
+    trainer.add_callback(RunCallback(run, boundary))
+    trainer.train(resume_from_checkpoint=last_checkpoint(run))
+
+
 def last_checkpoint(run: Run) -> str | None:
     """The newest whole ``checkpoint-N`` of a run, for ``resume_from_checkpoint``; ``None`` for a new run.
 
@@ -73,14 +96,10 @@ class RunCallback(TrainerCallback):
 
     Args:
         run: the run.
-        boundary: save only after a multiple of this many optimizer steps. A trainer that reuses a generated batch over
-            several steps (GRPO) resumes exactly only where no batch is half used.
-
-    Raises:
-        Interrupted: from ``trainer.train()``, when a stop signal came; the state is saved.
+        boundary: as for :func:`train`, which adds this callback.
     """
 
-    def __init__(self, run: Run, boundary: int = 1) -> None:
+    def __init__(self, run: Run, boundary: int) -> None:
         self._run = run
         self._boundary = boundary
         self._saved_at = time.monotonic()

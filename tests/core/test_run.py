@@ -1,0 +1,219 @@
+import io
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from burnish.core.errors import BurnishError, Interrupted, UserError
+from burnish.core.files import damage, folder_atomic, write_atomic, write_manifest
+from burnish.core.metrics import Metrics, Progress, duration, read_metrics
+from burnish.core.run import Run
+from tests.core.loops import LoopRecipe, train
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def state_dict(self) -> dict:
+        return {"count": self.count}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.count = state["count"]
+
+
+def test_a_finished_run_says_so_and_repeats_its_result(tmp_path: Path) -> None:
+    recipe = LoopRecipe(steps=5)
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        assert not run.finished
+        first = train(recipe, run).read_bytes()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["seed"] == 0
+    assert record["versions"]["torch"]
+    assert record["peak_memory_bytes"] > 10 << 20
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        assert run.finished
+        assert train(recipe, run).read_bytes() == first
+
+
+def test_a_changed_recipe_is_refused_with_the_keys(tmp_path: Path) -> None:
+    with Run(LoopRecipe(steps=5), tmp_path / "run", quiet=True):
+        pass
+    with pytest.raises(UserError, match=r"differs in seed, steps\); choose another --out, or start over with --fresh"):
+        Run(LoopRecipe(steps=6, seed=1), tmp_path / "run", quiet=True).__enter__()
+    with Run(LoopRecipe(steps=5, workers=2, checkpoint_every=1), tmp_path / "run", quiet=True):
+        pass  # what cannot change a result may change
+    with Run(LoopRecipe(steps=6, seed=1), tmp_path / "run", fresh=True, quiet=True) as run:
+        assert not run.finished
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path, fresh: bool) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="not empty and not a run"):
+        Run(LoopRecipe(), tmp_path, fresh=fresh, quiet=True).__enter__()
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_out_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        Run(LoopRecipe(), tmp_path / "file", quiet=True).__enter__()
+
+
+def test_named_streams_are_independent_and_repeatable(tmp_path: Path) -> None:
+    with Run(LoopRecipe(), tmp_path / "a", quiet=True) as run:
+        one = [run.rng("x").random(3).tolist(), run.rng("y").random(3).tolist()]
+    with Run(LoopRecipe(), tmp_path / "b", quiet=True) as run:
+        other = [run.rng("y").random(3).tolist(), run.rng("x").random(3).tolist()]
+    assert one == other[::-1]
+    assert one[0] != one[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_is_honoured_at_a_checkpoint(tmp_path: Path, number: int) -> None:
+    counter = Counter()
+    with pytest.raises(Interrupted) as caught, Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        for step in range(run.restore(counter), 10):
+            counter.count += 1
+            if step == 3:
+                os.kill(os.getpid(), number)
+            run.checkpoint(step, counter)
+    assert caught.value.exit_code == 128 + number
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    again = Counter()
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        assert run.restore(again) == 4
+    assert again.count == 4
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    message = "step 7: train_loss is nan; the last checkpoint is from before it"
+    with pytest.raises(BurnishError, match=message), Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        run.log(7, train_loss=float("nan"))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "train_loss is nan" in record["error"]
+
+
+def test_wrong_number_of_states(tmp_path: Path) -> None:
+    with Run(LoopRecipe(checkpoint_every=0), tmp_path / "run", quiet=True) as run:
+        run.checkpoint(0, Counter())
+    with pytest.raises(BurnishError, match="holds 1 states, not 2"), Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        run.restore(Counter(), Counter())
+
+
+def test_damaged_checkpoint_is_named_while_resuming(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = LoopRecipe(steps=6, checkpoint_every=0)
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        whole = train(recipe, run).read_bytes()
+    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    (newest / "tensors.safetensors").write_bytes(b"torn")
+    with Run(recipe, tmp_path / "run") as run:
+        assert train(recipe, run).read_bytes() == whole
+    said = capsys.readouterr().err
+    assert f"{newest}: damaged checkpoint (tensors.safetensors has 4 bytes" in said
+    assert "resumed after step 4" in said
+
+
+def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with Run(LoopRecipe(checkpoint_every=0), tmp_path / "run", quiet=True) as run:
+        run.log(0, a=1.0)
+        run.checkpoint(0, Counter())
+        run.artifact("a.json", {})
+    assert not (tmp_path / "run").exists()
+
+
+def test_trackers_get_the_numbers(tmp_path: Path) -> None:
+    from burnish.core.recipe import Tracking
+
+    pytest.importorskip("tensorboard")
+    recipe = LoopRecipe(tracking=Tracking(to=["tensorboard"]))
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        run.log(0, loss=1.0, note="text")
+    assert list((tmp_path / "run" / "trackers").rglob("events.out.tfevents*"))
+
+
+def test_absent_tracker_is_named(tmp_path: Path) -> None:
+    from burnish.core.recipe import Tracking
+
+    with pytest.raises(UserError, match=r"tracking.to: `aim` is not installed; pip install aim"):
+        Run(LoopRecipe(tracking=Tracking(to=["aim"])), tmp_path / "run", quiet=True).__enter__()
+    with Run(LoopRecipe(), tmp_path / "run", fresh=True, quiet=True):
+        pass  # the failed start holds no lock
+
+
+def test_metrics_are_plain_json_and_can_be_cut(tmp_path: Path) -> None:
+    import torch
+
+    metrics = Metrics(tmp_path / "m.jsonl")
+    metrics.log(0, {"a": torch.tensor(1.5), "b": float("inf"), "c": torch.ones(2)})
+    size = metrics.size()
+    metrics.log(1, {"a": 2})
+    metrics.cut(size)
+    metrics.log(1, {"a": 3})
+    metrics.close()
+    (tmp_path / "m.jsonl").open("a").write('{"step": 2, "a"')
+    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 0, "a": 1.5, "b": None, "c": [1.0, 1.0]}, {"step": 1, "a": 3}]
+
+
+def test_progress_is_silent_when_quick_and_has_an_eta_when_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0] + [0.0] * 5)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    assert list(Progress(stream).track(range(5), "steps")) == list(range(5))
+    assert stream.getvalue() == ""
+    clock = iter([0.0, 1.0, 20.0, 25.0, 31.0])
+    progress = Progress(stream)
+    progress.status({"loss": 0.25})
+    assert list(progress.track(range(4), "steps")) == list(range(4))
+    assert stream.getvalue().splitlines() == [
+        "steps: 1/4 (25 %), 20 s, about 1 min 00 s left  loss 0.25",
+        "steps: 3/4 (75 %), 31 s, about 10 s left  loss 0.25",
+    ]
+
+
+def test_progress_on_a_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("burnish.core.metrics.QUIET_SECONDS", -1.0)
+    stream = Terminal()
+    progress = Progress(stream)
+    for _ in progress.track(range(3), "outer"):
+        for _ in progress.track(iter("ab"), "inner"):
+            progress.note("a note")
+    assert "outer" in stream.getvalue()
+    assert "a note" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(8.2, "8 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
+def test_duration(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), folder_atomic(tmp_path / "out") as work:
+        (work / "half").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with folder_atomic(tmp_path / "out") as work:
+        (work / "all").write_text("all")
+        write_manifest(work)
+    assert damage(tmp_path / "out") is None
+    (tmp_path / "out" / "all").write_text("ALL")
+    assert damage(tmp_path / "out") == "all does not match its SHA-256"
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(BurnishError) as caught:
+        write_atomic(blocker / "below" / "a", "text")
+    assert str(blocker) in str(caught.value)

@@ -1,0 +1,137 @@
+"""A trainer that TRL owns, in a run folder of ours: killed, damaged and stopped, it ends bit-identical."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from burnish.core.recipe import Recipe
+
+pytest.importorskip("trl")
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch._dynamo", "trl.trainer.sft_trainer", "burnish.core.trainer"])
+
+
+def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0) -> str:
+    """Ten steps of supervised fine-tuning of a tiny Qwen3 through the callback; the hash of the final weights."""
+    import torch
+    from datasets import Dataset
+    from transformers import Qwen3Config, Qwen3ForCausalLM, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from burnish.core.run import Run
+    from burnish.core.trainer import train, trainer_arguments
+    from burnish.worlds.models import character_tokenizer
+
+    torch.set_num_threads(1)
+
+    class Dies(TrainerCallback):
+        """SIGKILL after a save and before its manifest: a torn checkpoint."""
+
+        saves = 0
+
+        def on_save(self, *args, **kwargs) -> None:
+            Dies.saves += 1
+            if Dies.saves == die_at_save:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def on_step_end(self, *args, **kwargs) -> None:
+            time.sleep(pause)
+
+    with Run(Recipe(method="sft", checkpoint_every=0), path, quiet=True) as run:
+        tokenizer = character_tokenizer()
+        config = Qwen3Config(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=2, head_dim=16, attention_dropout=0.1,
+        )  # fmt: skip
+        trainer = SFTTrainer(
+            model=Qwen3ForCausalLM(config),
+            args=SFTConfig(
+                **trainer_arguments(run), max_steps=steps, per_device_train_batch_size=4, use_cpu=True, bf16=False,
+                logging_steps=1, learning_rate=1e-2, max_length=32, gradient_checkpointing=False,
+            ),
+            train_dataset=Dataset.from_list([{"text": f"{n} and {n * 3 % 97}"} for n in range(60)]),
+            processing_class=tokenizer,
+            callbacks=[Dies()],
+        )  # fmt: skip
+        train(trainer, run)
+        digest = hashlib.sha256()
+        for tensor in trainer.model.state_dict().values():
+            digest.update(tensor.numpy().tobytes())
+        run.artifact("hash.txt", digest.hexdigest())
+    return digest.hexdigest()
+
+
+def child(path: Path, **kwargs) -> multiprocessing.Process:
+    process = CONTEXT.Process(target=sft, args=(str(path),), kwargs=kwargs)
+    process.start()
+    return process
+
+
+def wait_for_lines(metrics: Path, count: int, process: multiprocessing.Process) -> None:
+    while not metrics.exists() or len(metrics.read_bytes().splitlines()) < count:
+        assert process.is_alive(), "the child ended early"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sft") / "run"
+    process = child(path)
+    process.join(300)
+    assert process.exitcode == 0
+    return path
+
+
+def steps_and_losses(path: Path) -> list[tuple[int, float]]:
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows if "loss" in row]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save", [1, 2, 5, 9])
+def test_killed_before_the_manifest(tmp_path: Path, whole: Path, save: int) -> None:
+    """The checkpoint exists, the manifest does not: it is torn, and the one before is used."""
+    process = child(tmp_path / "run", die_at_save=save)
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    process = child(tmp_path / "run")
+    process.join(300)
+    assert process.exitcode == 0
+    assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
+    assert steps_and_losses(tmp_path / "run") == steps_and_losses(whole)
+
+
+@pytest.mark.slow
+def test_killed_at_a_random_moment_then_damaged(tmp_path: Path, whole: Path) -> None:
+    process = child(tmp_path / "run", pause=0.05)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    wait_for_lines(metrics, 5, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    finished = [path for path in (tmp_path / "run/checkpoints").glob("checkpoint-*") if (path / "manifest.json").exists()]
+    newest = max(finished, key=lambda path: int(path.name.split("-")[1]))
+    data = bytearray((newest / "optimizer.pt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (newest / "optimizer.pt").write_bytes(data)
+    process = child(tmp_path / "run")
+    process.join(300)
+    assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
+
+
+@pytest.mark.slow
+def test_terminated_then_resumed(tmp_path: Path, whole: Path) -> None:
+    process = child(tmp_path / "run", pause=0.3)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    wait_for_lines(metrics, 3, process)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
+    process = child(tmp_path / "run")
+    process.join(300)
+    assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
