@@ -116,7 +116,7 @@ def test_vit_of_which_mergekit_loses_the_layers(key: str, families, tmp_path: Pa
     inputs = [tensors_of(path) for path in paths[: 2 if key in ONE_MODEL else 3]]
     inputs = inputs[1:] if key == "linear" else inputs
     per_model, shared = METHODS[key]
-    parameters = {**shared, **{name: value for name, value in per_model.items()}}
+    parameters = {**shared, **per_model}
     for name in sorted(lost):
         base_index = None if key == "linear" else 0
         expected = merge_tensors([have[name] for have in inputs], key, parameters=parameters, base_index=base_index)

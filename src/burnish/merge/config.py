@@ -210,8 +210,8 @@ class ZeroToken(Settings):
 
 def _token_source(value: Any) -> Any:
     if isinstance(value, dict) and "kind" in value:
-        kinds = {"model_token": ModelToken, "zero": ZeroToken}
-        if value["kind"] not in kinds:
+        kinds: dict[str, type[Settings]] = {"model_token": ModelToken, "zero": ZeroToken}
+        if value["kind"] not in list(kinds):
             raise ValueError("`kind` is `model_token` or `zero`")
         return kinds[value["kind"]].model_validate(value)
     return value if value is None or isinstance(value, Settings) else Reference.model_validate(_reference(value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.merge.kernels.compiled import compiled
+from burnish.merge.kernels.native import compiled
 
 # Bits without the sign at and above which a number is no number.
 _LIMITS = {"BF16": (np.uint16, 0x7F80), "F16": (np.uint16, 0x7C00), "F32": (np.uint32, 0x7F800000)}

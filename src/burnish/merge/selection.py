@@ -104,7 +104,8 @@ class Selection:
     def groups(self) -> Iterator[Group]:
         """The output's tensors: what comes before the layers, the layers, what comes after."""
         whole = self.parts or (self._whole(),)
-        before, after = [], []
+        before: list[str] = []
+        after: list[str] = []
         for name in self.layout.loose:
             (before if _comes_first(name, self.layout) else after).append(name)
         extra = sorted({name for part in whole for name in self._extra_heads(part)})
