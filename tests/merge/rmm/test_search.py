@@ -27,10 +27,8 @@ ARMS = [
     {"search": "ppo", "actions": "blocks", "subset": "cycling", "subset_fraction": 0.2, "ppo": PPO},
     {"search": "ppo", "actions": "scales", "ppo": PPO},
     {"search": "cma", "subset": "same", "subset_fraction": 0.5},
-    {"search": "cma", "scale_per": "model"},
     {"search": "cma", "actions": "blocks", "subset": "irt", "subset_fraction": 0.4, "objective": "score"},
     {"search": "greedy"},
-    {"search": "greedy", "actions": "blocks"},
     {"search": "random"},
 ]
 
@@ -112,10 +110,10 @@ def test_tuning_shares_the_budget():
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: "-".join(str(v) for v in arm.values() if isinstance(v, str)))
 def test_a_resumed_search_is_the_same_search(arm, vit_problem):
-    settings = recipe(budget=30, tuning_budget=6, **arm)
+    settings = recipe(budget=20, tuning_budget=3, **arm)
     rng = np.random.default_rng(0)
     whole = Session(settings, vit_problem, rng)
-    for _ in range(9):
+    for _ in range(5):
         whole.step()
     saved = json.loads(json.dumps(whole.state_dict(), default=lambda leaf: leaf.tolist()))
     tensors = torch.utils._pytree.tree_map(
@@ -132,7 +130,7 @@ def test_a_resumed_search_is_the_same_search(arm, vit_problem):
     assert found.episodes == expected.episodes
     assert found.architecture == expected.architecture
     assert found.test == expected.test
-    assert len(found.episodes) == 30
+    assert len(found.episodes) == 20
     if arm["search"] != "rmm_published":
         assert found.sampled is None
 
@@ -241,12 +239,12 @@ def test_run_leaves_a_plain_checkpoint_that_merge_rebuilds(tmp_path, arm):
     "arm",
     [
         {"search": "ppo", "actions": "blocks", "subset": "cycling", "subset_fraction": 0.5},
-        {"search": "cma"},
+        pytest.param({"search": "cma"}, marks=pytest.mark.slow),
     ],
     ids=["ppo", "cma"],
 )
 def test_a_run_that_died_ends_like_one_that_did_not(tmp_path, monkeypatch, arm):
-    settings = save_run(tmp_path, budget=30, checkpoint_every=0, ppo=PPO, **arm)
+    settings = save_run(tmp_path, budget=24, checkpoint_every=0, ppo=PPO, **arm)
     with Run(settings, tmp_path / "whole", quiet=True) as run:
         search(settings, run)
     step, calls = Session.step, []
