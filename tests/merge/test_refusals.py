@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from burnish.core.errors import UserError
+from burnish.core.errors import BurnishError, UserError
 from burnish.merge import collect_statistics, merge, plan
 
 from .checkpoints import family, plain, tensors_of, word_tokenizer
@@ -142,6 +142,36 @@ def test_tensors_that_are_no_numbers(tmp_path: Path) -> None:
 def test_shard_size(size: str, llamas: list[str]) -> None:
     with pytest.raises(UserError, match="shard_size"):
         plan(recipe(llamas), shard_size=size)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_device(device: str, llamas: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be used"):
+        merge(recipe(llamas), tmp_path / "out", device=device, progress=False)
+
+
+def test_disk_full(llamas: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, nothing under the final name, and what is finished is kept for the next try."""
+    import errno
+    import os
+
+    real, written = os.pwrite, []
+
+    def full(handle: int, data: bytes, offset: int) -> int:
+        written.append(len(data))
+        if len(written) > 25:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(handle, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(BurnishError, match="the disk is full; free some space") as error:
+        merge(recipe(llamas), tmp_path / "out", shard_size="20KB", threads=1, progress=False)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+    kept = list((tmp_path / ".out.merging").glob("*.safetensors"))
+    monkeypatch.undo()
+    assert kept
+    assert merge(recipe(llamas), tmp_path / "out", shard_size="20KB", progress=False).exists()
 
 
 def test_plan_is_json(llamas: list[str]) -> None:

@@ -71,6 +71,7 @@ def write_merge(plan: MergePlan, out: Path, *, device: str, allow_nan: bool, fre
     work = out.parent / f".{out.name}.merging"
     if fresh:
         shutil.rmtree(work, ignore_errors=True)
+    _check_device(device)
     from burnish.merge.engine import Engine
 
     with explained(out):
@@ -89,6 +90,17 @@ def write_merge(plan: MergePlan, out: Path, *, device: str, allow_nan: bool, fre
         finally:
             journal.close()
     return out
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device).float().add_(1).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"device: {device!r} cannot be used ({' '.join(str(error).split())[:120]}); try cpu") from None
 
 
 def _finished(plan: MergePlan, out: Path, fresh: bool) -> bool:

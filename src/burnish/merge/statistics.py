@@ -184,7 +184,9 @@ def _image_inputs(folder: Path) -> Any:
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: no image processor that can be read ({' '.join(str(error).split())[:160]})") from None
+        raise UserError(
+            f"{folder}: no image processor that can be read ({' '.join(str(error).split())[:160]})"
+        ) from None
 
     def prepare(path: Path) -> dict[str, Tensor]:
         try:
