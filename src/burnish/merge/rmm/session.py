@@ -221,6 +221,8 @@ class Session:
         finalists = sorted(
             ((each, self.evaluator.result(each)) for each in ranked), key=lambda pair: -pair[1].reward(recipe.objective)
         )
+        assembly = self.evaluator.assembly
+        spent = (self.evaluator.evaluated, assembly.block_evaluations, assembly.block_hits)  # before the baselines run
         tester = self.problem.tester(self.pool, recipe.chunk)
         chosen, validation = finalists[0]
         return Outcome(
@@ -231,9 +233,9 @@ class Session:
             tuned=self._merge_results(self.specs, tester) if self.tuned else (),
             untuned=self._merge_results(recipe.candidates, tester),
             episodes=tuple(self.episodes),
-            evaluated=self.evaluator.evaluated,
-            blocks_run=self.evaluator.assembly.block_evaluations,
-            blocks_saved=self.evaluator.assembly.block_hits,
+            evaluated=spent[0],
+            blocks_run=spent[1],
+            blocks_saved=spent[2],
             sampled=self._sampled(tester),
             pool=self.pool,
         )
