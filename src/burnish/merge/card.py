@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from importlib.metadata import version
 from typing import Any
 
 import xxhash
 
-from burnish import __version__
 from burnish.merge.journal import Journal
 from burnish.merge.planning import MergePlan
 
@@ -61,7 +61,7 @@ def record(plan: MergePlan, journal: Journal) -> dict[str, Any]:
     for name in sorted(journal.outputs):
         result.update(f"{name} {journal.outputs[name]}\n".encode())
     return {
-        "burnish": __version__,
+        "burnish": version("burnish"),
         "fingerprint": plan.fingerprint,
         "method": plan.method.name,
         "reference": plan.method.reference,
@@ -90,7 +90,7 @@ def card(plan: MergePlan, written: dict[str, Any], name: str) -> str:
         count=len(plan.checkpoints),
         method=plan.method.name,
         reference=plan.method.reference,
-        version=__version__,
+        version=written["burnish"],
         models=models,
         tensors=len(plan.steps),
         layers=layers,
