@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -118,6 +119,8 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
         raise UserError("executor: `ray` is not installed; pip install 'burnish[ray]'") from None
     started = not ray.is_initialized()
     if started:
+        if address and address != "auto":
+            _knock(address)
         try:
             here: dict[str, Any] = (
                 {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
@@ -132,6 +135,17 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
     finally:
         if started:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits minutes for a cluster that is not there."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host or "127.0.0.1", int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"ray_address: no Ray cluster at {address} ({error}); start one with `ray start --head`"
+        ) from None
 
 
 class _Ray:

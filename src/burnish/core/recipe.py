@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from burnish.core.errors import UserError
 from burnish.core.yaml_marks import KeyPath, load_yaml
 
-
 R = TypeVar("R", bound="Recipe")
 
 

@@ -1,0 +1,208 @@
+"""The tour: every study that is built, a merge of a real model, and one report a person may want to show."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.core.errors import UserError
+from burnish.core.files import write_atomic
+from burnish.core.metrics import Progress
+from burnish.core.report import Section, subplots, write_report
+from burnish.core.run import Run
+from burnish.studies.catalogue import CATALOGUE, Entry
+from burnish.studies.claims import StudyRecipe, claim_rows
+
+SIZES = ("smoke", "tour")
+QUESTION = "What is the capital of France?"
+TEXT = (
+    "The sea was calm that morning, and the fishermen had gone out before the light. When the fog came in from the west "
+    "they turned their boats toward the harbour bell, because they knew that no net was worth a night on the rocks. By "
+    "noon the market was full of people who asked one another what had been caught, and who had not yet come home."
+)
+
+
+def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool = False) -> Path:
+    """Run the studies at ``size`` and merge a real model; studies that finished before are not run again.
+
+    Args:
+        size: ``smoke`` (every line runs) or ``tour`` (shows how it works).
+        out: folder of the report; each study is a run below it.
+        fresh: repeat what was finished.
+
+    Returns:
+        The report, ``out/report.html``.
+
+    Raises:
+        UserError: an unknown size.
+    """
+    if size not in SIZES:
+        raise UserError(f"--size {size}: a tour is {' or '.join(SIZES)}; judged sizes belong to `burnish study`")
+    say = Progress().note
+    started = time.monotonic()
+    sections: list[Section] = []
+    shown: list[str] = []
+    for entry in CATALOGUE:
+        if entry.exists:
+            say(f"{entry.method}: {entry.paper}")
+            sections += _study(entry, size, out, fresh)
+            shown.append(entry.method)
+    say("merging a real model" if size == "tour" else "merging a small model")
+    sections.append(merge_section(size, out))
+    table = Section(
+        "Ten methods, one house",
+        "What each paper claims and how it was judged here. A verdict comes from the stored result of "
+        "`burnish study NAME --size quick|full --store`, over several seeds with intervals; a tour runs one seed to show "
+        "how a method works and judges nothing.",
+        table=method_rows(),
+    )
+    lead = (
+        f"What is built so far ({', '.join(shown)}), run on this machine in {time.monotonic() - started:.0f} seconds: the "
+        "output of one capability is the input of the next, ordinary Hugging Face checkpoints in and out."
+    )
+    return write_report(
+        out / "report.html", "A tour of Burnish", lead, [table, *sections], f"burnish tour --size {size} --fresh"
+    )
+
+
+def method_rows() -> list[dict[str, Any]]:
+    """The ten methods as a table: claim, state and the stored verdicts."""
+    rows = []
+    for entry in CATALOGUE:
+        stored = entry.stored()
+        counts: dict[str, int] = {}
+        for claim in stored.claims if stored else []:
+            counts[claim.verdict] = counts.get(claim.verdict, 0) + 1
+        judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        source = f" (stored: {stored.size}, {stored.seeds} seeds, {stored.date})" if stored else ""
+        rows.append(
+            {
+                "method": entry.method,
+                "capability": entry.capability,
+                "paper": entry.paper,
+                "claim": entry.claim,
+                "state": "built" if entry.exists else "planned",
+                "judged claims": judged + source if judged else "-",
+            }
+        )
+    return rows
+
+
+def _study(entry: Entry, size: str, out: Path, fresh: bool) -> list[Section]:
+    study = entry.load()
+    recipe = StudyRecipe.load(json.dumps({"method": f"study:{entry.name}", "size": size, "seeds": 1, "workers": 2}))
+    with Run(recipe, out / entry.name, fresh=fresh) as run:
+        outcome = study.run(recipe, run)
+        run.artifact("claims.json", [claim.model_dump(mode="json") for claim in outcome.claims])
+    sections = []
+    stored = entry.stored()
+    if stored is not None:
+        words = f"Judged with {stored.seeds} seeds at size {stored.size} on {stored.date}: `{stored.command}`."
+        sections.append(
+            Section(f"{entry.method}: what was claimed, what came out", words, table=claim_rows(stored.claims))
+        )
+    else:
+        sections.append(
+            Section(f"{entry.method}: one seed, judged by nobody", study.title, table=claim_rows(outcome.claims))
+        )
+    return sections + [
+        Section(f"{entry.method}: {part.title}", part.text, part.table, part.figure, part.html)
+        for part in outcome.sections
+    ]
+
+
+def merge_section(size: str, out: Path) -> Section:
+    """Merge a model with itself, and a shorter one out of its layers; say what each answers and how well it predicts.
+
+    A merge of a model with itself must give the model: the weights are compared bit for bit.
+    """
+    from burnish.merge import merge
+    from burnish.worlds.models import prepare_model
+
+    name = "smollm2" if size == "tour" else "tiny-llama"
+    try:
+        source = prepare_model(name)
+    except UserError as error:
+        return Section("A real model merged", f"Left out: SmolLM2-135M-Instruct could not be fetched ({error}).")
+    layers = json.loads((source / "config.json").read_text())["num_hidden_layers"]
+    drop = layers * 2 // 3
+    recipes: dict[str, dict[str, Any]] = {
+        "with itself (linear)": {
+            "merge_method": "linear",
+            "models": [{"model": str(source), "parameters": {"weight": weight}} for weight in (0.25, 0.75)],
+            "dtype": "bfloat16" if size == "tour" else "float32",
+        },
+        f"without layer {drop} (passthrough)": {
+            "merge_method": "passthrough",
+            "slices": [
+                {"sources": [{"model": str(source), "layer_range": [0, drop]}]},
+                {"sources": [{"model": str(source), "layer_range": [drop + 1, layers]}]},
+            ],
+            "dtype": "bfloat16" if size == "tour" else "float32",
+        },
+    }
+    rows = [_measured("as it came", source, source, 0.0)]
+    for number, (label, recipe) in enumerate(recipes.items()):
+        folder = out / f"merged-{number}"
+        config = write_atomic(out / f"merge-{number}.yaml", json.dumps(recipe, indent=1))
+        started = time.monotonic()
+        merge(config, folder, fresh=True)
+        rows.append(_measured(label, folder, source, time.monotonic() - started))
+    figure, grid = subplots(1, 1, width=7.5, height=1.8)
+    axes = grid[0, 0]
+    axes.barh([row["merge"] for row in rows], [row["loss"] for row in rows], height=0.55, color="#b4540a")
+    axes.invert_yaxis()
+    axes.set_xlabel("cross-entropy on a short story, nats a token (lower is better)", fontsize=9)
+    shown = [{**row, "loss": f"{row['loss']:.4f}"} for row in rows]
+    return Section(
+        f"A real model merged: {'SmolLM2-135M-Instruct' if size == 'tour' else 'a tiny Llama with random weights'}",
+        "The engine reads mergekit's YAML and streams tensor by tensor. A model merged with itself must be the same model; "
+        "one layer less is a quick look at what that layer was worth.",
+        table=shown,
+        figure=figure,
+    )
+
+
+def _measured(label: str, folder: Path, source: Path, seconds: float) -> dict[str, Any]:
+    import torch
+
+    from burnish.core.models import load_model, load_tokenizer
+
+    model, tokenizer = load_model(folder, dtype="float32"), load_tokenizer(folder)
+    chat = [{"role": "user", "content": QUESTION}]
+    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    with torch.inference_mode():
+        answer = model.generate(**ids, max_new_tokens=16, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        text = tokenizer(TEXT, return_tensors="pt", truncation=True, max_length=200)["input_ids"]
+        loss = float(model(text, labels=text).loss)
+    said = tokenizer.decode(answer[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+    return {
+        "merge": label,
+        "layers": model.config.num_hidden_layers,
+        "same weights": "yes" if same_weights(folder, source) else "no",
+        "loss": loss,
+        f"answer to “{QUESTION}”": " ".join(said.split()) or "-",
+        "seconds to merge": f"{seconds:.1f}" if seconds else "-",
+    }
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two model folders hold the same tensors, bit for bit."""
+    a, b = _bits(one), _bits(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def _bits(folder: Path) -> Mapping[str, np.ndarray]:
+    import torch
+    from safetensors.torch import load_file
+
+    merged: dict[str, np.ndarray] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in load_file(path).items():
+            merged[name] = tensor.contiguous().view(torch.uint8).numpy()
+    return merged
