@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Sets = Annotated[
-    Sequence[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, dotted: --set a.b=1.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, dotted: --set a.b=1.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw an earlier run in that folder away and start over.")]
 Size = Annotated[
@@ -48,16 +48,16 @@ def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the trace
 def run(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (`burnish recipes`).")],
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/METHOD-RECIPE.")] = None,
-    set_: Sets = (),
+    set_: Sets = None,
     fresh: Fresh = False,
 ) -> None:
     """Run a recipe; running it again resumes it, or says that it is done.
 
-    Example: burnish run rmm/tiny --set budget=12 --set first.tuning=4
+    Example: burnish run rmm/tiny --set budget=8 --set tuning_budget=4
     """
     from burnish import doors
 
-    done = doors.run(recipe, out, set_, fresh=fresh)
+    done = doors.run(recipe, out, set_ or (), fresh=fresh)
     print(f"{done.path}: {'already finished (--fresh repeats it)' if done.was_finished else 'finished'}")
     for line in done.lines:
         print(f"  {line}")
@@ -65,7 +65,7 @@ def run(
 
 @app.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="A recipe, or a mergekit YAML.")], set_: Sets = (), json_: Json = False
+    recipe: Annotated[str, typer.Argument(help="A recipe, or a mergekit YAML.")], set_: Sets = None, json_: Json = False
 ) -> None:
     """Say what a recipe would run and about how much memory, disk and time it needs; start nothing.
 
@@ -73,7 +73,7 @@ def check(
     """
     from burnish import doors
 
-    _table(doors.check(recipe, set_), json_)
+    _table(doors.check(recipe, set_ or ()), json_)
 
 
 @app.command()
@@ -262,12 +262,12 @@ def merge_stats(
 def merge_search(
     recipe: Annotated[str, typer.Argument(help="An RMM recipe, as for `burnish run`.")],
     out: Annotated[Path, typer.Argument(help="The run's folder.")],
-    set_: Sets = (),
+    set_: Sets = None,
     fresh: Fresh = False,
 ) -> None:
     """Search a merge layer by layer: `burnish run RECIPE --out OUT` under another name.
 
-    Example: burnish merge search rmm/tiny searched --set budget=12 --set first.tuning=4
+    Example: burnish merge search rmm/tiny searched --set budget=8 --set tuning_budget=4
     """
     run(recipe, out, set_, fresh)
 

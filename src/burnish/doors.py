@@ -146,10 +146,9 @@ def study(
     Raises:
         UserError: unknown study or size, or a size that is not judged with ``store``.
     """
-    entry = find(name)
-    rebuilt = entry.load()
     if size not in DEFAULT_SEEDS:
         raise UserError(f"--size {size}: choose one of {', '.join(DEFAULT_SEEDS)}")
+    rebuilt = find(name).load()
     root = checkout() if store else None
     recipe = StudyRecipe.load(
         json.dumps({"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers})

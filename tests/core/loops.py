@@ -65,7 +65,7 @@ def run_in_child(path: str, die_at: tuple[str, int] | None = None, steps: int = 
         name, count = die_at
         real, calls = getattr(os, name), 0
 
-        def dying(*args, **kwargs):  # noqa: ANN
+        def dying(*args, **kwargs):
             nonlocal calls
             calls += 1
             if calls == count:

@@ -15,9 +15,16 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=100, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2
+        vocab_size=100,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
     )
-    return save_model(LlamaForCausalLM(config), tmp_path_factory.mktemp("models") / "llama", character_tokenizer(), "# Card")
+    return save_model(
+        LlamaForCausalLM(config), tmp_path_factory.mktemp("models") / "llama", character_tokenizer(), "# Card"
+    )
 
 
 def test_round_trip(llama: Path) -> None:

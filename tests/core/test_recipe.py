@@ -37,7 +37,11 @@ class Example(Recipe):
         ("steps: 0", 1, "greater than or equal to 1, not 0"),
         ("optimizer:\n  lr: 0.1\n  beta: [1, 2]", 3, "`optimizer.beta` is not a setting; did you mean `betas`?"),
         ("optimizer:\n  lr: -1", 2, "`optimizer.lr`: input should be greater than 0, not -1"),
-        ("experts:\n- model: a\n- wieght: 2\n  model: b", 3, "`experts.1.wieght` is not a setting; did you mean `weight`?"),
+        (
+            "experts:\n- model: a\n- wieght: 2\n  model: b",
+            3,
+            "`experts.1.wieght` is not a setting; did you mean `weight`?",
+        ),
         ("experts:\n- weight: 1", 2, "`experts.0.model` is missing"),
         ("seed: 1\nseed: 2", 2, "`seed` is given twice"),
         ("steps: [1", 1, "not valid YAML"),

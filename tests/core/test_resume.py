@@ -40,7 +40,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list
 @pytest.mark.parametrize(
     "die_at",
     # Every step of a checkpoint syncs each of three files, the folder and the parent, and renames twice.
-    [("fsync", count) for count in (1, 4, 9, 10, 11, 12, 13, 14, 23, 57)] + [("replace", n) for n in (1, 3, 4, 5, 6, 13)],
+    [("fsync", count) for count in (1, 4, 9, 10, 11, 12, 13, 14, 23, 57)]
+    + [("replace", n) for n in (1, 3, 4, 5, 6, 13)],
 )
 def test_killed_inside_a_write(tmp_path: Path, uninterrupted, die_at) -> None:
     process = child(str(tmp_path / "run"), die_at)

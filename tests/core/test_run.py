@@ -103,7 +103,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 def test_wrong_number_of_states(tmp_path: Path) -> None:
     with Run(LoopRecipe(checkpoint_every=0), tmp_path / "run", quiet=True) as run:
         run.checkpoint(0, Counter())
-    with pytest.raises(BurnishError, match="holds 1 states, not 2"), Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+    with (
+        pytest.raises(BurnishError, match="holds 1 states, not 2"),
+        Run(LoopRecipe(), tmp_path / "run", quiet=True) as run,
+    ):
         run.restore(Counter(), Counter())
 
 
@@ -159,7 +162,10 @@ def test_metrics_are_plain_json_and_can_be_cut(tmp_path: Path) -> None:
     metrics.log(1, {"a": 3})
     metrics.close()
     (tmp_path / "m.jsonl").open("a").write('{"step": 2, "a"')
-    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 0, "a": 1.5, "b": None, "c": [1.0, 1.0]}, {"step": 1, "a": 3}]
+    assert read_metrics(tmp_path / "m.jsonl") == [
+        {"step": 0, "a": 1.5, "b": None, "c": [1.0, 1.0]},
+        {"step": 1, "a": 3},
+    ]
 
 
 def test_progress_is_silent_when_quick_and_has_an_eta_when_slow(monkeypatch: pytest.MonkeyPatch) -> None:

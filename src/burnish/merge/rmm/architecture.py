@@ -22,7 +22,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Blocks:
-    """Chosen blocks in the order they were taken. Blocks of one side keep that order; sides never mix (``merge.md`` 5)."""
+    """Chosen blocks in the order they were taken. Blocks of one side keep that order; sides never mix."""
 
     blocks: tuple[Block, ...]
 

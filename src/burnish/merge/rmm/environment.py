@@ -1,6 +1,6 @@
 """The layer-wise merge as a Markov decision process. Knows no model: it builds an architecture, a function scores it.
 
-Source: RMM, section 3.2, with the corrections of ``merge.md`` sections 2 and 5. Published variant: the observation is
+Source: RMM, section 3.2, with the corrections of ``docs/rmm.md``. Published variant: the observation is
 the matrix of counts alone, no action is masked. Mended variant: the position is observed, actions that would leave the
 model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the same
 counts can be different models.
@@ -24,7 +24,7 @@ def unscored(architecture: Architecture) -> float:
     return 0.0
 
 
-class BlockEnv(gym.Env[Observation, np.int64]):  # type: ignore[misc]
+class BlockEnv(gym.Env[Observation, np.int64]):
     """Take a candidate's block, skip the layer, or go back one.
 
     Actions: ``0 .. K-1`` take, ``K`` skip, ``K + 1`` back (the last two only with ``skip_and_back``). An episode ends
@@ -120,7 +120,7 @@ class BlockEnv(gym.Env[Observation, np.int64]):  # type: ignore[misc]
         return np.concatenate([self.counts.flatten(), where])
 
 
-class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):  # type: ignore[misc]
+class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):
     """One step a layer: for every expert a multiple of its warm-start scale. Beyond the paper.
 
     Args:

@@ -1,6 +1,6 @@
 """Rewards of a merge search: which items an episode is scored on, and what the agent is told. Pure; no model, no I/O.
 
-Source: RMM, section 3.3 (data-subset evaluation, dynamic average reward), with the corrections of ``merge.md`` section 5.
+Source: RMM, section 3.3 (data-subset evaluation, dynamic average reward), with the corrections of ``docs/rmm.md``.
 """
 
 import math

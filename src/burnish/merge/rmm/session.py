@@ -196,7 +196,7 @@ class Session:
         ]
 
     def _averaged(self, raw: float, failed: bool) -> float:
-        # a failed episode advances the count, uses no data and is told as it is (merge.md, section 5)
+        # a failed episode advances the count, uses no data and is told as it is (as released)
         if not self.recipe.dynamic_average or failed:
             return raw
         recipe, number = self.recipe, len(self.episodes) + 1

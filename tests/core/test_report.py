@@ -1,0 +1,36 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from burnish.core.errors import UserError
+from burnish.core.report import Section, curve_figure, run_report, subplots, write_report
+
+
+def section() -> Section:
+    figure, grid = subplots(1, 2)
+    grid[0, 0].plot([1, 2], [3, 4])
+    return Section("A <title>", "One.\n\nTwo & three.", table=[{"a": "<b>", "verdict": "does not hold"}], figure=figure)
+
+
+def test_self_contained_escaped_and_repeatable(tmp_path: Path) -> None:
+    one = write_report(tmp_path / "a.html", "T & T", "lead", [section()], "burnish tour").read_text()
+    other = write_report(tmp_path / "b.html", "T & T", "lead", [section()], "burnish tour").read_text()
+    assert one == other
+    assert "A &lt;title&gt;" in one
+    assert "&lt;b&gt;" in one
+    assert 'class="verdict does-not-hold"' in one
+    assert one.count("<p>") == 2
+    assert "<svg" in one
+    assert not re.search(r"""(src|href)=["']?https?:|@import|<script""", one)
+
+
+def test_curves() -> None:
+    assert curve_figure([{"step": 0, "a": 1}]) is None
+    figure = curve_figure([{"step": n, "a": n, "b": n, "c": n, "d": -n, "note": "x", "flag": True} for n in range(3)])
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == ["a", "b", "c", "d"]
+
+
+def test_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run folder"):
+        run_report(tmp_path)

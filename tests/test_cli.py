@@ -1,0 +1,175 @@
+"""The command line as a user meets it: help that works, one-line errors, exit codes. Runs in processes of its own."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from burnish.cli import app
+
+BURNISH = [sys.executable, "-m", "burnish.cli"]
+ROOT = Path(__file__).parents[1]
+
+
+def burnish(*arguments: str, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    return subprocess.run(
+        [*BURNISH, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def commands(group, prefix: tuple[str, ...] = ()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*prefix, name))
+        else:
+            yield (*prefix, name), command
+
+
+EXAMPLES = {
+    " ".join(path): re.search(r"Example: burnish (.+)", command.help or "")
+    for path, command in commands(get_command(app))
+}
+
+
+def test_every_command_teaches_by_example() -> None:
+    assert [name for name, example in EXAMPLES.items() if example is None] == []
+    for name, example in EXAMPLES.items():
+        words = shlex.split(example[1])
+        assert words[: len(name.split())] == name.split() or name == "merge yaml"
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the examples speak of: a tiny model, a text, a merge, and the models and data of rmm/tiny."""
+    folder = tmp_path_factory.mktemp("workshop")
+    assert burnish("model", "tiny-llama", "tiny-llama-too", cwd=folder).returncode == 0
+    assert burnish("model", "vit-experts", "vit-experts", cwd=folder).returncode == 0
+    (folder / "text.txt").write_text("one line of text\nand another one\n" * 4)
+    (folder / "merge.yaml").write_text(
+        "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_every_example_works(workshop: Path) -> None:
+    """In an order in which later examples find what earlier ones made."""
+    first = ["model", "run"]
+    for name in sorted(EXAMPLES, key=lambda name: (first.index(name) if name in first else len(first), name)):
+        done = burnish(*shlex.split(EXAMPLES[name][1]), cwd=workshop, timeout=600)
+        assert done.returncode == 0, f"burnish {EXAMPLES[name][1]}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+
+
+def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys; sys.argv = ['burnish', '--help']\nfrom burnish.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'transformers', 'numpy', 'matplotlib', 'numba'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "Start with: burnish tour --size smoke" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "nothing"], 2, "nothing: no such file and no shipped recipe of that name"),
+        (["run", "rmm/tinny"], 2, "did you mean `rmm/tiny`?"),
+        (["run", "bad.yaml"], 2, "bad.yaml:2: `stepps` is not a setting; did you mean `steps`?"),
+        (["run", "unknown.yaml"], 2, "method: `rm` is unknown; did you mean `rmm`?"),
+        (["run", "empty.yaml"], 2, "a recipe is a mapping"),
+        (["run", "absent.yaml"], 2, "no module named `not_there`"),
+        (["run", "bad.yaml", "--set", "stepps"], 2, "write it as key=value"),
+        (["check", "loop.yaml", "--set", "steps=-"], 2, "--set steps"),
+        (["report", "."], 2, "not a run folder"),
+        (["study", "rrm"], 2, "did you mean `rmm`?"),
+        (["study", "mint"], 2, "is not built yet"),
+        (["study", "rmm", "--size", "huge"], 2, "choose one of smoke, tour, quick, full"),
+        (["tour", "--size", "full"], 2, "a tour is smoke or tour"),
+        (["model", "gpt5"], 2, "known: smollm2"),
+        (["data", "digit"], 2, "did you mean `digits`?"),
+        (["data", "emoji", "--from", "nowhere"], 2, "no such folder"),
+        (["schema", "rmn"], 2, "did you mean `rmm`?"),
+        (["merge", "none.yaml", "out"], 2, "none.yaml: no such file"),
+        (["nonsense"], 2, "No such command"),
+        (["run"], 2, "Missing argument"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    loop = "method: tests.core.loops:METHOD\n"
+    (tmp_path / "loop.yaml").write_text(loop)
+    (tmp_path / "bad.yaml").write_text(loop + "stepps: 1\n")
+    (tmp_path / "unknown.yaml").write_text("method: rm\n")
+    (tmp_path / "absent.yaml").write_text("method: not_there:METHOD\n")
+    (tmp_path / "empty.yaml").write_text("")
+    done = burnish(*arguments, cwd=tmp_path)
+    assert said in done.stderr
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    if done.stderr.startswith("burnish: "):
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_run_from_start_to_report(tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 5\n")
+    done = burnish("run", "loop.yaml", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "run/report.html").read_text()
+    assert "<svg" in html
+    assert "loss" in html
+    assert not re.search(r"(src|href)=.?https?://", html), "a report needs no network"
+    again = burnish("run", "loop.yaml", "--out", "run", cwd=tmp_path)
+    assert "already finished (--fresh repeats it)" in again.stdout
+    changed = burnish("run", "loop.yaml", "--out", "run", "--set", "steps=6", cwd=tmp_path)
+    assert changed.returncode == 2
+    assert "differs in steps" in changed.stderr
+    assert burnish("run", "loop.yaml", "--out", "run", "--set", "steps=6", "--fresh", cwd=tmp_path).returncode == 0
+
+
+def test_sigterm_saves_and_tells(tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 1000000\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [*BURNISH, "run", "loop.yaml", "--out", "run"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    metrics, deadline = tmp_path / "run/metrics.jsonl", time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+
+
+def test_a_fault_of_ours_is_one_line_and_debug_shows_where(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from burnish.core.methods import Method\nfrom burnish.core.recipe import Recipe\n"
+        "def run(recipe, run): return 1 / 0\nMETHOD = Method(recipe=Recipe, run=run, reference='')\n"
+    )
+    (tmp_path / "recipe.yaml").write_text("method: broken:METHOD\n")
+    done = burnish("run", "recipe.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "a fault of ours: ZeroDivisionError" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in burnish("run", "recipe.yaml", "--debug", cwd=tmp_path).stderr
+
+
+def test_json_where_a_result_is_printed(tmp_path: Path) -> None:
+    for arguments in (
+        ["env", "--json"],
+        ["recipes", "--json"],
+        ["data", "digits", "--json"],
+        ["study", "list", "--json"],
+    ):
+        json.loads(burnish(*arguments, cwd=tmp_path).stdout)
+    names = [row["study"] for row in json.loads(burnish("study", "list", "--json", cwd=tmp_path).stdout)]
+    assert len(names) == 10
