@@ -351,13 +351,15 @@ def test_a_search_that_only_ever_fails_says_so():
     assert Blocks(()) not in {episode.architecture for episode in session.episodes}
 
 
-@pytest.mark.parametrize("name", ["paper", "tiny"])
+@pytest.mark.parametrize("name", ["paper", "tiny", "scales"])
 def test_shipped_recipes_are_what_they_say(name):
     shipped = SearchRecipe.load(Path(__file__).parents[3] / f"recipes/rmm/{name}.yaml")
     if name == "paper":
         assert tuple(shipped.candidates) == PUBLISHED
         assert shipped.ppo == PPOSettings()
         assert shipped.search == "rmm_published"
+    elif name == "tiny":
+        assert (shipped.search, shipped.actions, shipped.ppo.skip_and_back) == ("ppo", "blocks", False)
     else:
         defaults = SearchRecipe(base="b", experts=["x", "y"], tasks=shipped.tasks)
         assert shipped.model_dump(exclude={"base", "experts"}) == defaults.model_dump(exclude={"base", "experts"})

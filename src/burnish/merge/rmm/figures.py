@@ -20,8 +20,17 @@ def sections(path: Path) -> list[Section]:
         f" The prefix cache answered {data['blocks_saved'] / spent:.0%} of {spent} block evaluations." if spent else ""
     )
     text = f"{len(data['raw'])} proposals, {data['evaluated']} of them run; the rest were known.{saved}"
-    parts = [Section("Result", text, table=_table(data)), Section("Architecture", figure=architecture_figure(data))]
+    parts = [Section("Result", text, table=_table(data)), _architecture(data)]
     return [*parts, Section("Rewards", "What each proposal got, and the best so far.", figure=reward_figure(data))]
+
+
+def _architecture(data: dict[str, Any]) -> Section:
+    text = (
+        "How much of each expert's task vector every layer takes."
+        if data["architecture"]["kind"] == "scales"
+        else "Which candidate's block each layer takes; the numbers are the order in which the blocks run."
+    )
+    return Section("Architecture", text, figure=architecture_figure(data))
 
 
 def _table(data: dict[str, Any]) -> list[dict[str, str]]:
