@@ -1,0 +1,97 @@
+"""Study of Reinforced Model Merging: does a layer-wise search beat tuned uniform merges, at what cost, against what rivals?
+
+Tiny vision transformers are trained from scratch and merged (``burnish.worlds.experts``); a cell is one regime and seed.
+The claims are written down in ``rmm_claims.py``, the arms in ``rmm_cell.py``. Source: arXiv:2503.21272.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from burnish.core.parallel import executor
+from burnish.core.run import Run
+from burnish.studies.claims import Outcome, Size, Study, StudyRecipe
+from burnish.studies.rmm_cell import ARMS, SUBSET_ARMS, Cell, Plan, run_cell
+from burnish.studies.rmm_claims import judge_cells
+from burnish.studies.rmm_report import sections
+from burnish.worlds.experts import Budget
+
+QUICK = Plan(
+    regimes=("two", "half"),
+    arms=(*ARMS, *SUBSET_ARMS),
+    budget=160,
+    tuning=60,
+    world=Budget(),
+    probes=24,
+    repeats=5,
+)
+PLANS: dict[Size, Plan] = {
+    "smoke": Plan(
+        regimes=("two",),
+        arms=(*ARMS, *SUBSET_ARMS),
+        budget=4,
+        tuning=3,
+        world=Budget(pretraining=4, finetuning=0.02, validation=200),
+        probes=4,
+        repeats=1,
+    ),
+    "tour": Plan(
+        regimes=("two",),
+        arms=("published", "mended", "cma", "greedy"),
+        budget=60,
+        tuning=30,
+        world=Budget(validation=600),
+        probes=12,
+        repeats=3,
+    ),
+    "quick": QUICK,
+    "full": dataclasses.replace(QUICK, regimes=("two", "half", "far"), probes=60, repeats=20),
+}
+"""What each size spends. ``quick`` takes the first two regimes of the specification's list."""
+
+
+class Cells:
+    """Results of the cells finished so far, in order: the state of an interrupted study."""
+
+    def __init__(self) -> None:
+        self.results: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"results": list(self.results)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.results = list(state["results"])
+
+
+def run(recipe: StudyRecipe, run: Run) -> Outcome:
+    """Every cell through the executor, then the claims. An interrupted study goes on with the first cell it lacks."""
+    plan = PLANS[recipe.size]
+    # seed by seed, so that an interrupted study has whole seeds
+    cells = [Cell(regime, recipe.seed + number, plan) for number in range(recipe.seeds) for regime in plan.regimes]
+    done = Cells()
+    start = run.restore(done)
+    left = cells[start:]
+    with executor(recipe.executor, max(1, min(recipe.workers, len(left))), recipe.ray_address) as pool:
+        found = pool.map(run_cell, left)
+        for step, result in enumerate(run.progress(found, "regimes x seeds", total=len(left)), start):
+            done.results.append(result)
+            run.log(step, **gains(result))
+            run.checkpoint(step, done)
+    run.artifact("cells.json", done.results)
+    return Outcome(judge_cells(done.results), sections(done.results, plan.budget, plan.tuning))
+
+
+def gains(result: dict[str, Any]) -> dict[str, float]:
+    """Test accuracy of each arm minus the tuned uniform merge's, in points."""
+    tuned = result["merges"]["tuned"]["test"]
+    return {arm.replace(" ", "_").replace(",", ""): found["test"] - tuned for arm, found in result["arms"].items()}
+
+
+STUDY = Study(
+    title="Reinforced Model Merging: layer-wise search against tuned uniform merges, at equal budget",
+    reference="Reinforced Model Merging, arXiv:2503.21272",
+    run=run,
+)

@@ -1,0 +1,256 @@
+"""One regime and seed of the RMM study: train the world, run every arm on it, measure. Plain numbers in, plain numbers out.
+
+Every arm gets the same validation images and the same number of evaluations after the same tuning of the uniform
+merges; only the test images speak. Knows no statistics over seeds and no report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from burnish.merge.rmm.architecture import Blocks, Scales
+from burnish.merge.rmm.candidates import PUBLISHED, whole
+from burnish.merge.rmm.data import TaskData, images
+from burnish.merge.rmm.evaluate import Objective, Result
+from burnish.merge.rmm.outcome import Outcome
+from burnish.merge.rmm.problem import Problem
+from burnish.merge.rmm.recipe import MergeCandidate, PPOSettings, SearchRecipe
+from burnish.merge.rmm.session import Session
+from burnish.merge.rmm.tuning import Tuned, grid, merged
+from burnish.studies.rmm_cost import measure
+from burnish.worlds.experts import Budget, TaskSplits, World, one_thread, to_tensors, train_world
+
+CHUNK = 200
+"""Images a forward pass (``merge.md`` section 5: up to 2.5 times faster than all at once)."""
+SUBSET = 0.1
+"""Share of the validation images in the comparison of item-response and cycling subsets."""
+BATCH = 128
+"""Images a batch, as published."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one size of the study spends on a cell.
+
+    Attributes:
+        regimes: of ``burnish.worlds.experts``.
+        arms: names of ``ARMS`` and ``SUBSET_ARMS``.
+        budget: evaluations of a search.
+        tuning: evaluations of the uniform merges before it, shared by all arms.
+        world: steps and images.
+        probes: architectures whose subset rewards are ranked.
+        repeats: of every timing.
+    """
+
+    regimes: tuple[str, ...]
+    arms: tuple[str, ...]
+    budget: int
+    tuning: int
+    world: Budget
+    probes: int
+    repeats: int
+
+
+class Cell(NamedTuple):
+    """One item for the executor."""
+
+    regime: str
+    seed: int
+    plan: Plan
+
+
+ARMS: dict[str, dict[str, Any]] = {
+    "published": {
+        "search": "rmm_published",
+        "actions": "blocks",
+        "objective": "score",
+        "candidates": list(PUBLISHED),
+        "tuning_budget": 0,
+        "subset": "cycling",
+        # one batch a task: with ten batches, s = .1 would leave int(.8) = 0 of the digits' eight
+        "subset_fraction": 0.125,
+        "batch_size": BATCH,
+        "dynamic_average": True,
+    },
+    "mended": {"search": "ppo", "actions": "blocks", "ppo": PPOSettings(warm_start=0.7, skip_and_back=False)},
+    "cma": {},
+    "cma, task scales": {"scale_per": "model"},
+    "greedy": {"search": "greedy", "actions": "blocks"},
+    "random": {"search": "random", "actions": "blocks"},
+}
+"""Searches as settings over the recipe's defaults (CMA-ES over layer x expert scales, cross-entropy)."""
+SUBSET_ARMS: dict[str, dict[str, Any]] = {
+    "irt subset": {"objective": "score", "subset": "irt", "subset_fraction": SUBSET},
+    "cycling subset": {"objective": "score", "subset": "cycling", "subset_fraction": SUBSET},
+}
+"""The same search with a tenth of the images a reward, chosen in two ways, at equal cost in images."""
+
+
+def recipe_for(arm: str, problem: Problem, plan: Plan, seed: int) -> SearchRecipe:
+    """The recipe a user would write for an arm (the files' names are not read here)."""
+    settings = {**ARMS, **SUBSET_ARMS}[arm]
+    names = [task.name for task in problem.tasks]
+    budget = plan.budget
+    if arm == "cycling subset":
+        # the item-response subset first looks at all answers of base, experts and merges: the same images, as episodes
+        known = 1 + len(problem.experts) + len(SearchRecipe.model_fields["candidates"].default)
+        budget += round(known / SUBSET)
+    return SearchRecipe.model_validate(
+        {
+            "seed": seed,
+            "base": "base",
+            "experts": names,
+            "tasks": [{"name": name, "validation": "memory", "test": "memory"} for name in names],
+            "budget": budget,
+            "tuning_budget": plan.tuning,
+            "chunk": CHUNK,
+            **settings,
+        }
+    )
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """Everything about one regime and seed, as JSON-ready values. Safe to run twice: it writes nothing."""
+    with one_thread():
+        world = train_world(cell.regime, cell.seed, cell.plan.world)
+        problem = problem_of(world, ("validation",), cell.seed)
+        tuning = tune(problem, recipe_for("cma", problem, cell.plan, cell.seed))
+        arms: dict[str, Any] = {}
+        outcomes: dict[str, Outcome] = {}
+        for arm in cell.plan.arms:
+            recipe = recipe_for(arm, problem, cell.plan, cell.seed)
+            rng = np.random.default_rng([cell.seed, *arm.encode()])
+            if arm == "published":
+                session = Session(recipe, problem_of(world, ("train",), cell.seed, at_most=10 * BATCH), rng)
+            else:
+                session = Session(recipe, problem, rng, tuned=tuning[recipe.objective])
+            start = time.process_time()
+            outcomes[arm] = session.run()
+            arms[arm] = {"cpu_seconds": time.process_time() - start, **_found(outcomes[arm], problem)}
+            if arm == "published":
+                arms[arm]["update_seconds"] = _update_seconds(session)
+        pool, best = outcomes["mended"].pool, outcomes["cma"].architecture
+        assert isinstance(best, Scales)
+        whole_set = problem_of(world, ("validation", "test"), cell.seed)
+        rng = np.random.default_rng([cell.seed, 7])
+        cost = measure(whole_set, pool, best, cell.plan.probes, cell.plan.repeats, CHUNK, rng)
+        return {
+            "regime": cell.regime,
+            "seed": cell.seed,
+            "experts": _experts(problem),
+            "merges": {
+                "untuned": max((_merge(problem, spec, cell.seed) for spec in PUBLISHED), key=_by_validation),
+                "tuned": _merge(problem, _best(tuning["score"]), cell.seed),
+                "tuned by cross-entropy": _merge(problem, _best(tuning["cross_entropy"]), cell.seed),
+            },
+            "arms": arms,
+            "pictures": {arm: _picture(outcomes[arm], problem) for arm in ("mended", "cma")},
+            "cost": cost,
+        }
+
+
+def problem_of(world: World, parts: Sequence[str], seed: int, at_most: int | None = None) -> Problem:
+    """Models and tasks, rewarded on some parts of the images.
+
+    Args:
+        world: models and images.
+        parts: of ``train``, ``validation``, ``test``. Both of the last serve timings and rank correlations only,
+            which select nothing.
+        seed: of the shuffle.
+        at_most: images a task; default: all.
+    """
+    tests = [_task(task, number, ("test",)) for number, task in enumerate(world.tasks)]
+    tasks = [_task(task, number, parts, at_most) for number, task in enumerate(world.tasks)]
+    names = [task.name for task in world.tasks]
+    return Problem.from_models(world.base, world.experts, tasks, tests, names=names, seed=seed)
+
+
+def _task(task: TaskSplits, head: int, parts: Sequence[str], at_most: int | None = None) -> TaskData:
+    tensors = [to_tensors(getattr(task, part)) for part in parts]
+    pixels, labels = (torch.cat(each)[:at_most] for each in zip(*tensors, strict=True))
+    return images(task.name, pixels, labels, head)
+
+
+def tune(problem: Problem, recipe: SearchRecipe) -> dict[Objective, list[Tuned]]:
+    """The grid of uniform merges, evaluated once and read by both objectives."""
+    evaluator = problem.evaluator(problem.pool([], recipe.seed), recipe.chunk, 0)
+    tried = [(spec, evaluator.mean(evaluator.items(merged(spec, problem, recipe.seed)))) for spec in grid(recipe)]
+    objectives: tuple[Objective, ...] = ("score", "cross_entropy")
+    return {name: [Tuned(spec, result.reward(name)) for spec, result in tried] for name in objectives}
+
+
+def _best(tuned: Sequence[Tuned]) -> MergeCandidate:
+    return max(tuned, key=lambda each: each.reward).spec
+
+
+def _by_validation(scores: dict[str, Any]) -> float:
+    return float(scores["validation"])
+
+
+def _merge(problem: Problem, spec: MergeCandidate, seed: int) -> dict[str, Any]:
+    weights = merged(spec, problem, seed)
+    pool = problem.pool([], seed)
+    evaluators = (problem.evaluator(pool, CHUNK, 0), problem.tester(pool, CHUNK))
+    what = f"{spec.method}, weight {spec.weight:.2f}, density {spec.density:.2f}"
+    return {"what": what, **_scores(*(each.mean(each.items(weights)) for each in evaluators))}
+
+
+def _found(outcome: Outcome, problem: Problem) -> dict[str, Any]:
+    """What a search is worth: its finalist that is best on the validation images, on the test images."""
+    evaluator, tester = problem.evaluator(outcome.pool, CHUNK, 0), problem.tester(outcome.pool, CHUNK)
+    chosen, validation, test = outcome.architecture, outcome.validation, outcome.test
+    if outcome.sampled is not None:
+        # rewarded on training images: the choice among its finalists is still made on validation images, the kinder reading
+        finalists = [(each, evaluator.result(each)) for each, _ in outcome.finalists]
+        chosen, validation = max(finalists, key=lambda pair: pair[1].reward("score"))
+        test = tester.result(chosen)
+    return {
+        **_scores(validation, test),
+        "sampled": outcome.sampled,
+        "rewards": [episode.raw for episode in outcome.episodes],
+        "evaluated": outcome.evaluated,
+        "blocks_run": outcome.blocks_run,
+        "blocks_saved": outcome.blocks_saved,
+        "length": len(chosen.blocks) if isinstance(chosen, Blocks) else len(chosen.values),
+    }
+
+
+def _scores(validation: Result, test: Result) -> dict[str, Any]:
+    return {
+        "validation": validation.reward("score"),
+        "test": test.reward("score"),
+        "tasks": [100 * score for score in test.scores],
+    }
+
+
+def _experts(problem: Problem) -> list[float]:
+    """Every expert on its own task's test images: what no merge can be expected to beat."""
+    tester = problem.tester(problem.pool([], 0), CHUNK)
+    return [
+        100 * tester.mean(tester.items(whole(flat, problem.layout, number))).scores[number]
+        for number, flat in enumerate(problem.experts)
+    ]
+
+
+def _picture(outcome: Outcome, problem: Problem) -> dict[str, Any]:
+    """The keys of a search's ``outcome.json`` that draw its architecture."""
+    return {
+        "architecture": outcome.architecture.to_plain(),
+        "candidates": list(outcome.pool.names),
+        "layers": list(problem.layout.lengths),
+    }
+
+
+def _update_seconds(session: Session) -> float:
+    """CPU seconds of the agent's learning, an episode: what an evaluation however cheap does not save."""
+    batch = session.searcher.batch
+    session.searcher.ask(batch)
+    start = time.process_time()
+    session.searcher.tell([50.0 + number for number in range(batch)])
+    return (time.process_time() - start) / batch

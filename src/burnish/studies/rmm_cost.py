@@ -1,0 +1,148 @@
+"""What a subset reward costs and how well it ranks architectures. Source: RMM, section 3.3; the rule is ``merge.md``'s.
+
+Nothing is selected here, so all held-out images may serve. Every architecture is scored once on all of them; the reward
+of any subset is then read off its answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from burnish.merge.rmm.architecture import Architecture, Block, Blocks, Scales
+from burnish.merge.rmm.candidates import Pool
+from burnish.merge.rmm.evaluate import Evaluator
+from burnish.merge.rmm.problem import Problem
+from burnish.merge.rmm.reward import Cycler, Subset, everything, leading, rank_correlation_bound
+
+FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Of the curve; .01 and .1 are timed."""
+TIMED = (1.0, 0.1, 0.01)
+CYCLES = 8
+"""Rankings averaged a fraction: each starts the cycle elsewhere."""
+Answers = list[NDArray[np.float64]]
+"""Per task, [architectures, items] of 0 and 1."""
+
+
+def measure(
+    problem: Problem, pool: Pool, best: Scales, probes: int, repeats: int, chunk: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Timings and rank correlations on the problem's images.
+
+    Args:
+        problem: its tasks are used whole.
+        pool: candidates of the block architectures.
+        best: centre of the near-best ones.
+        probes: architectures a group.
+        repeats: of every timing.
+        chunk: images a forward pass.
+        rng: of the architectures.
+    """
+    evaluator = problem.evaluator(pool, chunk, 0)
+    groups = {"far": random_blocks(pool, probes, rng), "near": neighbours(best, probes, rng)}
+    ranks: list[dict[str, Any]] = []
+    for name, architectures in groups.items():
+        answers = all_answers(evaluator, architectures)
+        ranks += [{"group": name, **row} for row in rank_rows(answers)]
+    return {
+        "images": sum(problem.sizes),
+        "seconds": {str(s): time_of(evaluator, groups["far"], problem.sizes, s, repeats, chunk) for s in TIMED},
+        "ranks": ranks,
+    }
+
+
+def random_blocks(pool: Pool, count: int, rng: np.random.Generator) -> list[Architecture]:
+    """Every layer in its place from a random candidate: what a search meets at its beginning."""
+    places = [(side, layer) for side, length in enumerate(pool.layout.lengths) for layer in range(length)]
+    draws = rng.integers(len(pool.names), size=(count, len(places)))
+    return [
+        Blocks(tuple(Block(*place, int(candidate)) for place, candidate in zip(places, row, strict=True)))
+        for row in draws
+    ]
+
+
+def neighbours(best: Scales, count: int, rng: np.random.Generator) -> list[Architecture]:
+    """Scales a small step (sd .1) from the best: what a search must tell apart at its end."""
+    centre = np.array(best.values)
+    return [
+        Scales(tuple(tuple(float(v) for v in row) for row in centre + rng.normal(0, 0.1, centre.shape)))
+        for _ in range(count)
+    ]
+
+
+def all_answers(evaluator: Evaluator, architectures: Sequence[Architecture]) -> Answers:
+    """Right or wrong, for every architecture and image."""
+    rows = [[items.score for items in evaluator.compute(each, evaluator.full)] for each in architectures]
+    return [np.stack(task) for task in zip(*rows, strict=True)]
+
+
+def rank_rows(answers: Answers) -> list[dict[str, Any]]:
+    """Spearman correlation of subset accuracy with accuracy on everything, beside the rule, for every fraction."""
+    sizes = [task.shape[1] for task in answers]
+    count = len(answers[0])
+    full = np.mean([task.mean(1) for task in answers], axis=0)
+    spread, accuracy = true_spread(full, sum(sizes)), float(full.mean())
+    rows = []
+    for fraction in (0.01, *FRACTIONS):
+        cycler = Cycler(sizes, fraction, max(sizes))
+        cycling = [
+            correlation([subset_score(answers, number, cycler.next()) for number in range(count)], full)
+            for _ in range(CYCLES)
+        ]
+        same = leading(sizes, fraction, max(sizes))
+        images = sum(stop - start for _, start, stop in same)
+        rows.append(
+            {
+                "fraction": fraction,
+                "images": images,
+                "spread": spread,
+                "accuracy": accuracy,
+                "rule": rank_correlation_bound(spread, accuracy, images) if spread > 0 else 0.0,
+                "cycling": float(np.mean(cycling)),
+                "same": correlation([subset_score(answers, number, same) for number in range(count)], full),
+            }
+        )
+    return rows
+
+
+def true_spread(scores: NDArray[np.float64], images: int) -> float:
+    """Standard deviation of true accuracy: the observed variance less what ``images`` answers vary by themselves."""
+    accuracy = float(scores.mean())
+    return float(np.sqrt(max(0.0, float(scores.var(ddof=1)) - accuracy * (1 - accuracy) / images)))
+
+
+def subset_score(answers: Answers, architecture: int, subset: Subset) -> float:
+    """Mean task accuracy of one architecture on a subset."""
+    tasks = sorted({task for task, _, _ in subset})
+    parts = {task: [answers[t][architecture, a:b] for t, a, b in subset if t == task] for task in tasks}
+    return float(np.mean([np.concatenate(part).mean() for part in parts.values()]))
+
+
+def correlation(rewards: Sequence[float], full: NDArray[np.float64]) -> float:
+    """Spearman's; 0 where one side does not vary at all."""
+    if np.ptp(rewards) == 0 or np.ptp(full) == 0:
+        return 0.0
+    return float(stats.spearmanr(rewards, full).statistic)
+
+
+def time_of(
+    evaluator: Evaluator,
+    architectures: Sequence[Architecture],
+    sizes: Sequence[int],
+    fraction: float,
+    repeats: int,
+    chunk: int,
+) -> float:
+    """Median CPU seconds of one evaluation; CPU and not wall time, so that neighbours on the machine count less."""
+    subset = everything(sizes, chunk) if fraction == 1 else leading(sizes, fraction, chunk)
+    seconds = []
+    for number in range(repeats if fraction == 1 else 4 * repeats):
+        start = time.process_time()
+        evaluator.compute(architectures[number % len(architectures)], subset)
+        seconds.append(time.process_time() - start)
+    return float(np.median(seconds))

@@ -1,0 +1,179 @@
+"""Tables and pictures of the RMM study, from its cells. Knows matplotlib, no models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from burnish.core.report import Section, subplots
+from burnish.merge.rmm.figures import architecture_figure
+from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bound
+from burnish.studies.claims import t_interval
+from burnish.studies.rmm_claims import by_seed, difference, test_score
+
+Cells = Sequence[dict[str, Any]]
+LABELS = {
+    "published": "RMM as published",
+    "mended": "RMM mended",
+    "cma": "CMA-ES, layer x expert scales",
+    "cma, task scales": "CMA-ES, task scales",
+    "greedy": "greedy, layer by layer",
+    "random": "random blocks",
+    "irt subset": "CMA-ES, item-response tenth",
+    "cycling subset": "CMA-ES, cycling tenth",
+    "untuned": "best untuned merge",
+    "tuned": "best tuned merge",
+    "tuned by cross-entropy": "best merge tuned by cross-entropy",
+}
+COLORS = {"far": "tab:blue", "near": "tab:orange"}
+
+
+def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
+    """The report's parts."""
+    first = cells[0]
+    where = f"regime `{first['regime']}`, seed {first['seed']}"
+    arms = list(first["arms"])
+    return [
+        Section(
+            "Gain over the best tuned uniform merge",
+            f"Test accuracy minus that of the best uniform merge, tuned with {tuning} evaluations that every arm gets too; "
+            f"{budget} evaluations a search. Small dots: one regime and seed. Large dots: mean over seeds, with its 95 % t "
+            "interval (no bar for a single seed). Every value is from images that no search saw.",
+            figure=gain_figure(cells, [*arms, "untuned"]),
+        ),
+        Section("Every arm and regime", "Test accuracy in percent, mean over seeds.", table=table(cells)),
+        Section(
+            "The merge that won: scales",
+            f"How much of every expert's task vector each layer takes, found by CMA-ES ({where}).",
+            figure=architecture_figure(first["pictures"]["cma"]),
+        ),
+        Section(
+            "The merge that RMM chose: blocks",
+            f"Which candidate lends each layer, in running order, found by the mended agent ({where}).",
+            figure=architecture_figure(first["pictures"]["mended"]),
+        ),
+        Section(
+            "Rewards",
+            f"The best reward so far of every search ({where}). Left: minus cross-entropy on all validation images. Right: "
+            "accuracy, on training batches (RMM as published) or on a tenth of the validation images. Best-so-far of a "
+            "noisy reward flatters: only the test images above count.",
+            figure=reward_figure(first["arms"]),
+        ),
+        Section(
+            "What a subset reward is worth",
+            "Dots: Spearman correlation of rewards on a cycling subset with accuracy on all images, each regime and seed. "
+            "Lines: the rule rho = sd / sqrt(sd^2 + p (1 - p) / n) at the mean spread. Far: random blocks. Near: small "
+            f"steps around the best scales. {_needed(cells)}",
+            figure=rank_figure(cells),
+        ),
+        Section("What an evaluation costs", table=cost_table(cells)),
+    ]
+
+
+def gain_figure(cells: Cells, names: Sequence[str]) -> Any:
+    """Dots and intervals of the paired differences, one row an arm."""
+    figure, grid = subplots(width=8.0, height=0.9 + 0.36 * len(names))
+    axes = grid[0, 0]
+    regimes = sorted({cell["regime"] for cell in cells}, reverse=True)
+    for row, name in enumerate(names):
+        for offset, regime in enumerate(regimes):
+            values = [test_score(c, name) - test_score(c, "tuned") for c in cells if c["regime"] == regime]
+            place = [row + 0.12 * (offset - (len(regimes) - 1) / 2)] * len(values)
+            axes.plot(values, place, "o", markersize=3.5, alpha=0.6, color=f"C{offset}", label=None if row else regime)
+        interval = difference(cells, name, "tuned")
+        if np.isfinite(interval.low):
+            axes.plot([interval.low, interval.high], [row, row], color="black", linewidth=1.4)
+        axes.plot(interval.mean, row, "o", color="black", markersize=7)
+    axes.axvline(0, color="tab:gray", linewidth=1)
+    axes.set_yticks(range(len(names)), [LABELS[name] for name in names])
+    axes.invert_yaxis()
+    axes.set_xlabel("points of test accuracy")
+    axes.legend(title="regime", frameon=False, fontsize=8, title_fontsize=8)
+    return figure
+
+
+def table(cells: Cells) -> list[dict[str, str]]:
+    """One row an arm, columns a regime; the gain with its interval last."""
+    regimes = list(dict.fromkeys(cell["regime"] for cell in cells))
+    rows = []
+    for name in [*cells[0]["arms"], *cells[0]["merges"]]:
+        row = {"arm": LABELS[name]}
+        for regime in regimes:
+            row[regime] = f"{np.mean([test_score(c, name) for c in cells if c['regime'] == regime]):.1f}"
+        rows.append(row | {"gain over the best tuned merge": "-" if name == "tuned" else _shown(cells, name)})
+    experts = {r: f"{np.mean([np.mean(c['experts']) for c in cells if c['regime'] == r]):.1f}" for r in regimes}
+    return [*rows, {"arm": "each expert on its own task", **experts, "gain over the best tuned merge": "-"}]
+
+
+def _shown(cells: Cells, name: str) -> str:
+    interval = difference(cells, name, "tuned")
+    return str(interval) if np.isfinite(interval.low) else f"{interval.mean:+.3g} (one seed)"
+
+
+def reward_figure(arms: dict[str, Any]) -> Any:
+    """Best reward so far, cross-entropy and accuracy side by side."""
+    figure, grid = subplots(1, 2, width=9.0, height=3.2)
+    for number, (name, found) in enumerate(arms.items()):
+        score = name in ("published", "irt subset", "cycling subset")
+        axes = grid[0, int(score)]
+        best = np.maximum.accumulate(found["rewards"])
+        axes.plot(np.arange(1, len(best) + 1), best, linewidth=1.3, color=f"C{number}", label=LABELS[name])
+    for axes, label in zip(grid[0], ("minus cross-entropy", "accuracy in percent"), strict=True):
+        axes.set_xlabel("evaluation")
+        axes.set_ylabel(label)
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def rank_figure(cells: Cells) -> Any:
+    """Measured correlations over the number of images, with the rule's curve."""
+    figure, grid = subplots(width=8.0, height=3.4)
+    axes = grid[0, 0]
+    for group, color in COLORS.items():
+        rows = [row for cell in cells for row in cell["cost"]["ranks"] if row["group"] == group]
+        axes.plot(
+            [r["images"] for r in rows], [r["cycling"] for r in rows], "o", markersize=3.5, alpha=0.6, color=color
+        )
+        spread, accuracy = (float(np.mean([row[key] for row in rows])) for key in ("spread", "accuracy"))
+        images = np.geomspace(min(row["images"] for row in rows), max(row["images"] for row in rows), 60)
+        if spread > 0:
+            curve = [rank_correlation_bound(spread, accuracy, int(n)) for n in images]
+            label = f"{group}: sd of true accuracy {100 * spread:.1f} points"
+            axes.plot(images, curve, color=color, linewidth=1.4, label=label)
+    axes.axhline(0.8, color="tab:gray", linewidth=1, linestyle="--")
+    axes.set_xscale("log")
+    axes.set_xlabel("images of the subset")
+    axes.set_ylabel("rank correlation")
+    axes.set_ylim(-0.3, 1.05)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def _needed(cells: Cells) -> str:
+    parts = []
+    for group in COLORS:
+        rows = [row for cell in cells for row in cell["cost"]["ranks"] if row["group"] == group]
+        spread, accuracy = (float(np.mean([row[key] for row in rows])) for key in ("spread", "accuracy"))
+        if spread > 0:
+            parts.append(f"{items_for_correlation(0.8, spread, accuracy):,} images for {group} ones")
+    return f"A correlation of .8 needs {' and '.join(parts)}." if parts else ""
+
+
+def cost_table(cells: Cells) -> list[dict[str, str]]:
+    """CPU time of one evaluation at each s, and what of the search's work the prefix cache saved."""
+    rows = []
+    for key in cells[0]["cost"]["seconds"]:
+        seconds = by_seed(cells, lambda cell, key=key: cell["cost"]["seconds"][key])  # type: ignore[misc]
+        ratios = by_seed(cells, lambda cell, key=key: cell["cost"]["seconds"]["1.0"] / cell["cost"]["seconds"][key])  # type: ignore[misc]
+        interval = t_interval(ratios)
+        rows.append(
+            {
+                "s": key,
+                "CPU ms an evaluation": f"{1000 * np.mean(seconds):.1f}",
+                "times cheaper": f"{interval.mean:.1f}",
+                "95 % interval": f"{interval.low:.1f} to {interval.high:.1f}" if np.isfinite(interval.low) else "-",
+            }
+        )
+    return rows
