@@ -7,10 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from burnish.core.run import Run
     from burnish.merge.config import MergeConfig
     from burnish.merge.planning import MergePlan
+    from burnish.merge.rmm.recipe import SearchRecipe
 
-__all__ = ["collect_statistics", "merge", "plan"]
+__all__ = ["collect_statistics", "merge", "plan", "search"]
+
+
+def search(recipe: SearchRecipe, run: Run) -> Path:
+    """Layer-wise merge search in a run folder: Reinforced Model Merging and its rivals.
+
+    Returns:
+        The folder of the merged checkpoint.
+
+    Raises:
+        UserError: models, data or settings that do not go together, in one line.
+        Interrupted: a stop signal came; the same run goes on.
+    """
+    from burnish.merge.rmm import search as loop
+
+    return loop(recipe, run)
 
 
 def plan(

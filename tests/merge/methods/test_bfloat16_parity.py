@@ -8,10 +8,10 @@ reference with the same masks: never farther from it than mergekit's is from its
 import numpy as np
 import pytest
 import torch
-from slow_reference import largest, merge, without_outliers
 
 from burnish.merge.kernels import kernel
 from burnish.merge.methods import get
+from tests.merge.methods.slow_reference import largest, merge, without_outliers
 
 SIZE = 4096
 

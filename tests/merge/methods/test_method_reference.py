@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from slow_reference import largest, merge, ranked, without_outliers
 
 from burnish.merge.methods import get
 from burnish.merge.methods.sparsify import keep_at_random, keep_largest, keep_without_outliers, rank_probabilities
+from tests.merge.methods.slow_reference import largest, merge, ranked, without_outliers
 
 entries = st.lists(st.integers(-8, 8).map(lambda n: n / 4), min_size=1, max_size=40)
 shares = st.sampled_from([-0.5, 0.25, 0.5, 1.0])

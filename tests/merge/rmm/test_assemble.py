@@ -3,7 +3,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import bart, bert, drifted, gpt2, llama, problem_for, t5, task_for, vit
 
 from burnish.core.errors import UserError
 from burnish.merge.rmm.architecture import Block, Blocks, Scales, uniform
@@ -13,6 +12,7 @@ from burnish.merge.rmm.export import build
 from burnish.merge.rmm.layout import flatten, infer_layout
 from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate
+from tests.merge.rmm.conftest import bart, bert, drifted, gpt2, llama, problem_for, t5, task_for, vit
 
 FAMILIES = [vit, bert, llama, gpt2, t5, bart]
 MERGES = [MergeCandidate(method="task_arithmetic", weight=0.4)]

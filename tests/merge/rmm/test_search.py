@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import drifted, llama, problem_for, recipe, t5, task_for, vit
 
 from burnish.core.errors import UserError
 from burnish.core.run import Run
@@ -20,6 +19,7 @@ from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate, PPOSettings, SearchRecipe
 from burnish.merge.rmm.session import Session
 from burnish.merge.rmm.tuning import best_of, grid
+from tests.merge.rmm.conftest import drifted, llama, problem_for, recipe, t5, task_for, vit
 
 PPO = {"epochs": 3}
 ARMS = [

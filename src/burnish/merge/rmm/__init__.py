@@ -21,17 +21,17 @@ __all__ = ["METHOD", "SearchRecipe", "search"]
 
 
 def search(recipe: SearchRecipe, run: Run) -> Path:
-    """Layer-wise merge search; see ``burnish.merge.rmm.search.search``."""
+    """Layer-wise merge search; see ``burnish.merge.rmm.loop.search``."""
     _need_extra()
-    from burnish.merge.rmm.search import search as loop
+    from burnish.merge.rmm.loop import search as loop
 
     return loop(recipe, run)
 
 
 def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
-    """What a search would do; see ``burnish.merge.rmm.check.check``."""
+    """What a search would do; see ``burnish.merge.rmm.estimate.check``."""
     _need_extra()
-    from burnish.merge.rmm.check import check as rows
+    from burnish.merge.rmm.estimate import check as rows
 
     return rows(recipe)
 
