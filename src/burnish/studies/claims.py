@@ -34,6 +34,8 @@ class Interval(Settings):
     n: int
 
     def __str__(self) -> str:
+        if self.n < 2:
+            return f"{self.mean:+.3g} (one value: no interval)"
         return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
 
 
