@@ -5,6 +5,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -73,9 +75,10 @@ def child(path: Path, **kwargs) -> multiprocessing.Process:
     return process
 
 
-def wait_for_lines(metrics: Path, count: int, process: multiprocessing.Process) -> None:
+def wait_for_lines(metrics: Path, count: int, process: multiprocessing.Process | subprocess.Popen[str]) -> None:
     while not metrics.exists() or len(metrics.read_bytes().splitlines()) < count:
-        assert process.is_alive(), "the child ended early"
+        alive = process.poll() is None if isinstance(process, subprocess.Popen) else process.is_alive()
+        assert alive, "the child ended early"
         time.sleep(0.01)
 
 
@@ -137,3 +140,35 @@ def test_terminated_then_resumed(tmp_path: Path, whole: Path) -> None:
     process = child(tmp_path / "run")
     process.join(300)
     assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
+
+
+def torchrun(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "tests.core.test_trainer", str(path)]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(
+        [*command, *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.slow
+def test_two_gloo_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
+    """DDP over two ranks: one owner of the folder, a stop signal that both honour, a result without a trace of it."""
+    whole = torchrun(tmp_path / "whole")
+    said, _ = whole.communicate(timeout=200)
+    assert whole.returncode == 0, said
+    cut = torchrun(tmp_path / "cut", "0.3")
+    wait_for_lines(tmp_path / "cut/metrics.jsonl", 2, cut)
+    owner = int((tmp_path / "cut/.owner").read_text())
+    os.kill(owner, signal.SIGTERM)  # one rank is told, all must stop
+    cut.communicate(timeout=200)
+    assert json.loads((tmp_path / "cut/run.json").read_text())["status"] == "interrupted"
+    again = torchrun(tmp_path / "cut")
+    said, _ = again.communicate(timeout=200)
+    assert again.returncode == 0, said
+    assert (tmp_path / "cut/artifacts/hash.txt").read_text() == (tmp_path / "whole/artifacts/hash.txt").read_text()
+    assert steps_and_losses(tmp_path / "cut") == steps_and_losses(tmp_path / "whole")
+
+
+if __name__ == "__main__":
+    sft(sys.argv[1], pause=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)

@@ -102,6 +102,7 @@ class RunCallback(TrainerCallback):
     def __init__(self, run: Run, boundary: int) -> None:
         self._run = run
         self._boundary = boundary
+        self._stopped = False
         self._saved_at = time.monotonic()
         self._bar: Iterator[int] = iter(())
 
@@ -118,10 +119,12 @@ class RunCallback(TrainerCallback):
         if state.global_step % self._boundary:
             return
         due = time.monotonic() - self._saved_at >= self._run.recipe.checkpoint_every
-        if due or self._run.stop_requested:
-            control.should_save = True
-        if self._run.stop_requested:
+        due, stop = _any_rank([due, self._run.stop_requested], args.device)
+        if stop:
+            self._stopped = True
             control.should_training_stop = True
+        if due or stop:
+            control.should_save = True
 
     def on_log(
         self,
@@ -148,8 +151,20 @@ class RunCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Tell a trainer that was stopped from one that is done."""
-        if self._run.stop_requested and state.global_step < state.max_steps:
+        if self._stopped and state.global_step < state.max_steps:
             raise Interrupted(
                 f"{self._run.path}: stopped after step {state.global_step}; the same command goes on",
                 self._run.stop_signal,
             )
+
+
+def _any_rank(flags: list[bool], device: Any) -> list[bool]:
+    """Whether any rank raised each flag: clocks differ, and a save that only some ranks join hangs them all."""
+    import torch
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return flags
+    raised = torch.tensor(flags, dtype=torch.int32, device=device)
+    distributed.all_reduce(raised, op=distributed.ReduceOp.MAX)
+    return [bool(flag) for flag in raised.tolist()]
