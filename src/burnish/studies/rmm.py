@@ -32,7 +32,7 @@ PLANS: dict[Size, Plan] = {
         arms=(*ARMS, *SUBSET_ARMS),
         budget=4,
         tuning=3,
-        world=Budget(pretraining=4, finetuning=0.02, validation=200),
+        world=Budget(pretraining=2, finetuning=0.02, validation=200, test=50),
         probes=4,
         repeats=1,
     ),

@@ -6,6 +6,7 @@ merges; only the test images speak. Knows no statistics over seeds and no report
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +79,11 @@ ARMS: dict[str, dict[str, Any]] = {
         "batch_size": BATCH,
         "dynamic_average": True,
     },
-    "mended": {"search": "ppo", "actions": "blocks", "ppo": PPOSettings(warm_start=0.7, skip_and_back=False)},
+    "mended": {
+        "search": "ppo",
+        "actions": "blocks",
+        "ppo": PPOSettings(warm_start=0.7, skip_and_back=False, epochs=10),
+    },
     "cma": {},
     "cma, task scales": {"scale_per": "model"},
     "greedy": {"search": "greedy", "actions": "blocks"},
@@ -135,6 +140,9 @@ def run_cell(cell: Cell) -> dict[str, Any]:
             arms[arm] = {"cpu_seconds": time.process_time() - start, **_found(outcomes[arm], problem)}
             if arm == "published":
                 arms[arm]["update_seconds"] = _update_seconds(session)
+            # an assembly and its placeholders refer to each other: only the collector frees their activations
+            del session
+            gc.collect()
         pool, best = outcomes["mended"].pool, outcomes["cma"].architecture
         assert isinstance(best, Scales)
         whole_set = problem_of(world, ("validation", "test"), cell.seed)

@@ -147,7 +147,8 @@ def rank_figure(cells: Cells) -> Any:
     axes.set_xlabel("images of the subset")
     axes.set_ylabel("rank correlation")
     axes.set_ylim(-0.3, 1.05)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 

@@ -8,6 +8,7 @@ Every task then gets a fine-tune with a head of its own. Deterministic on CPU by
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 SIDE = 16
 """Pixels of a side; patches of 4 x 4 make 16 of them."""
 CLASSES = 10
-TEST = 500
-"""Test images a task."""
 TASKS = ("mnist", "permuted", "digits", "shapes")
 
 
@@ -59,14 +58,16 @@ class Budget:
     """What a world costs.
 
     Attributes:
-        pretraining: steps of the base.
+        pretraining: steps of the base for each task in its pool.
         finetuning: share of the regime's steps.
         validation: images in all, the same number for each task.
+        test: images a task.
     """
 
-    pretraining: int = 300
+    pretraining: int = 100
     finetuning: float = 1.0
     validation: int = 1200
+    test: int = 500
 
 
 @dataclass(frozen=True)
@@ -88,24 +89,30 @@ class World:
     tasks: list[TaskSplits]
 
 
-def load_tasks(names: Sequence[str], seed: int, validation: int) -> list[TaskSplits]:
+def load_tasks(names: Sequence[str], seed: int, budget: Budget) -> list[TaskSplits]:
     """Images of 16 x 16 in 0..1, split at random.
 
     Args:
         names: of ``TASKS``.
         seed: of the splits, of the permutation and of the shapes.
-        validation: images in all.
+        budget: how many images are held back.
 
     Raises:
         UserError: a package that carries the data is missing.
     """
-    return [_split(name, _images(name, seed), seed, validation // len(names)) for name in names]
+    return [_split(name, _images(name, seed), seed, budget.validation // len(names), budget.test) for name in names]
+
+
+@functools.lru_cache(maxsize=1)
+def _mnist() -> Images:
+    # seconds of parsing text, and two tasks of every world ask for it
+    return load_mnist()
 
 
 def _images(name: str, seed: int) -> Images:
     loaders: dict[str, Callable[[], Images]] = {
-        "mnist": load_mnist,
-        "permuted": load_mnist,
+        "mnist": _mnist,
+        "permuted": _mnist,
         "digits": load_digits,
         "shapes": lambda: noisy_shapes(4000, SIDE, seed),
     }
@@ -130,9 +137,9 @@ def permuted_inverted(pixels: np.ndarray, seed: int) -> np.ndarray:
     return 1 - tiles.reshape(-1, 4, 4, 4, 4).transpose(0, 1, 3, 2, 4).reshape(-1, SIDE, SIDE)
 
 
-def _split(name: str, images: Images, seed: int, validation: int) -> TaskSplits:
+def _split(name: str, images: Images, seed: int, validation: int, test: int) -> TaskSplits:
     order = np.random.default_rng([seed, 2]).permutation(len(images.labels))
-    parts = [order[TEST + validation :], order[TEST : TEST + validation], order[:TEST]]
+    parts = [order[test + validation :], order[test : test + validation], order[:test]]
     return TaskSplits(name, *(Images(images.pixels[part], images.labels[part]) for part in parts))
 
 
@@ -148,11 +155,11 @@ def train_world(regime: str, seed: int, budget: Budget | None = None) -> World:
         UserError: a package that carries the data is missing.
     """
     budget, plan = budget or Budget(), REGIMES[regime]
-    tasks = load_tasks(plan.tasks, seed, budget.validation)
+    tasks = load_tasks(plan.tasks, seed, budget)
     with one_thread():
         base = new_model(seed)
         pooled = Images(*(np.concatenate([getattr(t.train, part) for t in tasks]) for part in ("pixels", "labels")))
-        train(base, pooled, budget.pretraining, 1e-3, seed)
+        train(base, pooled, budget.pretraining * len(tasks), 1e-3, seed)
         experts = []
         for number, task in enumerate(tasks, 1):
             expert = copy.deepcopy(base)
@@ -196,7 +203,7 @@ def train(model: ViTForImageClassification, images: Images, steps: int, learning
         batch = torch.randint(len(labels), (64,), generator=generator)
         loss = torch.nn.functional.cross_entropy(model(pixels[batch]).logits, labels[batch])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     model.eval()
 

@@ -1,0 +1,198 @@
+"""The RMM study: verdicts from results made by hand, the rank rule's numbers, a real smoke run, exact resume."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from burnish.core.run import Run
+from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bound
+from burnish.studies import rmm
+from burnish.studies.claims import StudyRecipe
+from burnish.studies.rmm_cell import ARMS, SUBSET_ARMS, Cell
+from burnish.studies.rmm_claims import by_seed, difference, judge_cells
+from burnish.studies.rmm_cost import correlation, rank_rows, true_spread
+
+GAINS = {
+    "published": -2.0,
+    "mended": 1.0,
+    "cma": 3.0,
+    "cma, task scales": 2.0,
+    "greedy": 1.0,
+    "random": -1.0,
+    "irt subset": 1.0,
+    "cycling subset": 1.0,
+}
+
+
+def made_cell(regime: str, seed: int, noise: float = 0.0) -> dict[str, Any]:
+    """A cell whose tuned merge scores 80 and whose arms are ``GAINS`` above it, give or take ``noise`` times the seed."""
+
+    def scores(test: float) -> dict[str, Any]:
+        return {"what": "made by hand", "validation": test + 1, "test": test, "tasks": [test, test]}
+
+    arms = {
+        name: {**scores(80 + gain + noise * seed), "sampled": 70.0, "rewards": [1.0, 3.0, 2.0], "update_seconds": 0.01}
+        for name, gain in GAINS.items()
+    }
+    ranks = [
+        {
+            "group": group,
+            "fraction": s,
+            "images": n,
+            "spread": 0.05,
+            "accuracy": 0.7,
+            "rule": rule,
+            "cycling": rule,
+            "linear": rule,
+            "same": 0.95,
+        }
+        for group in ("far", "near")
+        for s, n, rule in ((0.01, 20, 0.5), (0.1, 200, 0.9))
+    ]
+    return {
+        "regime": regime,
+        "seed": seed,
+        "experts": [90.0, 91.0],
+        "merges": {"untuned": scores(60.0), "tuned": scores(80.0), "tuned by cross-entropy": scores(79.5)},
+        "arms": arms,
+        "pictures": {
+            "mended": {
+                "architecture": {"kind": "blocks", "blocks": [[0, 0, 2], [0, 1, 0]]},
+                "candidates": ["a", "b", "ties"],
+                "layers": [2],
+            },
+            "cma": {
+                "architecture": {"kind": "scales", "values": [[0.4, 0.5], [0.1, 0.9]]},
+                "candidates": ["a", "b", "ties"],
+                "layers": [2],
+            },
+        },
+        "cost": {
+            "images": 2200,
+            "seconds": {"1.0": 0.6, "1.0, one pass a task": 0.9, "0.1": 0.05, "0.01": 0.015},
+            "ranks": ranks,
+        },
+    }
+
+
+def test_verdicts_by_hand() -> None:
+    cells = [made_cell(regime, seed, noise=0.01) for seed in (0, 1, 2) for regime in ("two", "half")]
+    claims = {claim.name: claim for claim in judge_cells(cells)}
+    verdicts = {name: claim.verdict for name, claim in claims.items()}
+    assert verdicts == {
+        "a1": "holds",  # 78 against 60
+        "a2": "does not hold",  # 78 against 80
+        "b": "holds",
+        "c": "holds",
+        "c2-random": "holds",
+        "c2-cma": "does not hold",
+        "d-cost-.1": "holds",  # 12 times
+        "d-cost-.01": "does not hold",  # 40 times
+        "d-ranks": "holds",
+        "e": "does not hold",  # no difference at all, and no spread
+    }
+    interval = claims["c"].interval
+    assert interval is not None
+    # gains 3, 3.01, 3.02: mean 3.01, t(.975, 2) = 4.3027, sd .01, n 3
+    assert interval.mean == pytest.approx(3.01)
+    assert interval.high - interval.mean == pytest.approx(4.302653 * 0.01 / np.sqrt(3), rel=1e-5)
+    assert claims["a1"].baseline == 60
+    assert "-10" in claims["a2"].note  # sampled episodes: 70 against 80
+    assert "with it the ratio is 10.2" in claims["d-cost-.1"].note  # .61 / .06
+
+
+def test_regimes_are_averaged_within_a_seed() -> None:
+    cells = [made_cell("two", 0), made_cell("half", 0), made_cell("two", 1), made_cell("half", 1)]
+    cells[0]["arms"]["cma"]["test"] = 90.0  # gain 10 beside 3: one value of 6.5
+    interval = difference(cells, "cma", "tuned")
+    assert interval.n == 2
+    assert by_seed(cells, lambda cell: cell["arms"]["cma"]["test"]) == [86.5, 83.0]
+    assert interval.mean == pytest.approx((6.5 + 3) / 2)
+
+
+def test_wide_intervals_and_missing_arms_are_undecided() -> None:
+    cells = [made_cell("two", seed, noise=3.0) for seed in (-1, 0, 1)]
+    claims = {claim.name: claim for claim in judge_cells(cells)}
+    assert claims["c"].verdict == "undecided"
+    for cell in cells:
+        del cell["arms"]["random"]
+        for row in cell["cost"]["ranks"]:
+            row["rule"] = 0.5
+    claims = {claim.name: claim for claim in judge_cells(cells)}
+    assert (claims["c2-random"].verdict, claims["c2-random"].note) == ("undecided", "not run at this size")
+    assert claims["d-ranks"].ours is None
+    assert {claim.verdict for claim in judge_cells(cells[:1])} == {"undecided"}
+
+
+def test_rule_by_hand() -> None:
+    assert items_for_correlation(0.8, 0.05, 0.5) == 178
+    # .05 / sqrt(.0025 + .25 / 100) = 1 / sqrt(2)
+    assert rank_correlation_bound(0.05, 0.5, 100) == pytest.approx(0.70710678)
+    # observed variance .01 with 100 images at p = .5: .01 - .0025 is true
+    scores = np.array([0.4, 0.5, 0.6])
+    assert true_spread(scores, 100) == pytest.approx(np.sqrt(0.0075))
+    assert true_spread(np.array([0.5, 0.51, 0.49]), 100) == 0.0
+
+
+def test_measured_correlation_follows_the_rule() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0.6, 0.05, 400).clip(0, 1)
+    answers = [(rng.random((400, 2000)) < truth[:, None]).astype(float) for _ in range(2)]
+    rows = {row["fraction"]: row for row in rank_rows(answers)}
+    assert rows[0.1]["images"] == 400
+    assert rows[0.1]["spread"] == pytest.approx(0.05, abs=0.005)
+    for row in rows.values():
+        # Spearman's is a little lower than Pearson's; a part of everything is a little closer to everything
+        assert row["cycling"] == pytest.approx(row["rule"], abs=0.06)
+    assert correlation([1.0, 1.0, 1.0], truth[:3]) == 0.0
+
+
+def _recipe(**settings: Any) -> StudyRecipe:
+    return StudyRecipe.model_validate({"method": "study:rmm", "checkpoint_every": 0, **settings})
+
+
+def test_smoke_runs_every_line(tmp_path: Path) -> None:
+    with Run(_recipe(size="smoke", seeds=1), tmp_path / "run", quiet=True) as run:
+        outcome = rmm.STUDY.run(_recipe(size="smoke", seeds=1), run)
+    assert len(outcome.claims) == 10
+    assert {claim.verdict for claim in outcome.claims} == {"undecided"}  # one seed decides nothing
+    assert sum(section.figure is not None for section in outcome.sections) == 5
+    from burnish.core.report import run_report
+
+    html = run_report(tmp_path / "run", outcome.sections).read_text()
+    assert html.count("<svg") >= 5
+    assert "CMA-ES, layer x expert scales" in html
+
+
+def test_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def cell(item: Cell) -> dict[str, Any]:
+        asked.append((item.regime, item.seed))
+        if len(asked) == 4:
+            raise RuntimeError("killed")
+        return made_cell(item.regime, item.seed)
+
+    monkeypatch.setattr(rmm, "run_cell", cell)
+    recipe = _recipe(size="quick", seeds=2)
+    with pytest.raises(RuntimeError, match="killed"), Run(recipe, tmp_path / "run", quiet=True) as run:
+        rmm.run(recipe, run)
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        outcome = rmm.run(recipe, run)
+    cells = [("two", 0), ("half", 0), ("two", 1), ("half", 1)]
+    assert asked == [*cells, cells[3]]
+    with Run(recipe, tmp_path / "whole", quiet=True) as run:
+        whole = rmm.run(recipe, run)
+    assert outcome.claims == whole.claims
+    assert (tmp_path / "run/metrics.jsonl").read_text().count("cma_task_scales") == 4
+
+
+def test_every_size_has_a_plan_and_known_arms() -> None:
+    assert set(rmm.PLANS) == {"smoke", "tour", "quick", "full"}
+    for plan in rmm.PLANS.values():
+        assert set(plan.arms) <= set(ARMS) | set(SUBSET_ARMS)
+        assert {"published", "mended", "cma"} <= set(plan.arms)  # what the pictures and the costs are drawn from
+    assert rmm.PLANS["full"].regimes == ("two", "half", "far")
+    assert (rmm.PLANS["quick"].budget, rmm.PLANS["quick"].tuning) == (160, 60)
