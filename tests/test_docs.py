@@ -1,0 +1,238 @@
+"""The documentation runs: every page's blocks, in order, in a folder of their own; tables made from code are up to date.
+
+How a block is read (` ```LANGUAGE title="FILE" WORDS ` or ` ```{.LANGUAGE .WORD} `):
+- `console`: each line that starts with `$ ` runs in bash, offline; a trailing `# exit N` names another exit status than 0.
+  The lines below it are what must appear in its output; `...` stands for anything.
+- with a title, any language: written to that file. `python` without one: executed.
+- `no-run` (a device, the hub, the network): only parsed.
+
+After a change of a method's parameters or a recipe's settings: `python -m tests.test_docs` writes the tables anew.
+"""
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+# Pages of one line share a folder: the later ones go on where the first stopped.
+STORIES = [["README.md"], ["install.md", "index.md"], ["write-a-method.md"], ["merge.md", "mergekit.md"], ["rmm.md"]]
+SLOW = {"write-a-method.md", "merge.md", "rmm.md"}
+REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
+FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block and where it stands."""
+
+    where: str
+    language: str
+    title: str
+    run: bool
+    body: str
+
+
+def blocks(page: str) -> Iterator[Block]:
+    path = ROOT / page if page == "README.md" else DOCS / page
+    text = path.read_text("utf-8")
+    for match in FENCE.finditer(text):
+        words = shlex.split(match["info"].strip("{}").replace(".", " ", 1) if "{" in match["info"] else match["info"])
+        title = next((word.removeprefix("title=") for word in words if word.startswith("title=")), "")
+        where = f"{path.name}:{text[: match.start()].count(chr(10)) + 1}"
+        run = not {"no-run", ".no-run"} & set(words)
+        yield Block(where, words[0], title, run, match["body"])
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a console block, its exit status, and lines of its output."""
+
+    line: str
+    status: int
+    output: tuple[str, ...]
+
+
+def commands(block: Block) -> list[Command]:
+    found: list[Command] = []
+    for part in re.split(r"^\$ ", block.body, flags=re.MULTILINE)[1:]:
+        part = part.replace("\\\n", " ")
+        first, *output = part.splitlines()
+        status = re.search(r"\s+# exit (\d+)$", first)
+        line = first[: status.start()] if status else first
+        found.append(Command(line, int(status[1]) if status else 0, tuple(row for row in output if row.strip())))
+    assert found, f"{block.where}: a console block without a command"
+    return found
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "BURNISH_CACHE": str(folder.parent / "cache"),
+        "COLUMNS": "160",
+    }
+
+
+def run(line: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL
+    )
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def assert_shown(expected: str, shown: str, where: str) -> None:
+    """Every piece of the line between `...` appears, in order."""
+    pattern = ".*".join(re.escape(squeezed(piece)) for piece in expected.split("..."))
+    lines = [squeezed(line) for line in shown.splitlines()]
+    assert any(re.search(pattern, line) for line in lines), f"{where}: no line like\n  {expected}\nin\n{shown}"
+
+
+def carry_out(block: Block, folder: Path) -> None:
+    if block.title:
+        path = folder / block.title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.body, "utf-8")
+    elif block.language == "console" and block.run:
+        for command in commands(block):
+            done = run(["bash", "-c", command.line], folder)
+            shown = done.stdout + done.stderr
+            assert done.returncode == command.status, f"{block.where}: $ {command.line}\n{done.returncode}: {shown}"
+            for expected in command.output:
+                assert_shown(expected, shown, f"{block.where}: $ {command.line}")
+    elif block.language == "python" and block.run:
+        done = run([sys.executable, "-c", block.body], folder)
+        assert done.returncode == 0, f"{block.where}:\n{done.stderr}"
+
+
+@pytest.mark.parametrize(
+    "story",
+    [pytest.param(story, marks=[pytest.mark.slow] * (story[0] in SLOW), id=story[0]) for story in STORIES],
+)
+def test_what_a_page_says_to_type_works(story: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for page in story:
+        for block in blocks(page):
+            carry_out(block, folder)
+
+
+@pytest.mark.parametrize("page", REST)
+def test_other_pages(page: str, tmp_path: Path) -> None:
+    test_what_a_page_says_to_type_works([page], tmp_path)
+
+
+@pytest.mark.parametrize("page", [*(page for story in STORIES for page in story), *REST])
+def test_blocks_can_be_read(page: str) -> None:
+    for block in blocks(page):
+        assert block.language in {"console", "python", "yaml", "json", "text", "sh"}, block.where
+        if block.language == "python":
+            ast.parse(block.body)
+        elif block.language == "yaml":
+            yaml.safe_load(block.body)
+        elif block.language == "console":
+            for command in commands(block):
+                assert subprocess.run(["bash", "-n", "-c", command.line]).returncode == 0, block.where
+
+
+def test_the_tutorial_keeps_its_word() -> None:
+    method = next(block for block in blocks("write-a-method.md") if block.title == "distil.py")
+    assert len(method.body.splitlines()) <= 60
+
+
+# Tables that are made from code.
+
+
+def methods_table() -> str:
+    from burnish.merge.methods import registry
+    from burnish.merge.methods.parameter import Parameter
+
+    def said(name: str, parameter: Parameter) -> str:
+        default = parameter.default
+        if parameter.inert:
+            return f"`{name}` (no effect)"
+        if parameter.required:
+            return f"`{name}`"
+        return f"`{name}` {str(default).lower() if isinstance(default, bool | None) else default}"
+
+    lines = ["| method | models | base | per model | once | source |", "| --- | --- | --- | --- | --- | --- |"]
+    for name in registry.names():
+        method = registry.get(name)
+        per_model = ", ".join(said(key, value) for key, value in method.model_parameters.items())
+        once = ", ".join(said(key, value) for key, value in method.parameters.items())
+        marks = " (random)" * method.random + f" ({method.statistics})" * bool(method.statistics)
+        wants = method.wants.removesuffix("s").removesuffix(" model")
+        cells = [f"`{name}`{marks}", wants, method.base, per_model or "-", once or "-", method.reference]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def settings_table() -> str:
+    from burnish.core.recipe import Recipe
+    from burnish.merge.rmm.recipe import SearchRecipe
+
+    lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    properties = SearchRecipe.model_json_schema()["properties"]
+    for name in SearchRecipe.model_fields:
+        if name in Recipe.model_fields or name in ("tasks", "candidates", "ppo"):
+            continue
+        entry = properties[name]
+        meaning = entry.get("description", "")
+        if "enum" in entry:
+            meaning = f"{' / '.join(f'`{value}`' for value in entry['enum'])}. {meaning}"
+        default = f"`{str(entry['default']).lower()}`" if "default" in entry else "required"
+        lines.append(f"| `{name}` | {default} | {meaning.strip().replace('|', '/')} |")
+    return "\n".join(lines)
+
+
+TABLES = {"merge.md": ("methods", methods_table), "rmm.md": ("settings", settings_table)}
+
+
+def with_table(page: str) -> str:
+    mark, table = TABLES[page]
+    text = (DOCS / page).read_text("utf-8")
+    fresh = f"<!-- {mark} -->\n{table()}\n<!-- end -->"
+    replaced, count = re.subn(rf"<!-- {mark} -->\n.*?<!-- end -->", lambda _: fresh, text, flags=re.DOTALL)
+    assert count == 1, f"{page}: the marks around its table are missing"
+    return replaced
+
+
+@pytest.mark.parametrize("page", TABLES)
+def test_tables_are_up_to_date(page: str) -> None:
+    assert with_table(page) == (DOCS / page).read_text("utf-8"), "run `python -m tests.test_docs`"
+
+
+def test_site_builds(tmp_path: Path) -> None:
+    pytest.importorskip("material")
+    done = run(
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--strict",
+            "-f",
+            str(ROOT / "mkdocs.yml"),
+            "-d",
+            str(tmp_path / "site"),
+        ],
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+if __name__ == "__main__":
+    for name in TABLES:
+        (DOCS / name).write_text(with_table(name), "utf-8")
