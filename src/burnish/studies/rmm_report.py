@@ -27,13 +27,18 @@ LABELS = {
     "tuned": "best tuned merge",
     "tuned by cross-entropy": "best merge tuned by cross-entropy",
 }
+REGIME_TEXT = (
+    "Test accuracy in percent, mean over seeds. two: MNIST, and MNIST with its patches permuted and inverted, far from the "
+    "base. half: four experts (also scikit-learn's digits and noisy shapes) that drifted half as far. far: the same four, "
+    "far from the base."
+)
 COLORS = {"far": "tab:blue", "near": "tab:orange"}
 
 
 def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
     """The report's parts."""
     first = cells[0]
-    where = f"regime `{first['regime']}`, seed {first['seed']}"
+    where = f"regime {first['regime']}, seed {first['seed']}"
     arms = list(first["arms"])
     return [
         Section(
@@ -43,14 +48,14 @@ def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
             "interval (no bar for a single seed). Every value is from images that no search saw.",
             figure=gain_figure(cells, [*arms, "untuned"]),
         ),
-        Section("Every arm and regime", "Test accuracy in percent, mean over seeds.", table=table(cells)),
+        Section("Every arm and regime", REGIME_TEXT, table=table(cells)),
         Section(
-            "The merge that won: scales",
+            "What the default chose: scales",
             f"How much of every expert's task vector each layer takes, found by CMA-ES ({where}).",
             figure=architecture_figure(first["pictures"]["cma"]),
         ),
         Section(
-            "The merge that RMM chose: blocks",
+            "What mended RMM chose: blocks",
             f"Which candidate lends each layer, in running order, found by the mended agent ({where}).",
             figure=architecture_figure(first["pictures"]["mended"]),
         ),
