@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 from burnish.core.files import read_json
 from burnish.core.methods import find_method
 from burnish.core.places import checkout, shipped
@@ -57,9 +56,7 @@ def find_recipe(name: str) -> Path:
         if inside.is_file() and inside.resolve().is_relative_to(shipped("recipes").resolve()):
             return inside
         known = [row["recipe"] for row in recipes()]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"shipped: {', '.join(known)}"
-        raise UserError(f"{name}: no such file and no shipped recipe of that name; {hint}")
+        raise UserError(f"{name}: no such file and no shipped recipe of that name; {nearest(name, known)}")
     raise UserError(f"{name}: not a file; give a YAML recipe")
 
 

@@ -35,7 +35,7 @@ def refused(config: dict, tmp_path: Path, message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"merge_method": "tie"}, r"merge.yaml:1: merge_method: unknown method 'tie'; did you mean ties"),
+        ({"merge_method": "tie"}, r"merge.yaml:1: merge_method: unknown method 'tie'; did you mean `ties`"),
         ({"merge_methods": 1}, r"merge.yaml:\d+: `merge_methods` is not a setting; did you mean `merge_method`"),
         ({"parameters": {"densty": 0.5}}, r"merge.yaml:\d+: `densty` is no parameter of ties; did you mean `density`"),
         ({"parameters": {"normalize": "yes please"}}, r"merge.yaml:\d+: normalize: expected true or false"),

@@ -4,6 +4,16 @@ A message is one line: what is wrong, where, and what to do about it. The comman
 class's code; ``--debug`` shows the traceback as well.
 """
 
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What a wrong name should have been: "did you mean `x`?", or all that is known where nothing is near."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names) or 'none'}"
+
 
 class BurnishError(Exception):
     """Our fault, or the machine's (a full disk, a dead worker): exit code 1."""

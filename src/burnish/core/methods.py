@@ -5,7 +5,6 @@ Knows how to find a method and load it late. Knows none.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import sys
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 from burnish.core.recipe import Recipe
 from burnish.core.report import Section
 from burnish.core.run import Run
@@ -58,9 +57,7 @@ def find_method(name: str) -> Method:
     else:
         points = importlib.metadata.entry_points(group=GROUP, name=name)
         if not points:
-            near = difflib.get_close_matches(name, method_names(), n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(method_names())}"
-            raise UserError(f"method: `{name}` is unknown; {hint} (your own: `module:OBJECT`)")
+            raise UserError(f"method: `{name}` is unknown; {nearest(name, method_names())} (your own: `module:OBJECT`)")
         method = next(iter(points)).load()
     if not isinstance(method, Method):
         raise UserError(f"method: `{name}` is a {type(method).__name__}, not a burnish.core.methods.Method")

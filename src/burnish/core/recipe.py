@@ -5,7 +5,6 @@ Knows YAML, overrides and how to say what is wrong in one line. Knows no method.
 
 from __future__ import annotations
 
-import difflib
 import json
 import types
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 from burnish.core.yaml_marks import KeyPath, load_yaml
 
 R = TypeVar("R", bound="Recipe")
@@ -156,9 +155,7 @@ def explain(error: ValidationError, cls: type[BaseModel], where: Any) -> str:
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":
         known = _fields_at(cls, path[:-1])
-        near = difflib.get_close_matches(str(path[-1]), known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-        return f"{where(path)}: `{key}` is not a setting; {hint}{more}"
+        return f"{where(path)}: `{key}` is not a setting; {nearest(str(path[-1]), known)}{more}"
     if problem["type"] == "missing":
         return f"{where(path)}: `{key}` is missing; it has no default{more}"
     message = problem["msg"].removeprefix("Value error, ")

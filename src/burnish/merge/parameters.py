@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 from burnish.core.yaml_marks import KeyPath
 from burnish.merge.config import MergeConfig, Setting
+from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.parameter import Parameter
-from burnish.merge.methods.registry import MergeMethod
 from burnish.merge.selection import Group, Member
 
 
@@ -25,9 +24,7 @@ def check_names(config: MergeConfig, method: MergeMethod) -> None:
         for name, setting in settings.items():
             where = config.where(*path, name)
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known) or 'none'}"
-                raise UserError(f"{where}: `{name}` is no parameter of {method.name}; {hint}")
+                raise UserError(f"{where}: `{name}` is no parameter of {method.name}; {nearest(name, known)}")
             if name in method.parameters and path and path[-3:-2] in (("models",), ("sources",)):
                 raise UserError(f"{where}: `{name}` of {method.name} is one for all models; set it under `parameters`")
             # mergekit reads such a setting nowhere: every condition is tried on a value of its own kind here.

@@ -17,7 +17,8 @@ import xxhash
 
 from burnish.core.errors import UserError
 from burnish.merge.config import MergeConfig
-from burnish.merge.methods.registry import MergeMethod, get
+from burnish.merge.methods.method import MergeMethod
+from burnish.merge.methods.registry import get
 from burnish.merge.parameters import check_names, resolve_parameters
 from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, make_header, read_header
 from burnish.merge.selection import Group, Member, Selection

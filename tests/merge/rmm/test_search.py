@@ -331,7 +331,7 @@ def test_bad_data_is_one_line(tmp_path):
     assert "label 9, but its head has 3 classes" in message(lambda: Problem.from_models(base, experts, [high], [high]))
     unknown = recipe(candidates=[{"method": "tise"}])
     problem = problem_for(vit)
-    assert "did you mean ties" in message(lambda: Session(unknown, problem, np.random.default_rng(0)))
+    assert "did you mean `ties`" in message(lambda: Session(unknown, problem, np.random.default_rng(0)))
     tiny = recipe(subset="same", subset_fraction=0.01)
     assert "no whole item" in message(lambda: Session(tiny, problem, np.random.default_rng(0)))
 

@@ -1,6 +1,7 @@
 """Every merge method as one pure function over task tensors, and the registry that names them. Knows no files."""
 
+from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.parameter import REQUIRED, Parameter
-from burnish.merge.methods.registry import MergeMethod, get, names
+from burnish.merge.methods.registry import get, names
 
 __all__ = ["REQUIRED", "MergeMethod", "Parameter", "get", "names"]

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.parameter import Parameter
-from burnish.merge.methods.registry import MergeMethod
 
 _WEIGHT = Parameter(float, "how much of this model goes into the result; set it for every model")
 _SHARE = replace(_WEIGHT, default=1.0, doc="how much of this model goes into the result")

@@ -1,0 +1,149 @@
+"""What a merge method is: what it asks of the user, and how its function is called. Loads torch on the first call.
+
+Knows no method by name; the catalogue makes them, the registry finds them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from burnish.core.errors import UserError, nearest
+from burnish.merge.methods.parameter import REQUIRED, Parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Filled by `merge_method` when a method's module is imported.
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+@dataclass(frozen=True)
+class MergeMethod:
+    """A merge method: what it asks for, and (called) the method itself.
+
+    Attributes:
+        name: mergekit's name where mergekit has the method.
+        reference: the paper, as an arXiv id, or another source.
+        module: the module under `burnish.merge.methods` that holds the function.
+        base: whether `base_model` must, may or does not play a part.
+        min_models: fewest models, the base not counted.
+        max_models: most models, the base not counted; `None`: any number.
+        model_parameters: what is set per model.
+        parameters: what is set once.
+        statistics: the kind of statistics file a model may bring ("fisher", "gram"), or `None`.
+        random: whether the result depends on `seed`.
+    """
+
+    name: str
+    reference: str
+    module: str
+    base: Literal["required", "optional", "unused"]
+    min_models: int = 1
+    max_models: int | None = None
+    model_parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    statistics: str | None = None
+    random: bool = False
+
+    def __call__(
+        self,
+        base: Tensor | None,
+        models: Sequence[Tensor],
+        *,
+        model_parameters: Mapping[str, Sequence[Any]],
+        parameters: Mapping[str, Any],
+        seed: int = 0,
+        statistics: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
+        """Merge one tensor: float32 arithmetic on the inputs' device, a float32 result of the inputs' shape.
+
+        Args:
+            base: the base model's tensor; ignored where the method has no use for one.
+            models: the other models' tensors, of one shape, any float dtype.
+            model_parameters: per parameter one value a model; what is left out takes its default.
+            parameters: the method's own parameters; what is left out takes its default.
+            seed: of this tensor, for random methods.
+            statistics: one a model (`None` where a model brings none); without any the method averages.
+
+        Raises:
+            UserError: a wrong number of models, an unknown or missing parameter, shapes that differ.
+        """
+        self.check_inputs(base, models)
+        arguments = self.arguments(len(models), model_parameters, parameters)
+        if not models[0].numel():
+            return models[0].float()
+        if self.random:
+            arguments["seed"] = seed
+        if self.statistics:
+            arguments["statistics"] = [None] * len(models) if statistics is None else list(statistics)
+        tensors = [model.float() for model in models]
+        function = _function(self.name, self.module)
+        if self.base == "unused":
+            result: Tensor = function(tensors, **arguments)
+            return result
+        result = function(None if base is None else base.float(), tensors, **arguments)
+        return result
+
+    def arguments(
+        self, count: int, model_parameters: Mapping[str, Sequence[Any]], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the function's keyword arguments: defaults filled in, values checked, inert ones left out.
+
+        Raises:
+            UserError: an unknown or missing parameter, a wrong type, a wrong number of per-model values.
+        """
+        known = {**self.model_parameters, **self.parameters}
+        for name in (*model_parameters, *parameters):
+            if name not in known:
+                raise UserError(f"{self.name}: unknown parameter {name!r}; {nearest(name, known)}")
+        arguments: dict[str, Any] = {}
+        for name, parameter in known.items():
+            if parameter.inert:
+                continue
+            per_model = name in self.model_parameters
+            # A per-model parameter set once holds for every model, as in mergekit's files.
+            shared = parameters.get(name, parameter.default)
+            values = model_parameters.get(name, [shared] * count) if per_model else [shared]
+            if per_model and len(values) != count:
+                raise UserError(f"{self.name}: {name} has {len(values)} values for {count} models; give one a model")
+            if any(value is REQUIRED for value in values):
+                raise UserError(f"{self.name}: {name} is not set: {parameter.doc}")
+            parsed = [parameter.parse(f"{self.name}: {name}", value) for value in values]
+            arguments[spelling(name)] = parsed if per_model else parsed[0]
+        return arguments
+
+    def check_inputs(self, base: Any, models: Sequence[Any]) -> None:
+        """Raise a `UserError` unless the number of models and the shapes (of tensors or arrays) suit the method."""
+        if self.base == "required" and base is None:
+            raise UserError(f"{self.name}: needs a base model; set base_model")
+        if len(models) < self.min_models or (self.max_models is not None and len(models) > self.max_models):
+            besides = "" if self.base == "unused" else " besides the base"
+            raise UserError(f"{self.name}: needs {self.wants} {besides}; got {len(models)}".replace("  ", " "))
+        shapes = {
+            tuple(tensor.shape) for tensor in (*models, *(() if base is None or self.base == "unused" else (base,)))
+        }
+        if len(shapes) > 1:
+            raise UserError(f"{self.name}: tensors of different shapes: {', '.join(map(str, sorted(shapes)))}")
+
+    @property
+    def wants(self) -> str:
+        """How many models, in words, for messages: "at least 2 models"."""
+        if self.max_models is None:
+            return f"at least {self.min_models} model{'s' if self.min_models > 1 else ''}"
+        if self.max_models == self.min_models:
+            return f"exactly {self.min_models} model{'s' if self.min_models > 1 else ''}"
+        return f"{self.min_models} to {self.max_models} models"
+
+
+def spelling(name: str) -> str:
+    """Return the Python spelling of a user's parameter: `lambda` is a keyword."""
+    return "lambda_" if name == "lambda" else name
+
+
+def _function(name: str, module: str) -> Callable[..., Any]:
+    if name not in FUNCTIONS:
+        importlib.import_module(f"burnish.merge.methods.{module}")
+    return FUNCTIONS[name]
