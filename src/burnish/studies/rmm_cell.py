@@ -102,6 +102,8 @@ def recipe_for(arm: str, problem: Problem, plan: Plan, seed: int) -> SearchRecip
     settings = {**ARMS, **SUBSET_ARMS}[arm]
     names = [task.name for task in problem.tasks]
     budget = plan.budget
+    if arm == "published":
+        budget += plan.tuning  # it has nothing to tune: the same evaluations, as episodes
     if arm == "cycling subset":
         # the item-response subset first looks at all answers of base, experts and merges: the same images, as episodes
         known = 1 + len(problem.experts) + len(SearchRecipe.model_fields["candidates"].default)
