@@ -34,7 +34,10 @@ def test_without_a_registry_the_tour_says_what_is_left_out(tmp_path: Path, monke
         raise UserError("no registry")
 
     monkeypatch.setattr("burnish.worlds.models.prepare_model", refuse)
-    assert "Left out: SmolLM2-135M-Instruct could not be fetched (no registry)" in tour.merge_section("tour", tmp_path).text
+    assert (
+        "Left out: SmolLM2-135M-Instruct could not be fetched (no registry)"
+        in tour.merge_section("tour", tmp_path).text
+    )
 
 
 @pytest.mark.slow

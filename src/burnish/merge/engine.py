@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.metrics import Progress
+from burnish.core.parallel import one_thread
 from burnish.merge.buffers import Arena, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
 from burnish.merge.journal import Journal
@@ -78,9 +78,11 @@ class Engine:
             UserError: NaN or infinity, a file that changed while it was read, a method that refuses its inputs.
             OSError: the disk is full or fails.
         """
+        # Torch splits a sum over its threads, and so rounds it otherwise: within a worker it gets one.
+        threads = one_thread() if self._plan.needs_torch else nullcontext()
         for step in self._steps:
             self._left[step.shard] = self._left.get(step.shard, 0) + 1
-        with self, _one_thread_each(self._plan), ThreadPoolExecutor(self._plan.threads, "merge") as workers:
+        with self, threads, ThreadPoolExecutor(self._plan.threads, "merge") as workers:
             futures = [workers.submit(self._guarded, step) for step in self._steps]
             done = len(self._plan.steps) - len(futures)
             try:
@@ -277,19 +279,3 @@ def _inputs(step: Step) -> list[TensorInfo]:
     infos += [half for source in step.sources if source.lora for half in (source.lora.a, source.lora.b)]
     infos += [info for info in step.statistics if info is not None]
     return list(dict.fromkeys(infos))
-
-
-@contextmanager
-def _one_thread_each(plan: MergePlan) -> Iterator[None]:
-    """Torch may split a sum over its threads, and so round it otherwise: within a worker it gets one."""
-    if not plan.needs_torch:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

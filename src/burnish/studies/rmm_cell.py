@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from burnish.core.parallel import one_thread
 from burnish.merge.rmm.architecture import Blocks, Scales
 from burnish.merge.rmm.candidates import PUBLISHED, whole
 from burnish.merge.rmm.data import TaskData, images
@@ -25,7 +26,7 @@ from burnish.merge.rmm.recipe import MergeCandidate, PPOSettings, SearchRecipe
 from burnish.merge.rmm.session import Session
 from burnish.merge.rmm.tuning import Tuned, grid, merged
 from burnish.studies.rmm_cost import measure
-from burnish.worlds.experts import Budget, TaskSplits, World, one_thread, to_tensors, train_world
+from burnish.worlds.experts import Budget, TaskSplits, World, to_tensors, train_world
 
 CHUNK = 200
 """Images a forward pass (``merge.md`` section 5: up to 2.5 times faster than all at once)."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from burnish.core.parallel import one_thread
 from burnish.worlds.data import Images, load_digits, load_mnist
 from burnish.worlds.shapes import noisy_shapes
 
@@ -213,19 +213,6 @@ def to_tensors(images: Images) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
     return torch.from_numpy(images.pixels)[:, None], torch.from_numpy(images.labels)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread inside: faster for models this small, and sums come out in one order whatever the machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write_experts(work: Path) -> None:
