@@ -25,8 +25,15 @@ import yaml
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Pages of one line share a folder: the later ones go on where the first stopped.
-STORIES = [["README.md"], ["install.md", "index.md"], ["write-a-method.md"], ["merge.md", "mergekit.md"], ["rmm.md"]]
-SLOW = {"write-a-method.md", "merge.md", "rmm.md"}
+STORIES = [
+    ["README.md"],
+    ["install.md", "index.md"],
+    ["spine.md"],
+    ["write-a-method.md"],
+    ["merge.md", "mergekit.md"],
+    ["rmm.md"],
+]
+SLOW = {"README.md", "spine.md", "write-a-method.md", "merge.md", "rmm.md"}
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
