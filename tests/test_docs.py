@@ -124,6 +124,7 @@ def carry_out(block: Block, folder: Path) -> None:
         assert done.returncode == 0, f"{block.where}:\n{done.stderr}"
 
 
+@pytest.mark.timeout(1800)  # a dozen start-ups on a busy machine
 @pytest.mark.parametrize(
     "story",
     [pytest.param(story, marks=[pytest.mark.slow] * (story[0] in SLOW), id=story[0]) for story in STORIES],
