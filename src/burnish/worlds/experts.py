@@ -2,8 +2,9 @@
 
 Knows transformers' ViT, the data that packages carry, and one recorded recipe; knows nothing of merging. A base is
 pre-trained jointly on the pooled tasks, briefly on purpose: a well pre-trained base leaves a merge nothing to decide.
-(How briefly was settled by looking at experts and uniform merges alone: with 150 steps a task the best of these stays
-within a point of two experts, with 75 it hardly leaves the base; with 100 it loses some 8 points to them.)
+(How briefly was settled on experts and uniform merges: with 75 steps a task the best of these hardly leaves the base,
+with 100 it loses some 8 points to two experts, with 150 less than one, and there, in one whole cell of a seed that no
+study uses, no search gained anything either.)
 Every task then gets a fine-tune with a head of its own. Deterministic on CPU by regime and seed.
 """
 
