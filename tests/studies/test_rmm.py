@@ -130,10 +130,9 @@ def test_rule_by_hand() -> None:
     assert items_for_correlation(0.8, 0.05, 0.5) == 178
     # .05 / sqrt(.0025 + .25 / 100) = 1 / sqrt(2)
     assert rank_correlation_bound(0.05, 0.5, 100) == pytest.approx(0.70710678)
-    # observed variance .01 with 100 images at p = .5: .01 - .0025 is true
-    scores = np.array([0.4, 0.5, 0.6])
-    assert true_spread(scores, 100) == pytest.approx(np.sqrt(0.0075))
-    assert true_spread(np.array([0.5, 0.51, 0.49]), 100) == 0.0
+    assert true_spread(np.array([[1.0, 1, 1, 1], [0, 0, 0, 0]])) == pytest.approx(np.sqrt(0.5))
+    # means 1/2 and 1/4, variance 1/32; interactions -1/8, 3/8, -1/8, -1/8 and back: .375 / 3 / 4 = 1/32 of noise
+    assert true_spread(np.array([[1.0, 1, 0, 0], [1, 0, 0, 0]])) == 0.0
 
 
 def test_measured_correlation_follows_the_rule() -> None:

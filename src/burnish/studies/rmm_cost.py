@@ -90,7 +90,7 @@ def rank_rows(answers: Answers) -> list[dict[str, Any]]:
     sizes = [task.shape[1] for task in answers]
     count = len(answers[0])
     full = np.mean([task.mean(1) for task in answers], axis=0)
-    spread, accuracy = true_spread(full, sum(sizes)), float(full.mean())
+    spread, accuracy = true_spread(np.concatenate(answers, axis=1)), float(full.mean())
     rows = []
     for fraction in (0.01, *FRACTIONS):
         cycler = Cycler(sizes, fraction, max(sizes))
@@ -112,10 +112,17 @@ def rank_rows(answers: Answers) -> list[dict[str, Any]]:
     return rows
 
 
-def true_spread(scores: NDArray[np.float64], images: int) -> float:
-    """Standard deviation of true accuracy: the observed variance less what ``images`` answers vary by themselves."""
-    accuracy = float(scores.mean())
-    return float(np.sqrt(max(0.0, float(scores.var(ddof=1)) - accuracy * (1 - accuracy) / images)))
+def true_spread(answers: NDArray[np.float64]) -> float:
+    """Standard deviation of true accuracy, from [architectures, images] of right and wrong.
+
+    All architectures answer the same images, so what is hard for everyone moves nobody: only the interaction of the
+    two-way analysis of variance is noise, and is taken off the observed variance.
+    """
+    architectures, images = answers.shape
+    means = answers.mean(1)
+    interaction = answers - means[:, None] - answers.mean(0) + answers.mean()
+    noise = float((interaction**2).sum()) / ((architectures - 1) * (images - 1)) / images
+    return float(np.sqrt(max(0.0, float(means.var(ddof=1)) - noise)))
 
 
 def subset_score(answers: Answers, architecture: int, subset: Subset) -> float:

@@ -95,7 +95,7 @@ def gain_figure(cells: Cells, names: Sequence[str]) -> Any:
     axes.set_yticks(range(len(names)), [LABELS[name] for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("points of test accuracy")
-    axes.legend(title="regime", frameon=False, fontsize=8, title_fontsize=8)
+    axes.legend(title="regime", frameon=False, fontsize=8, title_fontsize=8, loc="center left")
     return figure
 
 
@@ -119,7 +119,7 @@ def _shown(cells: Cells, name: str) -> str:
 
 def reward_figure(arms: dict[str, Any]) -> Any:
     """Best reward so far, cross-entropy and accuracy side by side."""
-    figure, grid = subplots(1, 2, width=9.0, height=3.2)
+    figure, grid = subplots(1, 2, width=9.0, height=3.8)
     for number, (name, found) in enumerate(arms.items()):
         score = name in ("published", "irt subset", "cycling subset")
         axes = grid[0, int(score)]
@@ -128,7 +128,7 @@ def reward_figure(arms: dict[str, Any]) -> Any:
     for axes, label in zip(grid[0], ("minus cross-entropy", "accuracy in percent"), strict=True):
         axes.set_xlabel("evaluation")
         axes.set_ylabel(label)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure
 
 
