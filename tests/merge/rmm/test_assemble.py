@@ -9,7 +9,7 @@ from burnish.merge.rmm.architecture import Block, Blocks, Scales, uniform
 from burnish.merge.rmm.cache import PrefixCache
 from burnish.merge.rmm.candidates import whole
 from burnish.merge.rmm.export import build
-from burnish.merge.rmm.layout import flatten, infer_layout
+from burnish.merge.rmm.layout import flatten, read_modules
 from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate
 from tests.merge.rmm.conftest import bart, bert, drifted, gpt2, llama, problem_for, t5, task_for, vit
@@ -152,7 +152,7 @@ def test_experts_of_other_shapes_are_named():
     wide = copy.deepcopy(base)
     wide.vit.layers[1].mlp.fc1 = torch.nn.Linear(16, 30)
     with pytest.raises(UserError, match="blocks of one stack must have one shape"):
-        infer_layout(wide)
+        read_modules(wide)
 
 
 def test_nan_weights_are_named():
@@ -160,4 +160,4 @@ def test_nan_weights_are_named():
     with torch.no_grad():
         model.vit.layernorm.bias[0] = float("nan")
     with pytest.raises(UserError, match=r"expert: vit.layernorm.bias holds NaN"):
-        flatten(model, infer_layout(vit()), "expert")
+        flatten(model, read_modules(vit()), "expert")

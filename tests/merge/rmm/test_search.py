@@ -14,7 +14,7 @@ from burnish.merge.rmm.architecture import Blocks
 from burnish.merge.rmm.candidates import PUBLISHED, merge
 from burnish.merge.rmm.data import TaskData, images, load_task
 from burnish.merge.rmm.evaluate import choice_items, token_nll
-from burnish.merge.rmm.layout import Layout, Slot, scaled
+from burnish.merge.rmm.layout import ModuleLayout, Slot, scaled
 from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate, PPOSettings, SearchRecipe
 from burnish.merge.rmm.session import Session
@@ -38,7 +38,7 @@ def flat_layout(*shapes):
     for number, size in enumerate(shapes):
         slots.append(Slot(str(number), offset, torch.Size([size])))
         offset += size
-    return Layout((), tuple(slots), (0,) * len(slots), (), offset)
+    return ModuleLayout((), tuple(slots), (0,) * len(slots), (), offset)
 
 
 def merged(deltas, trim="model", sizes=None, **settings):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.merge.rmm.cache import PrefixCache
-from burnish.merge.rmm.layout import Layout, Slot, Stack
+from burnish.merge.rmm.layout import BlockStack, ModuleLayout, Slot
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +65,7 @@ class Assembly:
     def __init__(
         self,
         model: "PreTrainedModel",
-        layout: Layout,
+        layout: ModuleLayout,
         heads: list[Mapping[str, nn.Module]],
         cache: PrefixCache | None = None,
     ) -> None:
@@ -132,7 +132,7 @@ class Assembly:
         self._path = None
         return self.host
 
-    def _set_length(self, side: int, stack: Stack, length: int) -> None:
+    def _set_length(self, side: int, stack: BlockStack, length: int) -> None:
         held = self._placeholders[side]
         current = self.host.get_submodule(stack.path)
         if len(current) == length and (not length or isinstance(current[0], _Placeholder)):
@@ -173,6 +173,6 @@ class Assembly:
         return output
 
 
-def _bindable(block: nn.Module, stack: Stack) -> tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]:
+def _bindable(block: nn.Module, stack: BlockStack) -> tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]:
     own = dict(block.named_parameters())
     return block, [(own[slot.name], slot) for slot in stack.slots]

@@ -15,7 +15,7 @@ from torch import Tensor
 from burnish.merge.methods import registry
 from burnish.merge.rmm.architecture import Architecture, Blocks, Scales
 from burnish.merge.rmm.assemble import Weights
-from burnish.merge.rmm.layout import Layout, scaled
+from burnish.merge.rmm.layout import ModuleLayout, scaled
 from burnish.merge.rmm.recipe import MergeCandidate
 
 PUBLISHED = (
@@ -30,7 +30,7 @@ def merge(
     spec: MergeCandidate,
     base: Float[Tensor, " size"],
     experts: Float[Tensor, "experts size"],
-    layout: Layout,
+    layout: ModuleLayout,
     seed: int = 0,
 ) -> Float[Tensor, " size"]:
     """A uniform merge of all experts.
@@ -71,7 +71,7 @@ def merge(
     return merged
 
 
-def whole(flat: Float[Tensor, " size"], layout: Layout, token: Hashable) -> Weights:
+def whole(flat: Float[Tensor, " size"], layout: ModuleLayout, token: Hashable) -> Weights:
     """A model as it is, every block in its place.
 
     Args:
@@ -108,7 +108,7 @@ class Pool:
         stem: candidate whose embeddings, positions and final norm every block architecture gets.
     """
 
-    layout: Layout
+    layout: ModuleLayout
     base: Float[Tensor, " size"]
     experts: Float[Tensor, "experts size"]
     merges: Float[Tensor, "merges size"]
@@ -160,7 +160,7 @@ class Pool:
 
 
 def build_pool(
-    layout: Layout,
+    layout: ModuleLayout,
     base: Float[Tensor, " size"],
     experts: Float[Tensor, "experts size"],
     specs: Sequence[MergeCandidate],

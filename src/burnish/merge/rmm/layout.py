@@ -33,7 +33,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Stack:
+class BlockStack:
     """L blocks of one shape.
 
     Attributes:
@@ -57,7 +57,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ModuleLayout:
     """The whole model but for its task heads.
 
     Attributes:
@@ -69,7 +69,7 @@ class Layout:
         size: numbers in all.
     """
 
-    stacks: tuple[Stack, ...]
+    stacks: tuple[BlockStack, ...]
     stem: tuple[Slot, ...]
     rows: tuple[int, ...]
     heads: tuple[str, ...]
@@ -101,7 +101,7 @@ def find_stacks(model: nn.Module) -> list[str]:
     return paths
 
 
-def infer_layout(model: "PreTrainedModel") -> Layout:
+def read_modules(model: "PreTrainedModel") -> ModuleLayout:
     """Reads blocks, stem and heads off a loaded model.
 
     Raises:
@@ -118,7 +118,7 @@ def infer_layout(model: "PreTrainedModel") -> Layout:
     offset = 0
     stem: list[Slot] = []
     rows: list[int] = []
-    stacks: list[Stack] = []
+    stacks: list[BlockStack] = []
     members = {path: _block_shapes(model, path) for path in paths}
     seen_layers = 0
     for name, shape in outside:
@@ -128,7 +128,7 @@ def infer_layout(model: "PreTrainedModel") -> Layout:
             if name.removeprefix(f"{path}.").split(".", 1)[1] in block_names:
                 if not any(stack.path == path for stack in stacks):
                     length = len(model.get_submodule(path))
-                    stacks.append(Stack(path, length, 0, 0, ()))
+                    stacks.append(BlockStack(path, length, 0, 0, ()))
                     seen_layers += length
                 continue
         stem.append(Slot(name, offset, shape))
@@ -141,9 +141,9 @@ def infer_layout(model: "PreTrainedModel") -> Layout:
         for name, shape in members[stack.path].items():
             slots.append(Slot(name, at, shape))
             at += shape.numel()
-        placed.append(Stack(stack.path, stack.length, offset, at, tuple(slots)))
+        placed.append(BlockStack(stack.path, stack.length, offset, at, tuple(slots)))
         offset += at * stack.length
-    return Layout(tuple(placed), tuple(stem), tuple(rows), tuple(heads), offset)
+    return ModuleLayout(tuple(placed), tuple(stem), tuple(rows), tuple(heads), offset)
 
 
 def _head_modules(model: "PreTrainedModel") -> list[str]:
@@ -171,7 +171,7 @@ def _block_shapes(model: nn.Module, path: str) -> dict[str, torch.Size]:
     return last
 
 
-def flatten(model: nn.Module, layout: Layout, name: str = "model") -> Float[Tensor, " size"]:
+def flatten(model: nn.Module, layout: ModuleLayout, name: str = "model") -> Float[Tensor, " size"]:
     """A model's merged part as one float32 vector.
 
     Args:
@@ -207,9 +207,9 @@ def scaled(
     base: Float[Tensor, " size"],
     vectors: Float[Tensor, "experts size"],
     scales: Float[Tensor, "layers experts"],
-    layout: Layout,
+    layout: ModuleLayout,
 ) -> Float[Tensor, " size"]:
-    """Layer l = base + sum_e scales[l, e] * task vector e; stem tensors take the row ``Layout.rows`` names."""
+    """Layer l = base + sum_e scales[l, e] * task vector e; stem tensors take the row ``ModuleLayout.rows`` names."""
     flat = torch.empty_like(base)
     first = 0
     for stack in layout.stacks:

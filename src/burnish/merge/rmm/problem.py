@@ -15,7 +15,7 @@ from burnish.core.errors import UserError
 from burnish.merge.rmm.candidates import Pool, build_pool
 from burnish.merge.rmm.data import TaskData, load_task
 from burnish.merge.rmm.evaluate import Evaluator
-from burnish.merge.rmm.layout import Layout, flatten, infer_layout
+from burnish.merge.rmm.layout import ModuleLayout, flatten, read_modules
 from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Problem:
     """
 
     model: "PreTrainedModel"
-    layout: Layout
+    layout: ModuleLayout
     base: Tensor
     experts: Tensor
     names: tuple[str, ...]
@@ -73,7 +73,7 @@ class Problem:
         Raises:
             UserError: experts of other shapes, no items, or a head with fewer classes than the labels.
         """
-        layout = infer_layout(base)
+        layout = read_modules(base)
         names = tuple(names or [f"expert {number}" for number in range(len(experts))])
         flats = [flatten(model, layout, name) for model, name in zip(experts, names, strict=True)]
         heads: list[Mapping[str, nn.Module]] = [
@@ -139,7 +139,7 @@ def load_problem(recipe: SearchRecipe) -> Problem:
     base = load_model(recipe.base, dtype="float32")
     experts = [load_model(name, dtype="float32") for name in recipe.experts]
     source = resolve(recipe.base.partition("+")[0])
-    classifier = bool(infer_layout(base).heads)
+    classifier = bool(read_modules(base).heads)
     for task in recipe.tasks:
         if classifier and task.head is None and recipe.tasks.index(task) >= len(experts):
             raise UserError(f"tasks: {task.name}: set head: there are more tasks than experts")
