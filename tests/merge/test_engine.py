@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from burnish.core.errors import UserError
-from burnish.merge import merge, plan
+from burnish.merge import merge
 
 from .checkpoints import family, plain, tensors_of, word_tokenizer
 
@@ -187,7 +187,7 @@ def test_goes_on_after_sigkill(llamas: list[Path], tmp_path: Path) -> None:
 MEMORY = """
 import re, sys
 from pathlib import Path
-from burnish.merge import merge, plan
+from burnish.merge import merge
 def peak():  # not getrusage: it hands on the peak of the process that started this one
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 made = plan(sys.argv[1], threads=2)
@@ -251,14 +251,6 @@ class TestOutputFolder:
             merge(ties(llamas), tmp_path / "out", fresh=True, progress=False)
         with pytest.raises(UserError, match="one of the models"):
             merge(ties(llamas), llamas[1], progress=False)
-
-    def test_second_process_is_refused(self, llamas: list[Path], tmp_path: Path) -> None:
-        from burnish.merge.journal import Journal
-
-        journal = Journal(tmp_path / ".out.merging", plan(ties(llamas)))
-        with pytest.raises(UserError, match="another process"):
-            merge(ties(llamas), tmp_path / "out", progress=False)
-        journal.close()
 
     def test_nothing_under_the_final_name_after_an_error(self, tmp_path: Path) -> None:
         base, *models = two(tmp_path, [0.0, 1.0], [1.0, float("nan")], [1.0, 1.0])

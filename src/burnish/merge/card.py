@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from burnish.merge.journal import Journal
+from burnish.merge.journal import Journal, content_digest
 from burnish.merge.planning import MergePlan
 
 _CARD = """---
@@ -29,9 +31,9 @@ The hash is XXH3-128 over the name and content of every tensor that was read.
 
 {tensors} tensors, {layers}result in {dtype}. Arithmetic in float32, rounded once.
 
-```yaml
+{fence}yaml
 {yaml}
-```
+{fence}
 
 ## Repeat
 
@@ -57,16 +59,17 @@ def record(plan: MergePlan, journal: Journal) -> dict[str, Any]:
             digest.update(f"{key[1]} {journal.inputs[key]}\n".encode())
             count += 1
         inputs.append({"model": str(checkpoint.reference), "tensors": count, "xxh3_128": digest.hexdigest()})
-    result = xxhash.xxh3_128()
-    for name in sorted(journal.outputs):
-        result.update(f"{name} {journal.outputs[name]}\n".encode())
+    shards: dict[str, dict[str, str]] = {}
+    for step in plan.steps:
+        shards.setdefault(plan.shards[step.shard].name, {})[step.name] = journal.outputs[step.name]
     return {
         "burnish": version("burnish"),
         "fingerprint": plan.fingerprint,
         "method": plan.method.name,
         "reference": plan.method.reference,
         "inputs": inputs,
-        "result": {"tensors": len(plan.steps), "bytes": plan.writes, "xxh3_128": result.hexdigest()},
+        "result": {"tensors": len(plan.steps), "bytes": plan.writes, "xxh3_128": content_digest(journal.outputs)},
+        "shards": {name: content_digest(digests) for name, digests in shards.items()},
     }
 
 
@@ -74,8 +77,9 @@ def card(plan: MergePlan, written: dict[str, Any], name: str) -> str:
     """The model card."""
     base = plan.config.base_model
     bases = [str(checkpoint.reference.model) for checkpoint in plan.checkpoints]
-    # The hub takes ids only; a local path would be refused on upload.
+    # The hub takes ids only; a local path, which `org/name` may be as well, would be refused on upload.
     ids = [text for text in bases if text.count("/") == 1 and not text.startswith(("/", ".", "~"))]
+    ids = [text for text in dict.fromkeys(ids) if not Path(text).is_dir()]
     head = f"base_model: {json.dumps(ids)}\nlibrary_name: transformers\ntags: [merge, burnish]"
     models = "\n".join(
         f"- `{entry['model']}`{' (base)' if base is not None and entry['model'] == str(base) else ''}: "
@@ -84,6 +88,7 @@ def card(plan: MergePlan, written: dict[str, Any], name: str) -> str:
     )
     layers = "".join(f"{len(part.layers)} layers in `{part.stack.prefix}`, " for part in plan.selection.parts)
     dtypes = Counter(step.dtype for step in plan.steps)
+    text = plan.config.yaml.rstrip()
     return _CARD.format(
         head=head,
         name=name,
@@ -95,6 +100,7 @@ def card(plan: MergePlan, written: dict[str, Any], name: str) -> str:
         tensors=len(plan.steps),
         layers=layers,
         dtype=dtypes.most_common(1)[0][0],
-        yaml=plan.config.yaml.rstrip(),
+        yaml=text,
+        fence="`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0)),
         digest=written["result"]["xxh3_128"],
     )

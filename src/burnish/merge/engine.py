@@ -23,6 +23,7 @@ from burnish.core.metrics import Progress
 from burnish.core.parallel import one_thread
 from burnish.merge.buffers import Arena, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
+from burnish.merge.handles import Handles
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import kernel
 from burnish.merge.methods.registry import get
@@ -63,7 +64,7 @@ class Engine:
         self._progress = progress or Progress(quiet=True)
         self._steps = [step for step in plan.steps if step.shard not in journal.finished]
         self._arena = Arena(budget(self._steps, plan.threads))
-        self._handles: dict[Path, int] = {}
+        self._handles = Handles()
         self._shards: dict[int, int] = {}
         self._left: dict[int, int] = {}
         self._digests: dict[int, dict[str, str]] = {}
@@ -96,17 +97,15 @@ class Engine:
                     future.cancel()
 
     def __enter__(self) -> Engine:
-        for path in {info.path for step in self._steps for info in _inputs(step)}:
-            self._handles[path] = os.open(path, os.O_RDONLY)
-            os.posix_fadvise(self._handles[path], 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in (*self._handles.values(), *self._shards.values()):
+        self._handles.close()
+        for handle in self._shards.values():
             os.close(handle)
-        self._handles, self._shards = {}, {}
+        self._shards = {}
 
     def _guarded(self, step: Step) -> None:
         if self._stop.is_set():
@@ -125,7 +124,7 @@ class Engine:
         elif step.kernel:
             digest = self._whole(step, output, inputs)
         else:
-            digest = self._general(step, output, inputs)
+            digest = self._on_device(step, output, inputs)
         self._finish(step, digest, inputs)
 
     def _tiled(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
@@ -184,14 +183,25 @@ class Engine:
             out=out.view(_BITS[step.dtype]),
         )
 
+    def _on_device(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
+        import torch
+
+        try:
+            return self._general(step, output, inputs)
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"tensor {step.name!r}: the memory of {self._device} is full; use --device cpu, or fewer --threads "
+                f"(now {self._plan.threads})"
+            ) from None
+
     def _general(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
         """Any method, dtype, device, adapter or alignment, through torch in float32."""
         from burnish.merge import tensors
 
-        raw_bytes = sum(aligned(info.nbytes) for info in _inputs(step))
+        raw_bytes = sum(aligned(info.nbytes) for info in step.inputs)
         with self._arena.lend(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
-            pieces = iter(carve(block, [info.nbytes for info in _inputs(step)]))
-            raw = {info: self._read(info, next(pieces), inputs) for info in _inputs(step)}
+            pieces = iter(carve(block, [info.nbytes for info in step.inputs]))
+            raw = {info: self._read(info, next(pieces), inputs) for info in step.inputs}
             loaded = tensors.load(step, raw, self._device)
             statistics = [None if info is None else tensors.as_tensor(raw[info], info) for info in step.statistics]
             try:
@@ -260,7 +270,8 @@ class _Reader:
 
     def read(self, piece: Bytes) -> Bytes:
         info = self._info
-        read_exactly(self._engine._handles[info.path], piece.data, info.offset + self._position, info.path)
+        with self._engine._handles.lend(info.path) as handle:
+            read_exactly(handle, piece.data, info.offset + self._position, info.path)
         self._position += piece.size
         self._digest.update(piece.data)
         if not self._engine._allow_nan and not all_finite(piece, info.dtype):
@@ -271,11 +282,3 @@ class _Reader:
 
     def digest(self) -> str:
         return str(self._digest.hexdigest())
-
-
-def _inputs(step: Step) -> list[TensorInfo]:
-    """Every tensor that a step reads, once each."""
-    infos = [source.info for source in step.sources]
-    infos += [half for source in step.sources if source.lora for half in (source.lora.a, source.lora.b)]
-    infos += [info for info in step.statistics if info is not None]
-    return list(dict.fromkeys(infos))

@@ -1,19 +1,19 @@
 """What of a merge is already on the disk: the finished shards and their hashes, so that a killed merge goes on.
 
 Nothing is fsynced while merging: after a power cut the hashes tell which shards are whole, and only those are kept.
+The folder is fsynced as a whole before it takes its final name. Whoever opens a journal holds the lock on the output.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import xxhash
 
-from burnish.core.errors import UserError
 from burnish.merge.planning import MergePlan
 from burnish.merge.safetensors_file import read_exactly
 
@@ -22,25 +22,17 @@ _PIECE = 1 << 22
 
 
 class Journal:
-    """The journal in a merge's working folder, locked against a second process.
+    """The journal in a merge's working folder.
 
     Args:
         folder: the working folder; made if it is not there.
         plan: what is being merged; the journal of another merge is thrown away, and its shards with it.
-
-    Raises:
-        UserError: another process is at work here.
     """
 
     def __init__(self, folder: Path, plan: MergePlan) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._plan = folder, plan
         self._file: IO[str] = (folder / NAME).open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise UserError(f"{folder}: another process is writing this merge; wait for it or stop it") from None
         self.outputs: dict[str, str] = {}
         self.inputs: dict[tuple[str, str], str] = {}
         self.finished = self._resume()
@@ -54,7 +46,7 @@ class Journal:
         self._file.flush()
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Close the file."""
         self._file.close()
 
     def _resume(self) -> set[int]:
@@ -78,30 +70,43 @@ class Journal:
 
     def _whole(self, entry: dict[str, Any]) -> bool:
         """Whether a finished shard's bytes are still those that were written."""
-        shard = self._plan.shards[entry["shard"]]
-        path = self._folder / shard.name
-        if not path.is_file() or path.stat().st_size != shard.nbytes:
-            return False
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            buffer = memoryview(bytearray(_PIECE))
-            header = memoryview(bytearray(len(shard.header)))
-            read_exactly(handle, header, 0, path)
-            if header != shard.header:
-                return False
-            for step in self._plan.steps:
-                if step.shard != entry["shard"]:
-                    continue
-                digest = xxhash.xxh3_128()
-                for start in range(0, step.nbytes, _PIECE):
-                    piece = buffer[: min(_PIECE, step.nbytes - start)]
-                    read_exactly(handle, piece, step.offset + start, path)
-                    digest.update(piece)
-                if digest.hexdigest() != entry["outputs"].get(step.name):
-                    return False
-        finally:
-            os.close(handle)
-        return True
+        path = self._folder / self._plan.shards[entry["shard"]].name
+        return path.is_file() and bool(shard_digests(self._plan, entry["shard"], path) == entry["outputs"])
+
+
+def shard_digests(plan: MergePlan, index: int, path: Path) -> dict[str, str] | None:
+    """XXH3-128 of every tensor's bytes in a written shard, or `None` if the file has another size or header."""
+    shard = plan.shards[index]
+    if path.stat().st_size != shard.nbytes:
+        return None
+    digests: dict[str, str] = {}
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        buffer = memoryview(bytearray(_PIECE))
+        header = memoryview(bytearray(len(shard.header)))
+        read_exactly(handle, header, 0, path)
+        if header != shard.header:
+            return None
+        for step in plan.steps:
+            if step.shard != index:
+                continue
+            digest = xxhash.xxh3_128()
+            for start in range(0, step.nbytes, _PIECE):
+                piece = buffer[: min(_PIECE, step.nbytes - start)]
+                read_exactly(handle, piece, step.offset + start, path)
+                digest.update(piece)
+            digests[step.name] = digest.hexdigest()
+    finally:
+        os.close(handle)
+    return digests
+
+
+def content_digest(digests: Mapping[str, str]) -> str:
+    """One hash of many tensors: XXH3-128 over their names and hashes in the order of the names."""
+    digest = xxhash.xxh3_128()
+    for name in sorted(digests):
+        digest.update(f"{name} {digests[name]}\n".encode())
+    return str(digest.hexdigest())
 
 
 def _parse(line: str) -> dict[str, Any]:

@@ -6,27 +6,26 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from burnish.core.errors import UserError
-from burnish.core.files import explained, fsync_folder, read_json
+from burnish.core.files import explained, read_json
 from burnish.core.metrics import Progress
 from burnish.merge.card import card, record
+from burnish.merge.companions import companions
 from burnish.merge.journal import NAME as JOURNAL
-from burnish.merge.journal import Journal
+from burnish.merge.journal import Journal, content_digest, shard_digests
 from burnish.merge.model_config import merged_config
+from burnish.merge.place import mend, owned, publish, resolved, work_folder
 from burnish.merge.planning import MergePlan
 from burnish.merge.tokenizer import STALE, chat_template, set_template, write_tokenizer
 
 RECORD = "burnish_merge.json"
 _UNITS = {"": 1, "B": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
-# What makes a model usable beside weights and config. Code (*.py) is never taken along: nothing here would run it.
-_COMPANIONS = (
-    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "chat_template.*",
-    "generation_config.json", "*processor_config.json", "additional_chat_templates/*",
-)  # fmt: skip
 
 
 def parse_size(text: str | int) -> int:
@@ -51,7 +50,9 @@ def worker_count(threads: int | None) -> int:
         UserError: fewer than one.
     """
     if threads is None:
-        return min(len(os.sched_getaffinity(0)), 8)
+        # Only Linux says what a process may use; macOS has no such call.
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(allowed, 8)
     if threads < 1:
         raise UserError(f"threads: {threads} workers cannot merge; give 1 or more")
     return threads
@@ -64,32 +65,45 @@ def write_merge(plan: MergePlan, out: Path, *, device: str, allow_nan: bool, fre
         UserError: `out` is in use, or holds something else; NaN; a device that is not there.
         BurnishError: the disk is full or fails.
     """
-    out = out.expanduser().absolute()
-    if _finished(plan, out, fresh):
-        return out
+    out = resolved(out)
     template = chat_template(plan.config, [checkpoint.folder for checkpoint in plan.checkpoints])
-    work = out.parent / f".{out.name}.merging"
-    if fresh:
-        shutil.rmtree(work, ignore_errors=True)
-    _check_device(device)
+    with explained(out), owned(out):
+        mend(out)
+        if _finished(plan, out, fresh):
+            (out / JOURNAL).unlink(missing_ok=True)  # killed between its last two acts
+            return out
+        _check_device(device)
+        if fresh:
+            shutil.rmtree(work_folder(out), ignore_errors=True)
+        _write(plan, out, template, device=device, allow_nan=allow_nan, progress=progress)
+    return out
+
+
+def _write(plan: MergePlan, out: Path, template: str | None, *, device: str, allow_nan: bool, progress: bool) -> None:
     from burnish.merge.engine import Engine
 
-    with explained(out):
-        journal = Journal(work, plan)
-        try:
-            Engine(plan, work, journal, device=device, allow_nan=allow_nan, progress=Progress(quiet=not progress)).run()
-            _write_companions(plan, work, template)
-            _write_json(work / "config.json", merged_config(plan))
-            if len(plan.shards) > 1:
-                _write_json(work / "model.safetensors.index.json", _index(plan))
-            written = record(plan, journal)
-            _write_json(work / RECORD, written)
-            (work / "README.md").write_text(card(plan, written, out.name), encoding="utf-8")
-            (work / "mergekit_config.yml").write_text(plan.config.yaml, encoding="utf-8")
-            _publish(work, out)
-        finally:
-            journal.close()
-    return out
+    work = work_folder(out)
+    journal = Journal(work, plan)
+    try:
+        Engine(plan, work, journal, device=device, allow_nan=allow_nan, progress=Progress(quiet=not progress)).run()
+        _write_companions(plan, work, template)
+        _write_json(work / "config.json", merged_config(plan))
+        if len(plan.shards) > 1:
+            _write_json(work / "model.safetensors.index.json", _index(plan))
+        written = record(plan, journal)
+        (work / "mergekit_config.yml").write_text(plan.config.yaml, encoding="utf-8")
+        shards = {shard.name for shard in plan.shards}
+        written["files"] = {
+            str(path.relative_to(work)): xxhash.xxh3_128_hexdigest(path.read_bytes())
+            for path in sorted(work.rglob("*"))
+            if path.is_file() and path.name not in (*shards, JOURNAL, RECORD, "README.md")
+        }
+        _write_json(work / RECORD, written)
+        (work / "README.md").write_text(card(plan, written, out.name), encoding="utf-8")
+    finally:
+        journal.close()
+    publish(work, out)
+    (out / JOURNAL).unlink()
 
 
 def _check_device(device: str) -> None:
@@ -118,24 +132,37 @@ def _finished(plan: MergePlan, out: Path, fresh: bool) -> bool:
     if not isinstance(found, dict) or "fingerprint" not in found:
         raise UserError(f"{out}: exists and is no merge of ours; give the name of a new folder")
     if found["fingerprint"] == plan.fingerprint and not fresh:
+        damage = _damage(plan, out, found)
+        if damage:
+            raise UserError(f"{out}: {damage} since it was merged; pass --fresh to merge it again")
         return True
     if not fresh:
         raise UserError(f"{out}: holds another finished merge; give a new name, or pass --fresh to replace it")
     return False
 
 
-def _publish(work: Path, out: Path) -> None:
-    """The folder takes its final name; until then nothing was there under it."""
-    (work / JOURNAL).unlink()
-    if out.exists():
-        old = out.parent / f".{out.name}.replaced"
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(out, old)
-        os.rename(work, out)
-        shutil.rmtree(old)
-    else:
-        os.rename(work, out)
-    fsync_folder(out.parent)
+def _damage(plan: MergePlan, out: Path, found: Mapping[str, Any]) -> str | None:
+    """What happened to a finished merge, in words. Weights and config by content; of the other files that they exist.
+
+    Reading all weights is what it costs to say "done" again; it is far less than to merge them.
+    """
+    for index, shard in enumerate(plan.shards):
+        path = out / shard.name
+        if not path.is_file():
+            return f"{shard.name} went missing"
+        if path.stat().st_size != shard.nbytes:
+            return f"{shard.name} changed its size (now {path.stat().st_size:,} bytes of {shard.nbytes:,})"
+        digests = shard_digests(plan, index, path)
+        if digests is None or content_digest(digests) != found.get("shards", {}).get(shard.name):
+            return f"{shard.name} changed"
+    for name, digest in found.get("files", {}).items():
+        path = out / name
+        if not path.is_file():
+            return f"{name} went missing"
+        decisive = name in ("config.json", "model.safetensors.index.json")
+        if decisive and xxhash.xxh3_128_hexdigest(path.read_bytes()) != digest:
+            return f"{name} changed"
+    return None
 
 
 def _index(plan: MergePlan) -> dict[str, Any]:
@@ -145,30 +172,16 @@ def _index(plan: MergePlan) -> dict[str, Any]:
 
 def _write_companions(plan: MergePlan, work: Path, template: str | None) -> None:
     """Tokenizer, processor and generation settings, from the model that gives the tokenizer."""
-    donor = plan.checkpoints[plan.vocabulary.donor if plan.vocabulary else 0].folder
-    folders = [donor, *(checkpoint.folder for checkpoint in plan.checkpoints)]
-    # A base that was saved without its tokenizer should not cost the merge one.
-    with_tokenizer = next((folder for folder in folders if any(folder.glob("tokenizer*"))), donor)
-    _copy(with_tokenizer, work, _COMPANIONS)
-    for name in ("generation_config.json", "preprocessor_config.json", "processor_config.json"):
-        source = next((folder / name for folder in folders if (folder / name).is_file()), None)
-        if source is not None and not (work / name).exists():
-            shutil.copyfile(source, work / name)
+    donor = plan.vocabulary.donor if plan.vocabulary else 0
+    for name, source in companions([checkpoint.folder for checkpoint in plan.checkpoints], donor).items():
+        (work / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source, work / name)
     if plan.vocabulary and plan.vocabulary.grown:
         for name in STALE:
             (work / name).unlink(missing_ok=True)
         write_tokenizer(plan.vocabulary.tokenizer, work)
     if template is not None:
         set_template(template, work)
-
-
-def _copy(source: Path, target: Path, patterns: Sequence[str]) -> None:
-    for pattern in patterns:
-        for path in source.glob(pattern):
-            if path.is_file():
-                place = target / path.relative_to(source)
-                place.parent.mkdir(exist_ok=True)
-                shutil.copyfile(path, place)
 
 
 def _write_json(path: Path, data: Any) -> None:

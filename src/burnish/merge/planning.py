@@ -10,17 +10,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
 from burnish.core.errors import UserError
+from burnish.merge.companions import small_files
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.registry import get
 from burnish.merge.parameters import check_names, resolve_parameters
-from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, make_header, read_header
+from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header, read_header
 from burnish.merge.selection import Group, Member, Selection
 from burnish.merge.sources import Checkpoint, Source
 from burnish.merge.vocabulary import Rows, Vocabulary
@@ -73,6 +75,14 @@ class Step:
     nbytes: int
 
     @property
+    def inputs(self) -> list[TensorInfo]:
+        """Every tensor that the step reads, once each: weights, adapters, statistics."""
+        infos = [source.info for source in self.sources]
+        infos += [half for source in self.sources if source.lora for half in (source.lora.a, source.lora.b)]
+        infos += [info for info in self.statistics if info is not None]
+        return list(dict.fromkeys(infos))
+
+    @property
     def read_bytes(self) -> int:
         """Bytes of all inputs."""
         adapters = [(source.lora.a.nbytes + source.lora.b.nbytes) for source in self.sources if source.lora]
@@ -112,6 +122,7 @@ class MergePlan:
         selection: where each layer comes from.
         vocabulary: the result's tokenizer, if the config asks for one.
         threads: workers that the estimates are for.
+        device: where arithmetic without a compiled kernel runs.
     """
 
     config: MergeConfig
@@ -122,6 +133,7 @@ class MergePlan:
     selection: Selection
     vocabulary: Vocabulary | None
     threads: int
+    device: str
 
     @property
     def reads(self) -> int:
@@ -157,20 +169,28 @@ class MergePlan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What identifies the result: config, steps, and the input files' sizes and times of change."""
+        """What identifies the result: version, device, config, steps and every input file.
+
+        The files of weights, adapters and statistics count by size and time of change, since reading them is the merge
+        itself; the small ones beside them (configs, tokenizers, templates) by content.
+        """
         digest = xxhash.xxh3_128()
-        digest.update(self.config.model_dump_json().encode())
+        digest.update(f"{version('burnish')} {self.device} {self.config.model_dump_json()}".encode())
         for shard in self.shards:
             digest.update(shard.header)
         for step in self.steps:
             row = (step.name, step.action, step.dtype, step.seed, dict(step.model_parameters), dict(step.parameters))
-            places = [(str(source.info.path), source.info.offset, source.lora) for source in step.sources]
+            places: list[Any] = [(str(source.info.path), source.info.offset, source.lora) for source in step.sources]
+            places += [None if info is None else (str(info.path), info.offset) for info in step.statistics]
             digest.update(repr((row, places, step.offset, step.shard)).encode())
             if step.rows:
                 digest.update(step.rows.own.tobytes() + step.rows.fill_model.tobytes() + step.rows.fill_row.tobytes())
-        for path in sorted({source.info.path for step in self.steps for source in step.sources}):
+        for path in sorted({info.path for step in self.steps for info in step.inputs}):
             stat = path.stat()
             digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode())
+        for folder in dict.fromkeys(checkpoint.folder for checkpoint in self.checkpoints):
+            for path in small_files(folder):
+                digest.update(f"{path} {xxhash.xxh3_128_hexdigest(path.read_bytes())}".encode())
         return str(digest.hexdigest())
 
     def describe(self) -> list[tuple[str, str]]:
@@ -246,7 +266,7 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
         raise UserError(f"{config.where()}: the merge has no tensors; the slices are empty")
     drafts = [_draft(config, method, group, checkpoints, vocabulary, device) for group in groups]
     shards, placed = _place(drafts, shard_size)
-    return MergePlan(config, method, checkpoints, placed, shards, selection, vocabulary, threads)
+    return MergePlan(config, method, checkpoints, placed, shards, selection, vocabulary, threads, device)
 
 
 def _draft(

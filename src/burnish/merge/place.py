@@ -1,0 +1,98 @@
+"""The place of the result: one process at a time writes there, and the folder appears whole. Knows names, no models."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from burnish.core.errors import UserError
+from burnish.core.files import fsync_folder
+
+
+def resolved(out: Path) -> Path:
+    """The folder itself where `out` is a link to it: a rename would replace the link.
+
+    Raises:
+        UserError: a mount point, which no rename can replace.
+    """
+    out = out.expanduser().resolve()
+    if os.path.ismount(out):
+        raise UserError(
+            f"{out}: is a mount point, which cannot be replaced as a whole; give the name of a folder in it"
+        )
+    return out
+
+
+def work_folder(out: Path) -> Path:
+    """Where the result grows."""
+    return out.parent / f".{out.name}.merging"
+
+
+@contextmanager
+def owned(out: Path) -> Iterator[None]:
+    """Hold the lock beside `out` (`.OUT.lock`, with the owner's process id in it).
+
+    Raises:
+        UserError: another process holds it.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.parent / f".{out.name}.lock"
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                owner = file.read().strip() or "of unknown number"
+            raise UserError(
+                f"{out}: another process ({owner}) is merging there; wait for it, or give another name"
+            ) from None
+        # The owner before may have removed the file after we opened it: a lock on that one would guard nothing.
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            break
+        file.close()
+    with file:
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def mend(out: Path) -> None:
+    """Undo a replacement that was killed between its two renames, or finish one that was killed after them."""
+    old = _replaced(out)
+    if old.exists():
+        if out.exists():
+            shutil.rmtree(old)
+        else:
+            os.rename(old, out)
+
+
+def publish(work: Path, out: Path) -> None:
+    """The folder takes its final name once every byte of it is on the disk."""
+    for path in sorted(work.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            fsync_folder(path)
+    fsync_folder(work)
+    if out.exists():
+        os.rename(out, _replaced(out))
+        os.rename(work, out)
+        shutil.rmtree(_replaced(out))
+    else:
+        os.rename(work, out)
+    fsync_folder(out.parent)
+
+
+def _replaced(out: Path) -> Path:
+    return out.parent / f".{out.name}.replaced"
