@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from burnish.merge.rmm.architecture import Blocks, Scales
 from burnish.merge.rmm.environment import BlockEnv
 from burnish.merge.rmm.irt import Items2PL, choose_anchors, estimate_ability, estimate_score, fit
 from burnish.merge.rmm.recipe import PPOSettings, SearchRecipe
-from burnish.merge.rmm.searchers import GreedySearch, Space, make_searcher
+from burnish.merge.rmm.searchers import GreedySearch, PolicySearch, Space, make_searcher
 
 RECIPE = {"base": "b", "experts": ["x", "y"], "tasks": [{"name": "t", "validation": "v", "test": "t"}]}
 BLOCKS = Space((4,), 3, np.zeros((4, 1)), scales=False)
@@ -121,6 +123,61 @@ def test_published_networks_and_learning_rates():
     episode = Episode()
     agent.act(env.reset()[0], env.action_masks(), episode)
     assert len(episode.actions) == len(episode.values) == 1
+
+
+def reference_update(agent, episodes, rewards, settings):
+    """RMM's PPO update written out: one full-batch Adam step an epoch. Returns the parameters after it, in order."""
+    seen = torch.tensor(np.array([o for e in episodes for o in e.observations]))
+    taken = [int(a) for e in episodes for a in e.actions]
+    old = [p for e in episodes for p in e.log_probs]
+    value = torch.tensor([v for e in episodes for v in e.values])
+    returns = []
+    for episode, reward in zip(episodes, rewards, strict=True):
+        steps = len(episode.actions)
+        returns += [settings.gamma ** (steps - 1 - t) * reward for t in range(steps)]
+    returns = torch.tensor(returns)
+    returns = (returns - returns.mean()) / (returns.std() + 1e-7)
+    actor, critic = copy.deepcopy(agent.actor), copy.deepcopy(agent.critic)
+    learners = [
+        torch.optim.Adam(actor.parameters(), lr=settings.actor_lr),
+        torch.optim.Adam(critic.parameters(), lr=settings.critic_lr),
+    ]
+    clipped = 0
+    for _ in range(settings.epochs):
+        total = 0.0
+        for t in range(len(taken)):
+            probabilities = actor(seen[t]).softmax(-1)
+            advantage = float(returns[t] - value[t])
+            ratio = probabilities[taken[t]] / np.exp(old[t])
+            low, high = 1 - settings.clip, 1 + settings.clip
+            here = ratio.item()
+            clipped += not low <= here <= high
+            bounded = ratio if low <= here <= high else torch.tensor(low if here < low else high)
+            surrogate = (ratio if here * advantage < bounded.item() * advantage else bounded) * advantage
+            entropy = -sum(p * p.log() for p in probabilities)
+            error = (critic(seen[t])[0] - returns[t]) ** 2
+            total = total - surrogate + settings.value_weight * error - settings.entropy_weight * entropy
+        for learner in learners:
+            learner.zero_grad()
+        (total / len(taken)).backward()
+        for learner in learners:
+            learner.step()
+    assert clipped, "nothing was clipped: this cannot tell whether clipping works"
+    return [*actor.parameters(), *critic.parameters()]
+
+
+def test_one_update_of_the_published_agent_by_hand():
+    settings = PPOSettings(actor_lr=0.01, critic_lr=0.02, clip=0.05, epochs=6, value_weight=0.3, entropy_weight=0.2)
+    env = BlockEnv((3,), 2, mended=False)
+    agent = PublishedPPO(env, settings, np.random.default_rng(4))
+    search = PolicySearch(env, agent, 4)
+    search.ask(4)
+    episodes, rewards = search._episodes, [10.0, 60.0, 80.0, 30.0]
+    expected = reference_update(agent, episodes, rewards, settings)
+    search.tell(rewards)
+    found = [*agent.actor.parameters(), *agent.critic.parameters()]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-4)
 
 
 def answers(models, items, seed=0):
