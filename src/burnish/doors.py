@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError, nearest
+from burnish.core.errors import UserError
 from burnish.core.files import read_json
 from burnish.core.methods import find_method
-from burnish.core.places import checkout, shipped
+from burnish.core.places import checkout, find_recipe, shipped_recipes
 from burnish.core.recipe import method_of
 from burnish.core.report import Section, run_report
-from burnish.core.run import Run
+from burnish.core.run import Run, run_record
 from burnish.core.yaml_marks import load_yaml
 from burnish.studies import claims
 from burnish.studies.catalogue import CATALOGUE, find
@@ -29,35 +29,7 @@ class Done:
 
     path: Path
     was_finished: bool
-    lines: list[str]
-
-
-def recipes() -> list[dict[str, str]]:
-    """The shipped recipes: name and what the file's first comment says."""
-    rows = []
-    for path in sorted(shipped("recipes").rglob("*.yaml")):
-        first = path.read_text().splitlines()[0]
-        name = str(path.relative_to(shipped("recipes")).with_suffix(""))
-        rows.append({"recipe": name, "what": first.removeprefix("#").strip()})
-    return rows
-
-
-def find_recipe(name: str) -> Path:
-    """A recipe by path, or by the name of a shipped one.
-
-    Raises:
-        UserError: neither.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    inside = shipped("recipes") / f"{name.removesuffix('.yaml')}.yaml"
-    if not path.suffix or not path.exists():
-        if inside.is_file() and inside.resolve().is_relative_to(shipped("recipes").resolve()):
-            return inside
-        known = [row["recipe"] for row in recipes()]
-        raise UserError(f"{name}: no such file and no shipped recipe of that name; {nearest(name, known)}")
-    raise UserError(f"{name}: not a file; give a YAML recipe")
+    found: dict[str, Any]
 
 
 def run(name: str, out: Path | None, overrides: Sequence[str] = (), *, fresh: bool = False) -> Done:
@@ -73,11 +45,12 @@ def run(name: str, out: Path | None, overrides: Sequence[str] = (), *, fresh: bo
     path = out or Path("runs") / f"{recipe.method.partition(':')[0]}-{source.stem}"
     with Run(recipe, path, fresh=fresh) as open_run:
         if open_run.finished:
-            return Done(path, True, [f"report: {path / 'report.html'}"])
+            return Done(path, True, {"report": path / "report.html"})
         result = method.run(recipe, open_run)
-    lines = [f"result: {result}"] if result is not None else []
-    lines.append(f"report: {report(path)}")
-    return Done(path, False, lines)
+    if not open_run.is_main:
+        return Done(path, False, {})
+    found = {} if result is None else {"result": result}
+    return Done(path, False, {**found, "report": report(path)})
 
 
 def report(path: Path) -> Path:
@@ -86,9 +59,9 @@ def report(path: Path) -> Path:
     Raises:
         UserError: not a run, or a run that has nothing to show yet.
     """
-    record = read_json(path / "run.json")
-    if not isinstance(record, dict):
-        raise UserError(f"{path}: not a run folder (no run.json)")
+    record = run_record(path)
+    if not record:
+        raise UserError(f"{path}: not a run folder (no run.json that can be read)")
     sections: list[Section] = []
     if record["method"].startswith("study:"):
         outcome = _stored_outcome(path)
@@ -98,6 +71,11 @@ def report(path: Path) -> Path:
         if method.report is not None and record["status"] == "finished":
             sections = method.report(path)
     return run_report(path, sections)
+
+
+def recipes() -> list[dict[str, str]]:
+    """The shipped recipes: name and what the file's first comment says."""
+    return [{"recipe": name, "what": what} for name, what in shipped_recipes().items()]
 
 
 def check(name: str, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -111,6 +89,8 @@ def check(name: str, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
     if isinstance(data, dict) and "method" not in data and ("merge_method" in data or "slices" in data):
         from burnish.merge import plan
 
+        if overrides:
+            raise UserError(f"{source}: --set is for recipes; a merge in mergekit's format is changed in its file")
         return plan(source).rows()
     method = find_method(method_of(source, overrides))
     recipe = method.recipe.load(source, overrides)
@@ -147,9 +127,10 @@ def study(
         raise UserError(f"--size {size}: choose one of {', '.join(DEFAULT_SEEDS)}")
     rebuilt = find(name).load()
     root = checkout() if store else None
-    recipe = StudyRecipe.load(
-        json.dumps({"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers})
-    )
+    asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
+    recipe = StudyRecipe.load(json.dumps(asked))
+    if store:
+        claims.check_judged(recipe)
     path = out or Path("runs") / f"study-{name}-{size}"
     with Run(recipe, path, fresh=fresh) as open_run:
         outcome = rebuilt.run(recipe, open_run)

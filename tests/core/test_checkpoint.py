@@ -138,3 +138,24 @@ def test_full_disk_during_a_run_is_one_line(small_disk: Path) -> None:
     recipe = LoopRecipe(checkpoint_every=0, steps=30, width=4096)
     with pytest.raises(BurnishError, match="the disk is full"), Run(recipe, small_disk / "run", quiet=True) as run:
         train(recipe, run)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ['{"files": {}}', '{"files": {"tensors.safetensors": {"sizf": 1, "sha256": ""}}}', '{"files": 3}', "[]"],
+)
+def test_a_damaged_manifest_costs_one_checkpoint(tmp_path: Path, manifest: str) -> None:
+    *_, last = save_three(tmp_path)
+    (last / "manifest.json").write_text(manifest)
+    step, _ = checkpoint.load_latest(tmp_path, lambda _: None)
+    assert step == 1
+
+
+def test_rotation_never_drops_the_good_one_for_a_damaged_later_one(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 5, {"w": torch.ones(2)}, keep=1)
+    later = tmp_path / "step-00000010"
+    shutil.copytree(tmp_path / "step-00000005", later)
+    flip(later / "tensors.safetensors")
+    assert checkpoint.load_latest(tmp_path, lambda _: None)[0] == 5
+    checkpoint.save(tmp_path, 7, {"w": torch.ones(2)}, keep=1)
+    assert checkpoint.load_latest(tmp_path, pytest.fail)[0] == 7

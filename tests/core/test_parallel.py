@@ -78,3 +78,58 @@ def test_ray_that_is_not_there_is_one_line() -> None:
     pytest.importorskip("ray")
     with pytest.raises(UserError, match="no Ray cluster at"), executor("ray", 1, "127.0.0.1:1"):
         pass
+
+
+def sleeps(seconds: float) -> int:
+    import time
+
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def test_ctrl_c_is_the_parents_business() -> None:
+    """A terminal sends SIGINT to the whole group: workers go on, so that the parent can save what they give back."""
+    import threading
+
+    def interrupt_children() -> None:
+        for child in psutil.Process().children(recursive=True):
+            child.send_signal(signal.SIGINT)
+
+    import psutil
+
+    with executor("local", 2) as ex:
+        assert len(list(ex.map(square, range(4)))) == 4  # both are up
+        threading.Timer(0.3, interrupt_children).start()
+        assert len(list(ex.map(sleeps, [0.6, 0.6]))) == 2
+
+
+ORPHANS = """
+import os, sys, time
+from burnish.core.parallel import executor
+from tests.core.test_parallel import sleeps
+if __name__ == "__main__":
+    with executor("local", 2) as ex:
+        print(*set(ex.map(sleeps, [0.5, 0.5])), flush=True)
+        list(ex.map(sleeps, [60, 60]))
+"""
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+    import time
+
+    import psutil
+
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True)
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    assert workers
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(psutil.pid_exists(pid) for pid in workers)

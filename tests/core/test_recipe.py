@@ -142,3 +142,10 @@ def test_any_structure_is_read_or_refused_in_one_line(data: object) -> None:
 def test_numbers_as_people_write_them() -> None:
     data, _ = load_yaml("a: 1e-4\nb: 1e5\nc: 1.5\nd: 12\ne: '1e-4'\nf: .5")
     assert data == {"a": 1e-4, "b": 1e5, "c": 1.5, "d": 12, "e": "1e-4", "f": 0.5}
+
+
+def test_a_yaml_bomb_is_refused_at_once() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    with pytest.raises(UserError, match="more than 100,000 values once its aliases are written out"):
+        load_yaml("\n".join(lines))

@@ -223,3 +223,115 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(BurnishError) as caught:
         write_atomic(blocker / "below" / "a", "text")
     assert str(blocker) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names", [[".env.local", ".tmux.conf", "notes.txt"], ["recipe.yaml", "thesis.tex"], ["run.json"]]
+)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_nothing_of_the_users_is_ever_touched(tmp_path: Path, names: list[str], fresh: bool) -> None:
+    """Files that only look like a run's, dotfiles, a folder called like a temporary one."""
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    (tmp_path / ".config.d").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(UserError, match="not empty and not a run"):
+        Run(LoopRecipe(), tmp_path, fresh=fresh, quiet=True).__enter__()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == before
+
+
+def test_fresh_removes_only_what_runs_write(tmp_path: Path) -> None:
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        run.artifact("a.txt", "old")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "kept").write_text("kept")
+    (tmp_path / "run" / "trackers").symlink_to(tmp_path / "big")
+    with Run(LoopRecipe(seed=1), tmp_path / "run", fresh=True, quiet=True):
+        pass
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "run" / "artifacts").exists()
+    assert (tmp_path / "big" / "kept").exists(), "a link is removed, not what it points to"
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"sessions": 5, "method": "x"}', "torn"])
+def test_a_damaged_run_json_is_no_run(tmp_path: Path, content: str) -> None:
+    from burnish import doors
+
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="not a run folder"):
+        doors.report(tmp_path)
+
+
+def test_a_torn_stored_recipe_is_one_line(tmp_path: Path) -> None:
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True):
+        pass
+    (tmp_path / "run" / "recipe.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"recipe.yaml:1: not valid YAML"):
+        Run(LoopRecipe(), tmp_path / "run", quiet=True).__enter__()
+
+
+def test_leftovers_of_killed_processes_are_cleared(tmp_path: Path) -> None:
+    from burnish.core.files import temporary
+
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        run.artifact("a.txt", "kept")
+    for place in ("", "artifacts", "checkpoints"):
+        (tmp_path / "run" / place).mkdir(exist_ok=True)
+        temporary(tmp_path / "run" / place / "model").mkdir()
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True):
+        pass
+    assert list((tmp_path / "run").rglob(".model.*")) == []
+    assert (tmp_path / "run" / "artifacts" / "a.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array", "list"])
+def test_a_loss_of_any_kind_that_is_not_finite_stops_the_run(tmp_path: Path, kind: str) -> None:
+    import numpy as np
+    import torch
+
+    value = {"tensor": torch.tensor(float("nan")), "array": np.float32("inf"), "list": [1.0, float("nan")]}[kind]
+    metrics = Metrics(tmp_path / "m.jsonl")
+    with pytest.raises(BurnishError, match="loss is"):
+        metrics.log(0, {"loss": value})
+    metrics.log(0, {"other": [1.0, float("nan")]})
+    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 0, "other": [1.0, None]}]
+
+
+def test_metrics_shorter_than_remembered_are_not_filled_with_zeros(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path / "m.jsonl")
+    metrics.log(0, {"a": 1})
+    metrics.cut(10_000)
+    metrics.log(1, {"a": 2})
+    assert b"\0" not in (tmp_path / "m.jsonl").read_bytes()
+
+
+def test_the_users_umask_counts(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_atomic(tmp_path / "file", "secret")
+        with folder_atomic(tmp_path / "folder") as work:
+            (work / "file").write_text("secret")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "folder" / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_interruption_crosses_processes() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(Interrupted("stopped", 15)))  # noqa: S301 - what a worker process does with it
+    assert (str(error), error.exit_code) == ("stopped", 143)
+
+
+def test_other_ranks_can_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = LoopRecipe(steps=3, checkpoint_every=0)
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        train(recipe, run)
+    monkeypatch.setenv("RANK", "1")
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        assert run.finished
+        assert run.metrics_size() == 0
+        train(recipe, run)

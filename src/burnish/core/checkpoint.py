@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from burnish.core.errors import BurnishError
-from burnish.core.files import damage, folder_atomic, write_manifest
+from burnish.core.files import MANIFEST, damage, folder_atomic, read_json, write_manifest
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 
@@ -56,7 +56,9 @@ def save(folder: Path, step: int, states: Mapping[str, Any], keep: int) -> Path:
             raise OSError(errno.ENOSPC if "os error 28" in str(error) else errno.EIO, str(error)) from error
         (work / STATE).write_text(json.dumps({"step": step, "state": tree}))
         write_manifest(work)
-    for old in _steps(folder)[:-keep]:
+    # Whatever lies beyond was left by a run that went on from before it (a damaged one, say): it must not crowd out this.
+    steps = [path for path in _steps(folder) if path.name <= final.name]
+    for old in {*_steps(folder)} - {*steps[-keep:]}:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -72,6 +74,8 @@ def load_latest(folder: Path, warn: Callable[[str], None]) -> tuple[int, dict[st
     steps = _steps(folder)
     for path in reversed(steps):
         fault = damage(path)
+        if fault is None and not {TENSORS, STATE} <= read_json(path / MANIFEST)["files"].keys():
+            fault = f"{MANIFEST} does not name {TENSORS} and {STATE}"
         if fault is None:
             return _read(path)
         warn(f"{path}: damaged checkpoint ({fault}); trying the one before")
@@ -118,7 +122,9 @@ def _pack(value: Any, path: str, tensors: dict[str, Any]) -> Any:
                 raise BurnishError(f"checkpoint: key {key!r} at `{path or 'state'}` must be a string or an integer")
             pairs.append([key, _pack(item, f"{path}.{key}" if path else str(key), tensors)])
         return {"dict": pairs}
-    raise BurnishError(f"checkpoint: `{path or 'state'}` is a {type(value).__name__}; a state holds only plain values")
+    raise BurnishError(
+        f"checkpoint: `{path or 'state'}` holds a {type(value).__name__}; a state holds only plain values"
+    )
 
 
 def _unpack(tree: Any, tensors: Mapping[str, Any]) -> Any:

@@ -4,6 +4,8 @@ A message is one line: what is wrong, where, and what to do about it. The comman
 class's code; ``--debug`` shows the traceback as well.
 """
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable
 
@@ -42,3 +44,6 @@ class Interrupted(BurnishError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
+        return type(self), (str(self), self.exit_code - 128)

@@ -6,8 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,19 +28,36 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
     data = data.encode() if isinstance(data, str) else data
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        work = temporary(path)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with work.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            os.replace(work, path)
         except BaseException:
-            os.unlink(name)
+            work.unlink(missing_ok=True)
             raise
     fsync_folder(path.parent)
     return path
+
+
+def temporary(path: Path) -> Path:
+    """A hidden sibling to write what will become ``path``; :func:`stale` knows it again."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def stale(folder: Path) -> list[Path]:
+    """What killed processes left half-written in ``folder``."""
+    return [path for path in folder.glob(".*") if re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name)]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link (not what it points to) or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -53,18 +71,22 @@ def folder_atomic(final: Path) -> Iterator[Path]:
     """
     with explained(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        work = temporary(final)
+        work.mkdir()
+        # The folder's mode tells the user's umask; libraries that write through a private file leave 0600.
+        mode = work.stat().st_mode & 0o666
         try:
             yield work
             for path in sorted(work.rglob("*")):
                 if path.is_file():
-                    path.chmod(0o644)  # libraries that write through a private temporary file leave 0600
+                    path.chmod(mode)
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
-            os.chmod(work, 0o755)
+            aside = temporary(final)
             if final.exists():
-                shutil.rmtree(final)
+                os.replace(final, aside)
             os.replace(work, final)
+            shutil.rmtree(aside, ignore_errors=True)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -90,8 +112,8 @@ def explained(path: Path) -> Iterator[None]:
             raise BurnishError(
                 f"{path}: the disk is full; free some space and run the same command again, it goes on where it was"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"{path}: {error.strerror}; choose a folder you may write to with --out") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise UserError(f"{path}: {error.strerror}; choose a place that you may write to") from error
         raise BurnishError(f"{path}: {error.strerror or error}") from error
 
 
@@ -113,10 +135,13 @@ def write_manifest(folder: Path) -> None:
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder against its manifest, in a few words; ``None`` if it is whole."""
-    files = read_json(folder / MANIFEST)
-    if not isinstance(files, dict) or not isinstance(files.get("files"), dict):
+    manifest = read_json(folder / MANIFEST)
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict) or not files:
         return f"{MANIFEST} is missing or unreadable"
-    for name, entry in files["files"].items():
+    for name, entry in files.items():
+        if not isinstance(entry, dict) or not {"size", "sha256"} <= entry.keys():
+            return f"{MANIFEST} is damaged at {name}"
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"

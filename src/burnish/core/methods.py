@@ -71,6 +71,8 @@ def import_object(reference: str, setting: str) -> Any:
         UserError: the module or the attribute does not exist.
     """
     module_name, _, attribute = reference.partition(":")
+    if not module_name or module_name.startswith(".") or not attribute:
+        raise UserError(f"{setting}: `{reference}` names nothing; write it as module:OBJECT")
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
@@ -79,8 +81,8 @@ def import_object(reference: str, setting: str) -> Any:
         raise UserError(
             f"{setting}: no module named `{error.name}` (from `{reference}`, looked in {Path.cwd()})"
         ) from None
-    except ImportError as error:
-        raise UserError(f"{setting}: importing `{module_name}` failed: {error}") from error
+    except Exception as error:  # the user's own code: whatever it raises while it is imported is theirs to mend
+        raise UserError(f"{setting}: importing `{module_name}` failed: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if found is None:
         raise UserError(f"{setting}: `{module_name}` has no `{attribute}`")

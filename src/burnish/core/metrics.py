@@ -37,7 +37,7 @@ class Metrics:
             BurnishError: a value named ``...loss`` is NaN or infinite: nothing after it would mean anything.
         """
         for name, value in values.items():
-            if "loss" in name and isinstance(value, float) and not math.isfinite(value):
+            if "loss" in name and not _all_finite(value):
                 raise BurnishError(
                     f"step {step}: {name} is {value}; the last checkpoint is from before it: lower the learning rate "
                     "or look at the data of this step"
@@ -53,6 +53,7 @@ class Metrics:
 
     def cut(self, size: int) -> None:
         """Forget everything after the first ``size`` bytes: lines of work that a resumed run does again."""
+        size = min(size, self.path.stat().st_size)  # a longer file than there is would be filled with zeros
         self._file.truncate(size)
         self._file.seek(size)
 
@@ -73,11 +74,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.tolist() if hasattr(value, "tolist") else value
+    """A number, text or list as JSON has them; what is not finite becomes ``None``."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _all_finite(value: Any) -> bool:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return all(_all_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 class Progress:

@@ -24,12 +24,16 @@ def resolve(name: str | Path) -> Path:
     Raises:
         UserError: no such folder, no such model, not in the cache while offline, or only pickled weights.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    text = str(name)
+    try:
+        path = Path(name).expanduser()
+        kind = "folder" if path.is_dir() else "file" if path.exists() else "absent"
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{text[:80]}: not a path or hub id ({error})") from None
+    if kind == "folder":
         _refuse_pickle(path)
         return path
-    text = str(name)
-    if path.exists():
+    if kind == "file":
         raise UserError(f"{text}: is a file; a model is a folder in the Hugging Face layout")
     if text.startswith(("/", ".", "~")) or text.count("/") != 1:
         raise UserError(f"{text}: no such folder; give a model folder or a hub id (org/name)")
@@ -60,6 +64,15 @@ def _refuse_pickle(folder: Path) -> None:
         f"{folder}: only pickled weights, which can run code when read; convert them to safetensors with "
         "save_pretrained on a machine that you trust them on"
     )
+
+
+def split_reference(name: str | Path) -> tuple[str, str | None]:
+    """``model+adapter`` as its two parts; a folder whose own name holds a ``+`` is one part."""
+    text = str(name)
+    if "+" not in text or Path(text).expanduser().is_dir():
+        return text, None
+    model, _, adapter = text.partition("+")
+    return model, adapter
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -94,7 +107,7 @@ def load_model(name: str | Path, task: str = "auto", *, dtype: str = "auto", dev
     from safetensors import SafetensorError
 
     transformers.utils.logging.disable_progress_bar()
-    base, _, adapter = str(name).partition("+")
+    base, adapter = split_reference(name)
     folder = resolve(base)
     config = read_config(folder)
     if "auto_map" in config and config.get("model_type") not in transformers.CONFIG_MAPPING:
@@ -127,7 +140,7 @@ def load_tokenizer(name: str | Path) -> Any:
     """
     import transformers
 
-    folder = resolve(str(name).partition("+")[0])
+    folder = resolve(split_reference(name)[0])
     try:
         return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:

@@ -6,8 +6,12 @@ Work is a module-level function of one argument and must be safe to run twice: a
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -85,7 +89,7 @@ class _Processes:
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_one_thread)
+        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         queue = list(items)
@@ -114,13 +118,38 @@ class _Processes:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
+def any_rank(*flags: bool) -> tuple[bool, ...]:
+    """Whether any rank of a distributed job raised each flag; the flags themselves where there is only one process.
+
+    Clocks and signals differ between ranks, and a collective save that only some of them join hangs them all.
+    """
+    torch = sys.modules.get("torch")
+    distributed = torch.distributed if torch is not None else None
+    if torch is None or distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return flags
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    raised = torch.tensor(flags, dtype=torch.int32, device=device)
+    distributed.all_reduce(raised, op=distributed.ReduceOp.MAX)
+    return tuple(bool(flag) for flag in raised.tolist())
+
+
+def _start_worker() -> None:
+    """One thread, deaf to Ctrl-C (the parent decides at its next checkpoint), and gone when the parent is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
 
     torch.set_num_threads(1)
+
+
+def _follow(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 @contextmanager

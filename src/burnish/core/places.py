@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
@@ -17,6 +17,32 @@ def shipped(name: str) -> Path:
     """A folder shipped with Burnish, ``recipes`` or ``docs/claims``: the checkout's, or the installed package's copy."""
     in_checkout = _CHECKOUT / name
     return in_checkout if in_checkout.is_dir() else _PACKAGE / Path(name).name
+
+
+def shipped_recipes() -> dict[str, str]:
+    """Names of the shipped recipes, and what the first comment of each says."""
+    root = shipped("recipes")
+    return {
+        str(path.relative_to(root).with_suffix("")): path.read_text().splitlines()[0].removeprefix("#").strip()
+        for path in sorted(root.rglob("*.yaml"))
+    }
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe by path, or by the name of a shipped one (``rmm/tiny``).
+
+    Raises:
+        UserError: neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = shipped_recipes()
+    shipped_name = name.removesuffix(".yaml")
+    if shipped_name in known:
+        return shipped("recipes") / f"{shipped_name}.yaml"
+    what = "a folder, not a file" if path.is_dir() else "no such file, and no shipped recipe of that name"
+    raise UserError(f"{name}: {what}; {nearest(shipped_name, known)}")
 
 
 def checkout() -> Path:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError
-from burnish.core.files import read_json, write_atomic
+from burnish.core.files import write_atomic
 from burnish.core.metrics import duration, read_metrics
+from burnish.core.yaml_marks import load_yaml
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
     Raises:
         UserError: ``path`` is no run.
     """
-    import yaml
+    from burnish.core.run import run_record
 
-    run = read_json(path / "run.json")
-    if not isinstance(run, dict) or not (path / "recipe.yaml").exists():
-        raise UserError(f"{path}: not a run folder (no run.json and recipe.yaml)")
-    recipe = yaml.safe_load((path / "recipe.yaml").read_text())
+    run = run_record(path)
+    if not run:
+        raise UserError(f"{path}: not a run folder (no run.json that can be read)")
+    recipe, _ = load_yaml(path / "recipe.yaml")
     took = duration(run["wall_seconds"])
     resumed = len(run["sessions"]) - 1
     lead = f"Status: {run['status']}. Took {took} of wall time and {duration(run['cpu_seconds'])} of CPU time"

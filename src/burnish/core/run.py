@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -25,12 +24,16 @@ from filelock import FileLock, Timeout
 from burnish.core import checkpoint as checkpoints
 from burnish.core.checkpoint import Stateful
 from burnish.core.errors import BurnishError, Interrupted, UserError
-from burnish.core.files import explained, read_json, write_atomic
+from burnish.core.files import explained, read_json, remove, stale, write_atomic
 from burnish.core.hardware import environment, usage
 from burnish.core.metrics import Metrics, Progress, Trackers
+from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
+from burnish.core.yaml_marks import load_yaml
 
 T = TypeVar("T")
+# All that a run ever writes into its folder, and so all that --fresh removes.
+OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "report.html", "checkpoints", "artifacts", "trackers")
 
 
 class Run:
@@ -76,7 +79,7 @@ class Run:
         """
         found = checkpoints.load_latest(self.path / "checkpoints", self.note)
         if found is None:
-            self._metrics.cut(0)
+            self.cut_metrics(0)
             return 0
         step, content = found
         if len(content["states"]) != len(states):
@@ -86,7 +89,7 @@ class Run:
         for name, rng_state in content["rngs"].items():
             self.rng(name).bit_generator.state = rng_state
         _set_global_rngs(content["globals"])
-        self._metrics.cut(content["metrics"])
+        self.cut_metrics(content["metrics"])
         self._resumed_at = step + 1
         self.note(f"{self.path}: resumed after step {step}")
         return step + 1
@@ -111,24 +114,28 @@ class Run:
     def checkpoint(self, step: int, *states: Stateful) -> None:
         """Save ``states`` as of the end of ``step`` if a checkpoint is due; honour a stop signal.
 
+        In a distributed job every rank calls it: all save (``state_dict`` may be collective) and stop together.
+
         Raises:
             Interrupted: SIGINT or SIGTERM came; the state is saved.
             BurnishError: the disk is full; the last checkpoint is untouched.
         """
         due = time.monotonic() - self._saved_at >= self.recipe.checkpoint_every
-        if not due and self._signal is None:
+        due, stop = any_rank(due, self._signal is not None)
+        if not due and not stop:
             return
+        saved = [dict(state.state_dict()) for state in states]
         if self.is_main:
             content = {
-                "states": [dict(state.state_dict()) for state in states],
+                "states": saved,
                 "rngs": {name: rng.bit_generator.state for name, rng in self._rngs.items()},
                 "globals": _global_rngs(),
                 "metrics": self._metrics.size(),
             }
             checkpoints.save(self.path / "checkpoints", step, content, self.recipe.keep)
         self._saved_at = time.monotonic()
-        if self._signal is not None:
-            raise Interrupted(f"{self.path}: stopped after step {step}; the same command goes on", self._signal)
+        if stop:
+            raise Interrupted(f"{self.path}: stopped after step {step}; the same command goes on", self.stop_signal)
 
     def artifact(self, name: str, data: Any) -> Path:
         """Write ``artifacts/NAME`` atomically: bytes and text as they are, anything else as JSON or YAML by suffix."""
@@ -169,7 +176,7 @@ class Run:
 
     def metrics_size(self) -> int:
         """Bytes of ``metrics.jsonl`` so far: what a foreign trainer's checkpoint remembers."""
-        return self._metrics.size()
+        return self._metrics.size() if self.is_main else 0
 
     def cut_metrics(self, size: int) -> None:
         """Forget the lines that a resumed trainer will write again."""
@@ -182,7 +189,7 @@ class Run:
         return self._was_finished
 
     def __enter__(self) -> Run:
-        self._was_finished = False
+        self._was_finished = False if self._fresh else run_record(self.path).get("status") == "finished"
         self._trackers: Trackers | None = None
         self._start, self._cpu = time.time(), time.process_time()
         if self.is_main:
@@ -245,32 +252,32 @@ class Run:
             self._lock.release()
 
     def _open_folder(self) -> None:
+        inside = {path.name for path in self.path.iterdir()} - {".lock", ".owner"}
+        left = {path.name for path in stale(self.path)}
         stored = self.path / "recipe.yaml"
-        for stale in self.path.glob(".*.*"):
-            stale.unlink()  # half-written files of a killed process: never read, only in the way
-        foreign = [path for path in self.path.iterdir() if path.name not in (".lock", ".owner")]
-        if foreign and not stored.exists() and not (self.path / "run.json").exists():
+        if run_record(self.path):
+            if self._fresh:
+                for name in OURS:
+                    remove(self.path / name)
+            elif stored.exists():
+                differing = self.recipe.differences(load_yaml(stored)[0] or {})
+                if differing:
+                    raise UserError(
+                        f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
+                        "choose another --out, or start over with --fresh"
+                    )
+        elif inside - left:
             raise UserError(f"{self.path}: not empty and not a run; choose another folder with --out")
-        if self._fresh:
-            for path in foreign:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if stored.exists():
-            differing = self.recipe.differences(yaml.safe_load(stored.read_text()) or {})
-            if differing:
-                raise UserError(
-                    f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
-                    "choose another --out, or start over with --fresh"
-                )
-            for stale in (self.path / "checkpoints").glob(".*"):
-                shutil.rmtree(stale, ignore_errors=True)
-        self._was_finished = (read_json(self.path / "run.json") or {}).get("status") == "finished"
+        for folder in (self.path, self.path / "checkpoints", self.path / "artifacts"):
+            for path in stale(folder):
+                remove(path)
+        self._describe("running")  # first: from here on the folder is known as a run
         write_atomic(stored, self.recipe.to_yaml())
-        self._describe("running")
 
     def _describe(self, status: str, error: str = "") -> None:
         """Write ``run.json``; wall and CPU seconds add up over the sessions of a resumed run."""
         path = self.path / "run.json"
-        sessions = (read_json(path) or {}).get("sessions", [])
+        sessions = list(run_record(self.path).get("sessions", []))
         if sessions and sessions[-1].get("pid") == os.getpid() and sessions[-1].get("start") == self._start:
             sessions = sessions[:-1]
         if self._was_finished and status in ("running", "finished"):
@@ -302,6 +309,15 @@ class Run:
                 self._handlers[number] = signal.signal(number, on_signal)
         except ValueError:
             self._handlers = {}  # not the main thread (a notebook's worker): signals stay whose they are
+
+
+def run_record(path: Path) -> dict[str, Any]:
+    """``run.json`` of a run folder; empty if there is none, or it is damaged."""
+    record = read_json(path / "run.json")
+    known = (
+        isinstance(record, dict) and isinstance(record.get("sessions"), list) and isinstance(record.get("method"), str)
+    )
+    return record if known else {}
 
 
 def _seed_globals(seed: int) -> None:

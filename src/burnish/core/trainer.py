@@ -18,6 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from burnish.core.errors import BurnishError, Interrupted
 from burnish.core.files import damage, explained, read_json, write_atomic, write_manifest
+from burnish.core.parallel import any_rank
 from burnish.core.run import Run
 
 MARK = "burnish.json"  # what a checkpoint of a foreign trainer needs of ours: the size of metrics.jsonl
@@ -119,7 +120,7 @@ class RunCallback(TrainerCallback):
         if state.global_step % self._boundary:
             return
         due = time.monotonic() - self._saved_at >= self._run.recipe.checkpoint_every
-        due, stop = _any_rank([due, self._run.stop_requested], args.device)
+        due, stop = any_rank(due, self._run.stop_requested)
         if stop:
             self._stopped = True
             control.should_training_stop = True
@@ -156,15 +157,3 @@ class RunCallback(TrainerCallback):
                 f"{self._run.path}: stopped after step {state.global_step}; the same command goes on",
                 self._run.stop_signal,
             )
-
-
-def _any_rank(flags: list[bool], device: Any) -> list[bool]:
-    """Whether any rank raised each flag: clocks differ, and a save that only some ranks join hangs them all."""
-    import torch
-    from torch import distributed
-
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return flags
-    raised = torch.tensor(flags, dtype=torch.int32, device=device)
-    distributed.all_reduce(raised, op=distributed.ReduceOp.MAX)
-    return [bool(flag) for flag in raised.tolist()]

@@ -12,6 +12,7 @@ import yaml
 from burnish.core.errors import UserError
 
 KeyPath = tuple[str | int, ...]
+MOST_VALUES = 100_000  # an alias of an alias of an alias ... makes billions out of a few lines
 
 
 class _NumbersAsWritten(yaml.SafeLoader):
@@ -75,6 +76,10 @@ def load_yaml(source: Path | str, name: str | None = None) -> tuple[Any, Callabl
 
 
 def _record(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str, above: frozenset[int]) -> None:
+    if len(lines) > MOST_VALUES:
+        raise UserError(
+            f"{name}: more than {MOST_VALUES:,} values once its aliases are written out; write it without them"
+        )
     if id(node) in above:
         raise UserError(f"{name}:{node.start_mark.line + 1}: an alias contains itself; write the value out")
     above = above | {id(node)}

@@ -130,8 +130,8 @@ def judge(interval: Interval, threshold: float = 0.0) -> Verdict:
     return "does not hold" if interval.high <= threshold else "undecided"
 
 
-def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root: Path) -> Path:
-    """Write ``docs/claims/NAME.json`` below ``root`` from a judged run.
+def check_judged(recipe: StudyRecipe) -> None:
+    """Refuse to store what no verdict may come from.
 
     Raises:
         UserError: the size is not a judged one, or too few seeds for it.
@@ -141,6 +141,15 @@ def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root
         raise UserError(f"--store: size `{recipe.size}` is not judged; use --size quick or full")
     if recipe.seeds < least[recipe.size]:
         raise UserError(f"--store: size `{recipe.size}` needs --seeds {least[recipe.size]} or more")
+
+
+def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root: Path) -> Path:
+    """Write ``docs/claims/NAME.json`` below ``root`` from a judged run.
+
+    Raises:
+        UserError: the size is not a judged one, or too few seeds for it.
+    """
+    check_judged(recipe)
     run = read_json(run_path / "run.json")
     if run is None:
         raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study again with --fresh")
