@@ -9,6 +9,7 @@ import torch
 
 from burnish.core.errors import UserError
 from burnish.core.run import Run
+from burnish.merge.methods import registry
 from burnish.merge.rmm import METHOD, search
 from burnish.merge.rmm.architecture import Blocks
 from burnish.merge.rmm.candidates import PUBLISHED, merge
@@ -59,6 +60,29 @@ def test_global_trimming_by_hand():
     deltas = [[10.0, 9.0, 1.0, 2.0]]  # tensors A = [10, 9], B = [1, 2]
     assert merged(deltas, sizes=[2, 2], density=0.5) == [10.0, 9.0, 0.0, 0.0]
     assert merged(deltas, sizes=[2, 2], density=0.5, trim="tensor") == [10.0, 0.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("method", ["iso_c", "tsv"])
+def test_matrix_methods_see_matrices(vit_problem, method):
+    problem, spec = vit_problem, MergeCandidate(method=method)
+    flat = merge(spec, problem.base, problem.experts, problem.layout)
+    slot = next(slot for slot in problem.layout.slots() if slot.name.endswith("mlp.fc1.weight"))
+    expected = registry.get(method)(
+        slot.view(problem.base),
+        [slot.view(expert) for expert in problem.experts],
+        model_parameters={"weight": [1.0, 1.0]},
+        parameters={},
+    )
+    torch.testing.assert_close(slot.view(flat), expected)
+    assert (expected - problem.base.new_tensor(0) - slot.view(problem.experts.mean(0))).abs().max() > 1e-3
+
+
+def test_candidates_that_a_search_cannot_mean_are_refused():
+    assert "needs statistics" in wrong_recipe(candidates=[{"method": "fisher"}])
+    assert "set trim: tensor" in wrong_recipe(candidates=[{"method": "iso_c", "trim": "model"}])
+    assert [MergeCandidate(method=name).trim for name in ("ties", "task_arithmetic", "tsv")] == ["model"] * 2 + [
+        "tensor"
+    ]
 
 
 def test_published_candidates():
@@ -197,7 +221,11 @@ def save_run(tmp_path, **settings):
             task[part] = str(path)
         tasks.append(task)
     experts = [str(tmp_path / f"expert{number}") for number in range(2)]
-    return SearchRecipe(base=str(tmp_path / "base"), experts=experts, tasks=tasks, tuning_budget=6, **settings)
+    settings = {"tuning_budget": 6, **settings}
+    return SearchRecipe(base=str(tmp_path / "base"), experts=experts, tasks=tasks, **settings)
+
+
+TWINS = [{"method": "task_arithmetic", "weight": weight} for weight in (0.2, 0.9)]
 
 
 @pytest.mark.parametrize(
@@ -205,17 +233,22 @@ def save_run(tmp_path, **settings):
     [
         {"budget": 12},
         {"budget": 12, "search": "random", "actions": "blocks"},
+        {"budget": 12, "search": "random", "actions": "blocks", "tuning_budget": 0, "candidates": TWINS, "seed": 7},
     ],
-    ids=["scales", "blocks"],
+    ids=["scales", "blocks", "two of one method"],
 )
 def test_run_leaves_a_plain_checkpoint_that_merge_rebuilds(tmp_path, arm):
     from burnish.merge import merge as burnish_merge
 
     settings = save_run(tmp_path, **arm)
-    assert METHOD.check(settings)[2] == ("evaluations", "6 tuning the uniform merges, 12 searching, 10 again in full")
+    spent = f"{settings.tuning_budget} tuning the uniform merges, {settings.budget} searching, 10 again in full"
+    assert METHOD.check(settings)[2] == ("evaluations", spent)
     with Run(settings, tmp_path / "run", quiet=True) as run:
         folder = search(settings, run)
     outcome = json.loads((tmp_path / "run/artifacts/outcome.json").read_text())
+    if arm.get("candidates"):
+        assert {2, 3} <= {block[2] for block in outcome["architecture"]["blocks"]}, "pick a seed that takes both"
+        assert outcome["candidates"][2:] == ["task_arithmetic 1", "task_arithmetic 2"]
     exported = type(vit()).from_pretrained(folder).eval()
     for number, task in enumerate(settings.tasks):
         held = np.load(task.test)

@@ -53,21 +53,14 @@ def merge(
         per_model["weight"], parameters["lambda"] = 1.0, spec.weight
     model_parameters = {k: [v] * len(experts) for k, v in per_model.items() if k in method.model_parameters}
 
-    def call(at: slice, number: int) -> Tensor:
-        return method(
-            base[at],
-            [expert[at] for expert in experts],
-            model_parameters=model_parameters,
-            parameters=parameters,
-            seed=seed + number,
-        )
+    def call(own: Tensor, others: Sequence[Tensor], number: int) -> Tensor:
+        return method(own, others, model_parameters=model_parameters, parameters=parameters, seed=seed + number)
 
     if spec.trim == "model":
-        return call(slice(0, layout.size), 0)
+        return call(base, list(experts), 0)
     merged = torch.empty_like(base)
-    for number, slot in enumerate(layout.slots()):
-        at = slice(slot.offset, slot.offset + slot.shape.numel())
-        merged[at] = call(at, number)
+    for number, slot in enumerate(layout.slots()):  # in its own shape: some methods work on matrices
+        slot.view(merged).copy_(call(slot.view(base), [slot.view(expert) for expert in experts], number))
     return merged
 
 
@@ -182,4 +175,13 @@ def build_pool(
     merges = [merge(spec, base, experts, layout, seed) for spec in specs]
     rows = torch.stack(merges) if merges else base.new_empty((0, len(base)))
     chosen = stem if stem is not None else (len(experts) if merges else 0)
-    return Pool(layout, base, experts, rows, (*expert_names, *(spec.method for spec in specs)), chosen)
+    return Pool(layout, base, experts, rows, (*expert_names, *_names(specs)), chosen)
+
+
+def _names(specs: Sequence[MergeCandidate]) -> list[str]:
+    """The methods' names, numbered where a method comes twice."""
+    names = [spec.method for spec in specs]
+    return [
+        name if names.count(name) == 1 else f"{name} {names[: number + 1].count(name)}"
+        for number, name in enumerate(names)
+    ]

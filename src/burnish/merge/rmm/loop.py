@@ -1,6 +1,7 @@
 """The loop: reads the models, searches, and leaves a checkpoint, its architecture and the figures behind."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,14 @@ def _architecture(outcome: Outcome, problem: Problem, recipe: SearchRecipe, run:
     """What ``burnish merge`` rebuilds the backbone from; the plain list of blocks where slices cannot say it."""
     experts = len(recipe.experts)
 
+    @cache  # once a candidate, whatever a run before has left there
     def folder(candidate: int) -> str:
         if candidate < experts:
             return recipe.experts[candidate]
-        path = run.path / "artifacts" / "candidates" / outcome.pool.names[candidate]
-        if not path.exists():
-            weights = whole(outcome.pool.flat(candidate), problem.layout, candidate)
-            save_model(build(problem, weights), path, _tokenizer(problem))
+        name = outcome.pool.names[candidate].partition(" ")[0]
+        path = run.path / "artifacts" / "candidates" / f"{candidate - experts}-{name}"
+        weights = whole(outcome.pool.flat(candidate), problem.layout, candidate)
+        save_model(build(problem, weights), path, _tokenizer(problem))
         return str(path)
 
     made = merge_yaml(problem, outcome.pool, outcome.architecture, recipe.base, recipe.experts, folder)

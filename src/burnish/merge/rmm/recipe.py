@@ -4,11 +4,15 @@ The defaults are what won at equal budget in this project's measurements: CMA-ES
 guided by cross-entropy. ``recipes/rmm/paper.yaml`` is Reinforced Model Merging as released.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from burnish.core.recipe import Recipe, Settings
+from burnish.merge.methods.catalogue import CATALOGUE
+
+ELEMENTWISE = ("linear", "task_arithmetic")
+"""Methods that treat every number by itself: the whole model at once is the same, and faster."""
 
 
 class TaskFiles(Settings):
@@ -39,8 +43,25 @@ class MergeCandidate(Settings):
     density: float = Field(default=1.0, gt=0, le=1, description="Share of each task vector kept; tuned likewise.")
     normalize: bool = Field(default=False, description="Divide by the weights that agree (mean) instead of summing.")
     trim: Literal["model", "tensor"] = Field(
-        default="model", description="Where the density counts: whole model or each tensor."
+        default="model",
+        description="Where the density counts: over the whole model, as RMM does, or in each tensor, as `burnish merge` "
+        "does. Methods that trim nothing see each tensor by itself; for them the default is `tensor`.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fits_the_method(cls, data: Any) -> Any:
+        method = next((each for each in CATALOGUE if each.name == data.get("method")), None)
+        if method is None:
+            return data  # the registry names the nearest ones
+        if method.statistics:
+            raise ValueError(f"{method.name} needs statistics of each model; a search has none: use `burnish merge`")
+        density = method.model_parameters.get("density")
+        if (density is None or density.inert) and method.name not in ELEMENTWISE:
+            if data.get("trim") == "model":
+                raise ValueError(f"{method.name} trims nothing and works on one tensor at a time: set trim: tensor")
+            return {**data, "trim": "tensor"}
+        return data
 
 
 class PPOSettings(Settings):
