@@ -3,7 +3,7 @@
 Knows transformers' ViT, the data that packages carry, and one recorded recipe; knows nothing of merging. A base is
 pre-trained jointly on the pooled tasks, briefly on purpose: a well pre-trained base leaves a merge nothing to decide.
 (How briefly was settled on experts and uniform merges: with 75 steps a task the best of these hardly leaves the base,
-with 100 it loses some 8 points to two experts, with 150 less than one, and there, in one whole cell of a seed that no
+with 100 it loses 8 to 13 points to two experts, with 150 less than one, and there, in one whole cell of a seed that no
 study uses, no search gained anything either.)
 Every task then gets a fine-tune with a head of its own. Deterministic on CPU by regime and seed.
 """
