@@ -8,9 +8,12 @@ import torch
 from torch import nn
 
 from burnish.core.errors import BurnishError
+from burnish.merge.architecture import Layout
 from burnish.merge.rmm.architecture import Architecture, Blocks, Scales
 from burnish.merge.rmm.assemble import Weights
 from burnish.merge.rmm.candidates import Pool
+from burnish.merge.rmm.files import written_layout
+from burnish.merge.rmm.layout import ModuleLayout
 from burnish.merge.rmm.problem import Problem
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ _PAIRS = (("num_layers", "num_decoder_layers"), ("encoder_layers", "decoder_laye
 
 
 def build(problem: Problem, weights: Weights) -> "PreTrainedModel":
-    """The assembled model as one of transformers' own, with its own copy of the weights.
+    """The assembled model as one of transformers' own, with its own copy of the weights, in the base's number format.
 
     Classifiers with a linear head: the experts' heads are stacked, so that one model answers for all tasks; the config's
     ``burnish_heads`` says which labels are whose. Other heads: the first expert's.
@@ -61,7 +64,7 @@ def build(problem: Problem, weights: Weights) -> "PreTrainedModel":
                     getattr(mine, part).copy_(torch.cat([getattr(head, part) for head in heads]))
             else:
                 setattr(model, name, copy.deepcopy(problem.heads[0][name]))
-    return model.eval()
+    return model.to(getattr(torch, problem.dtype)).eval()
 
 
 def _linear_heads(problem: Problem) -> list[nn.Linear]:
@@ -95,7 +98,7 @@ def merge_yaml(
     experts: list[str],
     folder: Callable[[int], str],
 ) -> dict[str, Any] | None:
-    """What ``burnish merge`` needs to build the backbone again; None where slices cannot say it.
+    """What ``burnish merge`` needs to build the backbone again; None where slices or filters cannot say it.
 
     Args:
         problem: the models' layout.
@@ -110,10 +113,11 @@ def merge_yaml(
     if any(slot.name.startswith(f"{stack.path}.") for slot in problem.layout.stem for stack in problem.layout.stacks):
         return None  # T5's first block holds the position bias of all: a slice cannot leave it in place
     sides = [_slices(architecture, side, pool.stem, folder) for side in range(len(problem.layout.stacks))]
+    kind = {"merge_method": "passthrough", "dtype": problem.dtype}  # experts and saved candidates may differ in theirs
     if len(sides) == 1:
-        return {"merge_method": "passthrough", "slices": sides[0]}
+        return {**kind, "slices": sides[0]}
     modules = {stack.path: {"slices": side} for stack, side in zip(problem.layout.stacks, sides, strict=True)}
-    return {"merge_method": "passthrough", "modules": modules}
+    return {**kind, "modules": modules}
 
 
 def _slices(architecture: Blocks, side: int, stem: int, folder: Callable[[int], str]) -> list[dict[str, Any]]:
@@ -131,21 +135,48 @@ def _slices(architecture: Blocks, side: int, stem: int, folder: Callable[[int], 
     ]
 
 
-def _scales_yaml(problem: Problem, architecture: Scales, base: str, experts: list[str]) -> dict[str, Any]:
-    layout = problem.layout
+def _scales_yaml(problem: Problem, architecture: Scales, base: str, experts: list[str]) -> dict[str, Any] | None:
     models = []
     for number, expert in enumerate(experts):
-        column = [row[number] for row in architecture.values]
-        conditions: list[dict[str, Any]] = [
-            {"filter": slot.name, "value": column[row]} for slot, row in zip(layout.stem, layout.rows, strict=True)
-        ]
+        weight = _conditions(problem.layout, written_layout(expert), [row[number] for row in architecture.values])
+        if weight is None:
+            return None
         # task heads are not merged: the first expert's, whole (the model folder beside this file holds them all)
-        conditions += [{"filter": f"{name}.", "value": float(number == 0)} for name in layout.heads]
-        first = 0
-        for stack in layout.stacks:
-            gradient = {"value": column[first : first + stack.length]}
-            # a filter only where it is needed: checkpoints may spell blocks otherwise than the loaded model (ViT does)
-            conditions.append({"filter": f"{stack.path}.", **gradient} if len(layout.stacks) > 1 else gradient)
-            first += stack.length
-        models.append({"model": expert, "parameters": {"weight": conditions}})
-    return {"merge_method": "task_arithmetic", "base_model": base, "models": models, "dtype": "float32"}
+        heads = [{"filter": f"{name}.", "value": float(number == 0)} for name in problem.layout.heads]
+        models.append({"model": expert, "parameters": {"weight": [*heads, *weight, {"value": 0.0}]}})
+    return {"merge_method": "task_arithmetic", "base_model": base, "models": models, "dtype": problem.dtype}
+
+
+def _conditions(layout: ModuleLayout, written: Layout, column: list[float]) -> list[dict[str, Any]] | None:
+    """One expert's scales by tensor names as its files spell them; None where no filters can tell the tensors apart."""
+    names = {
+        *written.loose,
+        *(name for stack in written.stacks for layer in range(len(stack)) for name in stack.names(layer)),
+    }
+    wanted: dict[str, dict[str, Any]] = {}
+    stem, stacks, first = [], [], 0
+    for stack in layout.stacks:
+        alike = [each for each in written.stacks if len(each) == stack.length and _same(each.prefix, stack.path)]
+        if len(layout.stacks) == 1 and not alike:  # ViT: `vit.layers` is written `vit.encoder.layer`
+            alike = [each for each in written.stacks if len(each) == stack.length]
+        if len(alike) != 1:
+            return None
+        condition: dict[str, Any] = {"filter": f"{alike[0].prefix}.", "value": column[first : first + stack.length]}
+        stacks.append(condition)
+        wanted |= {name: condition for layer in range(stack.length) for name in alike[0].names(layer)}
+        first += stack.length
+    for slot, row in zip(layout.stem, layout.rows, strict=True):
+        found = [name for name in names if _same(name, slot.name)]
+        if len(found) != 1:
+            return None
+        stem.append({"filter": found[0], "value": column[row]})
+        wanted[found[0]] = stem[-1]
+    for conditions in ([*stem, *stacks], [*stacks, *stem]):  # a filter is a part of a name: the first that fits counts
+        if all(next(each for each in conditions if each["filter"] in name) is wanted[name] for name in wanted):
+            return conditions
+    return None
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names differ by a leading part at most (`transformer.`, `model.`)."""
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")

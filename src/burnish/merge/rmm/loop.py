@@ -5,12 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from burnish.core.models import load_tokenizer, save_model
+from burnish.core.models import save_model
 from burnish.core.run import Run
 from burnish.merge.rmm.architecture import Blocks
 from burnish.merge.rmm.candidates import whole
 from burnish.merge.rmm.evaluate import Result
 from burnish.merge.rmm.export import build, merge_yaml
+from burnish.merge.rmm.files import Companions
 from burnish.merge.rmm.outcome import MergeResult, Outcome
 from burnish.merge.rmm.problem import Problem, load_problem
 from burnish.merge.rmm.recipe import SearchRecipe
@@ -38,7 +39,7 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
     run.artifact("outcome.json", summary(outcome, problem, recipe))
     run.artifact("architecture.yaml", _architecture(outcome, problem, recipe, run))
     model = build(problem, outcome.pool.weights(outcome.architecture))
-    return run.save_model(model, _tokenizer(problem), card=_card(outcome, problem, recipe))
+    return run.save_model(model, _companions(problem), card=_card(outcome, problem, recipe))
 
 
 def summary(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _architecture(outcome: Outcome, problem: Problem, recipe: SearchRecipe, run:
         name = outcome.pool.names[candidate].partition(" ")[0]
         path = run.path / "artifacts" / "candidates" / f"{candidate - experts}-{name}"
         weights = whole(outcome.pool.flat(candidate), problem.layout, candidate)
-        save_model(build(problem, weights), path, _tokenizer(problem))
+        save_model(build(problem, weights), path, _companions(problem))
         return str(path)
 
     made = merge_yaml(problem, outcome.pool, outcome.architecture, recipe.base, recipe.experts, folder)
@@ -97,11 +98,8 @@ def _architecture(outcome: Outcome, problem: Problem, recipe: SearchRecipe, run:
     return made
 
 
-def _tokenizer(problem: Problem) -> Any:
-    source = problem.source
-    if source is None or not (source / "tokenizer_config.json").exists():
-        return None
-    return load_tokenizer(source)
+def _companions(problem: Problem) -> Companions | None:
+    return None if problem.source is None else Companions(problem.source)
 
 
 def _card(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> str:
@@ -128,6 +126,7 @@ def _card(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> str:
             *rows,
             f"| mean | {outcome.validation.reward('score'):.2f} | {outcome.test.reward('score'):.2f} |",
             baseline,
+            f"Scores are of the float32 weights of the search; saved as {problem.dtype}.",
             "The search chose by the validation items; only the test column is an estimate of new data.",
             "",
         ]

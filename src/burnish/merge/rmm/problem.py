@@ -15,6 +15,7 @@ from burnish.core.errors import UserError
 from burnish.merge.rmm.candidates import Pool, build_pool
 from burnish.merge.rmm.data import TaskData, load_task
 from burnish.merge.rmm.evaluate import Evaluator
+from burnish.merge.rmm.files import Dtype, number_format
 from burnish.merge.rmm.layout import ModuleLayout, flatten, read_modules
 from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
 
@@ -36,6 +37,7 @@ class Problem:
         tasks: validation items, in an order that is shuffled once.
         tests: items that no search sees.
         source: folder of the base, or None for a model built in memory.
+        dtype: what the base is written in, and what is exported; the search itself computes in float32.
     """
 
     model: "PreTrainedModel"
@@ -47,6 +49,7 @@ class Problem:
     tasks: tuple[TaskData, ...]
     tests: tuple[TaskData, ...]
     source: Path | None = None
+    dtype: Dtype = "float32"
 
     @classmethod
     def from_models(
@@ -59,6 +62,7 @@ class Problem:
         names: Sequence[str] | None = None,
         seed: int = 0,
         source: Path | None = None,
+        dtype: Dtype = "float32",
     ) -> "Problem":
         """Flattens the models and shuffles the validation items.
 
@@ -69,6 +73,8 @@ class Problem:
             tests: the same tasks, for the final report.
             names: of the experts; default ``expert 0`` and so on.
             seed: of the shuffle.
+            source: folder of the base, for its companion files.
+            dtype: number format of what is exported.
 
         Raises:
             UserError: experts of other shapes, no items, or a head with fewer classes than the labels.
@@ -84,7 +90,7 @@ class Problem:
         shuffled = tuple(task.reordered(rng.permutation(len(task))) for task in checked)
         held_out = tuple(_checked(task, heads) for task in tests)
         base_flat = flatten(base, layout, "base")
-        return cls(base, layout, base_flat, torch.stack(flats), names, heads, shuffled, held_out, source)
+        return cls(base, layout, base_flat, torch.stack(flats), names, heads, shuffled, held_out, source, dtype)
 
     def pool(self, specs: Sequence[MergeCandidate], seed: int, stem: int | None = None) -> Pool:
         """Experts and merges; see ``build_pool``."""
@@ -162,5 +168,12 @@ def load_problem(recipe: SearchRecipe) -> Problem:
     if len(set(names)) < len(names):
         names = list(recipe.experts)
     return Problem.from_models(
-        base, experts, read("validation"), read("test"), names=names, seed=recipe.seed, source=source
+        base,
+        experts,
+        read("validation"),
+        read("test"),
+        names=names,
+        seed=recipe.seed,
+        source=source,
+        dtype=number_format(recipe.base),
     )
