@@ -128,6 +128,7 @@ def study(
     rebuilt = find(name).load()
     root = checkout() if store else None
     asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
+    asked["checkpoint_every"] = 0  # a study's steps are whole trainings: each is saved as it ends
     recipe = StudyRecipe.load(json.dumps(asked))
     if store:
         claims.check_judged(recipe)

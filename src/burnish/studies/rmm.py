@@ -51,6 +51,10 @@ PLANS: dict[Size, Plan] = {
 """What each size spends. ``quick`` takes the first two regimes of the specification's list."""
 
 
+FIRST_SEED = 1000
+"""Worlds 0 and 100 were looked at while the length of their training was settled: no judged one is among them."""
+
+
 class Cells:
     """Results of the cells finished so far, in order: the state of an interrupted study."""
 
@@ -70,7 +74,8 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     """Every cell through the executor, then the claims. An interrupted study goes on with the first cell it lacks."""
     plan = PLANS[recipe.size]
     # seed by seed, so that an interrupted study has whole seeds
-    cells = [Cell(regime, recipe.seed + number, plan) for number in range(recipe.seeds) for regime in plan.regimes]
+    seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.seeds)
+    cells = [Cell(regime, seed, plan) for seed in seeds for regime in plan.regimes]
     done = Cells()
     start = run.restore(done)
     left = cells[start:]

