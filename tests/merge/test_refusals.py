@@ -183,6 +183,45 @@ def test_plan_is_json(llamas: list[str]) -> None:
     assert data["steps"][0]["reads"][1]["model"] == llamas[1]
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "value", "message"),
+    [
+        ("ties", "density", 1.5, "density: expected a number from 0 to 1, got 1.5"),
+        ("ties", "density", [0.5, -0.1], "density: expected a number from 0 to 1, got -0.1"),
+        ("della", "epsilon", -0.1, "epsilon: expected a number from 0 to 1"),
+        ("breadcrumbs", "gamma", 2, "gamma: expected a number from 0 to 1"),
+        ("ties", "weight", 10**400, "weight: expected a finite number, got 1000"),
+        ("ties", "weight", float("inf"), "weight: expected a finite number"),
+        ("slerp", "t", 1.1, "t: expected a number from 0 to 1"),
+        ("nearswap", "t", -1.0, "t: expected a number of 0 or more"),
+        ("sce", "select_topk", 7, "select_topk: expected a number from 0 to 1"),
+        ("karcher", "max_iter", 0, "max_iter: expected a whole number of 1 or more"),
+        ("regmean", "input_axis", 2, "input_axis: expected a whole number from 0 to 1"),
+    ],
+)
+def test_range(method: str, name: str, value: object, message: str, llamas: list[str], tmp_path: Path) -> None:
+    models = [{"model": path} for path in llamas]
+    config = {"merge_method": method, "base_model": llamas[0], "models": models, "parameters": {name: value}}
+    refused(config, tmp_path, rf"merge.yaml:\d+: {message}")
+
+
+@pytest.mark.parametrize(
+    "vocabulary",
+    [{}, [], [["a"]], [["a", 0.0, 1]], [[1, 0.0]], {"a": 99999999999}, {"a": True}, {"a": -1}],
+    ids=["empty", "empty list", "short", "long", "no text", "huge", "bool", "negative"],
+)
+def test_damaged_vocabulary(vocabulary: object, tmp_path: Path) -> None:
+    path = family(tmp_path, "llama", 1)[0]
+    (path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))
+    config = {"merge_method": "linear", "models": [{"model": str(path)}], "tokenizer_source": "base"}
+    refused(config | {"parameters": {"weight": 1.0}}, tmp_path, "tokenizer.json: not a tokenizer that can be read")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "org/" + "a" * 300, "a" * 300 + "+" + "b" * 300])
+def test_a_name_that_no_file_system_takes(name: str, tmp_path: Path) -> None:
+    refused({"merge_method": "passthrough", "models": [{"model": name}]}, tmp_path, "hub id")
+
+
 class TestStatistics:
     def test_regmean_and_fisher_from_text(self, tmp_path: Path) -> None:
         paths = family(tmp_path, "llama", 3)

@@ -44,7 +44,7 @@ def _reference(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     # A folder may have a plus in its name; one that exists is meant as it is written.
-    if "+" not in value or Path(value).expanduser().is_dir():
+    if "+" not in value or _is_folder(value):
         model, lora = value, None
     else:
         model, lora = value.split("+", 1)
@@ -53,6 +53,13 @@ def _reference(value: Any) -> Any:
     if not model.strip():
         raise ValueError("expected a model folder or a hub id (org/name)")
     return {"model": model, "lora": lora}
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_dir()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def _path_text(part: Any) -> Any:

@@ -22,9 +22,10 @@ from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.registry import get
 from burnish.merge.parameters import check_names, resolve_parameters
-from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header, read_header
+from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header
 from burnish.merge.selection import Group, Member, Selection
 from burnish.merge.sources import Checkpoint, Source
+from burnish.merge.statistics_file import StatisticsFile
 from burnish.merge.vocabulary import Rows, Vocabulary
 
 # Seconds a million weights and input, measured on one core: a compiled kernel, and the general path through torch.
@@ -85,8 +86,7 @@ class Step:
     @property
     def read_bytes(self) -> int:
         """Bytes of all inputs."""
-        adapters = [(source.lora.a.nbytes + source.lora.b.nbytes) for source in self.sources if source.lora]
-        return sum(source.info.nbytes for source in self.sources) + sum(adapters)
+        return sum(info.nbytes for info in self.inputs)
 
     @property
     def working_bytes(self) -> int:
@@ -97,7 +97,9 @@ class Step:
             halves = wide * (len(self.sources) + 1) if self.kernel == "float16" else 0
             return self.read_bytes + self.nbytes + halves
         # Inputs, their float32 copies, and what the widest of the methods hold beside them.
-        return self.read_bytes + wide * (2 * len(self.sources) + 4)
+        # Statistics are widened to float64 (all of them, and a few that are summed and solved).
+        given: list[int] = [math.prod(info.shape) for info in self.statistics if info is not None]
+        return self.read_bytes + wide * (2 * len(self.sources) + 4) + 8 * (sum(given) + 4 * max([0, *given]))
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,12 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
     groups = list(selection.groups())
     if not groups:
         raise UserError(f"{config.where()}: the merge has no tensors; the slices are empty")
-    drafts = [_draft(config, method, group, checkpoints, vocabulary, device) for group in groups]
+    statistics = _statistics_files(config, method, groups)
+    drafts = [_draft(config, method, group, checkpoints, vocabulary, device, statistics) for group in groups]
+    if method.statistics and not any(draft["statistics"] and None not in draft["statistics"] for draft in drafts):
+        raise UserError(
+            f"{config.where()}: no tensor has statistics from every model; gather them again for these models"
+        )
     shards, placed = _place(drafts, shard_size)
     return MergePlan(config, method, checkpoints, placed, shards, selection, vocabulary, threads, device)
 
@@ -276,6 +283,7 @@ def _draft(
     checkpoints: Sequence[Checkpoint],
     vocabulary: Vocabulary | None,
     device: str,
+    statistics: Mapping[tuple[str, int], StatisticsFile],
 ) -> dict[str, Any]:
     members, has_base = _ordered(method, group)
     dtypes = [member.source.info.dtype for member in members]
@@ -320,7 +328,15 @@ def _draft(
     promoted = dtypes[0] if len(set(dtypes)) == 1 else "F32"
     draft["dtype"] = DTYPE_CODE[config.out_dtype or config.dtype or DTYPE_NAME[promoted]]
     if method.statistics:
-        draft["statistics"] = tuple(_statistics(member, group) for member in members[has_base:])
+        files = [statistics[str(member.statistics), member.model] for member in members[has_base:]]
+        axis = None
+        if "input_axis" in shared:
+            axis = shared["input_axis"]
+            axis = shared["input_axis"] = files[0].input_axis(members[0].name) if axis is None else axis
+        draft["statistics"] = tuple(
+            file.find(member.name, shape, axis)
+            for file, member, shape in zip(files, members[has_base:], shapes[has_base:], strict=True)
+        )
     plain = len(set(dtypes)) == 1 and dtypes[0] == draft["dtype"] and not any(member.source.lora for member in members)
     if plain and draft["rows"] is None and method.name == "passthrough" and per_model["scale"] == (None,):
         return draft | {"action": COPY, "model_parameters": {}, "parameters": {}}
@@ -369,12 +385,26 @@ def _shapes_differ(group: Group, members: Sequence[Member], checkpoints: Sequenc
     return UserError(f"{group.where}: tensor {group.name!r} is {said}{hint}")
 
 
-def _statistics(member: Member, group: Group) -> Any:
-    if member.statistics is None:
-        return None
-    path = Path(member.statistics)
-    path = path / "statistics.safetensors" if path.is_dir() else path
-    return read_header(path).get(member.name)
+def _statistics_files(
+    config: MergeConfig, method: MergeMethod, groups: Sequence[Group]
+) -> dict[tuple[str, int], StatisticsFile]:
+    """The statistics that the models bring, by path and model: none for most methods, one a model for the others."""
+    models = config.references()
+    files: dict[tuple[str, int], StatisticsFile] = {}
+    for group in groups:
+        for member in group.members:
+            model = str(models[member.model])
+            if member.statistics is None and method.statistics:
+                raise UserError(
+                    f"{group.where}: {method.name} needs `statistics` for {model}; gather them with "
+                    f"`burnish merge stats MODEL DATA OUT.safetensors --kind {method.statistics}`"
+                )
+            if member.statistics is not None and not method.statistics:
+                raise UserError(f"{group.where}: {method.name} does not use the `statistics` of {model}; remove them")
+            key = (str(member.statistics), member.model)
+            if method.statistics and key not in files:
+                files[key] = StatisticsFile(Path(key[0]).expanduser(), method.statistics, method.name, model)
+    return files
 
 
 def _place(drafts: Sequence[dict[str, Any]], shard_size: int) -> tuple[tuple[Shard, ...], tuple[Step, ...]]:

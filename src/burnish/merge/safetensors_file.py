@@ -91,6 +91,13 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     return {info.name: info for info in tensors}
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The free text of a file whose header :func:`read_header` has checked."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return dict(header.get("__metadata__", {}))
+
+
 def _unique(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     # JSON lets a repeated key win silently; two readers may then see two different models.
     found = dict(pairs)

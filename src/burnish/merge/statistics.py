@@ -6,15 +6,17 @@ Gram matrices (RegMean) take forward passes only; Fisher information takes gradi
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.core.errors import UserError
-from burnish.core.files import explained
+from burnish.core.files import write_atomic
 from burnish.core.metrics import Progress
 from burnish.merge.config import Reference
 from burnish.merge.sources import Checkpoint
+from burnish.merge.statistics_file import NAME, TRANSPOSED, place
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,14 +36,17 @@ def collect(model: str, data: Path, out: Path, *, kind: str, limit: int, device:
         raise UserError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
     if limit < 1:
         raise UserError(f"limit: {limit} examples give no statistics; use 1 or more")
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from burnish.core.models import load_model
 
+    path = _writable(out)
     checkpoint = Checkpoint(Reference(model=model))
     is_images = data.is_dir()
     examples = _images(data, limit) if is_images else _texts(data, limit)
     network = load_model(model, device=device).float()
+    if kind == "gram":
+        _check_memory(network)
     prepare = _image_inputs(checkpoint.folder) if is_images else _text_inputs(checkpoint.folder)
     names = _names(network, checkpoint)
     batches = (
@@ -52,19 +57,55 @@ def collect(model: str, data: Path, out: Path, *, kind: str, limit: int, device:
     named = {names[name]: tensor.contiguous().cpu() for name, tensor in found.items() if name in names}
     if not named:
         raise UserError(f"{model}: no layer with {kind} statistics was reached by the data")
-    path = out if out.suffix == ".safetensors" else out / "statistics.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.part")
-    with explained(path):
-        save_file(named, work, metadata={"kind": kind, "model": model, "examples": str(len(examples))})
-        work.replace(path)
-    return path
+    transposed = [names.get(f"{name}.weight", "") for name, layer in _layers(network) if _is_conv1d(layer)]
+    metadata = {"kind": kind, "model": place(model), "examples": str(len(examples)), TRANSPOSED: json.dumps(transposed)}
+    return write_atomic(path, save(named, metadata=metadata))
+
+
+def _writable(out: Path) -> Path:
+    """The file to write, tried before hours are spent on what goes in."""
+    path = out if out.suffix == ".safetensors" else out / NAME
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another OUT") from None
+
+
+def _is_conv1d(layer: nn.Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(layer, Conv1D)
+
+
+def _layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The linear layers, by name."""
+    import torch
+
+    return [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.Linear) or _is_conv1d(module)
+    ]
+
+
+def _check_memory(network: nn.Module) -> None:
+    """Refuse Gram matrices that do not fit: one of (inputs x inputs) a layer, and the file's bytes beside them."""
+    import psutil
+
+    sizes = [layer.get_parameter("weight").shape[0 if _is_conv1d(layer) else 1] for _, layer in _layers(network)]
+    needed, free = 2 * sum(4 * size * size for size in sizes), psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"Gram matrices of {len(sizes)} layers (up to {max(sizes):,} inputs) take about {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free; use a larger machine, or --kind fisher"
+        )
 
 
 def _gram(network: nn.Module, batches: Iterator[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The mean outer product of every linear layer's input with itself. Source: RegMean (arXiv:2212.09849), eq. 2."""
     import torch
-    from transformers.pytorch_utils import Conv1D
 
     grams: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
@@ -77,11 +118,7 @@ def _gram(network: nn.Module, batches: Iterator[Mapping[str, Tensor]]) -> dict[s
 
         return hook
 
-    hooks = [
-        module.register_forward_pre_hook(watch(f"{name}.weight"))
-        for name, module in network.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-    ]
+    hooks = [module.register_forward_pre_hook(watch(f"{name}.weight")) for name, module in _layers(network)]
     with torch.no_grad():
         for batch in batches:
             network(**batch)

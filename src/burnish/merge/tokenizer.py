@@ -23,6 +23,9 @@ _PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": 
 # Other spellings of a vocabulary. Beside a tokenizer.json that has grown they would contradict it.
 STALE = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json")
 
+# No vocabulary comes near; a larger id is damage, and would ask for an embedding of as many rows.
+_LARGEST_ID = 1 << 24
+
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -64,7 +67,11 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     data = read_json(path)
     try:
         vocabulary = data["model"]["vocab"]
+        if not vocabulary:
+            raise ValueError("a vocabulary has tokens")
         if isinstance(vocabulary, list):
+            if not all(isinstance(token, str) and isinstance(score, int | float) for token, score in vocabulary):
+                raise ValueError("a Unigram vocabulary has pairs of token and score")
             ids = {entry[0]: index for index, entry in enumerate(vocabulary)}
         else:
             ids = dict(vocabulary)
@@ -73,8 +80,8 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         settings = settings if isinstance(settings, dict) else {}
         for index, token in (settings.get("added_tokens_decoder") or {}).items():
             ids.setdefault(token["content"], int(index))
-        if not all(isinstance(index, int) and index >= 0 for index in ids.values()):
-            raise ValueError("ids must be whole numbers")
+        if not all(type(index) is int and 0 <= index <= _LARGEST_ID for index in ids.values()):
+            raise ValueError("ids must be whole numbers, and not so large that their rows fill the memory")
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise UserError(f"{path}: not a tokenizer that can be read; save the tokenizer again") from None
     return Tokenizer(folder, data, settings, ids)

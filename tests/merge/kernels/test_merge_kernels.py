@@ -100,7 +100,7 @@ small = st.lists(st.integers(-6, 6), min_size=1, max_size=80)
 @given(
     values=small,
     other=small,
-    density=st.floats(0, 1.1),
+    density=st.floats(0, 1),
     weight=st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0]), min_size=2, max_size=2),
     normalize=st.booleans(),
     name=st.sampled_from(TASK_VECTORS),

@@ -7,9 +7,11 @@ from burnish.merge.methods.parameter import Parameter
 
 _WEIGHT = Parameter(float, "how much of this model goes into the result; set it for every model")
 _SHARE = replace(_WEIGHT, default=1.0, doc="how much of this model goes into the result")
-_DENSITY = Parameter(float, "the share of this model's delta that is kept, 0 to 1", 1.0)
-_GAMMA = Parameter(float, "the share of this model's largest deltas that is dropped as outliers", 0.01)
-_EPSILON = Parameter(float, "keep probabilities run from density - epsilon to density + epsilon with magnitude", 0.15)
+_DENSITY = Parameter(float, "the share of this model's delta that is kept, 0 to 1", 1.0, least=0, most=1)
+_GAMMA = Parameter(float, "the share of this model's largest deltas that is dropped as outliers", 0.01, least=0, most=1)
+_EPSILON = Parameter(
+    float, "keep probabilities run from density - epsilon to density + epsilon with magnitude", 0.15, least=0, most=1
+)
 _LAMBDA = Parameter(float, "scales the merged delta before it is added to the base", 1.0)
 _INT8_MASK = Parameter(bool, "accepted for mergekit's sake; without effect", False, inert=True)
 _NORMALIZE = Parameter(bool, "divide by the sum of the weights that went in", False)
@@ -64,7 +66,7 @@ CATALOGUE = (
         "sphere",
         "required",
         max_models=1,
-        parameters={"t": Parameter(float, "where between the base (0) and the other model (1)")},
+        parameters={"t": Parameter(float, "where between the base (0) and the other model (1)", least=0, most=1)},
     ),
     MergeMethod(
         "nuslerp",
@@ -87,7 +89,7 @@ CATALOGUE = (
         model_parameters={"weight": _WEIGHT},
         parameters={
             "normalize_weights": Parameter(bool, "make the weights sum to 1", True),
-            "eps": Parameter(float, "what keeps a division by a norm finite", 1e-8),
+            "eps": Parameter(float, "what keeps a division by a norm finite", 1e-8, least=0),
         },
     ),
     MergeMethod(
@@ -96,8 +98,8 @@ CATALOGUE = (
         "sphere",
         "unused",
         parameters={
-            "max_iter": Parameter(int, "most steps of the fixed-point iteration", 10),
-            "tol": Parameter(float, "the step length that ends the iteration", 1e-5),
+            "max_iter": Parameter(int, "most steps of the fixed-point iteration", 10, least=1),
+            "tol": Parameter(float, "the step length that ends the iteration", 1e-5, least=0),
         },
     ),
     MergeMethod(
@@ -128,7 +130,9 @@ CATALOGUE = (
         "selection",
         "required",
         parameters={
-            "select_topk": Parameter(float, "the share of the entries that vary that is kept, most varying first", 1.0),
+            "select_topk": Parameter(
+                float, "the share of the entries that vary that is kept, most varying first", 1.0, least=0, most=1
+            ),
             "int8_mask": _INT8_MASK,
         },
     ),
@@ -146,7 +150,7 @@ CATALOGUE = (
         "average",
         "required",
         max_models=1,
-        parameters={"t": Parameter(float, "the distance up to which the other model's value is taken whole")},
+        parameters={"t": Parameter(float, "the distance up to which the other model's value is taken whole", least=0)},
     ),
     MergeMethod(
         "passthrough",
@@ -164,7 +168,7 @@ CATALOGUE = (
         "arXiv:2601.13572",
         "selection",
         "required",
-        parameters={"epsilon": Parameter(float, "deltas up to this size count as unchanged", 1e-5)},
+        parameters={"epsilon": Parameter(float, "deltas up to this size count as unchanged", 1e-5, least=0)},
     ),
     MergeMethod(
         "ramplus_tl",
@@ -172,9 +176,9 @@ CATALOGUE = (
         "selection",
         "required",
         parameters={
-            "r": Parameter(float, "how much a model's own entries grow with its overlap with others", 0.1),
-            "alpha": Parameter(float, "the overlap ratio at which that growth stops", 0.2),
-            "epsilon": Parameter(float, "deltas up to this size count as unchanged", 1e-5),
+            "r": Parameter(float, "how much a model's own entries grow with its overlap with others", 0.1, least=0),
+            "alpha": Parameter(float, "the overlap ratio at which that growth stops", 0.2, least=0),
+            "epsilon": Parameter(float, "deltas up to this size count as unchanged", 1e-5, least=0),
         },
     ),
     MergeMethod(
@@ -183,7 +187,9 @@ CATALOGUE = (
         "statistical",
         "unused",
         model_parameters={"weight": _SHARE},
-        parameters={"floor": Parameter(float, "least Fisher information, relative to the tensor's mean", 1e-6)},
+        parameters={
+            "floor": Parameter(float, "least Fisher information, relative to the tensor's mean", 1e-6, least=0)
+        },
         statistics="fisher",
     ),
     MergeMethod(
@@ -193,9 +199,18 @@ CATALOGUE = (
         "unused",
         model_parameters={"weight": _SHARE},
         parameters={
-            "alpha": Parameter(float, "scales the off-diagonal of the Gram matrices, 0 to 1", 0.9),
-            "ridge": Parameter(float, "pull towards the average, relative to the mean of the Gram diagonal", 1e-6),
-            "input_axis": Parameter(int, "the weight's input axis: 1 for Linear, 0 for GPT-2's Conv1D", 1),
+            "alpha": Parameter(float, "scales the off-diagonal of the Gram matrices, 0 to 1", 0.9, least=0, most=1),
+            "ridge": Parameter(
+                float, "pull towards the average, relative to the mean of the Gram diagonal", 1e-6, least=0
+            ),
+            "input_axis": Parameter(
+                int,
+                "the weight's input axis: 1 for Linear, 0 for GPT-2's Conv1D; unset: as the statistics say",
+                None,
+                optional=True,
+                least=0,
+                most=1,
+            ),
         },
         statistics="gram",
     ),

@@ -1,5 +1,6 @@
 """What a user may set on a merge method: a name's type, default and meaning. Imports nothing heavy."""
 
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -26,6 +27,8 @@ class Parameter:
         default: the value when nothing is set, or `REQUIRED`.
         choices: the allowed values of a `str`.
         optional: `None` is a value too (it means: leave the tensor alone).
+        least: the smallest value allowed.
+        most: the largest value allowed.
         inert: accepted because mergekit's files carry it, and without effect here.
     """
 
@@ -34,6 +37,8 @@ class Parameter:
     default: Any = REQUIRED
     choices: tuple[str, ...] = ()
     optional: bool = False
+    least: float | None = None
+    most: float | None = None
     inert: bool = False
 
     @property
@@ -45,7 +50,7 @@ class Parameter:
         """Return `value` as this parameter's type.
 
         Raises:
-            UserError: the value is of another type, not finite, or none of the choices.
+            UserError: the value is of another type, not finite, out of range, or none of the choices.
         """
         if value is None and self.optional:
             return None
@@ -57,9 +62,18 @@ class Parameter:
         accepted = {float: (int, float), int: (int,), bool: (bool,)}[self.type]
         if not isinstance(value, accepted) or (self.type is not bool and isinstance(value, bool)):
             raise UserError(f"{name}: expected {_WORDS[self.type]}, got {value!r}")
-        if self.type is float and not abs(value) < float("inf"):
-            raise UserError(f"{name}: expected a finite number, got {value!r}")
+        if self.type is float and not abs(value) <= sys.float_info.max:
+            raise UserError(f"{name}: expected a finite number, got {str(value)[:40]}")
+        if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
+            raise UserError(f"{name}: expected {_WORDS[self.type]} {self.range}, got {value!r}")
         return self.type(value)
+
+    @property
+    def range(self) -> str:
+        """The bounds in words: "from 0 to 1", "of 0 or more"; empty without any."""
+        if self.least is not None and self.most is not None:
+            return f"from {self.least:g} to {self.most:g}"
+        return f"of {self.least:g} or more" if self.least is not None else ""
 
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false"}

@@ -49,7 +49,7 @@ def regmean(
     weight: Sequence[float],
     alpha: float,
     ridge: float,
-    input_axis: int,
+    input_axis: int | None,
     statistics: Sequence[Float[Tensor, "inputs inputs"] | None],
 ) -> Float32[Tensor, "*shape"]:
     """The linear layer whose outputs are nearest to every model's own on its own inputs, in the least-squares sense.
@@ -65,8 +65,9 @@ def regmean(
     grams = [gram.double() for gram in statistics if gram is not None]
     if len(grams) < len(models) or average.dim() != 2:
         return average
+    input_axis = 1 if input_axis is None else input_axis
     inputs = average.shape[input_axis]
-    if grams[0].shape[0] != inputs:
+    if any(gram.shape != (inputs, inputs) for gram in grams):
         raise UserError(
             f"regmean: a Gram matrix of {grams[0].shape[0]} inputs for a weight of shape {tuple(average.shape)}"
         )
