@@ -29,7 +29,7 @@ from burnish.studies.rmm_cost import measure
 from burnish.worlds.experts import Budget, TaskSplits, World, to_tensors, train_world
 
 CHUNK = 200
-"""Images a forward pass (``merge.md`` section 5: up to 2.5 times faster than all at once)."""
+"""Images a forward pass (up to 2.5 times faster than all at once)."""
 SUBSET = 0.1
 """Share of the validation images in the comparison of item-response and cycling subsets."""
 BATCH = 128

@@ -1,4 +1,4 @@
-"""What a subset reward costs and how well it ranks architectures. Source: RMM, section 3.3; the rule is ``merge.md``'s.
+"""What a subset reward costs and how well it ranks architectures. Source: RMM, section 3.3; the rule: docs/rmm.md.
 
 Nothing is selected here, so all held-out images may serve. Every architecture is scored once on all of them; the reward
 of any subset is then read off its answers.
