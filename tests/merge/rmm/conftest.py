@@ -13,12 +13,12 @@ from burnish.merge.rmm.recipe import SearchRecipe
 LAYERS = 3
 
 
-def vit(seed=0, layers=LAYERS, hidden=16, labels=3):
+def vit(seed=0, layers=LAYERS, hidden=16, labels=3, channels=1):
     from transformers import ViTConfig, ViTForImageClassification
 
     torch.manual_seed(seed)
     sizes = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 24}
-    config = ViTConfig(image_size=8, patch_size=4, num_channels=1, num_labels=labels, **sizes)
+    config = ViTConfig(image_size=8, patch_size=4, num_channels=channels, num_labels=labels, **sizes)
     return ViTForImageClassification(config).eval()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from burnish.merge.rmm.cache import PrefixCache
+from burnish.merge.rmm.cache import PrefixCache, size_of
 from burnish.merge.rmm.layout import BlockStack, ModuleLayout, Slot
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Assembly:
         self.cache = cache
         self.block_evaluations = 0
         self.block_hits = 0
+        self.sizes: dict[Hashable, list[int]] = {}  # per chunk, bytes of a block's output in each stack
         parameters = dict(self.host.named_parameters())
         self._stem = [(parameters[slot.name], slot) for slot in layout.stem]
         self._templates: list[list[tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]]] = []
@@ -169,6 +170,7 @@ class Assembly:
         output = template(*args, **kwargs)
         self.block_evaluations += 1
         if self._path is not None and self.cache is not None:
+            self.sizes.setdefault(self._path[0], [0] * len(self._starts))[side] = size_of(output)
             self.cache.put(self._path[: self._starts[side] + position + 1], output)
         return output
 

@@ -42,9 +42,15 @@ class PrefixCache:
                 return length, node[0]
         return shortest, None
 
-    def put(self, path: Path, output: Any) -> None:
-        """Stores an output, pushing out what was used least recently."""
-        size = _bytes(output)
+    def put(self, path: Path, output: Any, size: int | None = None) -> None:
+        """Stores an output, pushing out what was used least recently.
+
+        Args:
+            path: root first.
+            output: activations.
+            size: bytes it counts for; default: what it takes.
+        """
+        size = size_of(output) if size is None else size
         if size > self.limit or path in self._nodes:
             return
         self._nodes[path] = (output, size)
@@ -57,7 +63,8 @@ class PrefixCache:
         return len(self._nodes)
 
 
-def _bytes(output: Any) -> int:
+def size_of(output: Any) -> int:
+    """Bytes of a tensor, or of all in a tuple."""
     if isinstance(output, Tensor):
         return output.element_size() * output.nelement()
-    return sum(_bytes(part) for part in output) if isinstance(output, tuple | list) else 0
+    return sum(size_of(part) for part in output) if isinstance(output, tuple | list) else 0

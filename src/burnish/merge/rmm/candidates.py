@@ -123,6 +123,7 @@ class Pool:
         stacks = self.layout.stacks
         if isinstance(architecture, Blocks):
             sides = [architecture.of_side(side) for side in range(len(stacks))]
+            stem_token, tokens = self.tokens(architecture)
             return Weights(
                 stem=self.flat(self.stem),
                 layers=tuple(tuple(block.layer for block in side) for side in sides),
@@ -130,25 +131,34 @@ class Pool:
                     tuple(stack.block(self.flat(block.candidate), block.layer) for block in side)
                     for stack, side in zip(stacks, sides, strict=True)
                 ),
-                tokens=tuple(tuple((block.layer, block.candidate) for block in side) for side in sides),
-                stem_token=self.stem,
+                tokens=tokens,
+                stem_token=stem_token,
             )
         return self._scaled(architecture)
 
-    def _scaled(self, architecture: Scales) -> Weights:
-        flat = scaled(self.base, self.vectors, torch.tensor(architecture.values), self.layout)
+    def tokens(self, architecture: Architecture) -> tuple[Hashable, tuple[tuple[Hashable, ...], ...]]:
+        """What tells its stem, and each of its blocks per stack, from those of other architectures."""
+        lengths = self.layout.lengths
+        if isinstance(architecture, Blocks):
+            sides = [architecture.of_side(side) for side in range(len(lengths))]
+            return self.stem, tuple(tuple((block.layer, block.candidate) for block in side) for side in sides)
         first, tokens = 0, []
-        for length in self.layout.lengths:
+        for length in lengths:
             tokens.append(tuple(enumerate(architecture.values[first : first + length])))
             first += length
+        return tuple(architecture.values[row] for row in sorted(set(self.layout.rows))), tuple(tokens)
+
+    def _scaled(self, architecture: Scales) -> Weights:
+        flat = scaled(self.base, self.vectors, torch.tensor(architecture.values), self.layout)
+        stem_token, tokens = self.tokens(architecture)
         return Weights(
             stem=flat,
             layers=tuple(tuple(range(length)) for length in self.layout.lengths),
             blocks=tuple(
                 tuple(stack.block(flat, layer) for layer in range(stack.length)) for stack in self.layout.stacks
             ),
-            tokens=tuple(tokens),
-            stem_token=tuple(architecture.values[row] for row in sorted(set(self.layout.rows))),
+            tokens=tokens,
+            stem_token=stem_token,
         )
 
 

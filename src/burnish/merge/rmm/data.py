@@ -167,12 +167,37 @@ def load_task(
     if file.suffix == ".jsonl":
         data = _from_rows(name, path, _read_rows(file), score, head, model, source, max_length)
     else:
-        data = images(name, *_read_images(file, source), head)
+        pixels, labels = _read_images(file, source)
+        _check_labels(f"tasks: {name}: {path}", labels)
+        data = images(name, pixels, labels, head)
     if not len(data):
         raise UserError(f"tasks: {name}: {path}: no examples")
-    if data.kind == "classes" and int(data.labels.max()) >= 0 and int(data.labels.min()) < 0:
-        raise UserError(f"tasks: {name}: {path}: label {int(data.labels.min())}; classes count from 0")
+    for key, values in data.inputs.items():
+        if not values.isfinite().all():
+            raise UserError(f"tasks: {name}: {path}: NaN or infinity in {key}")
+    if data.kind != "custom":
+        _try(f"tasks: {name}: {path}", data, model)
     return data
+
+
+def _check_labels(where: str, labels: Tensor) -> None:
+    if labels.dim() != 1:
+        raise UserError(f"{where}: labels of shape {list(labels.shape)}; expected one number an example")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        kind = str(labels.dtype).removeprefix("torch.")
+        raise UserError(f"{where}: labels are {kind}; expected whole numbers, the classes' indices")
+    if len(labels) and int(labels.min()) < 0:
+        raise UserError(f"{where}: label {int(labels.min())}; classes count from 0")
+
+
+def _try(where: str, data: TaskData, model: "PreTrainedModel") -> None:
+    """One forward pass on the first row: what the model cannot take is said before anything starts."""
+    try:
+        with torch.inference_mode():
+            model(**{key: values[:1] for key, values in data.inputs.items()})
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{where}: the model cannot take the first example ({reason})") from None
 
 
 def _read_rows(file: Path) -> list[dict[str, Any]]:
@@ -226,7 +251,12 @@ def _from_rows(
         return causal_choices(name, prompts, groups, answers, pad)
     if {"text", "label"} <= columns and score in ("auto", "accuracy"):
         ids, attention = _padded([tokens(row["text"]) for row in rows], pad)
-        labels = torch.tensor([int(row["label"]) for row in rows])
+        for number, row in enumerate(rows, 1):
+            if type(row["label"]) is not int or row["label"] < 0:
+                raise UserError(
+                    f"tasks: {name}: {path}: example {number}: label {row['label']!r}; expected a whole number from 0"
+                )
+        labels = torch.tensor([row["label"] for row in rows])
         return TaskData(name, "classes", {"input_ids": ids, "attention_mask": attention}, labels, head)
     if "text" in columns and score in ("auto", "perplexity") and not model.config.is_encoder_decoder:
         return causal_text(name, [tokens(row["text"]) for row in rows], pad)

@@ -21,6 +21,7 @@ from burnish.merge.rmm.assemble import Assembly, Weights
 from burnish.merge.rmm.cache import PrefixCache
 from burnish.merge.rmm.candidates import Pool
 from burnish.merge.rmm.data import IGNORED, TaskData
+from burnish.merge.rmm.ledger import Sizes
 from burnish.merge.rmm.reward import Subset, everything
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Evaluator:
         cache_bytes: memory for activations of shared prefixes; 0: none.
 
     Attributes:
-        evaluated: architectures actually run (not remembered).
+        known: results so far, in the order they were computed.
     """
 
     def __init__(
@@ -116,8 +117,7 @@ class Evaluator:
         self.tasks = tasks
         self.full = everything([len(task) for task in tasks], chunk)
         self.assembly = Assembly(model, pool.layout, heads, PrefixCache(cache_bytes) if cache_bytes else None)
-        self.evaluated = 0
-        self._memo: dict[tuple[Architecture, Subset], Result] = {}
+        self.known: dict[tuple[Architecture, Subset], Result] = {}
 
     def result(self, architecture: Architecture, subset: Subset | None = None) -> Result:
         """Scores on a subset (default: everything), remembered by architecture.
@@ -125,9 +125,9 @@ class Evaluator:
         An empty model is legal and scores 0; its cross-entropy is measured like any other's.
         """
         key = (architecture, subset or self.full)
-        if key not in self._memo:
+        if key not in self.known:
             self.remember(*key, self.mean(self.compute(*key)))
-        return self._memo[key]
+        return self.known[key]
 
     def compute(self, architecture: Architecture, subset: Subset) -> list[Items]:
         """Per-item results, not remembered."""
@@ -135,17 +135,21 @@ class Evaluator:
 
     def remembered(self, architecture: Architecture, subset: Subset) -> bool:
         """Whether the result is known."""
-        return (architecture, subset) in self._memo
+        return (architecture, subset) in self.known
 
     def remember(self, architecture: Architecture, subset: Subset, result: Result) -> None:
         """Stores a result, computed here or elsewhere."""
         if architecture == Blocks(()):
             result = Result((0.0,) * len(self.tasks), result.cross_entropies)
-        self._memo[architecture, subset] = result
+        self.known[architecture, subset] = result
+
+    def sizes(self, subset: Subset) -> Sizes:
+        """Bytes of a block's output on the chunks that have run and may be cached."""
+        held = self.assembly.sizes
+        return {chunk: tuple(held[chunk]) for chunk in subset if chunk in held}
 
     def items(self, weights: Weights, subset: Subset | None = None) -> list[Items]:
         """Per-item results of every task, in the tasks' order."""
-        self.evaluated += 1
         parts: list[list[Items]] = [[] for _ in self.tasks]
         for task, start, stop in subset or self.full:
             parts[task].append(self._chunk(weights, task, start, stop))

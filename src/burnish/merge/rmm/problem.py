@@ -123,6 +123,8 @@ def _checked(task: TaskData, heads: Sequence[Mapping[str, nn.Module]]) -> TaskDa
         raise UserError(f"tasks: {task.name}: labels need a classifier; this model has no task head")
     if task.head is None or not 0 <= task.head < len(heads):
         raise UserError(f"tasks: {task.name}: no head {task.head}; there are {len(heads)} experts (counted from 0)")
+    if int(task.labels.min()) < 0:
+        raise UserError(f"tasks: {task.name}: label {int(task.labels.min())}; classes count from 0")
     outputs = [
         module.out_features
         for part in heads[task.head].values()

@@ -12,11 +12,11 @@ from burnish.core.parallel import Executor, executor
 from burnish.core.run import Run
 from burnish.merge.rmm.architecture import Architecture, from_plain
 from burnish.merge.rmm.candidates import Pool
-from burnish.merge.rmm.evaluate import Evaluator, Items
+from burnish.merge.rmm.evaluate import Evaluator
 from burnish.merge.rmm.problem import load_problem
 from burnish.merge.rmm.recipe import SearchRecipe
 from burnish.merge.rmm.reward import Subset
-from burnish.merge.rmm.session import Scorer, Session, score_here
+from burnish.merge.rmm.session import Scored, Scorer, Session, score_here
 
 Job = tuple[str, str, dict[str, Any], Subset]
 
@@ -38,7 +38,7 @@ class _Workers:
         self._run = run
         self._file: Path | None = None
 
-    def __call__(self, session: Session, jobs: Sequence[tuple[Architecture, Subset]]) -> Iterable[list[Items]]:
+    def __call__(self, session: Session, jobs: Sequence[tuple[Architecture, Subset]]) -> Iterable[Scored]:
         if self._file is None:  # the candidates are final once the first architecture is asked for
             from safetensors.torch import save
 
@@ -49,10 +49,11 @@ class _Workers:
         return self._workers.map(compute, items)
 
 
-def compute(job: Job) -> list[Items]:
+def compute(job: Job) -> Scored:
     """One architecture, in a worker: models, data and candidates are read once a process."""
     recipe, file, architecture, subset = job
-    return _evaluator(recipe, file).compute(from_plain(architecture), subset)
+    evaluator = _evaluator(recipe, file)
+    return evaluator.compute(from_plain(architecture), subset), evaluator.sizes(subset)
 
 
 @lru_cache(maxsize=1)

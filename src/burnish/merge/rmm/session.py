@@ -13,15 +13,18 @@ from burnish.core.errors import UserError
 from burnish.merge.rmm.anchors import AnchorSubset
 from burnish.merge.rmm.architecture import Architecture, from_plain
 from burnish.merge.rmm.candidates import whole
-from burnish.merge.rmm.evaluate import Evaluator, Items
+from burnish.merge.rmm.evaluate import Evaluator, Items, Result
+from burnish.merge.rmm.ledger import Ledger, Sizes
 from burnish.merge.rmm.outcome import Episode, MergeResult, Outcome
 from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
-from burnish.merge.rmm.reward import BACK_AT_START, Cycler, Subset, dynamic_average, everything, leading
+from burnish.merge.rmm.reward import BACK_AT_START, Cycler, Subset, dynamic_average
 from burnish.merge.rmm.searchers import PolicySearch, Searcher, Space, make_searcher
-from burnish.merge.rmm.tuning import Tuned, best_of, grid, merged
+from burnish.merge.rmm.tuning import Tuned, best_of, fixed_subset, grid, merge_results, merged
 
 Job = tuple[Architecture, Subset]
+Scored = tuple[list[Items], Sizes]
+"""Per-item results of a job, and what its blocks' outputs take in memory."""
 PUBLISHED_SAMPLES = 10
 """Episodes of the last policy whose mean is the paper's reported result."""
 
@@ -30,14 +33,14 @@ PUBLISHED_SAMPLES = 10
 class Scorer(Protocol):
     """Computes per-item results of several architectures of a session, here or elsewhere, in order."""
 
-    def __call__(self, session: "Session", jobs: Sequence[Job]) -> Iterable[list[Items]]:
+    def __call__(self, session: "Session", jobs: Sequence[Job]) -> Iterable[Scored]:
         """Results of ``jobs``, in order."""
         ...
 
 
-def score_here(session: "Session", jobs: Sequence[Job]) -> Iterable[list[Items]]:
+def score_here(session: "Session", jobs: Sequence[Job]) -> Iterable[Scored]:
     """One after the other, in this process."""
-    return (session.evaluator.compute(*job) for job in jobs)
+    return ((session.evaluator.compute(*job), session.evaluator.sizes(job[1])) for job in jobs)
 
 
 class Session:
@@ -120,16 +123,11 @@ class Session:
         if self._tuner is None:
             self._tuner = self.problem.evaluator(self.problem.pool([], self.recipe.seed), self.recipe.chunk, 0)
         weights = merged(spec, self.problem, self.recipe.seed)
-        result = self._tuner.mean(self._tuner.items(weights, self._fixed_subset()))
+        result = self._tuner.mean(self._tuner.items(weights, fixed_subset(self.recipe, self.problem.sizes)))
         self.tuned.append(Tuned(spec, result.reward(self.recipe.objective)))
         if len(self.tuned) == len(self._grid):
             self._prepare()
         return {"tuning": spec.method, "reward": self.tuned[-1].reward}
-
-    def _fixed_subset(self) -> Subset:
-        if self.recipe.subset_fraction < 1:
-            return leading(self.problem.sizes, self.recipe.subset_fraction, self.recipe.chunk)
-        return everything(self.problem.sizes, self.recipe.chunk)
 
     def _prepare(self) -> None:
         """Candidates, subset and searcher, once the merges are tuned."""
@@ -144,8 +142,10 @@ class Session:
             self._choose_anchors()
         # a new table of scales changes every block: only a search that keeps the layers before shares prefixes
         shares = recipe.actions == "blocks" or recipe.search == "greedy"
-        self.evaluator = self.problem.evaluator(self.pool, recipe.chunk, recipe.cache_mb * 2**20 if shares else 0)
-        self._subset = self._anchors.subset if self._anchors else self._fixed_subset()
+        cache_bytes = recipe.cache_mb * 2**20 if shares else 0
+        self.evaluator = self.problem.evaluator(self.pool, recipe.chunk, cache_bytes)
+        self.ledger = Ledger(cache_bytes)
+        self._subset = self._anchors.subset if self._anchors else fixed_subset(self.recipe, self.problem.sizes)
         self._cycler = self._cycle() if recipe.subset == "cycling" else None
         self.space = self._space(warm)
         self.searcher: Searcher = make_searcher(recipe, self.space, self.rng)
@@ -188,12 +188,24 @@ class Session:
             for each in proposals
         ]
         missing = [job for job in dict.fromkeys(jobs) if job is not None and not self.evaluator.remembered(*job)]
-        for job, items in zip(missing, score(self, missing), strict=True):
+        for job, (items, sizes) in zip(missing, score(self, missing), strict=True):
             result = self._anchors.summary(items) if self._anchors else self.evaluator.mean(items)
-            self.evaluator.remember(*job, result)
+            self._remember(job, result, sizes)
         return [
             BACK_AT_START if job is None else self.evaluator.result(*job).reward(self.recipe.objective) for job in jobs
         ]
+
+    def _remember(self, job: Job, result: Result, sizes: Sizes) -> None:
+        self.evaluator.remember(*job, result)
+        self.ledger.sizes |= sizes
+        self.ledger.count(*self.pool.tokens(job[0]), job[1])
+
+    def _full_result(self, architecture: Architecture) -> Result:
+        job = (architecture, self.evaluator.full)
+        if not self.evaluator.remembered(*job):
+            items, sizes = next(iter(score_here(self, [job])))
+            self._remember(job, self.evaluator.mean(items), sizes)
+        return self.evaluator.result(architecture)
 
     def _averaged(self, raw: float, failed: bool) -> float:
         # a failed episode advances the count, uses no data and is told as it is (as released)
@@ -219,34 +231,28 @@ class Session:
             raise UserError(f"all {len(self.episodes)} episodes stepped back before the first layer: raise `budget`")
         ranked = sorted(measured, key=lambda each: -float(np.mean(measured[each])))[: recipe.finalists]
         finalists = sorted(
-            ((each, self.evaluator.result(each)) for each in ranked), key=lambda pair: -pair[1].reward(recipe.objective)
+            ((each, self._full_result(each)) for each in ranked), key=lambda pair: -pair[1].reward(recipe.objective)
         )
-        assembly = self.evaluator.assembly
-        spent = (self.evaluator.evaluated, assembly.block_evaluations, assembly.block_hits)  # before the baselines run
         tester = self.problem.tester(self.pool, recipe.chunk)
         chosen, validation = finalists[0]
+
+        def merges(specs: Sequence[MergeCandidate]) -> tuple[MergeResult, ...]:
+            return tuple(merge_results(specs, self.problem, recipe, self.evaluator, tester))
+
         return Outcome(
             architecture=chosen,
             validation=validation,
             test=tester.result(chosen),
             finalists=tuple(finalists),
-            tuned=self._merge_results(self.specs, tester) if self.tuned else (),
-            untuned=self._merge_results(recipe.candidates, tester),
+            tuned=merges(self.specs) if self.tuned else (),
+            untuned=merges(recipe.candidates),
             episodes=tuple(self.episodes),
-            evaluated=spent[0],
-            blocks_run=spent[1],
-            blocks_saved=spent[2],
+            evaluated=self.ledger.evaluated,
+            blocks_run=self.ledger.blocks_run,
+            blocks_saved=self.ledger.blocks_saved,
             sampled=self._sampled(tester),
             pool=self.pool,
         )
-
-    def _merge_results(self, specs: Sequence[MergeCandidate], tester: Evaluator) -> tuple[MergeResult, ...]:
-        results = []
-        for spec in specs:
-            weights = merged(spec, self.problem, self.recipe.seed)
-            on = [evaluator.mean(evaluator.items(weights)) for evaluator in (self.evaluator, tester)]
-            results.append(MergeResult(spec, *on))
-        return tuple(sorted(results, key=lambda each: -each.validation.reward(self.recipe.objective)))
 
     def _sampled(self, tester: Evaluator) -> float | None:
         if self.recipe.search != "rmm_published" or not isinstance(self.searcher, PolicySearch):
@@ -265,7 +271,32 @@ class Session:
             "previous": self._previous,
             "searcher": self.searcher.state_dict() if searching else None,
             "cycler": self._cycler.state_dict() if searching and self._cycler else None,
+            "known": self._known() if searching else None,
         }
+
+    def _known(self) -> dict[str, Any]:
+        """Every result in the order it was computed, each subset written once."""
+        subsets: dict[Subset, int] = {}
+        rows = [
+            [
+                job[0].to_plain(),
+                subsets.setdefault(job[1], len(subsets)),
+                list(found.scores),
+                list(found.cross_entropies),
+            ]
+            for job, found in self.evaluator.known.items()
+        ]
+        sizes = [[list(chunk), list(each)] for chunk, each in self.ledger.sizes.items()]
+        return {"subsets": [[list(chunk) for chunk in subset] for subset in subsets], "rows": rows, "sizes": sizes}
+
+    def _load_known(self, state: dict[str, Any]) -> None:
+        """Remembers the results and replays their costs: a cache is not kept."""
+        sizes: Sizes = {(int(t), int(a), int(b)): tuple(int(v) for v in each) for (t, a, b), each in state["sizes"]}
+        subsets: list[Subset] = [tuple((int(t), int(a), int(b)) for t, a, b in subset) for subset in state["subsets"]]
+        self.ledger = Ledger(self.ledger.limit)
+        for plain, number, scores, nlls in state["rows"]:
+            result = Result(tuple(float(v) for v in scores), tuple(float(v) for v in nlls))
+            self._remember((from_plain(plain), subsets[int(number)]), result, sizes)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``; the generator is the run's to restore."""
@@ -281,5 +312,7 @@ class Session:
         self._previous = state["previous"]
         if state["searcher"] is not None:
             self.searcher.load_state_dict(state["searcher"])
+        if state["known"] is not None:
+            self._load_known(state["known"])
         if state["cycler"] is not None and self._cycler:
             self._cycler.load_state_dict(state["cycler"])

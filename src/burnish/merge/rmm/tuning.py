@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from burnish.core.errors import UserError
 from burnish.merge.rmm.assemble import Weights
 from burnish.merge.rmm.candidates import merge, tunable, whole
+from burnish.merge.rmm.evaluate import Evaluator
+from burnish.merge.rmm.outcome import MergeResult
 from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
+from burnish.merge.rmm.reward import Subset, everything, leading
 
 DENSITIES = (1.0, 0.6, 0.3, 0.1)
 
@@ -47,6 +51,51 @@ def best_of(tuned: Sequence[Tuned]) -> list[MergeCandidate]:
         if key not in best or each.reward > best[key].reward:
             best[key] = each
     return [each.spec for each in best.values()]
+
+
+def tuned_uniform(problem: Problem, recipe: SearchRecipe, evaluations: int) -> list[MergeResult]:
+    """Uniform merges with a whole budget for their own parameters: the rival of a search at equal evaluations.
+
+    Args:
+        problem: models and tasks.
+        recipe: candidates, ``max_weight``, objective, subset fraction, seed; its budgets play no part.
+        evaluations: shared evenly by the recipe's candidates, on the grid that a search tunes with.
+
+    Returns:
+        Every candidate at its best setting, on the whole validation set and the test set, best on validation first.
+
+    Raises:
+        UserError: fewer evaluations than candidates.
+    """
+    settings = grid(recipe.model_copy(update={"tuning_budget": evaluations}))
+    if not settings:
+        raise UserError(f"{evaluations} evaluations cannot tune {len(recipe.candidates)} candidates: one each at least")
+    pool = problem.pool([], recipe.seed)
+    validator, tester = problem.evaluator(pool, recipe.chunk, 0), problem.tester(pool, recipe.chunk)
+    subset = fixed_subset(recipe, problem.sizes)
+    tried = []
+    for spec in settings:
+        result = validator.mean(validator.items(merged(spec, problem, recipe.seed), subset))
+        tried.append(Tuned(spec, result.reward(recipe.objective)))
+    return merge_results(best_of(tried), problem, recipe, validator, tester)
+
+
+def merge_results(
+    specs: Sequence[MergeCandidate], problem: Problem, recipe: SearchRecipe, validator: Evaluator, tester: Evaluator
+) -> list[MergeResult]:
+    """Uniform merges on all validation and test items, best on validation first."""
+    results = []
+    for spec in specs:
+        weights = merged(spec, problem, recipe.seed)
+        results.append(MergeResult(spec, *(each.mean(each.items(weights)) for each in (validator, tester))))
+    return sorted(results, key=lambda each: -each.validation.reward(recipe.objective))
+
+
+def fixed_subset(recipe: SearchRecipe, sizes: Sequence[int]) -> Subset:
+    """The same items for every merge: all, or the first of each task."""
+    if recipe.subset_fraction < 1:
+        return leading(sizes, recipe.subset_fraction, recipe.chunk)
+    return everything(sizes, recipe.chunk)
 
 
 def merged(spec: MergeCandidate, problem: Problem, seed: int) -> Weights:
