@@ -270,3 +270,44 @@ class TestStatistics:
         ):
             with pytest.raises(UserError, match=message):
                 collect_statistics(path, tmp_path / data, tmp_path / "out", kind=kind)
+
+
+class TestArchitecture:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}, "`num_attention_heads` is 2, in"),
+            ({"rope_theta": 5e5}, "`rope_theta` is 500000.0, in .*10000.0"),
+            ({"rope_parameters": {"rope_theta": 5e5}}, "`rope_theta` is 500000.0, in"),
+            ({"hidden_act": "gelu"}, "`hidden_act` is 'gelu', in .* 'silu'"),
+            ({"model_type": "mistral"}, "`model_type` is 'mistral'"),
+        ],
+    )
+    def test_equal_shapes_do_not_make_equal_models(
+        self, changes: dict, message: str, llamas: list[str], tmp_path: Path
+    ) -> None:
+        config = json.loads((Path(llamas[1]) / "config.json").read_text())
+        changed = {
+            key: value for key, value in config.items() if not (key == "rope_parameters" and "rope_theta" in changes)
+        }
+        other = plain(tmp_path / "other", tensors_of(Path(llamas[1])), changed | changes)
+        refused(recipe([llamas[0], str(other)]), tmp_path, message + ".*different architectures")
+
+    def test_what_may_differ(self, llamas: list[str], tmp_path: Path) -> None:
+        config = json.loads((Path(llamas[1]) / "config.json").read_text())
+        more = {"use_cache": False, "max_position_embeddings": 4096, "attention_dropout": 0.1, "dtype": "float16"}
+        more |= {"num_labels": 7, "transformers_version": "4.0.0", "_name_or_path": "x", "eos_token_id": 9}
+        plan(recipe([llamas[0], str(plain(tmp_path / "other", tensors_of(Path(llamas[1])), config | more))]))
+
+    def test_parts_of_a_config(self, tmp_path: Path) -> None:
+        paths = [
+            plain(tmp_path / str(heads), {"w": torch.ones(2)}, {"vision_config": {"num_heads": heads}})
+            for heads in (2, 4)
+        ]
+        config = {"merge_method": "linear", "models": [{"model": str(path)} for path in paths]}
+        refused(config | {"parameters": {"weight": 1.0}}, tmp_path, "`vision_config.num_heads` is 4, in")
+
+    def test_empty_config(self, tmp_path: Path) -> None:
+        path = plain(tmp_path / "m", {"w": torch.ones(2)})
+        (path / "config.json").write_text("{}")
+        refused({"merge_method": "passthrough", "models": [{"model": str(path)}]}, tmp_path, "config.json: is empty")

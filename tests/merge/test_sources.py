@@ -216,6 +216,34 @@ def test_union_of_bpe_tokenizers_does_not_cut_words(tmp_path: Path) -> None:
     assert len(tokenizer) <= len(tensors_of(out)["lm_head.weight"])
 
 
+@pytest.mark.parametrize("own_settings", [True, False])
+def test_special_tokens_follow_the_tokenizer(own_settings: bool, tmp_path: Path) -> None:
+    """With another model's tokenizer an id of the base would be another word: generation would never stop."""
+    base, other = family(tmp_path, "llama", 2, vocab_size=8)
+    word_tokenizer(base, ["<unk>", "a", "b", "c", "<eos>", "<pad>"])
+    word_tokenizer(other, ["<unk>", "<eos>", "c", "b", "a", "<new>"])
+    for path, ids in ((base, {"eos_token_id": [4, 5], "pad_token_id": 5}), (other, {"eos_token_id": None})):
+        config = json.loads((path / "config.json").read_text()) | {"bos_token_id": None, "pad_token_id": None} | ids
+        (path / "config.json").write_text(json.dumps(config))
+        (path / "generation_config.json").unlink(missing_ok=True)
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": 4, "max_new_tokens": 7}))
+    if own_settings:
+        (other / "generation_config.json").write_text(json.dumps({"eos_token_id": 5}))
+        config = json.loads((other / "config.json").read_text()) | {"eos_token_id": 5}
+        (other / "config.json").write_text(json.dumps(config))
+    config = average(base, other, base_model=str(base), tokenizer_source=str(other))
+    out = merge(config, tmp_path / "out", progress=False)
+    found = json.loads((out / "config.json").read_text())
+    generation = json.loads((out / "generation_config.json").read_text())
+    if own_settings:
+        assert (found["eos_token_id"], generation) == (5, {"eos_token_id": 5})
+    else:
+        assert (found["eos_token_id"], found["pad_token_id"]) == ([1], None)
+        assert generation == {"eos_token_id": 1, "max_new_tokens": 7}
+    kept = merge(average(base, other, base_model=str(base), tokenizer_source="union"), tmp_path / "u", progress=False)
+    assert json.loads((kept / "config.json").read_text())["eos_token_id"] == [4, 5]
+
+
 def damaged(kind: str, header: dict) -> bytes:
     entry = header["w"]
     if kind == "overlap":

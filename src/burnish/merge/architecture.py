@@ -21,6 +21,8 @@ _HEAD = re.compile(
 )
 # Tables that are written into old checkpoints and computed anew on loading: two models may differ in having them.
 BUFFERS = re.compile(r"(rotary_emb\.inv_freq|\.attn\.(masked_)?bias|position_ids|attention\.(masked_)?bias)$")
+# What a token or a patch meets before the first block: tables, positions, the norm of an image encoder's input.
+_BEFORE = re.compile(r"embed|wte|wpe|patch|cls_token|shared|position|pre_layrnorm|pre_norm")
 _COUNT_KEY = re.compile(
     r"^(num_(hidden_|encoder_|decoder_)?layers|n_layers?|depth|(encoder|decoder)_layers|num_blocks)$"
 )
@@ -63,6 +65,11 @@ class Layout:
     loose: tuple[str, ...]
     embeddings: tuple[str, ...]
     heads: tuple[str, ...]
+
+    @property
+    def before(self) -> frozenset[str]:
+        """Tensors that come before the first block; the other loose ones come after the last."""
+        return frozenset(name for name in self.loose if name not in self.heads and _BEFORE.search(name))
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -150,6 +157,11 @@ def _is_stack(layers: Mapping[int, list[str]]) -> bool:
     # A block has parts of its own (`attn.q.weight`); a member of a Sequential is one weight and one bias.
     contiguous = set(layers) == set(range(len(layers)))
     return contiguous and all(any("." in suffix for suffix in suffixes) for suffixes in layers.values())
+
+
+def is_head(name: str) -> bool:
+    """Whether a name is an output projection's weight, which a tied model keeps as its embedding."""
+    return name.endswith("weight") and _HEAD.search(name) is not None
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from burnish.merge.planning import MergePlan
 from burnish.merge.safetensors_file import DTYPE_NAME
 from burnish.merge.selection import Part
+from burnish.merge.vocabulary import Vocabulary
 
 
 def merged_config(plan: MergePlan) -> dict[str, Any]:
@@ -19,6 +21,12 @@ def merged_config(plan: MergePlan) -> dict[str, Any]:
     if plan.vocabulary:
         owner, _ = _owner(config, "vocab_size")
         owner["vocab_size"] = plan.vocabulary.rows
+        donor = plan.checkpoints[plan.vocabulary.donor].config
+        set_token_ids(config, donor, plan.vocabulary, model=0)
+        for name, value in config.items():
+            if name.endswith("_config") and isinstance(value, dict):
+                given = donor.get(name)
+                set_token_ids(value, given if isinstance(given, dict) else {}, plan.vocabulary, model=0)
     dtype = _dtype(plan)
     for level in _levels(config):
         for key in ("dtype", "torch_dtype"):
@@ -35,6 +43,28 @@ def merged_config(plan: MergePlan) -> dict[str, Any]:
     config.pop("quantization_config", None)
     config.pop("_name_or_path", None)
     return config
+
+
+def set_token_ids(settings: dict[str, Any], donor: Mapping[str, Any], vocabulary: Vocabulary, model: int) -> None:
+    """Make `eos_token_id` and its like mean the merged tokenizer's tokens.
+
+    Args:
+        settings: a model's settings, changed in place.
+        donor: the same settings of the model that gives the tokenizer: its word counts.
+        vocabulary: finds what the donor leaves open by the token's text.
+        model: whose settings they are.
+    """
+    if model == vocabulary.donor:
+        return
+
+    def translated(value: Any) -> Any:
+        if isinstance(value, list):
+            return [new for old in value if (new := translated(old)) is not None]
+        return vocabulary.translated(model, value) if isinstance(value, int) else value
+
+    for key in sorted({*settings, *(key for key, value in donor.items() if value is not None)}):
+        if key.endswith(("_token_id", "_token_index")):
+            settings[key] = translated(settings[key]) if donor.get(key) is None else donor[key]
 
 
 def _heads(plan: MergePlan) -> set[str]:

@@ -19,7 +19,7 @@ from burnish.merge.card import card, record
 from burnish.merge.companions import companions
 from burnish.merge.journal import NAME as JOURNAL
 from burnish.merge.journal import Journal, content_digest, shard_digests
-from burnish.merge.model_config import merged_config
+from burnish.merge.model_config import merged_config, set_token_ids
 from burnish.merge.place import mend, owned, publish, resolved, work_folder
 from burnish.merge.planning import MergePlan
 from burnish.merge.tokenizer import STALE, chat_template, set_template, write_tokenizer
@@ -173,9 +173,14 @@ def _index(plan: MergePlan) -> dict[str, Any]:
 def _write_companions(plan: MergePlan, work: Path, template: str | None) -> None:
     """Tokenizer, processor and generation settings, from the model that gives the tokenizer."""
     donor = plan.vocabulary.donor if plan.vocabulary else 0
-    for name, source in companions([checkpoint.folder for checkpoint in plan.checkpoints], donor).items():
+    folders = [checkpoint.folder for checkpoint in plan.checkpoints]
+    for name, source in companions(folders, donor).items():
         (work / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source, work / name)
+        settings = read_json(source) if plan.vocabulary and name == "generation_config.json" else None
+        if plan.vocabulary and isinstance(settings, dict):
+            set_token_ids(settings, plan.checkpoints[donor].config, plan.vocabulary, folders.index(source.parent))
+            _write_json(work / name, settings)
     if plan.vocabulary and plan.vocabulary.grown:
         for name in STALE:
             (work / name).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import xxhash
 
 from burnish.core.errors import UserError
 from burnish.merge.companions import small_files
+from burnish.merge.compatibility import check_alike
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.registry import get
@@ -259,6 +260,7 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
         raise UserError(f"{config.where('merge_method')}: {error}") from None
     check_names(config, method)
     checkpoints = tuple(Checkpoint(reference) for reference in config.references())
+    check_alike(checkpoints)
     selection = Selection(config, checkpoints)
     vocabulary = None
     if config.tokenizer or config.tokenizer_source:

@@ -107,7 +107,7 @@ class Selection:
         before: list[str] = []
         after: list[str] = []
         for name in self.layout.loose:
-            (before if _comes_first(name, self.layout) else after).append(name)
+            (before if name in self.layout.before else after).append(name)
         extra = sorted({name for part in whole for name in self._extra_heads(part)})
         for name in before:
             yield from self._loose(name, whole, first=True)
@@ -284,10 +284,6 @@ class Selection:
         where = self.config.where(*part.path)
         return Group(name, t, tuple(members), common, vocabulary, base, where)
 
-    def reference_index(self, reference: Reference) -> int:
-        """Index of a model's checkpoint."""
-        return self._index[reference]
-
 
 def _first(other: str, name: str) -> str:
     """`name` without its first part if that gives `other`: the two differ by a prefix only."""
@@ -311,10 +307,3 @@ def _nearest(name: str, parts: Sequence[Part]) -> Part:
 
     best = max(shared(part) for part in parts)
     return [part for part in parts if shared(part) == best][-1]
-
-
-_FIRST = ("embed", "wte", "wpe", "patch", "cls_token", "shared", "position", "pre_layrnorm", "pre_norm")
-
-
-def _comes_first(name: str, layout: Layout) -> bool:
-    return name not in layout.heads and any(word in name for word in _FIRST)

@@ -15,7 +15,7 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.core.files import read_json
 from burnish.core.models import read_config, resolve
-from burnish.merge.architecture import Layout, infer_layout
+from burnish.merge.architecture import Layout, infer_layout, is_head
 from burnish.merge.config import Reference
 from burnish.merge.safetensors_file import TensorInfo, read_header
 
@@ -88,7 +88,7 @@ class Checkpoint:
         for candidate in candidates:
             if candidate in self.tensors:
                 return Source(self.tensors[candidate], self.deltas.get(candidate))
-        if name.endswith(_HEADS) and self.tied and len(self.layout.embeddings) == 1:
+        if is_head(name) and self.tied and len(self.layout.embeddings) == 1:
             embedding = self.layout.embeddings[0]
             return Source(self.tensors[embedding], self.deltas.get(embedding))
         return None
@@ -96,9 +96,6 @@ class Checkpoint:
     @cached_property
     def _prefixes(self) -> list[str]:
         return sorted({name.partition(".")[0] for name in self.tensors})
-
-
-_HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 
 
 def _tensors(folder: Path) -> dict[str, TensorInfo]:

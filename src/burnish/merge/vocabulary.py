@@ -115,6 +115,11 @@ class Vocabulary:
     def _where(self, *path: str) -> str:
         return self._config.where(*(("tokenizer", *path) if self._config.tokenizer else ("tokenizer_source",)))
 
+    def translated(self, model: int, token_id: int) -> int | None:
+        """The result's id of a model's token, or `None` if the result does not have it."""
+        token = next((token for token, index in self._tokenizers[model].ids.items() if index == token_id), None)
+        return None if token is None else self.tokenizer.ids.get(token)
+
     def rows_for(self, group: Sequence[int]) -> Rows:
         """Rows for the models of one tensor.
 

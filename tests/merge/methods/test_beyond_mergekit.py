@@ -72,6 +72,26 @@ def test_tsv_takes_interference_out():
     assert merged.norm() < (2 * delta).norm()
 
 
+def test_tsv_decorrelates_both_sides():
+    """Two rank-one tasks that overlap on one side only, then only on the other; expected from the polar factor."""
+    a, b = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0.6, 0.8, 0, 0])
+    c, d = torch.tensor([0, 0, 1.0, 0]), torch.tensor([0, 0, 0, 1.0])
+
+    def polar(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        matrix = torch.stack([x, y], dim=1)
+        values, vectors = torch.linalg.eigh(matrix.T @ matrix)
+        return matrix @ vectors @ torch.diag(values**-0.5) @ vectors.T
+
+    scales = torch.diag(torch.tensor([3.0, 2.0]))
+    for left, right in (((a, b), (c, d)), ((c, d), (a, b))):
+        deltas = [scales[n, n] * torch.outer(left[n], right[n]) for n in range(2)]
+        expected = polar(*left) @ scales @ polar(*right).T
+        rows, columns = (2, 4) if left[0] is a else (4, 2)
+        # The overlapping side has two entries: so each task keeps one direction, and no arbitrary second one.
+        found = merge("tsv", torch.zeros(rows, columns), [delta[:rows, :columns] for delta in deltas])
+        torch.testing.assert_close(found, expected[:rows, :columns], rtol=1e-4, atol=1e-5)
+
+
 def test_iso_c_has_a_flat_spectrum_and_the_summed_subspace():
     torch.manual_seed(0)
     base, models = torch.randn(6, 4), [torch.randn(6, 4) for _ in range(3)]
