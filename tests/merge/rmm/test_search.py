@@ -422,6 +422,28 @@ def test_a_whole_budget_for_uniform_merges(vit_problem):
         tuned_uniform(vit_problem, settings, 2)
 
 
+def test_a_search_that_does_not_fit_is_refused_before_it_starts(tmp_path, monkeypatch):
+    import psutil
+
+    from burnish.merge.rmm.estimate import memory
+
+    blocks = save_run(tmp_path, search="random", actions="blocks", cache_mb=0, budget=1)
+    scales = blocks.model_copy(update={"actions": "scales"})
+    numbers = sum(parameter.numel() for parameter in vit().parameters())
+    assert memory(blocks) == 4 * numbers * (3 + 2 + 2 * 3)  # base thrice, two experts, three merges made into rows
+    assert memory(scales) == 4 * numbers * (2 + 3 * 2)  # reading takes more than searching
+    free = psutil.virtual_memory()._replace(available=memory(blocks) - 1)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with (
+        pytest.raises(UserError, match=r"needs up to .* GB .*: set actions: scales, or fewer candidates"),
+        Run(blocks, tmp_path / "large", quiet=True) as run,
+    ):
+        search(blocks, run)
+    with Run(scales, tmp_path / "small", quiet=True) as run:
+        search(scales, run)
+    assert len(json.loads((tmp_path / "small/artifacts/outcome.json").read_text())["candidates"]) == 2
+
+
 def test_a_search_that_only_ever_fails_says_so():
     problem = problem_for(vit)
     session = Session(

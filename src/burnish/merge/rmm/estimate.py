@@ -1,12 +1,14 @@
 """What a search recipe would do, from configs and file sizes. Loads no weights, starts nothing."""
 
+import math
 from pathlib import Path
 
 from burnish.core.errors import UserError
 from burnish.core.methods import import_object
 from burnish.core.models import read_config, resolve
 from burnish.merge.methods import registry
-from burnish.merge.rmm.recipe import SearchRecipe
+from burnish.merge.rmm.files import tensors
+from burnish.merge.rmm.recipe import SearchRecipe, holds_merges
 from burnish.merge.rmm.tuning import grid
 
 
@@ -29,8 +31,6 @@ def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
             import_object(task.score, f"tasks: {task.name}: score")
     for spec in recipe.candidates:
         registry.get(spec.method)
-    stored = sum(file.stat().st_size for file in folders[recipe.base].glob("*.safetensors"))
-    models = 1 + len(recipe.experts) + len(recipe.candidates)
     tuning = len(grid(recipe))
     return [
         ("model", f"{kinds[recipe.base]}, {len(recipe.experts)} experts, {len(recipe.candidates)} uniform merges"),
@@ -48,6 +48,39 @@ def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
         ("workers", f"{recipe.workers} ({recipe.executor})"),
         (
             "memory",
-            f"up to {2 * models * stored / 1e9:.2f} GB a worker for the candidates in float32, {recipe.cache_mb} MB cache",
+            f"up to {(memory(recipe) - recipe.cache_mb * 2**20) / 1e9:.2f} GB a worker for the models in float32, "
+            f"{recipe.cache_mb} MB cache",
         ),
     ]
+
+
+def memory(recipe: SearchRecipe) -> int:
+    """Bytes that one process of a search takes at most: float32 copies of the model, and the cache.
+
+    While reading: base and experts as modules, as vectors, and the experts again as rows of one matrix. While searching:
+    the base, its running copy and its vector, the experts, and either the merges (twice while they are made) or the
+    experts' task vectors.
+    """
+    experts, merges = len(recipe.experts), len(recipe.candidates) if holds_merges(recipe) else 0
+    searching = 3 + experts + max(2 * merges, experts if recipe.actions == "scales" else 0)
+    numbers = sum(math.prod(info.shape) for info in tensors(recipe.base).values())
+    return 4 * numbers * max(2 + 3 * experts, searching) + recipe.cache_mb * 2**20
+
+
+def refuse_too_large(recipe: SearchRecipe) -> None:
+    """Before anything is read.
+
+    Raises:
+        UserError: the search needs more memory than this machine has free.
+    """
+    import psutil
+
+    here = 1 + (recipe.workers if recipe.workers > 1 and recipe.executor == "local" else 0)
+    needed, free = here * memory(recipe), psutil.virtual_memory().available
+    if needed > free:
+        cure = "set actions: scales, or fewer candidates" if holds_merges(recipe) else "search fewer experts"
+        cure += ", or fewer workers" if here > 1 else ""
+        raise UserError(
+            f"experts: the search needs up to {needed / 1e9:.1f} GB of memory for {1 + len(recipe.experts)} models in "
+            f"float32 and what is made of them; {free / 1e9:.1f} GB are free: {cure}, or take a larger machine"
+        )

@@ -9,6 +9,7 @@ from burnish.core.models import save_model
 from burnish.core.run import Run
 from burnish.merge.rmm.architecture import Blocks
 from burnish.merge.rmm.candidates import whole
+from burnish.merge.rmm.estimate import refuse_too_large
 from burnish.merge.rmm.evaluate import Result
 from burnish.merge.rmm.export import build, merge_yaml
 from burnish.merge.rmm.files import Companions
@@ -23,8 +24,9 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
     """Layer-wise merge search. Returns the folder of the merged checkpoint. Source: RMM, section 3.
 
     Raises:
-        UserError: models, data or settings that do not go together.
+        UserError: models, data or settings that do not go together, or do not fit this machine.
     """
+    refuse_too_large(recipe)
     problem = load_problem(recipe)
     session = Session(recipe, problem, run.rng("search"))
     start = run.restore(session)

@@ -154,3 +154,8 @@ class SearchRecipe(Recipe):
         if len(set(names)) < len(names):
             raise ValueError(f"tasks: names must differ, got {names}")
         return self
+
+
+def holds_merges(recipe: SearchRecipe) -> bool:
+    """Whether the uniform merges stay in memory: as candidates for blocks, or as models whose answers choose items."""
+    return recipe.actions == "blocks" or recipe.subset == "irt"

@@ -17,7 +17,7 @@ from burnish.merge.rmm.evaluate import Evaluator, Items, Result
 from burnish.merge.rmm.ledger import Ledger, Sizes
 from burnish.merge.rmm.outcome import Episode, MergeResult, Outcome
 from burnish.merge.rmm.problem import Problem
-from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
+from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe, holds_merges
 from burnish.merge.rmm.reward import BACK_AT_START, Cycler, Subset, dynamic_average
 from burnish.merge.rmm.searchers import PolicySearch, Searcher, Space, make_searcher
 from burnish.merge.rmm.tuning import Tuned, best_of, fixed_subset, grid, merge_results, merged
@@ -137,7 +137,8 @@ class Session:
         self._warms = recipe.search not in ("rmm_published", "greedy")
         best = max(self.tuned, key=lambda tuned: tuned.reward).spec if self.tuned else None
         warm = (experts + self.specs.index(best) if best is not None else experts) if self.specs else 0
-        self.pool = self.problem.pool(self.specs, recipe.seed, stem=None if recipe.search == "rmm_published" else warm)
+        held = self.specs if holds_merges(recipe) else []
+        self.pool = self.problem.pool(held, recipe.seed, warm if held and recipe.search != "rmm_published" else None)
         if recipe.subset == "irt":
             self._choose_anchors()
         # a new table of scales changes every block: only a search that keeps the layers before shares prefixes
