@@ -44,7 +44,6 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
     if size not in SIZES:
         raise UserError(f"--size {size}: a tour is {' or '.join(SIZES)}; judged sizes belong to `burnish study`")
     say = Progress().note
-    started = time.monotonic()
     sections: list[Section] = []
     shown: list[str] = []
     for entry in CATALOGUE:
@@ -62,7 +61,7 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
         table=method_rows(),
     )
     lead = (
-        f"What is built so far ({', '.join(shown)}), run on this machine in {time.monotonic() - started:.0f} seconds: the "
+        f"What is built so far ({', '.join(shown)}), run on this machine at size {size}: the "
         "output of one capability is the input of the next, ordinary Hugging Face checkpoints in and out."
     )
     return write_report(
