@@ -18,6 +18,7 @@ from burnish.merge.rmm.evaluate import choice_items, token_nll
 from burnish.merge.rmm.layout import ModuleLayout, Slot, scaled
 from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import MergeCandidate, PPOSettings, SearchRecipe
+from burnish.merge.rmm.remote import absolute, fingerprint
 from burnish.merge.rmm.session import Session
 from burnish.merge.rmm.tuning import best_of, grid, tuned_uniform
 from tests.merge.rmm.conftest import bert, drifted, llama, problem_for, recipe, t5, task_for, vit
@@ -332,6 +333,39 @@ def test_workers_find_what_one_process_finds(tmp_path):
         found.append((tmp_path / f"run{workers}/artifacts/outcome.json").read_bytes())
     assert found[0] == found[1]
     assert json.loads(found[0])["blocks_saved"] > 0
+
+
+def relative(settings, folder):
+    """The same recipe, as a user in ``folder`` would write it."""
+    return SearchRecipe.model_validate(json.loads(settings.model_dump_json().replace(f"{folder}/", "")))
+
+
+def test_workers_get_absolute_paths_and_see_changed_files(tmp_path, monkeypatch):
+    settings = save_run(tmp_path, budget=1)
+    monkeypatch.chdir(tmp_path)
+    written = relative(settings, tmp_path)
+    assert written.base == "base"
+    assert absolute(written).model_dump() == settings.model_dump()
+    hub = written.model_copy(update={"base": "org/name", "experts": ["base+expert0", "org/other"]})
+    assert absolute(hub).base == "org/name"
+    assert absolute(hub).experts == [f"{tmp_path}/base+{tmp_path}/expert0", "org/other"]
+    before = fingerprint(absolute(written))
+    drifted(vit(), 9).save_pretrained(tmp_path / "expert1")
+    assert fingerprint(absolute(written)) != before
+
+
+@pytest.mark.slow
+def test_ray_finds_what_one_process_finds(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    settings = save_run(tmp_path, budget=4, search="random", actions="blocks", tuning_budget=0)
+    monkeypatch.chdir(tmp_path)  # Ray's workers stand elsewhere
+    found = []
+    for executor in ("local", "ray"):
+        here = relative(settings, tmp_path).model_copy(update={"executor": executor})
+        with Run(here, f"run-{executor}", quiet=True) as run:
+            search(here, run)
+        found.append(Path(f"run-{executor}/artifacts/outcome.json").read_bytes())
+    assert found[0] == found[1]
 
 
 def wrong_recipe(**settings):

@@ -1,10 +1,11 @@
 """Scores architectures in other processes, or on a Ray cluster whose machines see the same files."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,7 +19,22 @@ from burnish.merge.rmm.recipe import SearchRecipe
 from burnish.merge.rmm.reward import Subset
 from burnish.merge.rmm.session import Scored, Scorer, Session, score_here
 
-Job = tuple[str, str, dict[str, Any], Subset]
+
+class Source(NamedTuple):
+    """Where a worker reads models, data and candidates.
+
+    Attributes:
+        recipe: as JSON, its paths absolute.
+        file: the candidates.
+        contents: differs where the same paths hold other things: a worker keeps what it has read.
+    """
+
+    recipe: str
+    file: str
+    contents: str
+
+
+Job = tuple[Source, dict[str, Any], Subset]
 
 
 @contextmanager
@@ -34,35 +50,64 @@ def scorer(recipe: SearchRecipe, run: Run) -> Iterator[Scorer]:
 class _Workers:
     def __init__(self, workers: Executor, recipe: SearchRecipe, run: Run) -> None:
         self._workers = workers
-        self._recipe = recipe.model_dump_json()
+        self._recipe = absolute(recipe)
         self._run = run
-        self._file: Path | None = None
+        self._source: Source | None = None
 
     def __call__(self, session: Session, jobs: Sequence[tuple[Architecture, Subset]]) -> Iterable[Scored]:
-        if self._file is None:  # the candidates are final once the first architecture is asked for
+        if self._source is None:  # the candidates are final once the first architecture is asked for
             from safetensors.torch import save
 
             tensors = {"merges": session.pool.merges, "stem": torch.tensor(session.pool.stem)}
             tensors |= {f"order.{number}": torch.as_tensor(order) for number, order in enumerate(session.orders)}
-            self._file = self._run.artifact("candidates.safetensors", save(tensors))
-        items: list[Job] = [(self._recipe, str(self._file), each.to_plain(), subset) for each, subset in jobs]
+            data = save(tensors)
+            file = self._run.artifact("candidates.safetensors", data).resolve()
+            contents = hashlib.sha256(data + fingerprint(self._recipe).encode()).hexdigest()
+            self._source = Source(self._recipe.model_dump_json(), str(file), contents)
+        items: list[Job] = [(self._source, each.to_plain(), subset) for each, subset in jobs]
         return self._workers.map(compute, items)
 
 
 def compute(job: Job) -> Scored:
     """One architecture, in a worker: models, data and candidates are read once a process."""
-    recipe, file, architecture, subset = job
-    evaluator = _evaluator(recipe, file)
+    source, architecture, subset = job
+    evaluator = _evaluator(source)
     return evaluator.compute(from_plain(architecture), subset), evaluator.sizes(subset)
 
 
+def absolute(recipe: SearchRecipe) -> SearchRecipe:
+    """The recipe for workers that stand in another folder: local paths absolute, hub ids as they are."""
+    tasks = [
+        task.model_copy(update={part: str(Path(getattr(task, part)).resolve()) for part in ("validation", "test")})
+        for task in recipe.tasks
+    ]
+    experts = [_absolute(name) for name in recipe.experts]
+    return recipe.model_copy(update={"base": _absolute(recipe.base), "experts": experts, "tasks": tasks})
+
+
+def _absolute(name: str) -> str:
+    parts = (Path(part).expanduser() for part in name.split("+"))
+    paths = [str(path.resolve()) if path.exists() else str(path) for path in parts]
+    return "+".join(paths)
+
+
+def fingerprint(recipe: SearchRecipe) -> str:
+    """Sizes and times of all files that a recipe names."""
+    models = [Path(part) for name in (recipe.base, *recipe.experts) for part in name.split("+")]
+    paths = [*models, *(Path(name) for task in recipe.tasks for name in (task.validation, task.test))]
+    files = [
+        file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()
+    ]
+    return "".join(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n" for file in files)
+
+
 @lru_cache(maxsize=1)
-def _evaluator(recipe_json: str, file: str) -> Evaluator:
+def _evaluator(source: Source) -> Evaluator:
     from safetensors.torch import load_file
 
-    recipe = SearchRecipe.model_validate_json(recipe_json)
+    recipe = SearchRecipe.model_validate_json(source.recipe)
     problem = load_problem(recipe)
-    held = load_file(file)
+    held = load_file(source.file)
     orders = [held[f"order.{number}"].numpy() for number in range(len(problem.tasks)) if f"order.{number}" in held]
     if orders:
         problem = problem.reordered(orders)
