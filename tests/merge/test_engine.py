@@ -187,7 +187,7 @@ def test_goes_on_after_sigkill(llamas: list[Path], tmp_path: Path) -> None:
 MEMORY = """
 import re, sys
 from pathlib import Path
-from burnish.merge import merge
+from burnish.merge import merge, plan
 def peak():  # not getrusage: it hands on the peak of the process that started this one
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 made = plan(sys.argv[1], threads=2)
