@@ -1,7 +1,7 @@
 """What is to be merged and what it is measured on. From models in memory, or from a recipe's folders and files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from burnish.merge.rmm.data import TaskData, load_task
 from burnish.merge.rmm.evaluate import Evaluator
 from burnish.merge.rmm.files import Dtype, number_format
 from burnish.merge.rmm.layout import ModuleLayout, flatten, read_modules
+from burnish.merge.rmm.outcome import MergeResult
 from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Problem:
         tests: items that no search sees.
         source: folder of the base, or None for a model built in memory.
         dtype: what the base is written in, and what is exported; the search itself computes in float32.
+        merge_results: uniform merges scored so far, by settings, seed and chunk: several searches share them.
     """
 
     model: "PreTrainedModel"
@@ -50,6 +52,7 @@ class Problem:
     tests: tuple[TaskData, ...]
     source: Path | None = None
     dtype: Dtype = "float32"
+    merge_results: dict[tuple[MergeCandidate, int, int], MergeResult] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_models(

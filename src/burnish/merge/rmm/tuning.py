@@ -86,8 +86,13 @@ def merge_results(
     """Uniform merges on all validation and test items, best on validation first."""
     results = []
     for spec in specs:
-        weights = merged(spec, problem, recipe.seed)
-        results.append(MergeResult(spec, *(each.mean(each.items(weights)) for each in (validator, tester))))
+        key = (spec, recipe.seed, recipe.chunk)
+        if key not in problem.merge_results:
+            weights = merged(spec, problem, recipe.seed)
+            problem.merge_results[key] = MergeResult(
+                spec, *(each.mean(each.items(weights)) for each in (validator, tester))
+            )
+        results.append(problem.merge_results[key])
     return sorted(results, key=lambda each: -each.validation.reward(recipe.objective))
 
 
