@@ -198,6 +198,8 @@ class MergePlan:
 
     def describe(self) -> list[tuple[str, str]]:
         """Rows of a table: what `burnish check` prints."""
+        from rich import filesize
+
         actions = Counter(step.action for step in self.steps)
         rows = [("method", f"{self.method.name} ({self.method.reference})")]
         rows += [("model", f"{checkpoint.reference}") for checkpoint in self.checkpoints]
@@ -205,9 +207,11 @@ class MergePlan:
         rows.append(("tensors", ", ".join(f"{count} {action}" for action, count in actions.most_common())))
         rows.append(("compiled", f"{sum(step.kernel is not None for step in self.steps)} of {len(self.steps)}"))
         rows.append(("dtype", ", ".join(sorted({DTYPE_NAME.get(step.dtype, step.dtype) for step in self.steps}))))
-        rows.append(("reads", f"{self.reads / 1e9:.2f} GB"))
-        rows.append(("writes", f"{self.writes / 1e9:.2f} GB in {len(self.shards)} file{'s' * (len(self.shards) > 1)}"))
-        rows.append(("memory", f"about {self.peak_memory / 1e9:.2f} GB at the peak, {self.threads} threads"))
+        rows.append(("reads", filesize.decimal(self.reads)))
+        rows.append(
+            ("writes", f"{filesize.decimal(self.writes)} in {len(self.shards)} file{'s' * (len(self.shards) > 1)}")
+        )
+        rows.append(("memory", f"about {filesize.decimal(self.peak_memory)} at the peak, {self.threads} threads"))
         rows.append(("time", f"about {self.seconds:.0f} s"))
         return rows
 
