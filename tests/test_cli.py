@@ -75,7 +75,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
     code += "print(sorted({'torch', 'transformers', 'numpy', 'matplotlib', 'numba'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert "Start with: burnish tour --size smoke" in done.stdout
+    assert "Start with: burnish tour" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["merge", "none.yaml", "out"], 2, "none.yaml: no such file"),
         (["nonsense"], 2, "No such command"),
         (["run"], 2, "Missing argument"),
+        (["run", "--nope"], 2, "No such option"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
@@ -122,8 +123,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
     assert said in done.stderr
     assert done.returncode == code
     assert "Traceback" not in done.stderr
-    if done.stderr.startswith("burnish: "):
-        assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("burnish: ")
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_run_from_start_to_report(tmp_path: Path) -> None:
@@ -158,17 +159,39 @@ def test_sigterm_saves_and_tells(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_a_fault_of_ours_is_one_line_and_debug_shows_where(tmp_path: Path) -> None:
+def test_an_error_in_the_users_method_is_theirs(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
-        "from burnish.core.methods import Method\nfrom burnish.core.recipe import Recipe\n"
-        "def run(recipe, run): return 1 / 0\nMETHOD = Method(recipe=Recipe, run=run, reference='')\n"
+        "from burnish.core.methods import Method\nfrom burnish.core.recipe import Recipe\n\n\n"
+        "def run(recipe, run):\n    return 1 / 0\n\n\nMETHOD = Method(recipe=Recipe, run=run, reference='')\n"
     )
     (tmp_path / "recipe.yaml").write_text("method: broken:METHOD\n")
     done = burnish("run", "recipe.yaml", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "a fault of ours: ZeroDivisionError" in done.stderr
+    assert done.returncode == 2
+    assert "broken.py:6: ZeroDivisionError" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in burnish("run", "recipe.yaml", "--debug", cwd=tmp_path).stderr
+
+
+def test_a_fault_of_ours_is_one_line_and_debug_shows_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from burnish import cli
+
+    def fault(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("of ours\nover two lines")
+
+    monkeypatch.setattr("burnish.doors.check", fault)
+    monkeypatch.setattr("sys.argv", ["burnish", "check", "x"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert (
+        capsys.readouterr().err
+        == "burnish: a fault of ours: RuntimeError: of ours over two lines; --debug shows where\n"
+    )
+    monkeypatch.setattr("sys.argv", ["burnish", "check", "x", "--debug"])
+    with pytest.raises(RuntimeError):
+        cli.main()
 
 
 def test_json_where_a_result_is_printed(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,12 +16,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from burnish.core.errors import BurnishError
 
 app = typer.Typer(
     help="Finish a model after pre-training: merge, distill, align, teach to reason, prove and serve, with evidence.",
-    epilog="Start with: burnish tour --size smoke",
+    epilog="Start with: burnish tour",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,6 +34,7 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, dotted: --set a.b=1.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw an earlier run in that folder away and start over.")]
+TourSize = Annotated[str, typer.Option(help="smoke (seconds; does every line run) or tour (a minute or two).")]
 Size = Annotated[
     str, typer.Option(help="smoke (seconds), tour (under 90 s), quick (minutes, judged) or full (judged).")
 ]
@@ -146,7 +147,7 @@ def study(
 
 @app.command()
 def tour(
-    size: Size = "tour",
+    size: TourSize = "tour",
     out: Annotated[Path, typer.Option(help="Where the report goes.")] = Path("runs/tour"),
     fresh: Fresh = False,
     json_: Json = False,
@@ -322,19 +323,30 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
-    sys.exit(_guarded(app, debug))
+    sys.exit(_guarded(debug))
 
 
-def _guarded(command: Callable[[], Any], debug: bool) -> int:
+def _guarded(debug: bool) -> int:
     try:
-        command()
+        code = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except TyperException as error:
+        said = error.format_message()
+        if said.startswith("Usage:"):  # a group without a command: its help
+            print(said)
+        else:
+            context = getattr(error, "ctx", None)
+            print(f"burnish: {said}" + (f" ({context.command_path} --help)" if context else ""), file=sys.stderr)
+        return 2
+    except typer.Exit as error:
+        return error.exit_code
     except BurnishError as error:
         if debug:
             raise
         print(f"burnish: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("burnish: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
+        print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -345,7 +357,6 @@ def _guarded(command: Callable[[], Any], debug: bool) -> int:
         reason = " ".join(str(error).split())[:300]
         print(f"burnish: a fault of ours: {type(error).__name__}: {reason}; --debug shows where", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

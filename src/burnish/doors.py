@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
 from burnish.core.methods import find_method
 from burnish.core.places import checkout, find_recipe, shipped_recipes
@@ -46,7 +48,12 @@ def run(name: str, out: Path | None, overrides: Sequence[str] = (), *, fresh: bo
     with Run(recipe, path, fresh=fresh) as open_run:
         if open_run.finished:
             return Done(path, True, {"report": path / "report.html"})
-        result = method.run(recipe, open_run)
+        try:
+            result = method.run(recipe, open_run)
+        except Exception as error:
+            if ":" in recipe.method and not isinstance(error, BurnishError):
+                raise UserError(_in_their_code(error, recipe.method)) from error
+            raise
     if not open_run.is_main:
         return Done(path, False, {})
     found = {} if result is None else {"result": result}
@@ -71,6 +78,14 @@ def report(path: Path) -> Path:
         if method.report is not None and record["status"] == "finished":
             sections = method.report(path)
     return run_report(path, sections)
+
+
+def _in_their_code(error: Exception, method: str) -> str:
+    """Where in the user's own module an error came from."""
+    file = getattr(sys.modules.get(method.partition(":")[0]), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f"{file}:{lines[-1]}" if lines else method
+    return f"{where}: {type(error).__name__}: {error} (in your method; --debug shows the traceback)"
 
 
 def recipes() -> list[dict[str, str]]:
@@ -125,20 +140,17 @@ def study(
     """
     if size not in DEFAULT_SEEDS:
         raise UserError(f"--size {size}: choose one of {', '.join(DEFAULT_SEEDS)}")
-    rebuilt = find(name).load()
+    entry = find(name)
     root = checkout() if store else None
     asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
-    asked["checkpoint_every"] = 0  # a study's steps are whole trainings: each is saved as it ends
     recipe = StudyRecipe.load(json.dumps(asked))
     if store:
         claims.check_judged(recipe)
     path = out or Path("runs") / f"study-{name}-{size}"
-    with Run(recipe, path, fresh=fresh) as open_run:
-        outcome = rebuilt.run(recipe, open_run)
-        open_run.artifact("claims.json", [claim.model_dump(mode="json") for claim in outcome.claims])
+    outcome = entry.perform(recipe, path, fresh=fresh)
     if root is not None:
         claims.store(name, recipe, path, outcome, root)
-    sections = [Section("Claims", rebuilt.title, table=claim_rows(outcome.claims)), *outcome.sections]
+    sections = [Section("Claims", entry.load().title, table=claim_rows(outcome.claims)), *outcome.sections]
     return StudyDone(claim_rows(outcome.claims), run_report(path, sections), outcome)
 
 

@@ -108,7 +108,8 @@ class Progress:
             return
         if total is None and isinstance(items, Sized):
             total = len(items) + done
-        start = last = time.monotonic()
+        start = time.monotonic()
+        last = start - LINE_SECONDS  # the first line comes as soon as it is clear that this takes a while
         task = None
         self._depth += 1
         try:
@@ -153,18 +154,20 @@ class Progress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
         if self._bars is None:
+            # What a person looks for first comes first: a narrow terminal cuts from the right.
             columns = (
                 TextColumn("{task.description}"),
-                BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("ETA"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[status]}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             )
-            self._bars = Bars(*columns, console=Console(file=self._stream), transient=True)
+            self._bars = Bars(*columns, console=Console(file=self._stream), transient=True, expand=True)
             self._bars.start()
         return self._bars.add_task(label, total=total, completed=count, status=self._status)
 

@@ -158,7 +158,7 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError("executor: `ray` is not installed; pip install 'burnish[ray]'") from None
+        raise UserError("executor: `ray` is not installed; pip install -e '.[ray]'") from None
     started = not ray.is_initialized()
     if started:
         if address and address != "auto":

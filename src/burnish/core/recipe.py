@@ -47,7 +47,7 @@ class Recipe(Settings):
     keep: int = Field(default=2, ge=1)
     """How many checkpoints to keep; the one before the last is the fall-back if the last is damaged."""
     executor: Literal["local", "ray"] = "local"
-    """Where parallel work runs: processes of this machine, or a Ray cluster (`pip install burnish[ray]`)."""
+    """Where parallel work runs: processes of this machine, or a Ray cluster (`pip install -e '.[ray]'`)."""
     workers: int = Field(default=1, ge=1)
     """Processes (local) or tasks at a time (Ray)."""
     ray_address: str | None = None
@@ -110,7 +110,8 @@ def method_of(source: Path, overrides: Sequence[str] = ()) -> str:
         apply_override(data, override)
     method = data.get("method")
     if not isinstance(method, str):
-        hint = " (a file with `merge_method` is run by `burnish merge`)" if "merge_method" in data else ""
+        merge = {"merge_method", "models", "slices", "base_model"} & data.keys()
+        hint = "; if this is a merge in mergekit's format, give `merge_method` and use `burnish merge`" if merge else ""
         raise UserError(f"{source}:{locate(('method',))}: `method` is missing; name what to run{hint}")
     return method
 

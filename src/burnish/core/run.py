@@ -91,7 +91,8 @@ class Run:
         _set_global_rngs(content["globals"])
         self.cut_metrics(content["metrics"])
         self._resumed_at = step + 1
-        self.note(f"{self.path}: resumed after step {step}")
+        if not self._was_finished:
+            self.note(f"{self.path}: resumed after step {step}")
         return step + 1
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -19,7 +19,7 @@ _CARD = """---
 ---
 # {name}
 
-A merge of {count} models by `{method}` ({reference}), made with [Burnish](https://pypi.org/project/burnish/) {version}.
+A merge of {count} models by `{method}` ({reference}), made with Burnish {version}.
 
 ## Models
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 
 from burnish.core.errors import UserError, nearest
 from burnish.core.places import shipped
-from burnish.studies.claims import Stored, Study, load_stored
+from burnish.core.run import Run
+from burnish.studies.claims import Outcome, Stored, Study, StudyRecipe, load_stored
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ class Entry:
         study = importlib.import_module(self.module).STUDY
         assert isinstance(study, Study)
         return study
+
+    def perform(self, recipe: StudyRecipe, path: Path, *, fresh: bool = False) -> Outcome:
+        """Run, resume or (if it had ended) draw again its study in a run folder.
+
+        Raises:
+            UserError: not built yet, or the folder holds something else.
+            Interrupted: a stop signal came; the same call goes on.
+        """
+        study = self.load()
+        with Run(recipe, path, fresh=fresh) as run:
+            if run.finished:
+                run.note(f"{path}: already finished, only drawn again (--fresh repeats it)")
+            outcome = study.run(recipe, run)
+            run.artifact("claims.json", [claim.model_dump(mode="json") for claim in outcome.claims])
+        return outcome
 
     def stored(self) -> Stored | None:
         """Its judged result, if one was stored."""

@@ -35,8 +35,8 @@ class Interval(Settings):
 
     def __str__(self) -> str:
         if self.n < 2:
-            return f"{self.mean:+.3g} (one value: no interval)"
-        return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
+            return f"{self.mean:.3g} (one seed)"
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
 class Claim(Settings):
@@ -63,6 +63,8 @@ class StudyRecipe(Recipe):
 
     size: Size = "quick"
     """`smoke` (every line runs), `tour` (how it works), `quick` and `full` (judged)."""
+    checkpoint_every: float = Field(default=0.0, ge=0)
+    """A study's steps are whole trainings: each is saved as it ends."""
     seeds: int = Field(default=3, ge=1)
     """Repetitions; at least 3 for a verdict in `quick`, 5 in `full`."""
 

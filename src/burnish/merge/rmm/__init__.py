@@ -39,7 +39,7 @@ def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
 def _need_extra() -> None:
     missing = [name for name in ("cma", "gymnasium", "sb3_contrib") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"method: rmm needs {', '.join(missing)}; pip install 'burnish[search]'")
+        raise UserError(f"method: rmm needs {', '.join(missing)}; pip install -e '.[search]'")
 
 
 def _report(path: Path) -> list[Section]:
