@@ -13,6 +13,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 
 tour: $(STAMP)
 	$(BIN)/burnish tour
+	@echo "open runs/tour/report.html; for the command burnish: . $(BIN)/activate"
 
 test: $(STAMP)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2

@@ -76,7 +76,7 @@ def test_named_streams_are_independent_and_repeatable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_signal_is_honoured_at_a_checkpoint(tmp_path: Path, number: int) -> None:
-    counter = Counter()
+    counter, before = Counter(), signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted) as caught, Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
         for step in range(run.restore(counter), 10):
             counter.count += 1
@@ -84,7 +84,7 @@ def test_a_stop_signal_is_honoured_at_a_checkpoint(tmp_path: Path, number: int) 
                 os.kill(os.getpid(), number)
             run.checkpoint(step, counter)
     assert caught.value.exit_code == 128 + number
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
     again = Counter()
     with Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
         assert run.restore(again) == 4
