@@ -36,10 +36,18 @@ def _architecture(data: dict[str, Any]) -> Section:
 def _table(data: dict[str, Any]) -> list[dict[str, str]]:
     entries = [(f"search: {data['search']}", data["validation"], data["test"])]
     for kind in ("tuned", "untuned"):
-        entries += [(f"{each['merge']['method']}, {kind}", each["validation"], each["test"]) for each in data[kind]]
+        for each in data[kind]:
+            merge = each["merge"]
+            name = f"{merge['method']}, {kind}: weight {merge['weight']:.2f}, density {merge['density']:.2f}"
+            entries.append((name, each["validation"], each["test"]))
     rows = []
     for name, validation, test in entries:
-        row = {"model": name, "validation mean": f"{validation['mean']:.2f}", "test mean": f"{test['mean']:.2f}"}
+        row = {
+            "model": name,
+            "validation cross-entropy": f"{validation['cross_entropy']:.4f}",
+            "validation mean": f"{validation['mean']:.2f}",
+            "test mean": f"{test['mean']:.2f}",
+        }
         tasks = {key: value for key, value in test.items() if key not in ("mean", "cross_entropy")}
         rows.append(row | {f"test {task}": f"{value:.2f}" for task, value in tasks.items()})
     return rows

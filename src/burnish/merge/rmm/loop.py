@@ -39,9 +39,22 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
             run.checkpoint(session.done - 1, session)
         outcome = session.outcome()
     run.artifact("outcome.json", summary(outcome, problem, recipe))
+    run.note(_verdict(outcome))
     run.artifact("architecture.yaml", _architecture(outcome, problem, recipe, run))
     model = build(problem, outcome.pool.weights(outcome.architecture))
     return run.save_model(model, _companions(problem), card=_card(outcome, problem, recipe))
+
+
+def _verdict(outcome: Outcome) -> str:
+    """What the search was worth on the test set, in one line."""
+    found = outcome.test.reward("score")
+    rivals = outcome.tuned or outcome.untuned
+    if not rivals:
+        return f"test score {found:.2f}"
+    # chosen on the validation set, like the search's own finalist
+    best = rivals[0].test.reward("score")
+    kind = "tuned" if outcome.tuned else "untuned"
+    return f"test score {found:.2f}; best {kind} uniform merge {best:.2f}; gain {found - best:+.2f}"
 
 
 def summary(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> dict[str, Any]:
