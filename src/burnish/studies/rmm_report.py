@@ -35,6 +35,20 @@ REGIME_TEXT = (
 COLORS = {"far": "tab:blue", "near": "tab:orange"}
 
 
+WORDS = {
+    "expert": "a model fine-tuned from the common base to one task",
+    "task vector": "an expert's weights minus the base's",
+    "uniform merge": "one rule and one weight for all layers (task arithmetic, TIES, DARE); tuned: its weight and density too",
+    "candidate": "an expert or a uniform merge whose block a layer may take",
+    "arm": "one way of searching; all arms get the same images and the same number of evaluations",
+    "RMM as published": "PPO over blocks of untuned candidates, rewards on training batches, as the released code does it",
+    "RMM mended": "the same idea with the position observed, masked actions, a warm start and a final choice on all images",
+    "CMA-ES": "an evolution strategy, here over one scale a layer and expert (the default) or one an expert (task scales)",
+    "cycling subset": "each reward sees the next share s of the validation images",
+    "item-response subset": "fixed images, spread over difficulty as an item-response model of known models sees it (after MERGE3)",
+}
+
+
 def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
     """The report's parts."""
     first = cells[0]
@@ -73,7 +87,13 @@ def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
             f"steps around the best scales. {_needed(cells)}",
             figure=rank_figure(cells),
         ),
-        Section("What an evaluation costs", table=cost_table(cells)),
+        Section(
+            "What an evaluation costs",
+            "CPU time of one reward on a share s of the images, in chunks that fit the processor's caches; in the last row "
+            "all images of a task pass at once instead.",
+            table=cost_table(cells),
+        ),
+        Section("Words", table=[{"word": word, "meaning": meaning} for word, meaning in WORDS.items()]),
     ]
 
 
@@ -91,11 +111,17 @@ def gain_figure(cells: Cells, names: Sequence[str]) -> Any:
         if np.isfinite(interval.low):
             axes.plot([interval.low, interval.high], [row, row], color="black", linewidth=1.4)
         axes.plot(interval.mean, row, "o", color="black", markersize=7)
+        axes.annotate(
+            f"{interval.mean:+.1f}", (interval.mean, row), (0, 6), textcoords="offset points", ha="center", fontsize=8
+        )
     axes.axvline(0, color="tab:gray", linewidth=1)
     axes.set_yticks(range(len(names)), [LABELS[name] for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("points of test accuracy")
-    axes.legend(title="regime", frameon=False, fontsize=8, title_fontsize=8, loc="center left")
+    if len(regimes) > 1:
+        axes.legend(
+            title="regime", frameon=False, fontsize=8, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)
+        )
     return figure
 
 
@@ -125,7 +151,9 @@ def reward_figure(arms: dict[str, Any]) -> Any:
         axes = grid[0, int(score)]
         best = np.maximum.accumulate(found["rewards"])
         axes.plot(np.arange(1, len(best) + 1), best, linewidth=1.3, color=f"C{number}", label=LABELS[name])
-    for axes, label in zip(grid[0], ("minus cross-entropy", "accuracy in percent"), strict=True):
+    for axes, label in zip(
+        grid[0], ("minus cross-entropy", "accuracy in percent (-10: stepped back at once)"), strict=True
+    ):
         axes.set_xlabel("evaluation")
         axes.set_ylabel(label)
         axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
