@@ -3,7 +3,7 @@
     python benchmarks/merge_engine.py [--size small|full] [--repeats 3] [--json FILE] [--methods linear,ties]
 
 Three llama-shaped bf16 checkpoints (a base, two experts = base + small noise) are merged by mergekit at its default and at
-its best CPU flags, by Burnish, and "merged" by the floor, which reads and writes the same bytes and computes nothing. Both
+its best CPU flags, by Burnish, and "merged" by the floor, which reads and writes the same bytes, as durably, and computes nothing. Both
 tools are called by their command lines, after one run of each that is not counted; the first run of ours on a machine,
 which compiles the kernels, is given beside it.
 CPU for the work is CPU time less that of a process that only imports. Peak memory is the process's own maximum.
@@ -55,6 +55,7 @@ def work(part):
         os.pwrite(target, buffer[:count], start)
 with ThreadPoolExecutor(2) as pool:
     list(pool.map(work, range(2)))
+os.fsync(target)
 """
 
 
@@ -189,7 +190,9 @@ def run(arguments: argparse.Namespace, paths: list[Path], folder: Path) -> list[
     warmed: set[str] = set()
     for method in arguments.methods.split(","):
         runs: dict[str, list[dict[str, float]]] = {}
-        tools = {tool: line for tool, line in commands(method, paths, folder).items() if tool not in skipped}
+        everyone = commands(method, paths, folder)
+        settle = everyone["floor"]
+        tools = {tool: line for tool, line in everyone.items() if tool not in skipped}
         if "burnish" in tools:
             # What a machine's very first merge costs: an empty cache of compiled kernels.
             with tempfile.TemporaryDirectory() as cache:
@@ -203,6 +206,9 @@ def run(arguments: argparse.Namespace, paths: list[Path], folder: Path) -> list[
                 warmed.add(tool)
         for _ in range(arguments.repeats):
             for tool, line in tools.items():
+                # A bare copy first: a virtual machine hands freed memory back to its host, and whoever came after a tool
+                # that freed much would pay for getting it again.
+                measure(settle)
                 clear(folder)
                 runs.setdefault(tool, []).append(measure(line))
         for tool, measured in runs.items():

@@ -23,6 +23,7 @@ DTYPE_NAME = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F64": "fl
 DTYPE_CODE = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 # The limit of the format's own library: a longer one is an attack or a damaged file.
 _LONGEST_HEADER = 100_000_000
+_PIECE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,10 @@ def read_exactly(handle: int, target: memoryview, offset: int, path: Path) -> No
 
 
 def write_exactly(handle: int, source: memoryview, offset: int) -> None:
-    """Write all of `source` at `offset` of an open file."""
+    """Write all of `source` at `offset` of an open file.
+
+    In pieces: the kernel locks a file for the length of one write, and a second thread would spin on a long one.
+    """
     done = 0
     while done < len(source):
-        done += os.pwrite(handle, source[done:], offset + done)
+        done += os.pwrite(handle, source[done : done + _PIECE], offset + done)
