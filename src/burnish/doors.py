@@ -34,7 +34,7 @@ class Done:
     found: dict[str, Any]
 
 
-def run(name: str, out: Path | None, overrides: Sequence[str] = (), *, fresh: bool = False) -> Done:
+def run(name: str, out: Path | None = None, overrides: Sequence[str] = (), *, fresh: bool = False) -> Done:
     """Run or resume a recipe in its folder and write the report.
 
     Raises:
@@ -159,10 +159,7 @@ def list_studies() -> list[dict[str, str]]:
     rows = []
     for entry in CATALOGUE:
         stored = entry.stored()
-        counts = {claim.verdict: 0 for claim in stored.claims} if stored else {}
-        for claim in stored.claims if stored else []:
-            counts[claim.verdict] += 1
-        judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        judged = stored.verdicts if stored else ""
         state = "built" if entry.exists else "planned"
         rows.append(
             {

@@ -337,3 +337,13 @@ def test_other_ranks_can_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert run.finished
         assert run.metrics_size() == 0
         train(recipe, run)
+
+
+def test_three_lines_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import burnish
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 2\n")
+    done = burnish.run("loop.yaml")
+    assert done.path == Path("runs/tests.core.loops-loop")
+    assert done.found["report"].exists()

@@ -9,7 +9,7 @@ import torch
 
 from burnish.merge import merge, plan, tensors
 from burnish.merge.buffers import Arena
-from burnish.merge.planning import Step, budget
+from burnish.merge.steps import Step, budget
 
 from .checkpoints import plain
 

@@ -143,10 +143,10 @@ class TestAlreadyDone:
             run(weighed, fresh)
 
     def test_fingerprint_knows_device_and_version(self, models: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-        from burnish.merge import planning
+        from burnish.merge import steps
 
         prints = {plan(average(models), device=device).fingerprint for device in ("cpu", "cuda")}
-        monkeypatch.setattr(planning, "version", lambda name: "0.0.0")
+        monkeypatch.setattr(steps, "version", lambda name: "0.0.0")
         prints.add(plan(average(models)).fingerprint)
         assert len(prints) == 3
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from burnish.core.run import Run
     from burnish.merge.config import MergeConfig
-    from burnish.merge.planning import MergePlan
     from burnish.merge.rmm.recipe import SearchRecipe
+    from burnish.merge.steps import MergePlan
 
 __all__ = ["collect_statistics", "merge", "plan", "search"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import xxhash
 
 from burnish.merge.journal import Journal, content_digest
-from burnish.merge.planning import MergePlan
+from burnish.merge.steps import MergePlan
 
 _CARD = """---
 {head}

@@ -27,8 +27,8 @@ from burnish.merge.handles import Handles
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import kernel
 from burnish.merge.methods.registry import get
-from burnish.merge.planning import COPY, MergePlan, Step, budget
 from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, read_exactly, write_exactly
+from burnish.merge.steps import COPY, MergePlan, Step, budget
 
 # Small enough that what was read is still in the cache when it is hashed, checked and merged.
 TILE = 1 << 20

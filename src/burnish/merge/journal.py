@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import xxhash
 
-from burnish.merge.planning import MergePlan
 from burnish.merge.safetensors_file import read_exactly
+from burnish.merge.steps import MergePlan
 
 NAME = "journal.jsonl"
 _PIECE = 1 << 22

@@ -6,9 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from burnish.merge.planning import MergePlan
 from burnish.merge.safetensors_file import DTYPE_NAME
 from burnish.merge.selection import Part
+from burnish.merge.steps import MergePlan
 from burnish.merge.vocabulary import Vocabulary
 
 

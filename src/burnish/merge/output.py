@@ -21,7 +21,7 @@ from burnish.merge.journal import NAME as JOURNAL
 from burnish.merge.journal import Journal, content_digest, shard_digests
 from burnish.merge.model_config import merged_config, set_token_ids
 from burnish.merge.place import mend, owned, publish, resolved, work_folder
-from burnish.merge.planning import MergePlan
+from burnish.merge.steps import MergePlan
 from burnish.merge.tokenizer import STALE, chat_template, set_template, write_tokenizer
 
 RECORD = "burnish_merge.json"

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from burnish.merge.planning import Step
 from burnish.merge.safetensors_file import TensorInfo
 from burnish.merge.sources import Source
+from burnish.merge.steps import Step
 
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 Raw = Mapping[TensorInfo, NDArray[np.uint8]]

@@ -6,6 +6,7 @@ Knows statistics and records. Knows no study.
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,12 @@ class Stored(Settings):
     wall_seconds: float
     cpu_seconds: float
     claims: list[Claim]
+
+    @property
+    def verdicts(self) -> str:
+        """How many claims came out how, in words."""
+        counts = Counter(claim.verdict for claim in self.claims)
+        return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:

@@ -76,11 +76,7 @@ def method_rows() -> list[dict[str, Any]]:
     rows = []
     for entry in CATALOGUE:
         stored = entry.stored()
-        counts: dict[str, int] = {}
-        for claim in stored.claims if stored else []:
-            counts[claim.verdict] = counts.get(claim.verdict, 0) + 1
-        judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        source = f" (stored: {stored.size}, {stored.seeds} seeds, {stored.date})" if stored else ""
+        judged = f"{stored.verdicts} (stored: {stored.size}, {stored.seeds} seeds, {stored.date})" if stored else "-"
         rows.append(
             {
                 "method": entry.method,
@@ -88,7 +84,7 @@ def method_rows() -> list[dict[str, Any]]:
                 "paper": entry.paper,
                 "claim": entry.claim,
                 "state": "built" if entry.exists else "planned",
-                "judged claims": judged + source if judged else "-",
+                "judged claims": judged,
             }
         )
     return rows
