@@ -103,6 +103,16 @@ def load_model(name: str | Path, task: str = "auto", *, dtype: str = "auto", dev
     Raises:
         UserError: the folder, its config or its weights cannot be read, or it wants code of its own.
     """
+    return load_reported(name, task, dtype=dtype, device=device)[0]
+
+
+def load_reported(
+    name: str | Path, task: str = "auto", *, dtype: str = "auto", device: str | None = None
+) -> tuple[Any, list[str]]:
+    """:func:`load_model`, and the names of weights that the checkpoint lacks: transformers makes them up at random.
+
+    ``task="base"`` loads the network without a head (``AutoModel``).
+    """
     import transformers
     from safetensors import SafetensorError
 
@@ -118,9 +128,11 @@ def load_model(name: str | Path, task: str = "auto", *, dtype: str = "auto", dev
         if cls is None:
             raise UserError(f"{folder}/config.json: `architectures` names {architecture}, unknown to transformers")
     else:
-        cls = getattr(transformers, f"AutoModelFor{task}")
+        cls = transformers.AutoModel if task == "base" else getattr(transformers, f"AutoModelFor{task}")
     try:
-        model = cls.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        model, report = cls.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
         if adapter:
             from peft import PeftModel
 
@@ -129,7 +141,7 @@ def load_model(name: str | Path, task: str = "auto", *, dtype: str = "auto", dev
         raise UserError(f"{name}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
     if device:
         model = model.to(device)
-    return model.eval()
+    return model.eval(), sorted(map(str, report["missing_keys"]))
 
 
 def load_tokenizer(name: str | Path) -> Any:
