@@ -1,0 +1,163 @@
+"""The loop that trains one encoder, resumable at any step, bit by bit. One function of one argument, so that it can run in
+any worker process.
+
+Everything random is drawn from (seed, step): a resumed training needs no generator's state. A finished folder is never
+trained again.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.core import checkpoint
+from burnish.core.errors import BurnishError, UserError
+from burnish.prove.contrastive.augment import NUMBERS, random_views
+from burnish.prove.contrastive.backbones import features, new_encoder, normalise, save_encoder, width_of
+from burnish.prove.contrastive.learners import LEARNERS, Learner
+from burnish.prove.contrastive.recipe import TrainSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """One encoder to train.
+
+    Attributes:
+        settings: how.
+        pixels: file of uint8 images [n, height, width, channels] (``.npy``, read as a memory map).
+        seed: of its weights, batches and views.
+        folder: where the encoder ends up.
+        every: seconds between checkpoints.
+        rows: the images to train on; all if ``None``.
+    """
+
+    settings: TrainSettings
+    pixels: Path
+    seed: int
+    folder: Path
+    every: float = 30.0
+    rows: tuple[int, ...] | None = None
+
+
+def train_encoder(task: Training) -> Path:
+    """Train (or finish training) one encoder and save it; at once if it is there already.
+
+    Returns:
+        ``task.folder``, in the Hugging Face layout.
+
+    Raises:
+        UserError: fewer than two images, or a backbone that does not fit them.
+        BurnishError: the loss is not finite any more.
+    """
+    if (task.folder / "config.json").exists():
+        return task.folder
+    pixels = np.load(task.pixels, mmap_mode="r")
+    if task.rows is not None:
+        pixels = pixels[list(task.rows)]
+    if len(pixels) < 2:
+        raise UserError(f"training images: {len(pixels)}; self-supervision needs two or more")
+    work = task.folder.with_name(f"{task.folder.name}.training")
+    with torch.random.fork_rng():
+        torch.manual_seed(task.seed)
+        learner = make_learner(task.settings, pixels.shape[3], pixels.shape[1])
+    fit(learner, pixels, task.seed, work, task.every)
+    settings = task.settings
+    card = f"# {settings.objective} encoder\n\nTrained from scratch on {len(pixels)} images, seed {task.seed}: {settings}\n"
+    save_encoder(learner.encoder.cpu(), task.folder, pixels.shape[3], pixels.shape[1], card)
+    shutil.rmtree(work, ignore_errors=True)
+    return task.folder
+
+
+def make_learner(settings: TrainSettings, channels: int, side: int) -> Learner:
+    """A new encoder with the heads of its method, on the device of its settings."""
+    encoder = new_encoder(settings.backbone, channels, side)
+    learner = LEARNERS[settings.objective](encoder, features, width_of(encoder, channels, side), settings)
+    return learner.to(settings.device)
+
+
+def fit(
+    learner: Learner,
+    pixels: np.ndarray,
+    seed: int,
+    work: Path,
+    every: float,
+    report: Callable[[int, float], None] = lambda step, loss: None,
+) -> None:
+    """Train in place, from the last checkpoint in ``work`` if there is one.
+
+    Args:
+        learner: encoder, heads, loss.
+        pixels: uint8 [n, height, width, channels], in memory or mapped.
+        seed: of batches and views.
+        work: folder of checkpoints.
+        every: seconds between them.
+        report: told step and loss.
+
+    Raises:
+        BurnishError: the loss is not finite.
+    """
+    settings = learner.settings
+    batch = min(settings.batch, len(pixels))
+    steps = settings.epochs * (len(pixels) // batch)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    start = 0
+    found = checkpoint.load_latest(work, lambda message: None)
+    if found is not None:
+        start = found[0] + 1
+        learner.load_state_dict(found[1]["learner"])
+        optimizer.load_state_dict(found[1]["optimizer"])
+    learner.train()
+    saved = time.monotonic()
+    for step, images in enumerate(batches(pixels, batch, seed, start), start):
+        if step >= steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr * (1 + math.cos(math.pi * step / steps)) / 2
+        views = training_views(images.to(settings.device), settings, seed, step)
+        loss = learner.loss(views)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        learner.after_step(step / steps)
+        if step % 50 == 0 or step == steps - 1:
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise BurnishError(f"{work.stem}: the loss is {value} at step {step}; lower lr")
+            report(step, value)
+        if time.monotonic() - saved >= every:
+            checkpoint.save(work, step, {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}, keep=2)
+            saved = time.monotonic()
+    learner.eval()
+
+
+def batches(pixels: np.ndarray, batch: int, seed: int, start: int) -> Iterator[Tensor]:
+    """Batches of values in [0, 1], [batch, channels, height, width], from step ``start`` on, without end.
+
+    Every epoch takes each image at most once, in an order of its own.
+    """
+    per_epoch = len(pixels) // batch
+    step = start
+    while True:
+        order = np.random.default_rng([seed, step // per_epoch]).permutation(len(pixels))
+        for index in range(step % per_epoch, per_epoch):
+            rows = np.sort(order[index * batch : (index + 1) * batch])  # in order: kind to a mapped file
+            yield torch.from_numpy(np.asarray(pixels[rows])).permute(0, 3, 1, 2).float() / 255
+            step += 1
+
+
+def training_views(images: Tensor, settings: TrainSettings, seed: int, step: int) -> Tensor:
+    """Views [views, batch, channels, height, width] of one step, normalised for the encoder."""
+    uniforms = np.random.default_rng([seed, step, 1]).random((settings.views, len(images), NUMBERS), dtype=np.float32)
+    drawn = torch.from_numpy(uniforms).flatten(0, 1)
+    tiled = images.repeat(settings.views, 1, 1, 1)
+    size = (images.shape[-2], images.shape[-1])
+    views: Tensor = normalise(random_views(tiled, drawn, settings.view, size))
+    return views.reshape(settings.views, *images.shape)
