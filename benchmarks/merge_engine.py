@@ -6,7 +6,8 @@ Three llama-shaped bf16 checkpoints (a base, two experts = base + small noise) a
 its best CPU flags, by Burnish, and "merged" by the floor, which reads and writes the same bytes, as durably, and computes nothing. Both
 tools are called by their command lines, after one run of each that is not counted; the first run of ours on a machine,
 which compiles the kernels, is given beside it.
-CPU for the work is CPU time less that of a process that only imports. Peak memory is the process's own maximum.
+Start-up is the same command on checkpoints of a few kilobytes: imports, code generation, files of the result. CPU for the work
+is CPU time less that of the start-up. Peak memory is the process's own maximum.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import yaml
 
+START_UP = {"hidden": 64, "intermediate": 128, "layers": 1, "vocabulary": 256, "kv": 64}
 SIZES = {
     # 468 M weights, 0.94 GB in bf16, and a tenth of it.
     "full": {"hidden": 2048, "intermediate": 5632, "layers": 7, "vocabulary": 32000, "kv": 512},
@@ -34,10 +36,6 @@ METHODS = {
     "slerp": ({}, {"t": 0.4}),
     "ties": ({"weight": 0.5, "density": 0.5}, {"normalize": True}),
     "dare_ties": ({"weight": 0.5, "density": 0.5}, {}),
-}
-IMPORTS = {
-    "mergekit": "import mergekit.scripts.run_yaml, mergekit.merge",
-    "burnish": "import burnish.cli, burnish.merge.output, burnish.merge.engine, burnish.merge.planning, burnish.merge.kernels.compiled",
 }
 FLOOR = """
 import os, sys
@@ -170,42 +168,40 @@ def main() -> None:
         folder = Path(name)
         # In a process of its own: the parent stays small, and so does what a fork hands on.
         make = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import merge_engine as b, pathlib; "
-        make += f"b.checkpoints(pathlib.Path({str(folder)!r}), b.SIZES[{arguments.size!r}])"
-        subprocess.run([sys.executable, "-c", make], check=True)
-        paths = sorted(folder.glob("model-*"))
-        rows = run(arguments, paths, folder)
+        make += f"[b.checkpoints(pathlib.Path(f), s) for f, s in zip(sys.argv[1:], (b.SIZES[{arguments.size!r}], b.START_UP))]"
+        places = [folder / "full", folder / "start-up"]
+        for place in places:
+            place.mkdir()
+        subprocess.run([sys.executable, "-c", make, *map(str, places)], check=True)
+        rows = run(arguments, *places)
     report(rows)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
 
 
-def run(arguments: argparse.Namespace, paths: list[Path], folder: Path) -> list[dict[str, object]]:
+def run(arguments: argparse.Namespace, folder: Path, tiny: Path) -> list[dict[str, object]]:
     skipped = arguments.skip.split(",")
-    start_up = {}
-    for tool, code in IMPORTS.items():
-        started = [measure([sys.executable, "-c", code]) for _ in range(max(2, arguments.repeats))]
-        start_up[tool] = {key: statistics.median(entry[key] for entry in started) for key in ("wall", "cpu")}
     rows: list[dict[str, object]] = []
-    cold: dict[str, dict[str, float]] = {}
-    warmed: set[str] = set()
     for method in arguments.methods.split(","):
-        runs: dict[str, list[dict[str, float]]] = {}
-        everyone = commands(method, paths, folder)
+        everyone, small = (commands(method, sorted(place.glob("model-*")), place) for place in (folder, tiny))
         settle = everyone["floor"]
         tools = {tool: line for tool, line in everyone.items() if tool not in skipped}
+        cold = 0.0
         if "burnish" in tools:
             # What a machine's very first merge costs: an empty cache of compiled kernels.
             with tempfile.TemporaryDirectory() as cache:
                 clear(folder)
-                cold[method] = measure(tools["burnish"], {"NUMBA_CACHE_DIR": cache})
-        # One run each to warm byte code and page cache; Burnish once a method, for its kernels. mergekit compiles nothing.
-        for tool, line in tools.items():
-            if tool == "burnish" or tool not in warmed:
-                clear(folder)
-                measure(line)
-                warmed.add(tool)
+                cold = measure(tools["burnish"], {"NUMBA_CACHE_DIR": cache})["wall"]
+        # One run each to warm byte code, compiled kernels and page cache.
+        for tool in tools:
+            clear(tiny)
+            measure(small[tool])
+        runs: dict[str, list[dict[str, float]]] = {}
+        starts: dict[str, list[dict[str, float]]] = {}
         for _ in range(arguments.repeats):
             for tool, line in tools.items():
+                clear(tiny)
+                starts.setdefault(tool, []).append(measure(small[tool]))
                 # A bare copy first: a virtual machine hands freed memory back to its host, and whoever came after a tool
                 # that freed much would pay for getting it again.
                 measure(settle)
@@ -213,10 +209,12 @@ def run(arguments: argparse.Namespace, paths: list[Path], folder: Path) -> list[
                 runs.setdefault(tool, []).append(measure(line))
         for tool, measured in runs.items():
             row = {key: statistics.median(entry[key] for entry in measured) for key in ("wall", "cpu", "peak")}
-            before = start_up.get(tool.split()[0], {"wall": 0.0, "cpu": 0.0})
+            before = {key: statistics.median(entry[key] for entry in starts[tool]) for key in ("wall", "cpu")}
             work = {f"work_{key}": max(row[key] - before[key], 0.0) for key in before}
-            first = {"cold_wall": cold[method]["wall"]} if tool == "burnish" else {}
-            rows.append({"method": method, "tool": tool, **row, **work, **first, "runs": measured})
+            first = {"cold_wall": cold} if tool == "burnish" else {}
+            rows.append(
+                {"method": method, "tool": tool, **row, **work, **first, "runs": measured, "starts": starts[tool]}
+            )
             print(f"{method} {tool}: {row['wall']:.2f} s", file=sys.stderr, flush=True)
     clear(folder)
     return rows
@@ -240,8 +238,8 @@ def report(rows: list[dict[str, object]]) -> None:
             best = {key: min(float(row[key]) for row in peers) for key in ("wall", "cpu", "work_cpu", "peak")}  # type: ignore[arg-type]
             said += [f"{best[key] / max(float(ours[key]), 1e-9):.1f}x less {key}" for key in best]  # type: ignore[arg-type]
         if floor:
-            # The floor has nothing to import; beside the whole process stands what is left without start-up.
-            shares = [100 * float(floor["wall"]) / max(float(ours[key]), 1e-9) for key in ("wall", "work_wall")]  # type: ignore[arg-type]
+            # The floor starts up too (a bare Python); beside the whole processes stands the work of both.
+            shares = [100 * float(floor[key]) / max(float(ours[key]), 1e-9) for key in ("wall", "work_wall")]  # type: ignore[arg-type]
             said.append(f"{shares[0]:.0f} % of the floor's speed, {shares[1]:.0f} % without start-up")
         said.append(f"{float(ours['cold_wall']):.2f} s on a machine's first run, kernels compiled")  # type: ignore[arg-type]
         print(f"{method}: {', '.join(said)}")

@@ -5,6 +5,7 @@ Heavy libraries are imported inside the commands, so that `burnish --help` answe
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -320,6 +321,8 @@ def _table(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 def main() -> None:
     """The entry point: runs a command and turns every error into one line and an exit code."""
+    # Imports make a hundred thousand objects that all stay: searching them for garbage is a sixth of the start-up.
+    gc.set_threshold(50_000, 20, 50)
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]

@@ -275,3 +275,22 @@ def test_device(llamas: list[Path], tmp_path: Path) -> None:
     gpu = tensors_of(merge(ties(llamas), tmp_path / "gpu", device="cuda", progress=False))
     for name in cpu:
         torch.testing.assert_close(cpu[name], gpu[name])
+
+
+def test_a_model_that_changes_between_two_passes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ties reads a tensor three times; weights that change in between would be trimmed by another's threshold."""
+    from burnish.merge import engine
+
+    base, *models = two(tmp_path, [0.0] * 64, [1.0] * 64, [2.0] * 64)
+    read, seen = engine.read_exactly, []
+
+    def changing(handle: int, target: memoryview, offset: int, path: Path) -> None:
+        read(handle, target, offset, path)
+        seen.append(path)
+        if seen.count(path) == 2 and str(path).startswith(models[1]):
+            target[:4] = b"\0\0\0\0"
+
+    monkeypatch.setattr(engine, "read_exactly", changing)
+    config = {"merge_method": "ties", "base_model": base, "models": entries(models, weight=1.0, density=0.5)}
+    with pytest.raises(UserError, match=r"m2.*changed while it was read"):
+        merge(config, tmp_path / "out", progress=False)

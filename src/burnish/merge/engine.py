@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.metrics import Progress
@@ -25,15 +25,11 @@ from burnish.merge.buffers import Arena, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
 from burnish.merge.handles import Handles
 from burnish.merge.journal import Journal
-from burnish.merge.kernels import kernel
+from burnish.merge.kernels import Stream, kernel
 from burnish.merge.methods.registry import get
 from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, read_exactly, write_exactly
-from burnish.merge.steps import COPY, MergePlan, Step, budget
+from burnish.merge.steps import COPY, TILE, MergePlan, Step, budget, tile_bytes
 
-# Small enough that what was read is still in the cache when it is hashed, checked and merged.
-TILE = 1 << 20
-# Methods whose result at an index needs the inputs at that index and nothing else: they go tile by tile.
-_ELEMENTWISE = frozenset({"linear", "passthrough", "task_arithmetic"})
 _BITS: dict[str, Any] = {"BF16": np.uint16, "F16": np.uint16, "F32": np.float32}
 
 
@@ -119,69 +115,87 @@ class Engine:
     def _run(self, step: Step) -> None:
         output = self._open_shard(step.shard)
         inputs: dict[tuple[str, str], str] = {}
-        if step.action == COPY or (step.kernel and step.rows is None and step.action in _ELEMENTWISE):
-            digest = self._tiled(step, output, inputs)
+        if step.action == COPY:
+            digest = self._copied(step, output, inputs)
+        elif step.kernel and step.rows is None:
+            digest = self._streamed(step, output, inputs)
         elif step.kernel:
-            digest = self._whole(step, output, inputs)
+            digest = self._gathered(step, output, inputs)
         else:
             digest = self._on_device(step, output, inputs)
         self._finish(step, digest, inputs)
 
-    def _tiled(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
-        """Read, merge and write a tile at a time: what stays in the cache need not wait for memory."""
-        infos = [source.info for source in step.sources]
-        width = ITEM_SIZE[step.dtype]
-        tile = min(TILE, max(step.nbytes, width))
-        readers = [_Reader(self, info) for info in infos]
+    def _copied(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
         digest = xxhash.xxh3_128()
-        with self._arena.lend((len(infos) + 1) * aligned(tile)) as block:
-            *pieces, out = carve(block, [tile] * (len(infos) + 1))
-            for start in range(0, step.nbytes, tile):
-                size = min(tile, step.nbytes - start)
-                have = [reader.read(piece[:size]) for reader, piece in zip(readers, pieces, strict=True)]
-                if step.action == COPY:
-                    result = have[0]
-                    if any((result != other).any() for other in have[1:]):
-                        raise UserError(
-                            f"tensor {step.name!r} ({step.dtype}) differs between the models and cannot be mixed"
-                        )
-                else:
-                    result = out[:size]
-                    self._call_kernel(step, [piece.view(_BITS[step.dtype]) for piece in have], result)
-                    self._check(step, result)
-                digest.update(result.data)
-                write_exactly(output, result.data, step.offset + start)
-        inputs |= {reader.key: reader.digest() for reader in readers}
+        with self._arena.lend(tile_bytes(step)) as block:
+            for start, (first, *others) in self._tiles(step, block, inputs):
+                if any((first != other).any() for other in others):
+                    raise UserError(
+                        f"tensor {step.name!r} ({step.dtype}) differs between the models and cannot be mixed"
+                    )
+                digest.update(first.data)
+                write_exactly(output, first.data, step.offset + start)
         return str(digest.hexdigest())
 
-    def _whole(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
-        """A compiled kernel that needs whole tensors at once."""
+    def _streamed(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
+        """Read, merge and write a tile at a time: what stays in the cache need not wait for memory.
+
+        A method that must know the whole tensor first reads it again for every survey. That is cheaper than to hold it:
+        its bytes are still in the system's cache, while new memory has to be cleared.
+        """
+        digest = xxhash.xxh3_128()
+        kind, width = _BITS[step.dtype], ITEM_SIZE[step.dtype]
+        stream = self._stream(step)
+        with self._arena.lend(tile_bytes(step)) as block:
+            for survey in stream.surveys():
+                for start, pieces in self._tiles(step, block, inputs):
+                    survey([piece.view(kind) for piece in pieces], start // width)
+            out = block[-aligned(min(TILE, step.nbytes)) :]
+            for start, pieces in self._tiles(step, block, inputs):
+                result = out[: pieces[0].size]
+                stream.merge([piece.view(kind) for piece in pieces], start // width, result.view(kind))
+                self._check(step, result)
+                digest.update(result.data)
+                write_exactly(output, result.data, step.offset + start)
+        return str(digest.hexdigest())
+
+    def _tiles(self, step: Step, block: Bytes, inputs: dict[tuple[str, str], str]) -> Iterator[tuple[int, list[Bytes]]]:
+        """One pass over a step's inputs: the first byte of every tile, and the tile of each."""
+        readers = [_Reader(self, source.info, again=_key(source.info) in inputs) for source in step.sources]
+        tile = min(TILE, step.nbytes)
+        pieces = carve(block, [tile] * len(readers))
+        for start in range(0, step.nbytes, TILE):
+            size = min(tile, step.nbytes - start)
+            yield start, [reader.read(piece[:size]) for reader, piece in zip(readers, pieces, strict=True)]
+        for reader in readers:
+            reader.record(inputs)
+
+    def _gathered(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
+        """A compiled kernel after an alignment of the vocabulary, which takes rows from anywhere: whole tensors."""
         sizes = [source.info.nbytes for source in step.sources]
-        grown = 0 if step.rows is None else (len(sizes) + 1) * step.nbytes
+        grown = (len(sizes) + 1) * step.nbytes
+        assert step.rows is not None
         with self._arena.lend(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
             *raw, out = carve(block, [*sizes, step.nbytes])
             arrays = []
             for source, piece in zip(step.sources, raw, strict=True):
-                arrays.append(self._read(source.info, piece, inputs).view(_BITS[step.dtype]))
-            if step.rows is not None:
-                shaped = [array.reshape(source.info.shape) for array, source in zip(arrays, step.sources, strict=True)]
-                arrays = [array.reshape(-1) for array in step.rows.gather(shaped)]
-            self._call_kernel(step, arrays, out)
+                flat = self._read(source.info, piece, inputs).view(_BITS[step.dtype])
+                arrays.append(flat.reshape(source.info.shape))
+            stream = self._stream(step)
+            flats = [array.reshape(-1) for array in step.rows.gather(arrays)]
+            for survey in stream.surveys():
+                survey(flats, 0)
+            stream.merge(flats, 0, out.view(_BITS[step.dtype]))
             self._check(step, out)
             write_exactly(output, out.data, step.offset)
             return str(xxhash.xxh3_128_hexdigest(out.data))
 
-    def _call_kernel(self, step: Step, arrays: list[NDArray[Any]], out: Bytes) -> None:
+    def _stream(self, step: Step) -> Stream:
         compiled = kernel(step.action, str(step.kernel))
         assert compiled is not None
-        compiled(
-            arrays[0] if step.has_base else None,
-            arrays[int(step.has_base) :],
-            model_parameters=step.model_parameters,
-            parameters=step.parameters,
-            seed=step.seed,
-            out=out.view(_BITS[step.dtype]),
-        )
+        size = step.nbytes // ITEM_SIZE[step.dtype]
+        count = len(step.sources) - int(step.has_base)
+        return compiled.stream(size, count, step.model_parameters, step.parameters, step.seed)
 
     def _on_device(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
         import torch
@@ -226,7 +240,7 @@ class Engine:
         reader = _Reader(self, info)
         for start in range(0, info.nbytes, TILE):
             reader.read(piece[start : start + TILE])
-        inputs[reader.key] = reader.digest()
+        reader.record(inputs)
         return piece
 
     def _check(self, step: Step, result: Bytes) -> None:
@@ -261,12 +275,12 @@ class Engine:
 
 
 class _Reader:
-    """One tensor's bytes in order, hashed and checked as they come."""
+    """One tensor's bytes in order, hashed and checked as they come; `again`: they were found finite before."""
 
-    def __init__(self, engine: Engine, info: TensorInfo) -> None:
+    def __init__(self, engine: Engine, info: TensorInfo, again: bool = False) -> None:
         self._engine, self._info, self._position = engine, info, 0
+        self._checked = again or engine._allow_nan
         self._digest = xxhash.xxh3_128()
-        self.key = (str(info.path), info.name)
 
     def read(self, piece: Bytes) -> Bytes:
         info = self._info
@@ -274,11 +288,18 @@ class _Reader:
             read_exactly(handle, piece.data, info.offset + self._position, info.path)
         self._position += piece.size
         self._digest.update(piece.data)
-        if not self._engine._allow_nan and not all_finite(piece, info.dtype):
+        if not self._checked and not all_finite(piece, info.dtype):
             raise UserError(
                 f"{info.path}: tensor {info.name!r} has NaN or infinite numbers; mend the model, or pass --allow-nan"
             )
         return piece
 
-    def digest(self) -> str:
-        return str(self._digest.hexdigest())
+    def record(self, inputs: dict[tuple[str, str], str]) -> None:
+        """Add the digest of all that was read; what was read before must have been the same."""
+        digest = str(self._digest.hexdigest())
+        if inputs.setdefault(_key(self._info), digest) != digest:
+            raise UserError(f"{self._info.path}: tensor {self._info.name!r} changed while it was read; start again")
+
+
+def _key(info: TensorInfo) -> tuple[str, str]:
+    return str(info.path), info.name

@@ -15,6 +15,7 @@ from typing import Any
 
 import xxhash
 
+from burnish.merge.buffers import aligned
 from burnish.merge.companions import small_files
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
@@ -28,6 +29,9 @@ _KERNEL_SECONDS, _TORCH_SECONDS = 2e-3, 12e-3
 _BYTES_A_SECOND = 1.0e9
 _PROCESS_BYTES, _TORCH_BYTES = 160_000_000, 350_000_000
 COPY = "copy"
+# Bytes of a tensor that are worked on at a time: small enough that what was read is still in the cache when it is hashed,
+# checked and merged.
+TILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,12 @@ class Step:
     def working_bytes(self) -> int:
         """Memory that the step takes while it runs: an upper bound."""
         wide = 4 * math.prod(self.shape)
-        if self.action == COPY or self.kernel:
-            # Half floats are widened whole; the other dtypes go block by block.
-            halves = wide * (len(self.sources) + 1) if self.kernel == "float16" else 0
-            return self.read_bytes + self.nbytes + halves
+        # Half floats are widened; the other dtypes go block by block.
+        halves = 2 if self.kernel == "float16" else 0
+        if self.action == COPY or (self.kernel and self.rows is None):
+            return tile_bytes(self) * (1 + halves)
+        if self.kernel:
+            return self.read_bytes + (len(self.sources) + 2 + halves * (len(self.sources) + 1)) * self.nbytes
         # Inputs, their float32 copies, and what the widest of the methods hold beside them.
         # Statistics are widened to float64 (all of them, and a few that are summed and solved).
         given: list[int] = [math.prod(info.shape) for info in self.statistics if info is not None]
@@ -236,6 +242,11 @@ class MergePlan:
         totals = {"reads": self.reads, "writes": self.writes, "peak_memory": self.peak_memory, "seconds": self.seconds}
         models = [str(checkpoint.reference) for checkpoint in self.checkpoints]
         return {"method": self.method.name, "models": models, **totals, "fingerprint": self.fingerprint, "steps": steps}
+
+
+def tile_bytes(step: Step) -> int:
+    """Buffers of a step that goes tile by tile: one tile an input, and one for the result."""
+    return (len(step.sources) + 1) * aligned(min(TILE, step.nbytes))
 
 
 def budget(steps: Sequence[Step], threads: int) -> int:

@@ -181,3 +181,40 @@ def test_same_bits_from_any_number_of_threads():
     alone = merge(0)
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(merge, range(8))) == {alone}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*TASK_VECTORS, "linear", "slerp"])
+def test_tile_by_tile_is_the_whole(name, dtype):
+    """Also where ties at the threshold run out in the middle of a later tile, and with norms of what is dropped."""
+    base, models = make(dtype, 9 * 1024 + 77, 1 if name == "slerp" else 2)
+    base[::3] = 0
+    for model in models:
+        model[::3] = 0.125
+    per_model, parameters = {"weight": [0.7, 0.4]}, {}
+    if name in ("linear", "slerp"):
+        per_model, parameters = ({}, {"t": 0.3}) if name == "slerp" else (per_model, {})
+    elif name != "task_arithmetic":
+        per_model |= {"density": [0.4, 0.3]}
+        parameters = {"rescale": True, "rescale_norm": "l2"}
+    out = torch.full_like(base, 7)
+    made = kernel(name, dtype)
+    inputs = [raw(tensor) for tensor in ([] if name == "linear" else [base]) + models]
+    made(
+        None if name == "linear" else inputs[0],
+        [raw(model) for model in models],
+        model_parameters=per_model,
+        parameters=parameters,
+        seed=5,
+        out=raw(out),
+    )
+    for tile in (1024, 3 * 1024):
+        stream = made.stream(base.numel(), len(models), per_model, parameters, 5)
+        starts = range(0, base.numel(), tile)
+        for survey in stream.surveys():
+            for start in starts:
+                survey([array[start : start + tile] for array in inputs], start)
+        found = torch.full_like(base, 9)
+        for start in starts:
+            stream.merge([array[start : start + tile] for array in inputs], start, raw(found)[start : start + tile])
+        same_bits(found, out)

@@ -4,6 +4,6 @@ A kernel's result is its torch function's (burnish.merge.methods), rounded once;
 need no compiler: numba brings its own, compiles on the first call and keeps the machine code in the user's cache folder.
 """
 
-from burnish.merge.kernels.call import Kernel, kernel
+from burnish.merge.kernels.call import Kernel, Stream, kernel
 
-__all__ = ["Kernel", "kernel"]
+__all__ = ["Kernel", "Stream", "kernel"]

@@ -1,8 +1,8 @@
 """From a user's parameters to the numbers the compiled loops take. Imports numba only when a kernel is called."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,15 @@ from burnish.merge.methods import registry
 from burnish.merge.methods.scalars import band_counts, chance, kept_by_density, key, slerp_coefficients
 
 Bits = NDArray[Any]
+Survey = Callable[[Sequence[Bits], int], None]
+"""Looks at one tile of every input, the base first, and the flat index of its first entry."""
+
 _TIES = ("ties", "breadcrumbs_ties", "dare_ties")
 _BAND = ("ties", "breadcrumbs", "breadcrumbs_ties")
 _RANDOM = ("dare_linear", "dare_ties")
 _TASK_VECTORS = ("task_arithmetic", *_BAND, *_RANDOM)
 _NAMES = ("linear", "slerp", *_TASK_VECTORS)
-_NOTHING = 2**32 - 1
+_NOTHING = 2**32 - 1  # above every magnitude
 
 
 def kernel(name: str, dtype: str) -> "Kernel | None":
@@ -30,12 +33,53 @@ def kernel(name: str, dtype: str) -> "Kernel | None":
     return Kernel(name, dtype) if known else None
 
 
+@runtime_checkable
+class Stream(Protocol):
+    """One tensor's merge, tile by tile: nothing of its size is ever held.
+
+    Tiles are whole blocks (`compiled.BLOCK` entries) but for the last, and come in order.
+    """
+
+    def surveys(self) -> Iterator[Survey]:
+        """What must be known of the whole tensor first: each survey sees every tile before the next is asked for."""
+        ...
+
+    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+        """Merge one tile of every input, the base first, into `out`, which shares no memory with them."""
+        ...
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One merge method over raw bits of one dtype."""
 
     name: str
     dtype: str
+
+    def stream(
+        self,
+        size: int,
+        count: int,
+        model_parameters: Mapping[str, Sequence[Any]],
+        parameters: Mapping[str, Any],
+        seed: int,
+    ) -> Stream:
+        """The merge of one tensor of `size` entries from `count` models; parameters as in `MergeMethod.__call__`.
+
+        Scratch: at most 1.3 MB a model, and for float16 float32 copies of a tile (numba has no half floats on the CPU).
+
+        Raises:
+            UserError: as `MergeMethod.arguments`.
+        """
+        arguments = registry.get(self.name).arguments(count, model_parameters, parameters)
+        made: Stream
+        if self.name == "linear":
+            made = _Linear(arguments)
+        elif self.name == "slerp":
+            made = _Slerp(arguments["t"])
+        else:
+            made = _Mix(self.name, size, count, arguments, seed)
+        return _Halves(made) if self.dtype == "float16" else made
 
     def __call__(
         self,
@@ -47,10 +91,7 @@ class Kernel:
         seed: int = 0,
         out: Bits,
     ) -> None:
-        """Merge one flattened tensor into `out`; parameters as in `MergeMethod.__call__`.
-
-        `out` may not share memory with an input. Scratch: a few hundred kilobytes, and for float16 float32 copies of
-        all tensors (numba has no half floats on the CPU).
+        """Merge one flattened tensor that is in memory into `out`: one tile.
 
         Raises:
             UserError: as `MergeMethod.__call__`.
@@ -58,121 +99,202 @@ class Kernel:
         """
         method = registry.get(self.name)
         method.check_inputs(base, models)
-        arguments = method.arguments(len(models), model_parameters, parameters)
-        used = [*models, out] if base is None or method.base == "unused" else [base, *models, out]
+        used = [*models] if base is None or method.base == "unused" else [base, *models]
         element = np.float32 if self.dtype == "float32" else np.uint16
-        for array in used:
+        for array in (*used, out):
             if array.ndim != 1 or not array.flags.c_contiguous or array.dtype != element or array.size != out.size:
                 raise ValueError(
                     f"{self.name} kernel: expected contiguous {element.__name__}[{out.size}], "
                     f"got {array.dtype}{list(array.shape)}"
                 )
+        stream = self.stream(out.size, len(models), model_parameters, parameters, seed)
         if out.size == 0:
             return
-        if self.dtype == "float16":
-            wide = np.empty(out.size, np.float32)
-            halves = [array.view(np.float16).astype(np.float32) for array in used[:-1]]
-            _run(self.name, [*halves, wide], arguments, seed)
-            # Beyond 65504 a half float is infinite, as in torch.
-            with np.errstate(over="ignore"):
-                out.view(np.float16)[:] = wide
-        else:
-            _run(self.name, used, arguments, seed)
+        for survey in stream.surveys():
+            survey(used, 0)
+        stream.merge(used, 0, out)
 
 
-def _run(name: str, arrays: list[Bits], arguments: Mapping[str, Any], seed: int) -> None:
-    if name == "linear":
-        _linear(arrays[:-1], arguments, arrays[-1])
-    elif name == "slerp":
-        _slerp(arrays[0], arrays[1], arguments["t"], arrays[2])
-    else:
-        _mix(name, arrays[0], arrays[1:-1], arguments, seed, arrays[-1])
+class _Halves:
+    """A stream over float32 copies of half floats."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def surveys(self) -> Iterator[Survey]:
+        for survey in self._stream.surveys():
+
+            def widened(arrays: Sequence[Bits], start: int, survey: Survey = survey) -> None:
+                survey(_widened(arrays), start)
+
+            yield widened
+
+    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+        wide = np.empty(out.size, np.float32)
+        self._stream.merge(_widened(arrays), start, wide)
+        # Beyond 65504 a half float is infinite, as in torch.
+        with np.errstate(over="ignore"):
+            out.view(np.float16)[:] = wide
 
 
-def _linear(models: list[Bits], arguments: Mapping[str, Any], out: Bits) -> None:
-    from burnish.merge.kernels import compiled
+class _Linear:
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        weight = arguments["weight"]
+        self._weight = np.array(weight, np.float32)
+        self._divisor = np.float32((sum(weight) or 1.0) if arguments["normalize"] else 1.0)
 
-    weight = arguments["weight"]
-    divisor = np.float32((sum(weight) or 1.0) if arguments["normalize"] else 1.0)
-    compiled.average(_addresses(models), np.array(weight, np.float32), divisor, out)
+    def surveys(self) -> Iterator[Survey]:
+        yield from ()
 
+    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+        from burnish.merge.kernels import compiled
 
-def _slerp(base: Bits, model: Bits, t: float, out: Bits) -> None:
-    from burnish.merge.kernels import compiled
-
-    dot, square_base, square_model = compiled.products(base, model).sum(axis=1)
-    factors = slerp_coefficients(dot, square_base, square_model, t)
-    compiled.average(_addresses([base, model]), np.array(factors, np.float32), np.float32(1), out)
-
-
-def _mix(name: str, base: Bits, models: list[Bits], arguments: Mapping[str, Any], seed: int, out: Bits) -> None:
-    from burnish.merge.kernels import compiled
-
-    weight = arguments["weight"]
-    scales = np.ones(len(models), np.float32)
-    modes = np.zeros(len(models), np.int64)
-    whole = np.zeros((len(models), 4), np.uint64)
-    for m, model in enumerate(models):
-        if name not in _BAND + _RANDOM or arguments["density"][m] >= 1:
-            continue
-        density = arguments["density"][m]
-        modes[m] = compiled.BAND if name in _BAND else compiled.RANDOM
-        if name in _RANDOM:
-            whole[m] = _random(density, seed, m)
-        else:
-            whole[m] = _band(base, model, density, arguments["gamma"][m] if "gamma" in arguments else None)
-        if arguments["rescale"]:
-            scales[m] = _scale(base, model, int(modes[m]), whole[m], density, arguments["rescale_norm"])
-    divisor = sum(weight) if arguments["normalize"] else 1.0
-    compiled.mix(
-        base,
-        _addresses(models),
-        modes,
-        whole,
-        scales,
-        np.array(weight, np.float32),
-        name in _TIES,
-        arguments["normalize"],
-        np.float32(1.0 if abs(divisor) < 1e-8 else divisor),
-        np.float32(arguments["lambda_"]),
-        out,
-    )
+        compiled.average(_addresses(arrays), self._weight, self._divisor, out)
 
 
-def _band(base: Bits, model: Bits, density: float, gamma: float | None) -> NDArray[np.uint64]:
-    """Threshold and cut of what is kept, and of the outliers that are not."""
-    kept, outliers = kept_by_density(base.size, density), 0
-    if gamma is not None:
-        kept, outliers = band_counts(base.size, density, gamma)
-    # Nothing has magnitude bits above 2^31, so a threshold there keeps nothing.
-    bounds = [*_select(base, model, kept + outliers), *_select(base, model, outliers)]
-    return np.array(bounds, np.int64).astype(np.uint64)
+class _Slerp:
+    def __init__(self, t: float) -> None:
+        self._t = t
+        self._factors = np.zeros(2, np.float32)
+
+    def surveys(self) -> Iterator[Survey]:
+        from burnish.merge.kernels import compiled
+
+        sums = np.zeros((3, 128))
+        yield lambda arrays, start: compiled.products(arrays[0], _address(arrays[1]), sums)
+        dot, square_base, square_model = sums.sum(axis=1)
+        self._factors[:] = slerp_coefficients(dot, square_base, square_model, self._t)
+
+    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+        from burnish.merge.kernels import compiled
+
+        compiled.average(_addresses(arrays), self._factors, np.float32(1), out)
 
 
-def _select(base: Bits, model: Bits, count: int) -> tuple[int, int]:
-    from burnish.merge.kernels import compiled
+class _Mix:
+    """Task vectors, sparsified by a band of magnitudes or at random, mixed with or without an election of signs."""
 
-    if count <= 0:
-        return _NOTHING, base.size
-    threshold, cut = compiled.select(base, np.uint64(model.ctypes.data), count)
-    return int(threshold), int(cut)
+    def __init__(self, name: str, size: int, count: int, arguments: Mapping[str, Any], seed: int) -> None:
+        from burnish.merge.kernels import compiled
+
+        self._arguments, self._size, self._count = arguments, size, count
+        self._elect = name in _TIES
+        sparse = [name in _BAND + _RANDOM and arguments["density"][m] < 1 for m in range(count)]
+        mode = compiled.BAND if name in _BAND else compiled.RANDOM
+        self._modes = np.where(sparse, mode, compiled.WHOLE).astype(np.int64)
+        self._scales = np.ones(count, np.float32)
+        # Per model, by its mode; see `compiled.mix`.
+        self._rows = np.zeros((count, 4), np.uint64)
+        for m in self._models(compiled.RANDOM):
+            self._rows[m] = np.array([key(seed, m), 0 if m % 2 else 32, chance(arguments["density"][m]), 0], np.uint64)
+
+    def surveys(self) -> Iterator[Survey]:
+        from burnish.merge.kernels import compiled
+
+        banded = self._models(compiled.BAND)
+        if banded:
+            yield from self._bands(banded)
+        sparse = banded + self._models(compiled.RANDOM)
+        if sparse and self._arguments["rescale"]:
+            yield from self._rescaling(sparse)
+
+    def _models(self, mode: int) -> list[int]:
+        found: list[int] = np.flatnonzero(self._modes == mode).tolist()
+        return found
+
+    def _bands(self, banded: list[int]) -> Iterator[Survey]:
+        """Find the thresholds: count the upper 15 bits of all magnitudes, then the lower 16 in the buckets that matter."""
+        from burnish.merge.kernels import compiled
+
+        upper = np.zeros((self._count, 2, 1 << 15), np.uint32)
+
+        def count_upper(arrays: Sequence[Bits], start: int) -> None:
+            for m in banded:
+                compiled.count_upper(arrays[0], _address(arrays[1 + m]), upper[m])
+
+        yield count_upper
+        wanted = []
+        for m in banded:
+            kept, outliers = self._counts(m)
+            for column, count in ((0, kept + outliers), (2, outliers)):
+                self._rows[m, column : column + 2] = _NOTHING, 0
+                if count > 0:
+                    bucket, room = _bucket(upper[m].sum(axis=0, dtype=np.int64), count)
+                    wanted.append((m, column, bucket, room, np.zeros(1 << 16, np.int64)))
+
+        def count_lower(arrays: Sequence[Bits], start: int) -> None:
+            for m, _, bucket, _, counts in wanted:
+                compiled.count_lower(arrays[0], _address(arrays[1 + m]), np.uint32(bucket), counts)
+
+        yield count_lower
+        for m, column, bucket, room, counts in wanted:
+            low, ties = _bucket(counts, room)
+            self._rows[m, column : column + 2] = bucket << 16 | low, compiled.ALL if ties == counts[low] else ties
+
+    def _counts(self, m: int) -> tuple[int, int]:
+        """How many of the largest entries the model keeps, and how many outliers above them it drops."""
+        density = self._arguments["density"][m]
+        if "gamma" in self._arguments:
+            return band_counts(self._size, density, self._arguments["gamma"][m])
+        return kept_by_density(self._size, density), 0
+
+    def _rescaling(self, sparse: list[int]) -> Iterator[Survey]:
+        from burnish.merge.kernels import compiled
+
+        density, norm = self._arguments["density"], self._arguments["rescale_norm"]
+        if norm == "probability":
+            for m in sparse:
+                self._scales[m] = 1 / density[m] if chance(density[m]) else 1.0
+            return
+        found = np.zeros((self._count, 2, 3))
+        rows = self._rows.copy()  # the room for ties is used up by every pass
+
+        def measure(arrays: Sequence[Bits], start: int) -> None:
+            for m in sparse:
+                compiled.norms(arrays[0], _address(arrays[1 + m]), start, self._modes[m], rows[m], found[m])
+
+        yield measure
+        for m in sparse:
+            before, after = found[m, :, ("l1", "l2", "linf").index(norm)]
+            if norm == "l2":
+                before, after = before**0.5, after**0.5
+            self._scales[m] = before / after if min(before, after) >= 1e-7 else 1.0
+
+    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+        from burnish.merge.kernels import compiled
+
+        arguments = self._arguments
+        divisor = sum(arguments["weight"]) if arguments["normalize"] else 1.0
+        compiled.mix(
+            arrays[0],
+            _addresses(arrays[1:]),
+            start,
+            self._modes,
+            self._rows,
+            self._scales,
+            np.array(arguments["weight"], np.float32),
+            self._elect,
+            arguments["normalize"],
+            np.float32(1.0 if abs(divisor) < 1e-8 else divisor),
+            np.float32(arguments["lambda_"]),
+            out,
+        )
 
 
-def _random(density: float, seed: int, model: int) -> NDArray[np.uint64]:
-    return np.array([key(seed, model), 0 if model % 2 else 32, chance(density), 0], np.uint64)
+def _bucket(counts: NDArray[np.int64], wanted: int) -> tuple[int, int]:
+    """Where the `wanted`-th largest entry lies in a histogram, and how many of that bucket's entries are wanted."""
+    at_or_above = counts[::-1].cumsum()[::-1]
+    bucket = int(np.flatnonzero(at_or_above >= wanted)[-1])
+    return bucket, int(wanted - (at_or_above[bucket] - counts[bucket]))
 
 
-def _scale(base: Bits, model: Bits, mode: int, whole: NDArray[np.uint64], density: float, norm: str) -> float:
-    from burnish.merge.kernels import compiled
-
-    if norm == "probability":
-        return 1 / density if chance(density) else 1.0
-    found = compiled.norms(base, np.uint64(model.ctypes.data), mode, whole)
-    before, after = found[:, ("l1", "l2", "linf").index(norm)]
-    if norm == "l2":
-        before, after = before**0.5, after**0.5
-    return float(before / after) if min(before, after) >= 1e-7 else 1.0
+def _widened(arrays: Sequence[Bits]) -> list[Bits]:
+    return [array.view(np.float16).astype(np.float32) for array in arrays]
 
 
 def _addresses(arrays: Sequence[Bits]) -> NDArray[np.uint64]:
     return np.array([array.ctypes.data for array in arrays], np.uint64)
+
+
+def _address(array: Bits) -> np.uint64:
+    return np.uint64(array.ctypes.data)

@@ -1,4 +1,4 @@
-"""The compiled loops of the merge kernels. Pure arithmetic on one-dimensional arrays; knows no parameter's name.
+"""The compiled loops of the merge kernels. Pure arithmetic on tiles of one-dimensional arrays; knows no parameter's name.
 
 How they are written, and why it matters for speed:
 - Work goes block by block through scratch arrays that stay in the first cache level, and every inner loop runs over
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 BLOCK = 1024
 _GOLDEN, _MIX_A, _MIX_B = np.uint64(GOLDEN), np.uint64(MIX_A), np.uint64(MIX_B)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
-_ABOVE, _FAR = np.uint32(0xFFFFFFFF), np.int64(1 << 62)  # above every magnitude, beyond every index
+ALL = np.uint64(1 << 62)  # room for more ties than any tensor has
 
 WHOLE, BAND, RANDOM = 0, 1, 2  # what `mix` keeps of a delta: all, a band of magnitudes, a random part
 
@@ -67,6 +67,16 @@ def _count_upper(block: Array, counts: Array) -> None:
 
 
 @compiled
+def _equal(base: Array, model: Array, wanted: np.uint32) -> np.uint64:
+    """How many magnitudes have exactly these bits."""
+    hits = np.uint32(0)
+    for i in range(base.size):
+        delta = np.float32(_widen(model[i], model) - _widen(base[i], base))
+        hits += np.uint32(np.uint32(delta.view(np.uint32) & _MAGNITUDE) == wanted)
+    return np.uint64(hits)
+
+
+@compiled
 def _hits(block: Array, wanted: np.uint32) -> np.uint32:
     hits = np.uint32(0)
     for i in range(block.size):
@@ -89,14 +99,13 @@ def _count_one(bits: Any, upper: np.uint32, counts: Array) -> None:
 
 
 @compiled
-def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> np.int64:
-    """Count the lower 16 bits of the entries whose upper bits are `upper`; return how many have none.
+def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> None:
+    """Count the lower 16 bits of the entries whose upper bits are `upper`.
 
     In bfloat16 most have none: vectors count them. Of the others there are few: the block is looked at as rows of a
     table, and only columns with a hit are gone through one by one.
     """
-    without = np.int64(_hits(block, np.uint32(upper << np.uint32(16))))
-    counts[0] += without
+    counts[0] += np.int64(_hits(block, np.uint32(upper << np.uint32(16))))
     columns = hits.size
     rows = block.size // columns
     hits[:] = np.uint32(0)
@@ -108,89 +117,71 @@ def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> 
                 _count_one(block[i], upper, counts)
     for i in range(rows * columns, block.size):
         _count_one(block[i], upper, counts)
-    return without
 
 
 @compiled
-def select(base: Array, address: int, count: int) -> tuple[np.uint32, int]:
-    """The `count` largest |model - base|, lowest flat index first among equals.
-
-    Returns (threshold, cut): kept is what has a bit pattern > threshold, and what equals it up to index `cut`, inclusive.
-    Counting the upper 15 bits finds the threshold's bucket, counting the lower 16 inside it the threshold, and a scan that
-    stops early the last tie that still fits.
-    """
+def count_upper(base: Array, address: int, counts: Array) -> None:
+    """Add a tile's |model - base| to the histogram of their upper 15 bits: `counts`, uint32 [2, 2^15], to be summed."""
     size = base.size
     model = carray(pointer(address, base), size)
     scratch = np.empty(BLOCK, np.uint32)
-    upper = np.zeros((2, 1 << 15), np.uint32)
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
-        _count_upper(scratch[: stop - start], upper)
-    bucket = 1 << 15
-    room = np.int64(count)
-    here = np.int64(0)
-    while here < room:
-        room -= here
-        bucket -= 1
-        here = np.int64(upper[:, bucket].sum())
-
-    lower = np.zeros(1 << 16, np.int64)
-    hits = np.empty(BLOCK // 16, np.uint32)
-    without = np.empty((size + BLOCK - 1) // BLOCK, np.int64)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
-        without[start // BLOCK] = _count_lower(scratch[: stop - start], np.uint32(bucket), hits, lower)
-    low = (1 << 16) - 1
-    while lower[low] < room:
-        room -= lower[low]
-        low -= 1
-    threshold = np.uint32((bucket << 16) | low)
-    if lower[low] == room:
-        return threshold, size
-
-    for start in range(0, size, BLOCK):
-        if low == 0 and without[start // BLOCK] < room:
-            room -= without[start // BLOCK]
-            continue
-        stop = min(start + BLOCK, size)
-        block = scratch[: stop - start]
-        _magnitudes(base[start:stop], model[start:stop], block)
-        equal = np.int64(_hits(block, threshold))
-        if equal < room:
-            room -= equal
-            continue
-        for i in range(block.size):
-            room -= np.int64(block[i] == threshold)
-            if room == 0:
-                return threshold, start + i
-    return threshold, size
+        _count_upper(scratch[: stop - start], counts)
 
 
 @compiled
-def _keep_band(
-    base: Array,
-    model: Array,
-    start: int,
-    inner: np.uint32,
-    inner_cut: int,
-    outer: np.uint32,
-    outer_cut: int,
-    out: Array,
-) -> None:
-    """Deltas that `select` keeps at `inner` but not at `outer`; zeros elsewhere. `start`: flat index of the first."""
-    first = 0  # ties up to the cut are kept: on either side of it this is one comparison an element
-    while first < out.size:
-        flat = start + first
+def count_lower(base: Array, address: int, upper: np.uint32, counts: Array) -> None:
+    """Add a tile's |model - base| with these upper 15 bits to the histogram of their lower 16: `counts`, int64 [2^16]."""
+    size = base.size
+    model = carray(pointer(address, base), size)
+    scratch = np.empty(BLOCK, np.uint32)
+    hits = np.empty(BLOCK // 16, np.uint32)
+    for start in range(0, size, BLOCK):
+        stop = min(start + BLOCK, size)
+        _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
+        _count_lower(scratch[: stop - start], np.uint32(upper), hits, counts)
+
+
+@compiled
+def _cut(base: Array, model: Array, threshold: np.uint32, room: Array) -> int:
+    """Length of a block's head in which entries equal to the threshold still fit; takes them off `room`, uint64 [1]."""
+    if room[0] == 0:
+        return 0
+    if room[0] >= ALL:
+        return base.size
+    ties = _equal(base, model, threshold)
+    if ties <= room[0]:
+        room[0] -= ties
+        return base.size
+    for i in range(base.size):
+        room[0] -= _equal(base[i : i + 1], model[i : i + 1], threshold)
+        if room[0] == 0:
+            return i + 1
+    return base.size
+
+
+@compiled
+def _keep_band(base: Array, model: Array, band: Array, out: Array) -> None:
+    """One block's deltas that are among the largest, but not among the outliers; zeros elsewhere.
+
+    `band`: threshold and room for ties of what is kept, and of the outliers. The first ties in index order are kept, so
+    blocks must come in order; the room that is left goes on to the next.
+    """
+    inner, outer = np.uint32(band[0]), np.uint32(band[2])
+    inner_cut = _cut(base, model, inner, band[1:2])
+    outer_cut = _cut(base, model, outer, band[3:4])
+    first = 0
+    while first < out.size:  # on either side of a cut this is one comparison an element
         stop = out.size
         low, high = inner, outer
-        if flat <= inner_cut:
-            stop = min(stop, inner_cut + 1 - start)
+        if first < inner_cut:
+            stop = min(stop, inner_cut)
         else:
             low += np.uint32(1)
-        if flat <= outer_cut:
-            stop = min(stop, outer_cut + 1 - start)
+        if first < outer_cut:
+            stop = min(stop, outer_cut)
         else:
             high += np.uint32(1)
         segment, before, after = out[first:stop], base[first:stop], model[first:stop]
@@ -202,51 +193,67 @@ def _keep_band(
 
 
 @compiled
-def _keep_at_random(
-    base: Array, model: Array, start: int, key: np.uint64, shift: np.uint64, chance: np.uint64, out: Array
-) -> None:
-    """Deltas kept with probability chance / 2^32; see methods/counter.py."""
+def _random_words(start: int, key: np.uint64, out: Array) -> None:
+    """The random words of the entries from flat index `start` on; see methods/counter.py."""
     first = np.uint64(start + 1) * _GOLDEN + key
     for i in range(out.size):
         state = first + np.uint64(i) * _GOLDEN
         state = (state ^ (state >> np.uint64(30))) * _MIX_A
         state = (state ^ (state >> np.uint64(27))) * _MIX_B
-        state ^= state >> np.uint64(31)
-        word = (state >> shift) & np.uint64(0xFFFFFFFF)
+        out[i] = state ^ (state >> np.uint64(31))
+
+
+@compiled
+def _keep_at_random(base: Array, model: Array, words: Array, shift: np.uint64, chance: np.uint64, out: Array) -> None:
+    """Deltas kept with probability chance / 2^32, by one half of each word."""
+    for i in range(out.size):
+        word = (words[i] >> shift) & np.uint64(0xFFFFFFFF)
         delta = np.float32(_widen(model[i], model) - _widen(base[i], base))
         out[i] = delta if word < chance else np.float32(0)
 
 
 @compiled
-def _sparsify(base: Array, model: Array, start: int, mode: int, whole: Array, out: Array) -> None:
-    """One block of one model's sparsified delta, by its row of `mode` and `whole` numbers."""
-    if mode == BAND:
-        inner, outer = np.uint32(whole[0]), np.uint32(whole[2])
-        _keep_band(base, model, start, inner, np.int64(whole[1]), outer, np.int64(whole[3]), out)
-    elif mode == RANDOM:
-        _keep_at_random(base, model, start, whole[0], whole[1], whole[2], out)
-    else:
-        _keep_band(base, model, start, np.uint32(0), _FAR, _ABOVE, _FAR, out)
+def _subtract(base: Array, model: Array, out: Array) -> None:
+    for i in range(out.size):
+        out[i] = np.float32(_widen(model[i], model) - _widen(base[i], base))
 
 
 @compiled
-def norms(base: Array, address: int, mode: int, whole: Array) -> Array:
-    """The l1, squared l2 and linf norms of a delta, before and after its entries are dropped."""
+def _sparsify(
+    base: Array, model: Array, start: int, mode: int, row: Array, words: Array, fresh: bool, out: Array
+) -> None:
+    """One block of one model's sparsified delta; `fresh`: the random words are not yet those of this block and key."""
+    if mode == BAND:
+        _keep_band(base, model, row, out)
+    elif mode == RANDOM:
+        if fresh:
+            _random_words(start, row[0], words)
+        _keep_at_random(base, model, words, row[1], row[2], out)
+    else:
+        _subtract(base, model, out)
+
+
+@compiled
+def norms(base: Array, address: int, start: int, mode: int, row: Array, found: Array) -> None:
+    """Add a tile to the l1, squared l2 and linf norms of a delta, before and after its entries are dropped.
+
+    `found`: float64 [2, 3]; `start`: the tile's first flat index; `row`: as for `mix`, used up likewise.
+    """
     size = base.size
     model = carray(pointer(address, base), size)
     scratch = np.empty(BLOCK, np.float32)
-    found = np.zeros((2, 3), np.float64)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        block = scratch[: stop - start]
+    words = np.empty(BLOCK, np.uint64)
+    for first in range(0, size, BLOCK):
+        stop = min(first + BLOCK, size)
+        block = scratch[: stop - first]
         for after in range(2):
-            _sparsify(base[start:stop], model[start:stop], start, mode if after else WHOLE, whole, block)
+            kept = mode if after else WHOLE
+            _sparsify(base[first:stop], model[first:stop], start + first, kept, row, words[: stop - first], True, block)
             for i in range(block.size):
                 entry = np.float64(abs(block[i]))
                 found[after, 0] += entry
                 found[after, 1] += entry * entry
                 found[after, 2] = max(found[after, 2], entry)
-    return found
 
 
 @compiled
@@ -311,8 +318,9 @@ def _add_to_base(base: Array, mixed: Array, divisor: np.float32, factor: np.floa
 def mix(
     base: Array,
     addresses: Array,
+    start: int,
     modes: Array,
-    whole: Array,
+    rows: Array,
     scales: Array,
     weights: Array,
     elect: bool,
@@ -321,9 +329,10 @@ def mix(
     factor: np.float32,
     out: Array,
 ) -> None:
-    """base + factor * mix_m(weights[m] * scales[m] * sparsified delta m), rounded once.
+    """base + factor * mix_m(weights[m] * scales[m] * sparsified delta m) of one tile, rounded once.
 
-    `elect`: mix over the entries that agree with the elected sign, and `divide` by their weights; else mix over all and
+    `start`: the tile's first flat index. `rows`, uint64 [models, 4]: of a BAND the thresholds and the room for ties, which
+    is used up as tiles come in order; of a RANDOM part key, shift and chance. `elect`: mix over the entries that agree with the elected sign, and `divide` by their weights; else mix over all and
     divide by `divisor`.
     """
     size = base.size
@@ -332,14 +341,17 @@ def mix(
     totals = np.empty(BLOCK, np.float32)
     masses = np.empty(BLOCK, np.float32)
     merged = np.empty(BLOCK, np.float32)
+    words = np.empty(BLOCK, np.uint64)
     # Many small functions: LLVM vectorises each of these loops alone, and none of them in one long body.
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        length = stop - start
-        before, after, total = base[start:stop], out[start:stop], totals[:length]
+    for first in range(0, size, BLOCK):
+        stop = min(first + BLOCK, size)
+        length = stop - first
+        before, after, total = base[first:stop], out[first:stop], totals[:length]
         for m in range(count):
-            model = carray(pointer(addresses[m], base), size)[start:stop]
-            _sparsify(before, model, start, modes[m], whole[m], parts[m, :length])
+            model = carray(pointer(addresses[m], base), size)[first:stop]
+            # Two neighbours share their words.
+            fresh = (m == 0) or (modes[m - 1] != RANDOM) or (rows[m, 0] != rows[m - 1, 0])
+            _sparsify(before, model, start + first, modes[m], rows[m], words[:length], fresh, parts[m, :length])
         if elect and count == 2:
             _elect_two(before, parts[0, :length], parts[1, :length], scales, weights, divide, factor, after)
             continue
@@ -391,10 +403,9 @@ def _add_products(a: Array, b: Array, like: Array, ab: Array, aa: Array, bb: Arr
 
 
 @compiled
-def products(a: Array, b: Array) -> Array:
-    """a.b, a.a and b.b in float64, each as 128 partial sums: one running sum could not be vectorised."""
-    sums = np.zeros((3, 128), np.float64)
+def products(a: Array, address: int, sums: Array) -> None:
+    """Add a tile to a.b, a.a and b.b: `sums`, float64 [3, 128]. One running sum each could not be vectorised."""
+    b = carray(pointer(address, a), a.size)
     for start in range(0, a.size, 128):
         left, right = a[start : start + 128], b[start : start + 128]
         _add_products(left, right, a, sums[0], sums[1], sums[2])
-    return sums
