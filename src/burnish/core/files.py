@@ -156,5 +156,5 @@ def read_json(path: Path) -> Any:
     """The JSON in a file, or ``None`` if it is missing or unreadable."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

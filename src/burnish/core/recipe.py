@@ -92,7 +92,7 @@ class Recipe(Settings):
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Dotted keys in which a stored recipe differs from this one, without those that cannot change a result."""
         free = {"checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
-        mine, theirs = _flatten(self.model_dump(mode="json")), _flatten(other)
+        mine, theirs = flatten(self.model_dump(mode="json")), flatten(other)
         keys = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
         return [key for key in keys if key.split(".")[0] not in free]
 
@@ -188,11 +188,12 @@ def _groups_in(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def _flatten(data: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted key."""
     if not isinstance(data, dict):
         return {prefix: data}
     return {
         key: value
         for name, child in data.items()
-        for key, value in _flatten(child, f"{prefix}.{name}" if prefix else str(name)).items()
+        for key, value in flatten(child, f"{prefix}.{name}" if prefix else str(name)).items()
     }

@@ -1,1 +1,69 @@
-"""Where did a suspect model's training data come from? Two verifiers, calibrated evidence, no access beyond answers."""
+"""Where did a suspect model's training data come from? Two verifiers, calibrated evidence, no access beyond answers.
+
+``burnish.prove.commit`` before an audit, ``burnish run`` for the audit, ``burnish.prove.verify`` after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["commit", "verify"]
+
+
+def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Fix pictures, settings and seed of an audit before it starts, without showing them.
+
+    >>> commit("mine.yaml", "commitment.json")  # doctest: +SKIP
+    {'commitment': 'commitment.json', 'secret': 'commitment.secret.json', 'root': '3f1c...', 'counts': {'public': 400, ...}, 'time': ...}
+
+    Have the small file time-stamped or publish it; keep the secret one, and name the small one in the recipe
+    (``commitment: commitment.json``): the audit checks itself against it before it asks anything.
+
+    Args:
+        recipe: a recipe's file, or the name of a shipped one.
+        out: the small file.
+        overrides: ``key=value`` settings, as ``burnish run --set``.
+
+    Returns:
+        Plain data: ``commitment`` and ``secret`` (paths), ``root`` (hex), ``method``, ``counts`` and ``time``.
+
+    Raises:
+        UserError: a recipe, pictures or models that cannot be read, or a file of that name.
+    """
+    from burnish.core.methods import find_method
+    from burnish.core.places import find_recipe
+    from burnish.core.recipe import method_of
+    from burnish.prove.evidence.commitment import read_commitment, secret_of, write_commitment
+
+    source = find_recipe(str(recipe))
+    loaded = find_method(method_of(source, overrides)).recipe.load(source, overrides)
+    path = write_commitment(loaded, Path(out))
+    found = read_commitment(path)
+    shown = {key: found[key] for key in ("root", "method", "counts", "time")}
+    return {"commitment": str(path), "secret": str(secret_of(path)), **shown}
+
+
+def verify(folder: str | Path, commitment: str | Path | None = None) -> dict[str, Any]:
+    """Check an evidence folder: hashes, commitment, and every statistic computed again from the stored answers.
+
+    >>> verify("runs/dov4cl-mine/artifacts/evidence")  # doctest: +SKIP
+    {'ok': True, 'problems': [], 'notes': ['67 numbers were computed again and agree exactly'], 'seal': ..., 'root': ...}
+
+    Args:
+        folder: the evidence.
+        commitment: the small file as it was published before the audit, to compare with the folder's.
+
+    Returns:
+        Plain data: ``ok``; ``problems``, one line each, the file that was tampered with first; ``notes``; ``seal``, the
+        hash to compare with the one noted after the audit; ``root`` of the commitment.
+
+    Raises:
+        UserError: no such folder, or ``commitment`` cannot be read.
+    """
+    import dataclasses
+
+    from burnish.prove.evidence.verification import verify as check
+
+    return dataclasses.asdict(check(folder, commitment))

@@ -1,0 +1,174 @@
+"""A commitment: what an owner fixes before an audit, without showing it to anyone.
+
+The small file holds one salted hash over pictures, recipe and seed: publish it, or have it time-stamped. The secret file
+beside it holds the salt; without it, the hash tells nothing about any picture, not even to someone who has the picture.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+import burnish
+from burnish.core.errors import UserError
+from burnish.core.files import read_json, sha256, write_atomic
+from burnish.core.recipe import Recipe, flatten
+from burnish.prove.evidence.merkle import root
+from burnish.prove.images import ImageSettings, Loaders, digests, load_images
+
+FORMAT = "burnish commitment 1"
+ALGORITHM = "SHA-256 Merkle tree (RFC 9162); every leaf starts with a secret salt of 32 bytes"
+# The suspect may be known later than the pictures are fixed; the others change where a run happens, not what it finds.
+LEFT_OUT = {"suspect", "commitment", "checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
+# Settings that name pictures or models; where they name something on this machine, its files are part of the commitment.
+NAMING = {"source", "pictures", "validation", "pipeline", "model"}
+
+
+def write_commitment(recipe: Recipe, out: Path, known: Loaders | None = None) -> Path:
+    """Commit to a recipe, its seed, and the pictures and local models that it names.
+
+    Args:
+        recipe: of the audit to come; what it says of the suspect is left out.
+        out: the small file; the secret one is written beside it (``NAME.secret.json``, readable by its owner only).
+        known: names of pictures that no file holds; see :func:`burnish.prove.images.load_images`.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UserError: a commitment is there already, or something that the recipe names cannot be read.
+    """
+    secret = secret_of(out)
+    for path in (out, secret):
+        if path.exists():
+            raise UserError(f"{path}: exists; a commitment is written once, choose another name")
+    groups = contents(recipe, known)
+    salt = secrets.token_bytes(32)
+    stored = {
+        "format": FORMAT,
+        "keep": "secret: whoever has this and a picture can tell whether it is among those committed to",
+        "salt": salt.hex(),
+        "recipe": plain(recipe),
+        "groups": {name: root(_leaves(salt, name, items)).hex() for name, items in groups.items()},
+    }
+    write_atomic(secret, json.dumps(stored, indent=1))
+    secret.chmod(0o600)
+    public = {
+        "format": FORMAT,
+        "root": _root(salt, groups).hex(),
+        "algorithm": ALGORITHM,
+        "method": recipe.method,
+        "counts": {name: len(items) for name, items in groups.items() if name not in ("recipe", "seed")},
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "burnish": burnish.__version__,
+    }
+    return write_atomic(out, json.dumps(public, indent=1))
+
+
+def check_commitment(path: Path | str, recipe: Recipe, known: Loaders | None = None) -> dict[str, Any]:
+    """Check, before an audit, that it is the one committed to.
+
+    Returns:
+        The commitment.
+
+    Raises:
+        UserError: no commitment or no secret beside it, another recipe or seed (the setting is named), other pictures or
+            models (the setting that holds them is named).
+    """
+    path = Path(path)
+    public, secret = read_commitment(path), read_json(secret_of(path))
+    if not isinstance(secret, dict) or not {"salt", "recipe", "groups"} <= secret.keys():
+        raise UserError(f"{secret_of(path)}: missing or damaged; without the secret a commitment cannot be checked")
+    mine, theirs = flatten(plain(recipe)), flatten(secret["recipe"])
+    differing = sorted(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
+    if differing:
+        raise UserError(f"{path}: commits to another recipe (differs in {', '.join(differing)})")
+    try:
+        salt = bytes.fromhex(secret["salt"])
+    except (ValueError, TypeError):
+        raise UserError(f"{secret_of(path)}: damaged at `salt`") from None
+    groups = contents(recipe, known)
+    for name, items in groups.items():
+        if secret["groups"].get(name) != root(_leaves(salt, name, items)).hex():
+            raise UserError(f"{path}: what `{name}` names has changed since it was committed to")
+    if _root(salt, groups).hex() != public["root"]:
+        raise UserError(f"{path}: its root is not that of {secret_of(path).name}; one of the two was changed")
+    return public
+
+
+def read_commitment(path: Path) -> dict[str, Any]:
+    """The small file.
+
+    Raises:
+        UserError: missing, or no commitment.
+    """
+    found = read_json(path)
+    text = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("root", "method", "time"))
+    if not text or found.get("format") != FORMAT:
+        raise UserError(f"{path}: no commitment that can be read; `burnish prove commit` writes one")
+    return dict(found)
+
+
+def secret_of(path: Path) -> Path:
+    """Where the secret of a commitment lies."""
+    return path.with_name(f"{path.stem}.secret.json")
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The part of a recipe that a commitment covers."""
+    return {key: value for key, value in recipe.model_dump(mode="json").items() if key not in LEFT_OUT}
+
+
+def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[bytes]]:
+    """All that is committed to: by setting, what it holds; a folder file by file, a function's pictures one by one.
+
+    Raises:
+        UserError: pictures that cannot be read.
+    """
+    text = json.dumps(plain(recipe), sort_keys=True).encode()
+    groups = {"recipe": [text], "seed": [str(recipe.seed).encode()]}
+    for key, holder, value in _named(recipe, ()):
+        local = Path(value).expanduser()
+        if isinstance(holder, ImageSettings) and (value in (known or {}) or not local.is_dir()):
+            groups[key] = digests(load_images(holder, known).pixels)
+        elif local.is_dir():
+            files = sorted(path for path in local.rglob("*") if path.is_file())
+            groups[key] = [f"{path.relative_to(local)}\n{sha256(path)}".encode() for path in files]
+        elif local.is_file():
+            groups[key] = [sha256(local).encode()]
+    return groups
+
+
+def _named(value: Any, path: tuple[str, ...]) -> list[tuple[str, BaseModel, str]]:
+    """Settings that may name something on this machine: dotted key, the group it is in, its value."""
+    found: list[tuple[str, BaseModel, str]] = []
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            child = getattr(value, name)
+            if not path and name in LEFT_OUT:
+                continue
+            if name in NAMING and isinstance(child, str):
+                key = path if name == "source" else (*path, name)
+                found.append((".".join(key), value, child))
+            else:
+                found += _named(child, (*path, name))
+    elif isinstance(value, list | tuple):
+        for place, child in enumerate(value):
+            found += _named(child, (*path, str(place)))
+    return found
+
+
+def _leaves(salt: bytes, name: str, items: Sequence[bytes]) -> list[bytes]:
+    # The group's name is hashed, so that its length is fixed and no two (name, item) pairs share a leaf.
+    return [salt + hashlib.sha256(name.encode()).digest() + item for item in items]
+
+
+def _root(salt: bytes, groups: Mapping[str, Sequence[bytes]]) -> bytes:
+    return root([leaf for name, items in groups.items() for leaf in _leaves(salt, name, items)])

@@ -1,0 +1,209 @@
+"""Checks an evidence folder that a stranger may have made: hashes, commitment, and every statistic computed again."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import BurnishError, UserError
+from burnish.core.files import MANIFEST, sha256
+from burnish.prove.evidence.commitment import read_commitment
+from burnish.prove.evidence.folder import (
+    ANSWERS,
+    COMMITMENT,
+    FINDINGS,
+    FORMAT,
+    REPORT,
+    SETTINGS,
+    find_analysis,
+    made_with,
+    seal,
+    to_json,
+)
+
+RELATIVE, ABSOLUTE = 1e-6, 1e-9
+"""How far a number may be off where versions or processor differ: sums in another order. On the same ones: not at all."""
+SHOWN = 5  # differences listed one by one
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check found.
+
+    Attributes:
+        ok: everything agrees.
+        problems: one line each, the file at fault first.
+        notes: what was compared and how; no fault.
+        seal: SHA-256 of the manifest: compare it with the one noted when the audit ended.
+        root: of the commitment; compare it with the one time-stamped before the audit.
+    """
+
+    ok: bool
+    problems: list[str]
+    notes: list[str] = field(default_factory=list)
+    seal: str | None = None
+    root: str | None = None
+
+
+def verify(folder: Path | str, commitment: Path | str | None = None) -> Verification:
+    """Check the hashes of an evidence folder, its commitment, and compute every statistic again from its answers.
+
+    Args:
+        folder: as ``write_evidence`` left it.
+        commitment: the small file as it was published before the audit; compared with the folder's.
+
+    Raises:
+        UserError: no such folder, or ``commitment`` is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such evidence folder")
+    published = None if commitment is None else read_commitment(Path(commitment))
+    problems, notes = _hashes(folder), list[str]()
+    problems += _committed(folder, published)
+    if any(problem.startswith((ANSWERS, SETTINGS, FINDINGS, MANIFEST)) for problem in problems):
+        notes.append("statistics were not computed again, since what they rest on was changed")
+    else:
+        problems += _recomputed(folder, notes)
+    stored = _strict(folder / COMMITMENT)
+    return Verification(
+        ok=not problems,
+        problems=problems,
+        notes=notes,
+        seal=seal(folder) if (folder / MANIFEST).is_file() else None,
+        root=stored.get("root") if isinstance(stored, dict) else None,
+    )
+
+
+def _hashes(folder: Path) -> list[str]:
+    manifest = _strict(folder / MANIFEST)
+    listed = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(listed, dict):
+        return [f"{MANIFEST}: missing or unreadable"]
+    problems = []
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
+    # Only names that belong here are opened: a manifest may come from anyone.
+    ours = [ANSWERS, SETTINGS, FINDINGS, REPORT] + [COMMITMENT] * (COMMITMENT in present or COMMITMENT in listed)
+    for name in ours:
+        entry = listed.get(name)
+        if name not in present or (folder / name).is_symlink():
+            problems.append(f"{name}: missing")
+        elif not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
+            problems.append(f"{name}: not in {MANIFEST}")
+        elif sha256(folder / name) != entry["sha256"]:
+            problems.append(f"{name}: changed after the evidence was written (its SHA-256 is not that of {MANIFEST})")
+    strangers = sorted((present | set(listed)) - set(ours))
+    return problems + [f"{name}: no part of the evidence" for name in strangers]
+
+
+def _committed(folder: Path, published: dict[str, Any] | None) -> list[str]:
+    settings = _strict(folder / SETTINGS)
+    if not isinstance(settings, dict):
+        return []  # said by whoever reads it as settings
+    path = folder / COMMITMENT
+    recorded = settings.get("commitment")
+    if not path.exists():
+        if recorded is not None:
+            return [f"{COMMITMENT}: missing; {SETTINGS} says that there was one"]
+        return [f"{COMMITMENT}: missing, so it is not the published one"] if published else []
+    if sha256(path) != recorded:
+        return [f"{COMMITMENT}: not the one that the audit was checked against (its SHA-256 is not that in {SETTINGS})"]
+    try:
+        found = read_commitment(path)
+    except UserError:
+        return [f"{COMMITMENT}: no commitment that can be read"]
+    if found["method"] != settings.get("method"):
+        return [f"{COMMITMENT}: commits to method {found['method']}, the evidence is of {settings.get('method')}"]
+    if str(settings.get("time")) < found["time"]:
+        return [f"{COMMITMENT}: made at {found['time']}, after the evidence ({settings.get('time')})"]
+    if published is not None and published["root"] != found["root"]:
+        return [f"{COMMITMENT}: not the published one (another root)"]
+    return []
+
+
+def _recomputed(folder: Path, notes: list[str]) -> list[str]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    record, stored = _strict(folder / SETTINGS), _strict(folder / FINDINGS)
+    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("settings"), dict):
+        return [f"{SETTINGS}: not the settings of an audit, or of another version of Burnish"]
+    if not isinstance(stored, dict):
+        return [f"{FINDINGS}: not the findings of an audit"]
+    try:
+        arrays = load_file(folder / ANSWERS)
+        analyse = find_analysis(str(record.get("method")))
+    except SafetensorError as error:
+        return [f"{ANSWERS}: cannot be read ({' '.join(str(error).split())[:120]})"]
+    except UserError as error:
+        return [f"{SETTINGS}: {error}"]
+    try:
+        computed = json.loads(to_json(analyse(arrays, record["settings"]), FINDINGS))
+    except Exception as error:  # answers and settings may be anything: whatever they lead to is a finding, no crash
+        reason = f"{type(error).__name__}: {error}" if not isinstance(error, BurnishError) else str(error)
+        return [f"{ANSWERS} and {SETTINGS}: no findings can be computed from them ({' '.join(reason.split())[:160]})"]
+    exact = record.get("made_with") == made_with()
+    differing = differences(stored, computed, exact=exact)
+    how = "exactly" if exact else f"within {RELATIVE:g} (other versions or processor than the audit's)"
+    if not differing:
+        notes.append(f"{_count(computed)} numbers were computed again and agree {how}")
+        return []
+    more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    return [
+        f"{FINDINGS}: does not follow from {ANSWERS} and {SETTINGS}: {'; '.join(differing[:SHOWN])}{more} "
+        "(one of the three was changed)"
+    ]
+
+
+def differences(stored: Any, computed: Any, *, exact: bool, path: str = "") -> list[str]:
+    """Where two pieces of JSON differ, each place in words; numbers exactly, or within the stated tolerance."""
+    if isinstance(stored, dict) and isinstance(computed, dict):
+        found = []
+        for key in [*computed, *(key for key in stored if key not in computed)]:
+            here = f"{path}.{key}" if path else str(key)
+            if key not in stored:
+                found.append(f"{here} is missing")
+            elif key not in computed:
+                found.append(f"{here} is not computed from the answers")
+            else:
+                found += differences(stored[key], computed[key], exact=exact, path=here)
+        return found
+    if isinstance(stored, list) and isinstance(computed, list) and len(stored) == len(computed):
+        pairs = enumerate(zip(stored, computed, strict=True))
+        return [each for place, (a, b) in pairs for each in differences(a, b, exact=exact, path=f"{path}.{place}")]
+    if _alike(stored, computed, exact):
+        return []
+    return [f"{path} is {_brief(stored)}, computed {_brief(computed)}"]
+
+
+def _alike(stored: Any, computed: Any, exact: bool) -> bool:
+    numbers = [isinstance(one, int | float) and not isinstance(one, bool) for one in (stored, computed)]
+    if all(numbers) and not exact:
+        return math.isclose(stored, computed, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    return type(stored) is type(computed) and bool(stored == computed)
+
+
+def _strict(path: Path) -> Any:
+    """JSON without the NaN that Python's reader would let pass; ``None`` where it is none."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    try:
+        return json.loads(path.read_bytes(), parse_constant=refuse)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _count(data: Any) -> int:
+    if isinstance(data, dict | list):
+        return sum(map(_count, data.values() if isinstance(data, dict) else data))
+    return int(isinstance(data, int | float) and not isinstance(data, bool))
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
