@@ -261,6 +261,17 @@ def merge_yaml(
     _say({"model": made}, json_)
 
 
+@merge_app.command("methods")
+def merge_methods(json_: Json = False) -> None:
+    """The merge methods, what each may be told (with its default), and its paper.
+
+    Example: burnish merge methods
+    """
+    from burnish.merge.methods.registry import table
+
+    _table(table(), json_)
+
+
 @merge_app.command("stats")
 def merge_stats(
     model: Annotated[str, typer.Argument(help="Model folder or hub id.")],

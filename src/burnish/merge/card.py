@@ -19,7 +19,7 @@ _CARD = """---
 ---
 # {name}
 
-A merge of {count} models by `{method}` ({reference}), made with Burnish {version}.
+A merge of {models_merged} by `{method}` ({reference}), made with Burnish {version}.
 
 ## Models
 
@@ -89,10 +89,11 @@ def card(plan: MergePlan, written: dict[str, Any], name: str) -> str:
     layers = "".join(f"{len(part.layers)} layers in `{part.stack.prefix}`, " for part in plan.selection.parts)
     dtypes = Counter(step.dtype for step in plan.steps)
     text = plan.config.yaml.rstrip()
+    count = len(plan.checkpoints)
     return _CARD.format(
         head=head,
         name=name,
-        count=len(plan.checkpoints),
+        models_merged=f"{count} model{'s' * (count != 1)}",
         method=plan.method.name,
         reference=plan.method.reference,
         version=written["burnish"],

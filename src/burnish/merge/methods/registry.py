@@ -57,3 +57,23 @@ def get(name: str) -> MergeMethod:
 def names() -> tuple[str, ...]:
     """Return the names of all merge methods, in the catalogue's order."""
     return tuple(_METHODS)
+
+
+def table() -> list[dict[str, str]]:
+    """Every merge method in words: the models it takes, what may be set, where it comes from."""
+    rows = []
+    for method in CATALOGUE:
+        settings = {**method.model_parameters, **method.parameters}
+        shown = [
+            key if value.required else f"{key}={value.default}" for key, value in settings.items() if not value.inert
+        ]
+        base = {"required": " and a base", "optional": ", a base if you like", "unused": ""}[method.base]
+        rows.append(
+            {
+                "method": method.name,
+                "merges": method.wants + base,
+                "settings": ", ".join(shown) or "-",
+                "reference": method.reference,
+            }
+        )
+    return rows
