@@ -1,0 +1,159 @@
+"""Words by rule: every number said is one that was found, and nothing is said more strongly than it is."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish.core.errors import BurnishError
+from burnish.core.report import write_report
+from burnish.prove.report import Distribution, audit_sections, density, distribution_figure, table_of_tests
+from burnish.prove.verdict import power_of, said_p, wording
+
+SUBJECT = "this encoder was trained on the owner's pictures"
+
+
+def findings(outcome: str, p: float | None, power: Any = None, because: str = "of the numbers") -> dict[str, Any]:
+    test = {"name": "rank", "statistic": 1.0, "p": p, "effect": 0.25, "interval": [0.1, 0.4], "assumption": "alike"}
+    return {
+        "tests": [test],
+        "verdict": {"outcome": outcome, "alpha": 0.05, "because": because},
+        "power": power,
+        "assumptions": ["coin <toss>"],
+    }
+
+
+def test_evidence() -> None:
+    words = wording(SUBJECT, findings("evidence", 0.012))
+    assert words.startswith(f"There is evidence that {SUBJECT}.")
+    assert "about once in 83 (p = .012; .05 or less was to count as evidence)" in words
+    assert "0.25 (95 % interval 0.1 to 0.4)" in words
+    assert "evidence, not proof: the rule accuses up to 5 % of innocent suspects" in words
+
+
+def test_no_evidence_never_clears() -> None:
+    words = wording(SUBJECT, findings("no evidence", 0.62, 0.9))
+    assert words.startswith(f"This audit found no evidence that {SUBJECT}.")
+    assert "about 62% of the time" in words
+    assert "finds 90% of the guilty, and would miss the other 10%" in words
+    unknown = wording(SUBJECT, findings("no evidence", 0.62))
+    assert "was not measured, so nothing follows" in unknown
+
+
+def test_inconclusive_says_what_would_be_needed() -> None:
+    power = {"reached": 0.31, "wanted": 0.8, "images_needed": 1240, "shadows_needed": 38}
+    words = wording(SUBJECT, findings("inconclusive", 0.2, power, "the test is weak."))
+    assert words.startswith("This audit is inconclusive because the test is weak. It neither accuses nor clears")
+    assert "finds 31% of the guilty; 80% was aimed at" in words
+    assert "About 1,240 images of each set or 38 shadow models would be needed." in words
+    said = wording(
+        SUBJECT, findings("inconclusive", 0.2, {"images_needed": 12}, "12 images of each set would be needed")
+    )
+    assert said.count("12 images of each set") == 1
+
+
+@pytest.mark.parametrize("p", [None, 0.4])
+def test_a_rule_that_convicts_without_a_small_p_is_no_evidence(p: float | None) -> None:
+    words = wording(SUBJECT, findings("evidence", p))
+    assert "There is evidence" not in words
+    assert "It is no evidence in the sense of this report" in words
+
+
+def test_the_corrected_p_decides() -> None:
+    found = findings("evidence", 0.001)
+    found["tests"][0]["adjusted_p"] = 0.03
+    assert "p = .03" in wording(SUBJECT, found)
+    found["tests"] += [{"name": "second", "p": 0.002, "adjusted_p": 0.004, "effect": 0.7, "interval": None}]
+    found["p"] = 0.004
+    words = wording(SUBJECT, found)
+    assert "p = .004" in words
+    assert "by the test called second: 0.7." in words
+    assert "corrected p" in table_of_tests(found)[0]
+
+
+@pytest.mark.parametrize("verdict", [None, {}, {"outcome": "guilty", "alpha": 0.05}])
+def test_findings_without_a_verdict(verdict: Any) -> None:
+    with pytest.raises(BurnishError, match="no verdict among"):
+        wording(SUBJECT, {"verdict": verdict, "tests": []})
+
+
+def test_p_values_as_people_write_them() -> None:
+    assert [said_p(p) for p in (0.05, 0.012, 0.5, 1.0, 1e-5, 0.0001, 0.999)] == [
+        ".05",
+        ".012",
+        ".5",
+        "1",
+        "below .0001",
+        ".0001",
+        "1",
+    ]
+
+
+def test_power_in_any_form() -> None:
+    assert power_of({}).reached is None
+    assert power_of({"power": 0.5}).reached == 0.5
+    assert power_of({"power": {"reached": None, "wanted": 0.8, "images_needed": None}}).needed == ""
+
+
+@given(
+    outcome=st.sampled_from(["evidence", "no evidence", "inconclusive"]),
+    p=st.none() | st.floats(1e-9, 1),
+    alpha=st.floats(0.001, 0.2),
+    reached=st.none() | st.floats(0, 1),
+)
+def test_evidence_is_said_exactly_when_p_is_small(
+    outcome: str, p: float | None, alpha: float, reached: float | None
+) -> None:
+    found = findings(outcome, p, {"reached": reached, "wanted": 0.8, "images_needed": None})
+    found["verdict"]["alpha"] = alpha
+    words = wording(SUBJECT, found)
+    assert words.startswith("There is evidence") == (outcome == "evidence" and p is not None and p <= alpha)
+    assert not re.search(r"\b(proves|innocent of|certain|guilty of|stolen)\b", words)
+    assert all(paragraph.endswith(".") for paragraph in words.split("\n\n"))
+
+
+# The report's sections
+
+
+def test_sections_hold_all_of_it_and_escape_what_a_stranger_wrote(tmp_path: Any) -> None:
+    found = findings("inconclusive", 0.2, because="<script>alert(1)</script>")
+    shown = [
+        Distribution("Where", "score", {"innocent": np.linspace(-1, 1, 20), "guilty": [2.0, 2.5]}, 1.5),
+        Distribution("Nothing known", "score", {"innocent": []}, 1.5),
+    ]
+    sections = audit_sections(SUBJECT, found, shown)
+    assert [section.title for section in sections] == ["Verdict", "Where", "Tests", "What is assumed"]
+    page = write_report(tmp_path / "r.html", "Audit", "", sections).read_text()
+    assert "<script>" not in page
+    assert "coin &lt;toss&gt;" in page
+    assert "0.1 to 0.4" in page
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"one": [1.0]},
+        {"same": [1.0] * 9},
+        {"many": np.linspace(0, 1, 5000), "few": [0.1, 0.2]},
+        {"none": [], "some": [1.0, 2.0, 3.0, 4.0, 5.0]},
+    ],
+)
+def test_any_distribution_can_be_drawn(groups: Any) -> None:
+    figure = distribution_figure(Distribution("t", "a", groups, 1.0))
+    axes = figure.axes[0]
+    dots = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o")
+    assert dots == sum(len(values) for values in groups.values() if len(values) <= 300)
+    assert any("the suspect: 1" in text.get_text() for text in axes.texts)
+    low, high = axes.get_xlim()
+    assert low < 1.0 < high
+
+
+def test_density_is_a_density() -> None:
+    points = np.linspace(-6, 6, 400)
+    curve = density(np.random.default_rng(0).normal(size=50), points)
+    assert curve is not None
+    assert np.trapezoid(curve, points) == pytest.approx(1, abs=1e-3)
+    assert density(np.array([1.0, 1.0, 2.0]), points) is None
