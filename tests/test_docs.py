@@ -15,12 +15,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,8 +33,9 @@ STORIES = [
     ["write-a-method.md"],
     ["merge.md", "mergekit.md"],
     ["rmm.md"],
+    ["suspects.md"],
 ]
-SLOW = {"README.md", "spine.md", "write-a-method.md", "merge.md", "rmm.md"}
+SLOW = {"README.md", "spine.md", "write-a-method.md", "merge.md", "rmm.md", "suspects.md"}
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -187,14 +189,11 @@ def methods_table() -> str:
     return "\n".join(lines)
 
 
-def settings_table() -> str:
-    from burnish.core.recipe import Recipe
-    from burnish.merge.rmm.recipe import SearchRecipe
-
+def settings_table(settings: type[BaseModel], left_out: Collection[str] = ()) -> str:
     lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
-    properties = SearchRecipe.model_json_schema()["properties"]
-    for name in SearchRecipe.model_fields:
-        if name in Recipe.model_fields or name in ("tasks", "candidates", "ppo"):
+    properties = settings.model_json_schema()["properties"]
+    for name in settings.model_fields:
+        if name in left_out:
             continue
         entry = properties[name]
         meaning = entry.get("description", "")
@@ -205,16 +204,44 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"merge.md": ("methods", methods_table), "rmm.md": ("settings", settings_table)}
+def search_settings() -> str:
+    from burnish.core.recipe import Recipe
+    from burnish.merge.rmm.recipe import SearchRecipe
+
+    return settings_table(SearchRecipe, {*Recipe.model_fields, "tasks", "candidates", "ppo"})
+
+
+def suspect_settings() -> str:
+    from burnish.prove.suspects import SuspectSettings
+
+    return settings_table(SuspectSettings)
+
+
+def suspect_openapi() -> str:
+    from burnish.prove.suspects.server import serve_answers
+
+    described = serve_answers({}).openapi()
+    for method in described["paths"]["/v1/answers"].values():
+        del method["responses"]["422"], method["operationId"]
+    schemas = described["components"]["schemas"]
+    described["components"]["schemas"] = {name: schemas[name] for name in ("Question", "Reply")}
+    return f"```yaml\n{yaml.safe_dump(described, sort_keys=False, width=110)}```"
+
+
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "merge.md": {"methods": methods_table},
+    "rmm.md": {"settings": search_settings},
+    "suspects.md": {"settings": suspect_settings, "openapi": suspect_openapi},
+}
 
 
 def with_table(page: str) -> str:
-    mark, table = TABLES[page]
     text = (DOCS / page).read_text("utf-8")
-    fresh = f"<!-- {mark} -->\n{table()}\n<!-- end -->"
-    replaced, count = re.subn(rf"<!-- {mark} -->\n.*?<!-- end -->", lambda _: fresh, text, flags=re.DOTALL)
-    assert count == 1, f"{page}: the marks around its table are missing"
-    return replaced
+    for mark, table in TABLES[page].items():
+        fresh = f"<!-- {mark} -->\n{table()}\n<!-- end -->"
+        text, count = re.subn(rf"<!-- {mark} -->\n.*?<!-- end -->", lambda _, fresh=fresh: fresh, text, flags=re.DOTALL)
+        assert count == 1, f"{page}: the marks around its {mark} are missing"
+    return text
 
 
 @pytest.mark.parametrize("page", TABLES)
