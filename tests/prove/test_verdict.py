@@ -62,6 +62,18 @@ def test_a_rule_that_convicts_without_a_small_p_is_no_evidence(p: float | None) 
     assert "It is no evidence in the sense of this report" in words
 
 
+def test_a_rule_that_is_not_calibrated_gives_no_evidence_however_small_its_p() -> None:
+    found = findings("evidence", 1e-9)
+    found["verdict"]["calibrated"] = False
+    words = wording(SUBJECT, found)
+    assert "There is evidence" not in words
+    assert "its p-value, below .0001, is not calibrated" in words
+
+
+def test_one_in_twenty_is_not_lost_to_rounding() -> None:
+    assert wording(SUBJECT, findings("evidence", 0.05000000000000001)).startswith("There is evidence")
+
+
 def test_the_corrected_p_decides() -> None:
     found = findings("evidence", 0.001)
     found["tests"][0]["adjusted_p"] = 0.03
@@ -95,6 +107,9 @@ def test_p_values_as_people_write_them() -> None:
 def test_power_in_any_form() -> None:
     assert power_of({}).reached is None
     assert power_of({"power": 0.5}).reached == 0.5
+    assert power_of({"power": {"value": 0.7, "interval": [0.5, 0.9]}}).reached == 0.7
+    assert power_of({"power": None, "sources": 9, "sources_needed": 19}).needed == "19 innocent sources"
+    assert power_of({"power": None, "sources": 19, "sources_needed": 19}).needed == ""
     assert power_of({"power": {"reached": None, "wanted": 0.8, "images_needed": None}}).needed == ""
 
 
@@ -110,7 +125,7 @@ def test_evidence_is_said_exactly_when_p_is_small(
     found = findings(outcome, p, {"reached": reached, "wanted": 0.8, "images_needed": None})
     found["verdict"]["alpha"] = alpha
     words = wording(SUBJECT, found)
-    assert words.startswith("There is evidence") == (outcome == "evidence" and p is not None and p <= alpha)
+    assert words.startswith("There is evidence") == (outcome == "evidence" and p is not None and p <= alpha + 1e-12)
     assert not re.search(r"\b(proves|innocent of|certain|guilty of|stolen)\b", words)
     assert all(paragraph.endswith(".") for paragraph in words.split("\n\n"))
 

@@ -2,11 +2,12 @@
 
 Of the findings of a method it reads:
 
-- ``verdict``: ``outcome`` (``evidence``, ``no evidence`` or ``inconclusive``), ``alpha``, ``because``;
+- ``verdict``: ``outcome`` (``evidence``, ``no evidence`` or ``inconclusive``), ``alpha``, ``because``, and ``calibrated:
+  False`` for a rule whose p-values are known to be too small;
 - ``tests``: each ``name``, ``p`` (or none, for a rule without one), ``effect``, ``interval``, and ``adjusted_p`` where
   several are corrected for one another; ``p``: the one that decides, else the first test's;
-- ``power``: none, a number, or a mapping with ``reached``, ``wanted``, and ``images_needed``, ``shadows_needed`` or
-  ``sources_needed``.
+- ``power``: none, a number, or a mapping with ``reached`` (or ``value``), ``wanted``, ``images_needed``, ``shadows_needed``;
+- ``sources`` and ``sources_needed``, where a verdict needs so many innocent sources.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ OUTCOMES: tuple[Outcome, ...] = ("evidence", "no evidence", "inconclusive")
 NEEDED = {
     "images_needed": "images of each set",
     "shadows_needed": "shadow models",
-    "sources_needed": "innocent sources",
 }
 
 
@@ -61,7 +61,8 @@ def wording(method_subject: str, findings: Mapping[str, Any]) -> str:
     if verdict["outcome"] == "inconclusive":
         return _inconclusive(method_subject, because, power)
     if verdict["outcome"] == "evidence":
-        if p is None or p > alpha:
+        # The margin of rounding: 1 / 20 may come out a digit above .05.
+        if p is None or p > alpha + 1e-12 or verdict.get("calibrated") is False:
             return _rule_only(method_subject, because, p, alpha)
         return _evidence(method_subject, findings, because, p, alpha)
     return _no_evidence(method_subject, because, p, alpha, power)
@@ -89,12 +90,13 @@ def deciding_test(findings: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def power_of(findings: Mapping[str, Any]) -> Power:
     """The power among the findings, in one form."""
     power = findings.get("power")
-    if power is None:
-        return Power(None, None, "")
     if not isinstance(power, Mapping):
-        return Power(float(power), None, "")
+        power = {"reached": power}
     needed = [f"{power[key]:,} {what}" for key, what in NEEDED.items() if power.get(key) is not None]
-    reached, wanted = power.get("reached"), power.get("wanted")
+    sources = findings.get("sources_needed")
+    if sources is not None and sources > findings["sources"]:
+        needed.append(f"{sources:,} innocent sources")
+    reached, wanted = power.get("reached", power.get("value")), power.get("wanted")
     return Power(
         None if reached is None else float(reached),
         None if wanted is None else float(wanted),
@@ -161,8 +163,13 @@ def _inconclusive(subject: str, because: str, power: Power) -> str:
 
 
 def _rule_only(subject: str, because: str, p: float | None, alpha: float) -> str:
-    """A rule that convicts without a small p-value, as the published ones may: said as what it is."""
-    shown = "it gives no p-value" if p is None else f"its p-value, {said_p(p)}, is above {said_p(alpha)}"
+    """A rule that convicts without a small p-value, as the published ones may; said as what it is."""
+    if p is None:
+        shown = "it gives no p-value"
+    elif p > alpha + 1e-12:
+        shown = f"its p-value, {said_p(p)}, is above {said_p(alpha)}"
+    else:
+        shown = f"its p-value, {said_p(p)}, is not calibrated"
     first = (
         f"The rule that this audit was told to use decides that {subject}. It is no evidence in the sense of this report: "
         f"{shown}, so how often it would accuse an innocent suspect is unknown."

@@ -100,6 +100,20 @@ def test_pictures_of_a_function_and_a_local_model(recipe: FakeRecipe, tmp_path: 
         check_commitment(path, mine, KNOWN)
 
 
+def test_a_function_counts_by_its_source(recipe: FakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_generator.py").write_text("def draw():\n    return 1\n")
+    mine = made(tmp_path, model="own_generator:draw")
+    path = write_commitment(mine, tmp_path / "c.json")
+    check_commitment(path, mine)
+    (tmp_path / "own_generator.py").write_text("def draw():\n    return 2\n")
+    with pytest.raises(UserError, match="what `model` names has changed"):
+        check_commitment(path, mine)
+    with pytest.raises(UserError, match="has no source file"):
+        contents(made(tmp_path, model="math:sqrt"))
+
+
 def test_damaged_files(recipe: FakeRecipe, tmp_path: Path) -> None:
     path = write_commitment(recipe, tmp_path / "c.json")
     secret = tmp_path / "c.secret.json"

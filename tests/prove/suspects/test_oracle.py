@@ -75,6 +75,15 @@ def test_the_budget_is_kept_over_sessions_and_refused_before_any_query(tmp_path:
     assert sum(asked) == 5
 
 
+def test_a_total_beyond_the_budget_is_refused_when_it_is_announced() -> None:
+    with open_suspect(suspect(queries=5), "labels") as oracle:
+        oracle.announce(5)
+        with pytest.raises(UserError, match="6 queries needed, and the budget is 5; nothing was asked"):
+            oracle.announce(6)
+    with open_suspect(suspect(), "labels") as oracle:
+        oracle.announce(10**9)
+
+
 def test_another_embedding_size_midway_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(4)
     with open_suspect(suspect("embed"), "embeddings", tmp_path) as oracle:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 import burnish
 from burnish.core.errors import UserError
 from burnish.core.files import read_json, sha256, write_atomic
+from burnish.core.methods import import_object
 from burnish.core.recipe import Recipe, flatten
 from burnish.prove.evidence.merkle import root
 from burnish.prove.images import ImageSettings, Loaders, digests, load_images
@@ -28,7 +30,7 @@ ALGORITHM = "SHA-256 Merkle tree (RFC 9162); every leaf starts with a secret sal
 # The suspect may be known later than the pictures are fixed; the others change where a run happens, not what it finds.
 LEFT_OUT = {"suspect", "commitment", "checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
 # Settings that name pictures or models; where they name something on this machine, its files are part of the commitment.
-NAMING = {"source", "pictures", "validation", "pipeline", "model"}
+NAMING = {"source", "pictures", "validation", "pipeline", "model", "function"}
 
 
 def write_commitment(recipe: Recipe, out: Path, known: Loaders | None = None) -> Path:
@@ -127,10 +129,13 @@ def plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[bytes]]:
-    """All that is committed to: by setting, what it holds; a folder file by file, a function's pictures one by one.
+    """All that is committed to: by setting, what it holds.
+
+    A folder counts file by file, a function that returns an ImageSet picture by picture, any other by its source file. What
+    is not on this machine (a hub id) is committed to by its name alone.
 
     Raises:
-        UserError: pictures that cannot be read.
+        UserError: pictures or functions that cannot be read.
     """
     text = json.dumps(plain(recipe), sort_keys=True).encode()
     groups = {"recipe": [text], "seed": [str(recipe.seed).encode()]}
@@ -143,6 +148,8 @@ def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[byt
             groups[key] = [f"{path.relative_to(local)}\n{sha256(path)}".encode() for path in files]
         elif local.is_file():
             groups[key] = [sha256(local).encode()]
+        elif ":" in value and "/" not in value:
+            groups[key] = [sha256(_source(value, key)).encode()]
     return groups
 
 
@@ -163,6 +170,18 @@ def _named(value: Any, path: tuple[str, ...]) -> list[tuple[str, BaseModel, str]
         for place, child in enumerate(value):
             found += _named(child, (*path, str(place)))
     return found
+
+
+def _source(reference: str, key: str) -> Path:
+    """The file of the function that ``module:function`` names."""
+    function = import_object(reference, key)
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:
+        file = None
+    if file is None or not Path(file).is_file():
+        raise UserError(f"{key}: {reference} has no source file that could be committed to")
+    return Path(file)
 
 
 def _leaves(salt: bytes, name: str, items: Sequence[bytes]) -> list[bytes]:

@@ -98,6 +98,18 @@ class Oracle:
         """Queries left of the budget; none where there is no budget."""
         return None if self._settings.queries is None else max(0, self._settings.queries - len(self._store))
 
+    def announce(self, total: int) -> None:
+        """Say how many different images the whole audit will ask about, before the first is asked.
+
+        Raises:
+            UserError: that is more than the budget.
+        """
+        if self._settings.queries is not None and total > self._settings.queries:
+            raise UserError(
+                f"suspect: {total:,} queries needed, and the budget is {self._settings.queries:,}; nothing was asked: raise "
+                "`queries` or use fewer images"
+            )
+
     def ask(self, images: UInt8[np.ndarray, "n height width channels"]) -> np.ndarray:
         """Answers to ``images``: labels int64 [n], logits float32 [n, classes], embeddings float32 [n, dim].
 
