@@ -1,0 +1,57 @@
+"""DOV4CL mended: was this self-supervised encoder pre-trained on my pictures?
+
+``audit`` runs a recipe in a run folder; ``analysis.analyse`` computes the findings from stored answers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from burnish.core.errors import UserError
+from burnish.core.methods import Method
+from burnish.prove.dov4cl.recipe import AuditRecipe
+
+if TYPE_CHECKING:
+    from burnish.core.report import Section
+    from burnish.core.run import Run
+
+__all__ = ["METHOD", "AuditRecipe", "audit"]
+
+
+def audit(recipe: AuditRecipe, run: Run) -> Path:
+    """An ownership audit; see ``burnish.prove.dov4cl.loop.audit``."""
+    _need_extra()
+    from burnish.prove.dov4cl.loop import audit as loop
+
+    return loop(recipe, run)
+
+
+def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
+    """What an audit would do; see ``burnish.prove.dov4cl.estimate.check``."""
+    _need_extra()
+    from burnish.prove.dov4cl.estimate import check as rows
+
+    return rows(recipe)
+
+
+def _need_extra() -> None:
+    missing = [name for name in ("httpx", "kornia") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"method: dov4cl needs {', '.join(missing)}; pip install -e '.[prove]'")
+
+
+def _report(path: Path) -> list[Section]:
+    from burnish.prove.dov4cl.figures import sections
+
+    return sections(path)
+
+
+METHOD = Method(
+    recipe=AuditRecipe,
+    run=audit,
+    reference="Dataset Ownership Verification in Contrastive Pre-trained Models (ICLR 2025)",
+    check=check,
+    report=_report,
+)

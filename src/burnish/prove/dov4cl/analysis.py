@@ -1,0 +1,264 @@
+"""From stored answers to findings: the tests, the rank among the shadows, the power, the verdict. Pure and deterministic.
+
+An audit and whoever verifies its evidence call the same function on the same arrays. Knows no model and no picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from burnish.core.errors import UserError
+from burnish.prove.dov4cl.family import family_tests
+from burnish.prove.dov4cl.image_tests import (
+    STATISTICS,
+    Steadiness,
+    bootstrap,
+    effect,
+    image_test,
+    paper_p,
+    paper_vector,
+    steadiness,
+)
+from burnish.prove.statistics import holm
+
+Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]
+POWER = 0.8
+"""The chance of finding the guilty that a test is expected to have."""
+
+
+def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Findings of an ownership audit.
+
+    Args:
+        arrays: ``public`` (Boolean, [images]); embeddings ``NAME_global`` [draws, images, M, dim] and ``NAME_local``
+            [draws, images, N, dim] for NAME ``suspect``, ``shadow_000`` ... and, where shadows were trained on the public
+            images, ``guilty_000`` ...
+        settings: ``seed``, ``test``, ``alpha``, ``a``, ``draws``, ``repeats``, ``private_is``, and ``split`` (``auc`` and
+            ``p`` of the split check, or ``None``).
+
+    Raises:
+        UserError: arrays missing, of the wrong shape, or not finite.
+    """
+    public, answers = _read(arrays)
+    paper = settings["test"] == "paper"
+    return (_paper if paper else _permutation)(public, answers, settings)
+
+
+def _read(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    if "public" not in arrays:
+        raise UserError("answers: no array `public`; it says which images are public")
+    public = np.asarray(arrays["public"]).astype(bool)
+    if min(public.sum(), (~public).sum()) < 2:
+        raise UserError(f"answers: {public.sum()} public and {(~public).sum()} private images; a test needs 2 of each")
+    names = sorted({name.rpartition("_")[0] for name in arrays if name.endswith(("_global", "_local"))})
+    found = {}
+    for name in names:
+        pair = tuple(arrays.get(f"{name}_{kind}") for kind in ("global", "local"))
+        for kind, array in zip(("global", "local"), pair, strict=True):
+            if array is None or array.ndim != 4 or array.shape[1] != len(public) or array.shape[2] < 2:
+                shape = "missing" if array is None else f"of shape {array.shape}"
+                raise UserError(
+                    f"answers: {name}_{kind} is {shape}; wanted [draws, {len(public)} images, views, numbers]"
+                )
+            if not np.isfinite(array).all():
+                raise UserError(f"answers: {name}_{kind} holds numbers that are not finite")
+        found[name] = pair
+    if "suspect" not in found or not any(name.startswith("shadow_") for name in found):
+        raise UserError(f"answers: of suspect and shadows there are only {names}")
+    return public, found  # type: ignore[return-value]  # both of each pair were checked above
+
+
+def _permutation(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> dict[str, Any]:
+    shadows = [name for name in answers if name.startswith("shadow_")]
+    guilty = [name for name in answers if name.startswith("guilty_")]
+    draws = len(answers["suspect"][0])
+    tests: list[dict[str, Any]] = []
+    errors: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    effects: dict[str, list[dict[str, float]]] = {name: [] for name in answers}
+    for draw in range(draws):
+        rng = np.random.default_rng([settings["seed"], draw])
+        usual: Steadiness | None = None
+        # one model's pairs at a time: there may be many models and thousands of images
+        for name in shadows:
+            found = _steadiness(answers[name], draw)
+            effects[name].append(effect(found, public))
+            usual = found if usual is None else usual.plus(found)
+        assert usual is not None  # _read saw to it
+        suspect = _steadiness(answers["suspect"], draw)
+        effects["suspect"].append(effect(suspect, public))
+        for name in guilty:
+            effects[name].append(effect(_steadiness(answers[name], draw), public))
+        rest = suspect.minus(usual.over(len(shadows)))
+        resampled = bootstrap(rest, public, 1000, rng)
+        for name, result in image_test(rest, public, settings["draws"], rng).items():
+            low, high = np.quantile(resampled[name], [0.025, 0.975])
+            errors[name].append(float(resampled[name].std()))
+            tests.append(
+                {
+                    "name": f"{name} relationship" + (f", draw {draw + 1}" if draws > 1 else ""),
+                    "statistic": result.effect,
+                    "p": result.p,
+                    "effect": result.effect,
+                    "interval": [float(low), float(high)],
+                    "assumption": "public and private images are alike but for the label (exchangeable)",
+                }
+            )
+    adjusted = holm(np.array([test["p"] for test in tests]))
+    for test, p in zip(tests, adjusted, strict=True):
+        test["adjusted_p"] = float(p)
+    mean = {
+        name: {key: float(np.mean([one[key] for one in each])) for key in STATISTICS} for name, each in effects.items()
+    }
+    family = family_tests(mean["suspect"], [mean[name] for name in shadows])
+    power = _power(mean, shadows, guilty, public, errors, settings["alpha"] / len(tests))
+    best = float(adjusted.min())
+    return {
+        "tests": [*tests, *family],
+        "verdict": _verdict(best, power, settings),
+        "p": best,
+        "power": power,
+        "assumptions": _assumptions(settings, family=True),
+        "images": {"public": int(public.sum()), "private": int((~public).sum())},
+        "shadows": len(shadows),
+        "guilty_shadows": len(guilty),
+        "split": settings["split"],
+        "effects": {
+            "suspect": mean["suspect"],
+            "shadows": [mean[name] for name in shadows],
+            "guilty": [mean[name] for name in guilty],
+        },
+    }
+
+
+def _steadiness(pair: tuple[np.ndarray, np.ndarray], draw: int) -> Steadiness:
+    return steadiness(pair[0][draw], pair[1][draw])
+
+
+def _power(
+    mean: Mapping[str, Mapping[str, float]],
+    shadows: Sequence[str],
+    guilty: Sequence[str],
+    public: np.ndarray,
+    errors: Mapping[str, Sequence[float]],
+    level: float,
+) -> dict[str, Any]:
+    """What the permutation test could have seen: by the bootstrap's standard error, at the first step of Holm's rule.
+
+    ``detectable`` is the effect that would be found with probability .8; ``reached`` the probability of finding the mean
+    effect of the shadows that were trained on the public images, where there are any; ``images_needed`` of each set, for
+    probability .8 of finding that effect (without such shadows: the effect seen in the suspect).
+    """
+    from scipy.stats import norm
+
+    critical, wanted = float(norm.ppf(1 - level)), float(norm.ppf(POWER))
+    smaller = min(int(public.sum()), int((~public).sum()))
+    by: dict[str, dict[str, Any]] = {}
+    for name in STATISTICS:
+        error = float(np.mean(errors[name]))
+        usual = float(np.mean([mean[shadow][name] for shadow in shadows]))
+        expected = float(np.mean([mean[model][name] for model in guilty or ["suspect"]])) - usual
+        by[name] = {
+            "standard_error": error,
+            "detectable": (critical + wanted) * error,
+            "expected": expected,
+            "reached": float(norm.cdf(expected / error - critical)) if guilty and error > 0 else None,
+            "images_needed": max(2, int(np.ceil(smaller * ((critical + wanted) * error / expected) ** 2)))
+            if expected > 0
+            else None,
+        }
+    reached = [each["reached"] for each in by.values() if each["reached"] is not None]
+    counts = [each["images_needed"] for each in by.values() if each["images_needed"] is not None]
+    return {
+        "wanted": POWER,
+        "reached": max(reached, default=None),
+        "images_needed": min(counts, default=None),
+        "expected_from": "shadows trained on the public images" if guilty else "the suspect itself",
+        "by": by,
+    }
+
+
+def _verdict(p: float, power: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    alpha, split = settings["alpha"], settings["split"]
+    if split is not None and split["p"] <= split["alpha"]:
+        return {
+            "outcome": "inconclusive",
+            "alpha": alpha,
+            "because": f"public and private images can be told apart without any model (area under the curve {split['auc']:.2f}, "
+            f"p = {split['p']:.3g}): a difference between them proves nothing about the suspect",
+        }
+    if p <= alpha:
+        because = f"the suspect is steadier on the public images than the shadow models are (p = {p:.3g}, corrected)"
+        return {"outcome": "evidence", "alpha": alpha, "because": because}
+    needed = power["images_needed"]
+    more = f"; about {needed:,} images of each set would be needed" if needed is not None else ""
+    if power["reached"] is None:
+        detectable = ", ".join(f"{name} {each['detectable']:.4f}" for name, each in power["by"].items())
+        because = (
+            f"p = {p:.3g}; how often this test finds a guilty model is unknown, as no shadow was trained on the public "
+            f"images (shadows.guilty); differences that it would find four times in five: {detectable}"
+        )
+        return {"outcome": "inconclusive", "alpha": alpha, "because": because}
+    if power["reached"] < POWER:
+        because = (
+            f"p = {p:.3g}, but with these images a guilty model would be found only {power['reached']:.0%} of the time"
+        )
+        return {"outcome": "inconclusive", "alpha": alpha, "because": because + more}
+    because = f"p = {p:.3g}, where a guilty model like the shadows' would be found {power['reached']:.0%} of the time"
+    return {"outcome": "no evidence", "alpha": alpha, "because": because}
+
+
+def _paper(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> dict[str, Any]:
+    repeats = settings["repeats"]
+    vectors = {
+        name: np.split(paper_vector(wide, small, public, settings["a"]).reshape(2, repeats, -1), repeats, axis=1)
+        for name, (wide, small) in answers.items()
+    }
+    tests = []
+    for repeat in range(repeats):
+        suspect = vectors["suspect"][repeat].ravel()
+        shadows = [each[repeat].ravel() for name, each in vectors.items() if name.startswith("shadow_")]
+        difference = float(suspect.mean() - np.concatenate(shadows).mean())
+        tests.append(
+            {
+                "name": f"published t-test, repetition {repeat + 1}",
+                "statistic": difference,
+                "p": paper_p(suspect, shadows),
+                "effect": difference,
+                "interval": None,
+                "assumption": "the numbers of the rounds are independent (they are not: rounds share images)",
+            }
+        )
+    p = float(np.mean([test["p"] for test in tests]))
+    guilty = p < settings["alpha"]
+    because = f"mean p of {repeats} repetitions {p:.3g}; the published test is not calibrated, set test: permutation"
+    return {
+        "tests": tests,
+        "verdict": {"outcome": "evidence" if guilty else "no evidence", "alpha": settings["alpha"], "because": because},
+        "p": p,
+        "power": None,
+        "assumptions": [*_assumptions(settings, family=False), tests[0]["assumption"]],
+        "images": {"public": int(public.sum()), "private": int((~public).sum())},
+        "shadows": sum(name.startswith("shadow_") for name in answers),
+        "guilty_shadows": 0,
+        "split": settings["split"],
+    }
+
+
+def _assumptions(settings: Mapping[str, Any], *, family: bool) -> list[str]:
+    lines = [
+        "Which of the owner's images were published was decided without regard to what they show (like a coin toss).",
+        "The shadow models never saw a public image, nor a private one.",
+        "The suspect never saw a private image.",
+    ]
+    if settings["private_is"] == "synthetic":
+        lines.append(
+            "The private images are synthetic: they are assumed to differ from the public ones in nothing that a model sees."
+        )
+    if family:
+        lines.append(
+            "The rank and the mean test assume an innocent suspect that was trained as the shadows were (exchangeable)."
+        )
+    return lines

@@ -1,0 +1,70 @@
+"""What an audit would cost: queries, bytes, shadow trainings, seconds. Reads the pictures, asks nobody, trains one step."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from burnish.prove.contrastive.recipe import TrainSettings
+from burnish.prove.contrastive.train import make_learner, training_views
+from burnish.prove.dov4cl.loop import read_pictures
+from burnish.prove.dov4cl.recipe import AuditRecipe, query_count
+from burnish.prove.dov4cl.views import view_size
+
+
+def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
+    """Rows for ``burnish check``.
+
+    Raises:
+        UserError: pictures that cannot be read, overlap or are too few, or a backbone that does not fit them.
+    """
+    pictures = read_pictures(recipe)
+    public, private = len(pictures.public), len(pictures.private)
+    height, width, channels = pictures.public.pixels.shape[1:]
+    queries = query_count(recipe, public, private)
+    views, shadows = recipe.views, recipe.shadows
+    share = views.global_views / (views.global_views + views.local_views)
+    sizes = [np.prod(view_size(views, kind, height, width)) * channels for kind in ("global", "local")]
+    picture_bytes = queries * (share * sizes[0] + (1 - share) * sizes[1])
+    trained = shadows.count + shadows.guilty
+    rows = [
+        ("suspect", f"{recipe.suspect.model} ({recipe.suspect.resolved_kind})"),
+        ("pictures", f"{public:,} public, {private:,} private ({recipe.private_is}), {width} x {height} x {channels}"),
+        ("test", f"{recipe.test}, alpha {recipe.alpha}, {recipe.repeats} repetition(s)"),
+        (
+            "queries",
+            f"up to {queries:,} to the suspect, as many to each of {trained + len(shadows.models)} other models",
+        ),
+        ("bytes", f"{picture_bytes / 1e6:,.1f} MB of views, before any encoding"),
+    ]
+    if recipe.suspect.rate is not None and recipe.suspect.resolved_kind == "http":
+        seconds = queries / recipe.suspect.batch / recipe.suspect.rate
+        rows.append(("asking", f"{seconds:,.0f} s or more, by the rate limit"))
+    if trained:
+        size = min(shadows.size or public, len(pictures.others) if pictures.others is not None else public)
+        one = training_seconds(shadows.train, size, height, channels)
+        workers = max(1, min(recipe.workers, trained))
+        rows.append(
+            (
+                "shadows",
+                f"{shadows.count} innocent and {shadows.guilty} guilty, {shadows.train.objective} on {size:,} pictures each: "
+                f"about {one:,.0f} s a model, {one * trained / workers:,.0f} s on {workers} worker(s)",
+            )
+        )
+    return rows
+
+
+def training_seconds(settings: TrainSettings, images: int, side: int, channels: int) -> float:
+    """Seconds that training one encoder takes on this machine, from one step on a part of a batch."""
+    batch = min(settings.batch, images)
+    part = min(batch, 64)
+    learner = make_learner(settings, channels, side).train()
+    pictures = torch.rand(part, channels, side, side, device=settings.device)
+    spent = []
+    for step in range(2):  # the first step also pays for memory and for the choice of kernels
+        start = time.perf_counter()
+        learner.loss(training_views(pictures, settings, 0, step)).backward()  # type: ignore[no-untyped-call]
+        spent.append(time.perf_counter() - start)
+    return min(spent) * batch / part * settings.epochs * (images // batch)

@@ -1,0 +1,79 @@
+"""What an ownership audit's report shows beyond every audit's: the suspect among its shadows, the power, what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from burnish.core.files import read_json
+from burnish.core.report import Section
+from burnish.prove.report import Distribution, audit_sections
+
+SUBJECT = "this encoder was pre-trained on the owner's public pictures"
+
+
+def sections(path: Path) -> list[Section]:
+    """The report of a run folder; empty until there are findings."""
+    findings, asked = (read_json(path / "artifacts" / name) for name in ("findings.json", "asked.json"))
+    return [] if findings is None else finding_sections(findings, asked or {})
+
+
+def finding_sections(findings: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]]) -> list[Section]:
+    """Sections from findings and from the records of who was asked what."""
+    parts = audit_sections(SUBJECT, findings, distributions(findings))
+    if findings["power"] is not None:
+        parts.append(Section("What the test could have seen", power_text(findings["power"])))
+    return [*parts, Section("What was asked", table=asked_rows(asked))] if asked else parts
+
+
+def distributions(findings: Mapping[str, Any]) -> list[Distribution]:
+    """One picture a statistic: shadows that saw neither set, shadows trained on the public one, the suspect."""
+    effects = findings.get("effects")
+    if effects is None:
+        return []
+    text = "How much steadier each model is on the public pictures than on the private ones; each dot is a model."
+    return [
+        Distribution(
+            title=f"The suspect among the shadows: {name} relationship",
+            axis="public against private: above 0, steadier on the public pictures",
+            words=text,
+            groups={
+                "innocent shadows": [model[name] for model in effects["shadows"]],
+                "guilty shadows": [model[name] for model in effects["guilty"]],
+            },
+            suspect=value,
+        )
+        for name, value in effects["suspect"].items()
+    ]
+
+
+def power_text(power: Mapping[str, Any]) -> str:
+    """The power in words, a paragraph a statistic."""
+    lines = []
+    for name, each in power["by"].items():
+        line = f"{name}: a difference of {each['detectable']:.5f} would be found with probability {power['wanted']:.0%}"
+        if each["reached"] is not None:
+            line += f"; one of {each['expected']:.5f} ({power['expected_from']}) with probability {each['reached']:.0%}"
+        if each["images_needed"] is not None:
+            line += (
+                f"; to find {each['expected']:.5f} ({power['expected_from']}) with probability {power['wanted']:.0%}, "
+            )
+            line += f"about {each['images_needed']:,} pictures of each set are needed"
+        lines.append(line + ".")
+    return "\n\n".join(lines)
+
+
+def asked_rows(asked: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Who was asked: queries, bytes, identity."""
+    return [
+        {
+            "model": name,
+            "queries": f"{record['queries']:,}",
+            "answered before": f"{record['saved']:,}",
+            "views": f"{record['picture_bytes'] / 1e6:.1f} MB",
+            "sent": f"{record['sent_bytes'] / 1e6:.1f} MB",
+            "identity": record["identity"],
+        }
+        for name, record in asked.items()
+    ]

@@ -1,0 +1,237 @@
+"""The audit, top to bottom: pictures, split check, shadows, views, answers, findings, evidence.
+
+Every model is trained once and asked once, whatever interrupts: trained encoders and answers are files in the run's
+folder, single answers are on disk before the next question.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.core.errors import UserError
+from burnish.core.files import write_atomic
+from burnish.core.parallel import executor
+from burnish.core.run import Run
+from burnish.prove.contrastive.train import Training, train_encoder
+from burnish.prove.dov4cl.analysis import analyse
+from burnish.prove.dov4cl.ask import Question, ask_model, make_plan, read_answers
+from burnish.prove.dov4cl.figures import finding_sections
+from burnish.prove.dov4cl.overlap import refuse_overlap
+from burnish.prove.dov4cl.recipe import AuditRecipe
+from burnish.prove.dov4cl.split_check import check_split
+from burnish.prove.evidence import check_commitment, write_evidence
+from burnish.prove.images import ImageSet, load_images
+from burnish.prove.suspects import SuspectSettings
+
+
+class Done:
+    """How many models are done: the state that lets a stop signal be honoured between them."""
+
+    def __init__(self) -> None:
+        self.models = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """For the checkpoint."""
+        return {"models": self.models}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """From the checkpoint."""
+        self.models = state["models"]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The owner's two sets, and what shadows are trained on (``None``: the user brings shadows)."""
+
+    public: ImageSet
+    private: ImageSet
+    others: ImageSet | None
+
+
+def audit(recipe: AuditRecipe, run: Run) -> Path:
+    """Test whether the suspect was trained on the public pictures. Returns the evidence folder.
+
+    Raises:
+        UserError: pictures that cannot be read or overlap, a split that convicts the innocent, models that do not fit.
+        Interrupted: a stop signal came; the same command goes on.
+    """
+    if recipe.commitment is not None:
+        check_commitment(recipe.commitment, recipe)
+    pictures = read_pictures(recipe)
+    split = split_findings(recipe, pictures, run)
+    done = Done()
+    run.restore(done)
+    work = run.path / "artifacts"
+    owned = np.concatenate([pictures.public.pixels, pictures.private.pixels])
+    _save(work / "pixels.npy", owned)
+    trained = train_shadows(recipe, pictures, run, done)
+    plan = make_plan(recipe, len(pictures.public), len(pictures.private))
+    suspect = Question(
+        "suspect",
+        recipe.suspect,
+        recipe,
+        work / "pixels.npy",
+        len(pictures.public),
+        work / "answers" / "suspect",
+        work / "cache",
+    )
+    models = {**trained, **own_shadows(recipe, sum(name.startswith("shadow_") for name in trained))}
+    rest = [replace(suspect, name=name, model=model, out=suspect.out.with_name(name)) for name, model in models.items()]
+    # the suspect by itself and in this process: its rate and its budget are shared by nobody
+    asked = {"suspect": ask_model(suspect, run.note, partial(_heard, run, done))}
+    with executor(recipe.executor, max(1, min(recipe.workers, len(rest))), recipe.ray_address) as pool:
+        for question, record in zip(
+            rest, run.progress(pool.map(ask_model, rest), "shadows asked", len(rest)), strict=True
+        ):
+            asked[question.name] = record
+            run.checkpoint(done.models, done)
+    arrays = read_answers([suspect.name, *models], suspect.out.parent, plan.public)
+    settings = analysis_settings(recipe, split)
+    findings = analyse(arrays, settings)
+    run.artifact("findings.json", findings)
+    run.artifact("asked.json", asked)
+    run.note(f"verdict: {findings['verdict']['outcome']}: {findings['verdict']['because']}")
+    return write_evidence(
+        work / "evidence",
+        method="dov4cl",
+        settings=settings,
+        arrays=arrays,
+        findings=findings,
+        commitment=None if recipe.commitment is None else Path(recipe.commitment),
+        sections=finding_sections(findings, asked),
+    )
+
+
+def analysis_settings(recipe: AuditRecipe, split: dict[str, Any] | None) -> dict[str, Any]:
+    """What ``analyse`` needs of a recipe."""
+    names = ("seed", "test", "alpha", "a", "draws", "repeats", "private_is")
+    return {**{name: getattr(recipe, name) for name in names}, "split": split}
+
+
+def read_pictures(recipe: AuditRecipe) -> Pictures:
+    """Read all sets and refuse what no test can stand on.
+
+    Raises:
+        UserError: unreadable, of different sizes, too few, or overlapping.
+    """
+    public, private = load_images(recipe.public), load_images(recipe.private)
+    if min(len(public), len(private)) < 10:
+        raise UserError(
+            f"public and private: {len(public)} and {len(private)} pictures; a test needs 10 of each or more"
+        )
+    sets = [("private", private)]
+    others = None
+    if recipe.shadows.count and recipe.shadows.images is not None:
+        others = load_images(recipe.shadows.images)
+        sets.append(("shadows.images", others))
+        size = recipe.shadows.size or len(public)
+        if len(others) < size:
+            raise UserError(
+                f"shadows.images: {len(others)} pictures; each shadow sees {size} (shadows.size, by default as many as are "
+                "public): give more, or a smaller shadows.size"
+            )
+    for name, found in sets:
+        if found.pixels.shape[1:] != public.pixels.shape[1:]:
+            height, width, channels = found.pixels.shape[1:]
+            raise UserError(
+                f"{name}: pictures of {width} x {height} x {channels}, the public ones have "
+                f"{public.pixels.shape[2]} x {public.pixels.shape[1]} x {public.pixels.shape[3]}; set size and channels alike"
+            )
+    refuse_overlap(public, private, ("public", "private"))
+    if others is not None:
+        refuse_overlap(public, others, ("public", "shadows.images"))
+        refuse_overlap(private, others, ("private", "shadows.images"))
+    return Pictures(public, private, others)
+
+
+def split_findings(recipe: AuditRecipe, pictures: Pictures, run: Run) -> dict[str, Any] | None:
+    """The split check as the findings keep it; ``None`` if it is off.
+
+    Raises:
+        UserError: the two sets can be told apart, and the recipe says to refuse then.
+    """
+    if recipe.split_check == "off":
+        return None
+    rng = np.random.default_rng([recipe.seed, 64])
+    found = check_split(pictures.public.pixels, pictures.private.pixels, rng=rng)
+    if found.p <= recipe.split_alpha:
+        message = (
+            f"public and private pictures can be told apart without any model (area under the curve {found.auc:.2f}, "
+            f"p = {found.p:.3g}): an innocent model would look guilty"
+        )
+        if recipe.split_check == "refuse":
+            raise UserError(f"private: {message}; split one collection at random, or set split_check: warn")
+        run.note(message)
+    return {"auc": found.auc, "p": found.p, "draws": found.draws, "alpha": recipe.split_alpha}
+
+
+def shadow_trainings(recipe: AuditRecipe, pictures: Pictures, work: Path) -> dict[str, Training]:
+    """The encoders to train: innocents on draws of the other pictures, guilty ones on the public pictures."""
+    shadows, tasks = recipe.shadows, {}
+    if pictures.others is not None:
+        size = shadows.size or len(pictures.public)
+        for number in range(shadows.count):
+            rng = np.random.default_rng([recipe.seed, 128, number])
+            rows = tuple(np.sort(rng.choice(len(pictures.others), size, replace=False)).tolist())
+            tasks[f"shadow_{number:03d}"] = Training(
+                shadows.train,
+                work / "others.npy",
+                int(rng.integers(2**31)),
+                work / "shadows" / f"shadow_{number:03d}",
+                recipe.checkpoint_every,
+                rows,
+            )
+    for number in range(shadows.guilty):
+        rng = np.random.default_rng([recipe.seed, 256, number])
+        tasks[f"guilty_{number:03d}"] = Training(
+            shadows.train,
+            work / "public.npy",
+            int(rng.integers(2**31)),
+            work / "shadows" / f"guilty_{number:03d}",
+            recipe.checkpoint_every,
+        )
+    return tasks
+
+
+def train_shadows(recipe: AuditRecipe, pictures: Pictures, run: Run, done: Done) -> dict[str, SuspectSettings]:
+    """Train what is not there yet, model by model, and return how to ask each."""
+    work = run.path / "artifacts"
+    tasks = shadow_trainings(recipe, pictures, work)
+    if tasks:
+        _save(work / "public.npy", pictures.public.pixels)
+        if pictures.others is not None:
+            _save(work / "others.npy", pictures.others.pixels)
+        with executor(recipe.executor, max(1, min(recipe.workers, len(tasks))), recipe.ray_address) as pool:
+            trained = run.progress(pool.map(train_encoder, tasks.values()), "shadows trained", len(tasks))
+            for number, _ in enumerate(trained, 1):
+                done.models = number
+                run.checkpoint(number, done)
+    device = recipe.shadows.train.device
+    return {name: SuspectSettings(model=str(task.folder), batch=256, device=device) for name, task in tasks.items()}
+
+
+def own_shadows(recipe: AuditRecipe, first: int) -> dict[str, SuspectSettings]:
+    """The user's own shadow encoders, numbered on."""
+    return {f"shadow_{first + number:03d}": model for number, model in enumerate(recipe.shadows.models)}
+
+
+def _heard(run: Run, done: Done, chunk: int, chunks: int, oracle: Any) -> None:
+    left = "" if oracle.left is None else f", {oracle.left:,} of the budget left"
+    run.log(chunk, queries=oracle.made, answered_before=oracle.saved)
+    if chunk == chunks:
+        run.note(f"suspect asked: {oracle.made:,} queries, {oracle.saved:,} answered before{left}")
+    run.checkpoint(done.models, done)
+
+
+def _save(path: Path, pixels: np.ndarray) -> None:
+    if path.exists():
+        return
+    buffer = io.BytesIO()
+    np.save(buffer, pixels)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,119 @@
+"""The DOV4CL study: verdicts from results made by hand, a real smoke run, exact resume, no encoder trained twice."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from burnish.core.errors import Interrupted
+from burnish.core.run import Run
+from burnish.studies import dov4cl
+from burnish.studies.claims import StudyRecipe
+from burnish.studies.dov4cl_cell import Cell, owned, trainings
+from burnish.studies.dov4cl_claims import area, false_interval, judge_cells, power_interval, rows_of, share
+from burnish.studies.dov4cl_report import sections
+
+TESTS = ("image", "unary", "binary", "mean unary", "mean binary", "rank unary", "rank binary")
+
+
+def made(owners: int = 12, seeds: int = 3, thief: float = 0.001, accused: float = 0.0) -> list[dict[str, Any]]:
+    """Results in which every thief has p ``thief`` and a share ``accused`` of the innocents is accused."""
+    rng = np.random.default_rng(0)
+    results = []
+    for seed in range(seeds):
+        for owner in range(owners):
+            rows = []
+            for suspect in range(owners):
+                p = thief if suspect == owner else float(rng.uniform())
+                if suspect != owner and accused:
+                    p = 0.01 if rng.uniform() < accused else 0.5
+                row: dict[str, Any] = dict.fromkeys(TESTS, p)
+                row |= {"owner": owner, "suspect": suspect, "guilty": suspect == owner}
+                row["effects"] = {"unary": 1 - p, "binary": 1 - p}
+                if suspect in (owner, (owner + 1) % owners):
+                    row["published"] = p
+                rows.append(row)
+            result = {
+                "seed": seed,
+                "objective": "simclr",
+                "data": "mnist",
+                "epochs": 3,
+                "owner": owner,
+                "suspects": rows,
+            }
+            if owner == 0:
+                result["geometry"] = {"scores": [0.9, 0.8, -0.1, 0.2], "guilty": [True, True, False, False]}
+            results.append(result)
+    return results
+
+
+def verdicts(results: list[dict[str, Any]]) -> dict[str, str]:
+    return {claim.name: claim.verdict for claim in judge_cells(results)}
+
+
+def test_verdicts_by_hand() -> None:
+    good = verdicts(made())
+    assert good["power"] == good["published-power"] == good["uniform"] == good["geometry"] == "holds"
+    bad = verdicts(made(thief=0.4, accused=0.3))
+    assert bad["power"] == "does not hold"
+    assert bad["false-accusations"] == "does not hold"
+    assert bad["published-false-accusations"] == "does not hold"
+    assert bad["uniform"] == "does not hold"
+    assert verdicts(made(owners=4, seeds=1))["power"] == "undecided"
+    assert verdicts(made(owners=4, seeds=1))["uniform"] == "undecided"
+
+
+def test_numbers_by_hand() -> None:
+    results = made(owners=4, seeds=1, accused=1.0)
+    assert len(rows_of(results, guilty=False)) == 12
+    assert share(rows_of(results, guilty=True), "published") == (4, 4)
+    assert power_interval(rows_of(results, guilty=True), "image").low == pytest.approx(0.3976, abs=1e-4)
+    interval = false_interval(rows_of(results, guilty=False), "image")
+    assert (interval.mean, interval.high, interval.n) == (1.0, 1.0, 12)
+    assert area({"scores": [1.0, 0.5, 0.7], "guilty": [True, True, False]}) == 0.5
+
+
+def test_owners_share_no_picture(tmp_path: Path) -> None:
+    plan = dov4cl.PLANS["smoke"]
+    cell = Cell(1000, "simclr", "digits", 3, plan, tmp_path)
+    places = owned(cell)
+    assert places.shape == (4, 80)
+    assert len(np.unique(places)) == 320
+    tasks = trainings(cell)
+    assert [task.rows for task in tasks[:4]] == [tuple(row[:40]) for row in places.tolist()]
+    assert tasks[4].rows == tasks[0].rows
+    assert tasks[4].seed != tasks[0].seed
+
+
+def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = StudyRecipe(method="study:dov4cl", size="smoke", seeds=1)
+    with Run(recipe, tmp_path / "whole", quiet=True) as run:
+        whole = dov4cl.run(recipe, run)
+    assert len(whole.claims) == 8
+    assert whole.sections[0].title == "Thieves found, innocents accused"
+    with Run(recipe, tmp_path / "cut", quiet=True) as run:
+        real = run.log
+
+        def log(step: int, **values: Any) -> None:
+            real(step, **values)
+            if step == 1:
+                run._signal = 15
+
+        monkeypatch.setattr(run, "log", log)
+        with pytest.raises(Interrupted):
+            dov4cl.run(recipe, run)
+    monkeypatch.setattr("burnish.prove.contrastive.train.fit", None)  # a second training would fail
+    with Run(recipe, tmp_path / "cut", quiet=True) as run:
+        again = dov4cl.run(recipe, run)
+    assert again.claims == whole.claims
+    for name in ("owners.json",):
+        assert (tmp_path / "cut/artifacts" / name).read_bytes() == (tmp_path / "whole/artifacts" / name).read_bytes()
+
+
+def test_report_of_made_results() -> None:
+    parts = sections(made(owners=3, seeds=1))
+    assert parts[1].title == "p-values"
+    table = parts[0].table
+    assert table is not None
+    assert table[0]["thieves found"].startswith("1.00")
