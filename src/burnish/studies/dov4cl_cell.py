@@ -214,8 +214,14 @@ def _answers(cell: Cell, owner: int) -> list[tuple[np.ndarray, np.ndarray]]:
     for number, task in enumerate(trainings(cell)):
         model = load_model(task.folder)
         draws = BANK if number in _three(cell, owner) else 1
-        wide, small = (np.stack([_embed(model, views[draw][kind]) for draw in range(draws)]) for kind in (0, 1))
-        found.append((wide, small))
+        wide, small = (
+            np.stack(
+                [embed(model, shown.reshape(-1, *shown.shape[2:])) for shown in (views[d][kind] for d in range(draws))]
+            )
+            for kind in (0, 1)
+        )
+        count = len(places)
+        found.append((wide.reshape(draws, count, -1, wide.shape[-1]), small.reshape(draws, count, -1, small.shape[-1])))
     return found
 
 
@@ -224,11 +230,11 @@ def _three(cell: Cell, owner: int) -> tuple[int, int, int]:
     return owner, (owner + 1) % cell.plan.owners, (owner + 2) % cell.plan.owners
 
 
-def _embed(model: Any, views: np.ndarray) -> np.ndarray:
-    pixels = torch.from_numpy(views.reshape(-1, *views.shape[2:])).permute(0, 3, 1, 2).float() / 255
+def embed(model: Any, images: np.ndarray) -> np.ndarray:
+    """Embeddings [n, dim] of uint8 images [n, height, width, channels]."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
-        found = torch.cat([features(model, normalise(part)) for part in torch.split(pixels, 512)])
-    return found.reshape(*views.shape[:2], -1).numpy()
+        return torch.cat([features(model, normalise(part)) for part in torch.split(pixels, 512)]).numpy()
 
 
 def _published(cell: Cell, owner: int, found: list[tuple[np.ndarray, np.ndarray]], rows: list[dict[str, Any]]) -> None:
