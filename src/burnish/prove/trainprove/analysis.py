@@ -1,0 +1,280 @@
+"""From stored answers to findings: pure and deterministic, so that whoever holds the answers can compute it again.
+
+Knows no model and no file. The audit calls :func:`analyse`, and so does the check of an evidence folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from burnish.core.errors import UserError
+from burnish.prove.statistics import binomial_interval, bootstrap_interval
+from burnish.prove.trainprove.agreement import difference_effect, label_agreement
+from burnish.prove.trainprove.calibration import (
+    Shadows,
+    attainable,
+    closed_world,
+    novelty,
+    open_world,
+    rates,
+    source_shares,
+    sources_needed,
+)
+from burnish.prove.trainprove.fraction import estimate_fraction
+from burnish.prove.trainprove.published import by_accuracy, by_entropy, by_similarity
+
+Arrays = Mapping[str, np.ndarray]
+OPEN = "the suspect's source is exchangeable with the innocent sources: one more draw of the same kind"
+CLOSED = "the suspect was made like one of the innocent shadows: same sources, same ways of training"
+EFFECT = (
+    "a source shows in the accuracy on its own pictures beyond the accuracy on the others'; no p-value comes with it"
+)
+PUBLISHED = "close training pictures give close accuracies; not being an outlier convicts, so innocence is no null here"
+SUBJECT = (
+    "evidence speaks of my generator or a derivative of it (distilled, fine-tuned), not of who ran it",
+    "labels of the validation pictures are what their prompts said",
+    "the suspect was not trained on the very validation pictures, and answers as the deployed model does",
+)
+
+
+def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Findings of an audit.
+
+    Args:
+        arrays: ``suspect_labels`` [n]; ``shadow_labels`` [m, n] and ``shadow_source`` [m] (0 = mine); ``truth`` and ``sets``
+            [n] (set 0 = my generator's pictures); where there are any ``mixture_labels`` [k, n] and ``mixture_fraction`` [k];
+            for the published variants ``suspect_logits`` [n, c] and ``shadow_logits`` [n, c] (of the first shadow of mine).
+        settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``, ``ridge``,
+            ``batch``, ``least_power`` and ``seed``.
+
+    Raises:
+        UserError: arrays that do not fit together, labels out of range, or too few shadows or sources.
+    """
+    _check(arrays, settings)
+    sets, truth = arrays["sets"], arrays["truth"]
+    suspect, labels = arrays["suspect_labels"][None, :], arrays["shadow_labels"]
+    everyone = np.concatenate([suspect, labels])
+    agreement = label_agreement(everyone, everyone, sets, int(settings["classes"]))
+    shadows = Shadows(agreement[1:, 1:], arrays["shadow_source"], float(settings["ridge"]))
+    kernel = agreement[:1, 1:]
+    found: dict[str, Any] = {
+        "queries": len(truth),
+        "shadows": {
+            name: int((arrays["shadow_source"] == number).sum()) for number, name in enumerate(settings["sources"])
+        },
+        "accuracy": _accuracies(arrays),
+        "published": _published(arrays, settings),
+    }
+    alpha, seed = float(settings["alpha"]), int(settings["seed"])
+    sources = len(shadows.innocents)
+    p = float(open_world(shadows, kernel)[0])
+    strange = float(novelty(shadows, kernel)[0])
+    pooled, largest = closed_world(shadows, kernel[0])
+    effect = _effect(arrays, seed)
+    score = float(shadows.scores(kernel)[0])
+    found["scores"] = _scores(shadows, kernel)
+    found["tests"] = [
+        {"name": "open world", "statistic": score, "p": p, **effect, "assumption": OPEN},
+        {"name": "closed world, pooled", "statistic": score, "p": pooled, **effect, "assumption": CLOSED},
+        {
+            "name": "closed world, maximum over sources",
+            "statistic": score,
+            "p": largest,
+            **effect,
+            "assumption": CLOSED,
+        },
+    ]
+    found["novelty_p"] = strange
+    found["shares"] = {
+        settings["sources"][source]: float(share)
+        for source, share in zip(shadows.innocents, source_shares(shadows, kernel)[0], strict=True)
+    }
+    found["sources"], found["sources_needed"] = sources, sources_needed(alpha)
+    found["power"], found["false_accusation"] = _rates(shadows, settings)
+    found["fraction"] = _fraction(arrays, settings, shadows, kernel)
+    found["assumptions"] = [OPEN, *SUBJECT]
+    if settings["statistic"] == "agreement":
+        found["verdict"] = _verdict(found, p, alpha, float(settings["novelty"]), float(settings["least_power"]))
+    else:
+        rule = found["published"][settings["statistic"]]
+        assert rule is not None  # checked with the settings
+        found["tests"].insert(
+            0,
+            {
+                "name": f"published rule ({settings['statistic']})",
+                "statistic": rule["statistic"],
+                "p": None,
+                "effect": rule["critical"],
+                "interval": None,
+                "assumption": PUBLISHED,
+            },
+        )
+        found["assumptions"] = [PUBLISHED, *SUBJECT]
+        found["verdict"] = {
+            "outcome": "no evidence" if rule["rejected"] else "evidence",
+            "alpha": alpha,
+            "because": "the published rule, kept for comparison, convicts whatever is no low outlier; its false-accusation "
+            f"rate is not controlled (statistic {rule['statistic']:.3f}, critical {rule['critical']:.3f})",
+        }
+    return found
+
+
+def _check(arrays: Arrays, settings: Mapping[str, Any]) -> None:
+    needed = ("suspect_labels", "shadow_labels", "shadow_source", "truth", "sets")
+    absent = [name for name in needed if name not in arrays]
+    if absent:
+        raise UserError(f"answers: `{absent[0]}` is missing")
+    images = len(arrays["truth"])
+    for name in ("suspect_labels", "sets"):
+        if len(arrays[name]) != images:
+            raise UserError(f"answers: {name} has {len(arrays[name])} images, truth {images}")
+    if arrays["shadow_labels"].shape != (len(arrays["shadow_source"]), images):
+        raise UserError(
+            f"answers: shadow_labels is {arrays['shadow_labels'].shape}; wanted one row for each of "
+            f"{len(arrays['shadow_source'])} shadows and one column for each of {images} images"
+        )
+    labels = arrays["suspect_labels"]
+    if images and not (labels.min() >= 0 and labels.max() < settings["classes"]):
+        raise UserError(
+            f"suspect: answers label {int(labels.max() if labels.min() >= 0 else labels.min())}, and the recipe lists "
+            f"{settings['classes']} classes; list the suspect's classes in the order of its labels"
+        )
+    if settings["statistic"] in ("grubbs_entropy", "grubbs_similarity") and "suspect_logits" not in arrays:
+        raise UserError(f"answers: {settings['statistic']} needs logits; ask the suspect for them (answer: logits)")
+
+
+def _accuracies(arrays: Arrays) -> dict[str, float]:
+    right = arrays["suspect_labels"] == arrays["truth"]
+    sets = arrays["sets"]
+    return {"mine": float(right[sets == 0].mean()), "references": float(right[sets != 0].mean())}
+
+
+def _effect(arrays: Arrays, seed: int) -> dict[str, Any]:
+    """Difference in differences of the suspect minus the mean of innocent shadows, with a bootstrap interval over them."""
+    right = np.concatenate([arrays["suspect_labels"][None, :], arrays["shadow_labels"]]) == arrays["truth"][None, :]
+    values = difference_effect(right, arrays["sets"])[1]
+    innocent = arrays["shadow_source"] != 0
+    gaps = values[0] - values[1:][innocent]
+    low, high = bootstrap_interval(
+        gaps, np.random.default_rng(seed), clusters=arrays["shadow_source"][innocent].astype(np.int64)
+    )
+    return {"effect": float(gaps.mean()), "interval": [low, high]}
+
+
+def _published(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """The published rule and its variants on my generator's pictures; none where it cannot be applied."""
+    mine = arrays["sets"] == 0
+    truth = arrays["truth"][mine]
+    shadow = arrays["shadow_labels"][int(np.flatnonzero(arrays["shadow_source"] == 0)[0])][mine]
+    alpha, batch = float(settings["alpha"]), int(settings["batch"])
+    calls: dict[str, Any] = {
+        "grubbs_paper": lambda: by_accuracy(
+            shadow == truth, arrays["suspect_labels"][mine] == truth, batch=batch, alpha=alpha
+        )
+    }
+    if "suspect_logits" in arrays:
+        pair = arrays["shadow_logits"][mine], arrays["suspect_logits"][mine]
+        calls["grubbs_entropy"] = lambda: by_entropy(*pair, truth, batch=batch, alpha=alpha)
+        calls["grubbs_similarity"] = lambda: by_similarity(*pair, truth, alpha=alpha)
+    found: dict[str, dict[str, Any] | None] = {}
+    for name, call in calls.items():
+        try:
+            each = call()
+        except UserError as error:
+            if settings["statistic"] == name:
+                raise UserError(f"statistic {name}: {error}; use a smaller batch or more validation pictures") from None
+            found[name] = None
+        else:
+            found[name] = {
+                "statistic": float(each.statistic),
+                "critical": float(each.critical),
+                "rejected": bool(each.rejected),
+            }
+    return found
+
+
+def _scores(shadows: Shadows, kernel: np.ndarray) -> dict[str, Any]:
+    """Scores to draw: the suspect's, and each shadow's from a fit without it."""
+    from burnish.prove.trainprove.agreement import family_targets, fit_ridge
+
+    ridge = fit_ridge(shadows.agreement, family_targets(shadows.source == 0), shadows.ridge)
+    return {
+        "suspect": float(ridge.score(kernel)[0]),
+        "shadows": [float(value) for value in ridge.leave_one_out()],
+        "source": [int(each) for each in shadows.source],
+    }
+
+
+def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Power and false accusations of the very procedure, on shadows that play the suspect; none where there are too few."""
+    try:
+        found = rates(shadows, float(settings["alpha"]), float(settings["novelty"]))
+    except UserError:
+        return None, None
+    caught, all_mine = int(found.caught.sum()), len(found.caught)
+    low, high = bootstrap_interval(
+        found.accused.astype(float),
+        np.random.default_rng(int(settings["seed"])),
+        clusters=found.accused_source.astype(np.int64),
+    )
+    return (
+        {"value": caught / all_mine, "interval": list(binomial_interval(caught, all_mine)), "shadows": all_mine},
+        {
+            "value": float(found.accused.mean()),
+            "interval": [low, high],
+            "level": found.level,
+            "shadows": len(found.accused),
+        },
+    )
+
+
+def _fraction(
+    arrays: Arrays, settings: Mapping[str, Any], shadows: Shadows, kernel: np.ndarray
+) -> dict[str, float] | None:
+    if "mixture_labels" not in arrays or not len(arrays["mixture_labels"]):
+        return None
+    from burnish.prove.trainprove.agreement import family_targets, fit_ridge
+
+    ridge = fit_ridge(shadows.agreement, family_targets(shadows.source == 0), shadows.ridge)
+    mixed = label_agreement(arrays["mixture_labels"], arrays["shadow_labels"], arrays["sets"], int(settings["classes"]))
+    scores = np.concatenate([ridge.leave_one_out(), ridge.score(mixed)])
+    known = np.concatenate([(shadows.source == 0).astype(float), arrays["mixture_fraction"].astype(float)])
+    found = estimate_fraction(scores, known, float(ridge.score(kernel)[0]))
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+
+
+def _verdict(
+    found: Mapping[str, Any], p: float, alpha: float, novelty_level: float, least_power: float
+) -> dict[str, Any]:
+    """The outcome by rule: a test that cannot convict or cannot be trusted is inconclusive, whatever its p."""
+    sources, power = found["sources"], found["power"]
+    reached = "unknown (too few shadows)" if power is None else f"{power['value']:.2f}"
+    if attainable(sources) > alpha + 1e-12:
+        outcome, because = (
+            "inconclusive",
+            f"{sources} innocent sources can give no p below {attainable(sources):.3f}; alpha {alpha:g} needs "
+            f"{sources_needed(alpha)} sources, however many shadows each has",
+        )
+    elif found["novelty_p"] <= novelty_level:
+        outcome, because = (
+            "inconclusive",
+            f"the suspect is unlike any shadow (novelty p {found['novelty_p']:.3f}): add architectures and sources",
+        )
+    elif p <= alpha + 1e-12:
+        outcome, because = "evidence", f"open-world p {p:.4f} over {sources} innocent sources; power {reached}"
+    elif power is None or power["value"] < least_power:
+        outcome, because = (
+            "inconclusive",
+            f"open-world p {p:.4f}, but the power reached is {reached}, below {least_power:g}: train more shadows of my "
+            f"generator ({_more(power)}) or ask about more images than {found['queries']:,}",
+        )
+    else:
+        outcome, because = "no evidence", f"open-world p {p:.4f} over {sources} innocent sources; power {reached}"
+    return {"outcome": outcome, "alpha": alpha, "because": because}
+
+
+def _more(power: Mapping[str, Any] | None) -> str:
+    return "at least 2" if power is None else f"more than {power['shadows']}"

@@ -1,0 +1,57 @@
+"""What an audit's recipe would do, without drawing, training or asking anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from burnish.core.errors import UserError
+from burnish.core.methods import import_object
+from burnish.prove.trainprove.calibration import attainable, sources_needed
+from burnish.prove.trainprove.recipe import AuditRecipe, reference_sources
+from burnish.prove.trainprove.shadows import build, planned
+
+
+def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
+    """Rows for ``burnish check``: what is drawn, trained and asked, and whether the verdict can be reached at all.
+
+    Raises:
+        UserError: a folder or function that does not exist, or an architecture that cannot be built.
+    """
+    import torch
+
+    for source in (recipe.mine, *recipe.others):
+        for folder in (source.pictures, source.validation):
+            if folder is not None and not Path(folder).expanduser().is_dir():
+                raise UserError(f"{source.name}: {folder}: no such folder of pictures")
+        if source.function is not None:
+            import_object(source.function, f"{source.name}: function")
+        local = source.pipeline is not None and source.pipeline.startswith(("/", ".", "~"))
+        if local and not Path(str(source.pipeline)).expanduser().is_dir():
+            raise UserError(f"{source.name}: {source.pipeline}: no such folder; give a diffusers pipeline")
+    numbers = []
+    for architecture in recipe.architectures:
+        with torch.device("meta") if architecture.config is not None else torch.device("cpu"):
+            model = build(architecture, len(recipe.classes), recipe.channels, recipe.size)
+        numbers.append(f"{architecture.name} {sum(each.numel() for each in model.parameters()) / 1e6:.2f} M")
+    classes, others, shadows = len(recipe.classes), len(recipe.others), planned(recipe)
+    drawn = sum(1 for source in (recipe.mine, *recipe.others) if not source.pictures)
+    references = len(reference_sources(recipe))
+    asked = classes * (recipe.validation_pictures + recipe.reference_pictures * references)
+    queries = min(asked, recipe.suspect.queries or asked)
+    size = recipe.size**2 * recipe.channels
+    pictures = classes * recipe.shadow_pictures * (others + 1) + asked
+    least = attainable(others)
+    enough = "" if least <= recipe.alpha + 1e-12 else f"; alpha {recipe.alpha:g} needs {sources_needed(recipe.alpha)}"
+    return [
+        ("suspect", f"{recipe.suspect.model} ({recipe.suspect.resolved_kind}), asked for {recipe.answer}"),
+        (
+            "pictures",
+            f"{pictures:,} of {recipe.size} x {recipe.size}, from {drawn} generators and {others + 1 - drawn} folders",
+        ),
+        ("shadows", f"{len(shadows)} models: {', '.join(numbers)} parameters"),
+        ("queries", f"{queries:,} of {asked:,} validation pictures"),
+        ("sources", f"{others} innocent: the least open-world p is {least:.3f}{enough}"),
+        ("statistic", f"{recipe.statistic}, alpha {recipe.alpha:g}"),
+        ("workers", f"{recipe.workers} ({recipe.executor}), on {recipe.device}"),
+        ("disk", f"{pictures * size / 1e6:,.0f} MB of pictures beside the shadow models"),
+    ]

@@ -1,0 +1,187 @@
+"""The audit: pictures, shadows in two families over many sources, choice of queries, the suspect's answers, the verdict.
+
+Every picture, shadow and answer is stored as it comes, so an interrupted audit goes on where it was and asks nothing twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.core.errors import UserError
+from burnish.core.parallel import executor
+from burnish.core.run import Run
+from burnish.prove.evidence import check_commitment, write_evidence
+from burnish.prove.suspects import open_suspect
+from burnish.prove.trainprove import shadows as models
+from burnish.prove.trainprove.analysis import analyse
+from burnish.prove.trainprove.pictures import draw_all, sources
+from burnish.prove.trainprove.queries import choose, disagreement, votes
+from burnish.prove.trainprove.recipe import AuditRecipe
+from burnish.prove.trainprove.report import evidence_sections
+from burnish.prove.trainprove.shadows import Job, Shadow, load_array, planned, train_shadow
+
+
+class Steps:
+    """How many pictures' parts and shadows were made: the state of an interrupted audit. The things themselves are files."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.done = int(state["done"])
+
+
+def audit(recipe: AuditRecipe, run: Run) -> Path:
+    """Audit a classifier. Returns the evidence folder.
+
+    Raises:
+        UserError: sources, architectures or a suspect that do not go together, or another recipe than committed to.
+    """
+    if recipe.commitment is not None:
+        check_commitment(recipe.commitment, recipe)
+    pictures, folder = run.path / "artifacts" / "pictures", run.path / "artifacts" / "shadows"
+    steps = Steps()
+    run.restore(steps)
+
+    def stop_here(**values: float) -> None:
+        steps.done += 1
+        run.log(steps.done, **values)
+        run.checkpoint(steps.done, steps)
+
+    for _ in run.progress(draw_all(recipe, pictures), "pictures"):
+        stop_here()
+    shadows = planned(recipe)
+    jobs = [Job(each, recipe, pictures.resolve(), folder.resolve()) for each in shadows]
+    left = [job for job in jobs if not models.made(job)]
+    with executor(recipe.executor, max(1, min(recipe.workers, len(left))), recipe.ray_address) as pool:
+        for job, _ in zip(left, run.progress(pool.map(train_shadow, left), "shadows", total=len(left)), strict=True):
+            stop_here(shadow_accuracy=float(models.about(folder, job.shadow)["accuracy"]))
+    arrays = gathered(recipe, pictures, folder, shadows)
+    rows = arrays.pop("rows")
+    pixels = load_array(pictures / "validation.safetensors", "pixels")[rows]
+    with open_suspect(
+        recipe.suspect, recipe.answer, run.path / "artifacts" / "answers", run.note, run.progress
+    ) as oracle:
+        answered = oracle.ask(pixels)
+        suspect = oracle.identity
+        run.note(f"{oracle.made:,} queries made, {oracle.saved:,} answered before, {oracle.sent_bytes:,} bytes sent")
+    arrays["suspect_labels"] = _labels(answered, recipe)
+    if recipe.answer == "logits":
+        arrays["suspect_logits"] = answered
+    settings = settings_of(recipe) | {"suspect": suspect}
+    findings = analyse(arrays, settings)
+    rows_of_shadows = shadow_rows(recipe, folder, shadows)
+    run.artifact("findings.json", {"findings": findings, "settings": settings, "shadows": rows_of_shadows})
+    run.note(f"{findings['verdict']['outcome']}: {findings['verdict']['because']}")
+    return write_evidence(
+        run.path / "artifacts" / "evidence",
+        method="trainprove",
+        settings=settings,
+        arrays=arrays,
+        findings=findings,
+        commitment=recipe.commitment,
+        sections=evidence_sections(findings, settings, rows_of_shadows),
+    )
+
+
+def settings_of(recipe: AuditRecipe) -> dict[str, Any]:
+    """What :func:`analyse` needs to know of the recipe."""
+    names = [source.name for source in sources(recipe)]
+    kept = ("statistic", "alpha", "novelty", "ridge", "batch", "least_power", "seed")
+    return {"classes": len(recipe.classes), "sources": names} | {key: getattr(recipe, key) for key in kept}
+
+
+def _labels(answered: np.ndarray, recipe: AuditRecipe) -> np.ndarray:
+    if recipe.answer == "labels":
+        return answered
+    if answered.shape[1] != len(recipe.classes):
+        raise UserError(
+            f"suspect: answers {answered.shape[1]} logits, and the recipe lists {len(recipe.classes)} classes"
+        )
+    return answered.argmax(axis=1).astype(np.int64)
+
+
+def gathered(recipe: AuditRecipe, pictures: Path, folder: Path, shadows: list[Shadow]) -> dict[str, np.ndarray]:
+    """Answers of the shadows that calibrate, on the images to ask about (``rows`` of the validation pictures).
+
+    Under a budget every other shadow of a source only chooses images and calibrates nothing: a shadow that had a say in which
+    images count would look more typical of its family than the suspect can.
+
+    Raises:
+        UserError: a budget, and a source with a single shadow.
+    """
+    truth = load_array(pictures / "validation.safetensors", "labels")
+    sets = load_array(pictures / "validation.safetensors", "sets")
+    pure = [each for each in shadows if each.source != models.MIXED]
+    mixed = [each for each in shadows if each.source == models.MIXED]
+    logits = {each: models.answers(folder, each) for each in [*pure, *mixed]}
+    budget = recipe.suspect.queries
+    rows = np.arange(len(truth))
+    if budget is not None and budget < len(truth):
+        if recipe.choice == "random":
+            shuffled = np.random.default_rng([recipe.seed, 1]).random(len(truth))
+            rows = choose(shuffled, sets, budget)
+        else:
+            scouts = _every_other(pure, recipe)
+            pure = [each for each in pure if each not in scouts]
+            families = [
+                votes(
+                    np.stack([logits[each].argmax(1) for each in scouts if (each.source == 0) == own]),
+                    len(recipe.classes),
+                )
+                for own in (True, False)
+            ]
+            rows = choose(disagreement(*families), sets, budget)
+    found = {
+        "rows": rows,
+        "truth": truth[rows],
+        "sets": sets[rows],
+        "shadow_labels": np.stack([logits[each][rows].argmax(1) for each in pure]).astype(np.int64),
+        "shadow_source": np.array([each.source for each in pure], dtype=np.int64),
+    }
+    if mixed:
+        found["mixture_labels"] = np.stack([logits[each][rows].argmax(1) for each in mixed]).astype(np.int64)
+        found["mixture_fraction"] = np.array([each.fraction for each in mixed])
+    if recipe.answer == "logits":
+        found["shadow_logits"] = logits[next(each for each in pure if each.source == 0)][rows]
+    return found
+
+
+def _every_other(pure: list[Shadow], recipe: AuditRecipe) -> set[Shadow]:
+    scouts: set[Shadow] = set()
+    for number, source in enumerate(sources(recipe)):
+        theirs = [each for each in pure if each.source == number]
+        if len(theirs) < 2:
+            raise UserError(
+                f"{source.name}: one shadow, and a query budget needs two: one to choose images, one to calibrate; raise "
+                "others_each, or set choice: random"
+            )
+        scouts |= set(theirs[1::2])
+    return scouts
+
+
+def shadow_rows(recipe: AuditRecipe, folder: Path, shadows: list[Shadow]) -> list[dict[str, str]]:
+    """One row a source and architecture: how many shadows, and their accuracy on the validation pictures."""
+    names = [source.name for source in sources(recipe)]
+    rows = []
+    for number in range(len(names)):
+        for kind, architecture in enumerate(recipe.architectures):
+            theirs = [each for each in shadows if (each.source, each.architecture) == (number, kind)]
+            accuracy = [models.about(folder, each)["accuracy"] for each in theirs]
+            rows.append(
+                {
+                    "source": names[number],
+                    "architecture": architecture.name,
+                    "shadows": str(len(theirs)),
+                    "accuracy": f"{np.mean(accuracy):.3f}",
+                }
+            )
+    return rows

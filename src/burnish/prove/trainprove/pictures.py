@@ -1,0 +1,139 @@
+"""The audit's pictures on disk: a pool to train on for every source, and one set of validation pictures to ask about.
+
+Drawn in parts, each stored when it is whole: an interrupted audit draws none twice. Knows files; no test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from burnish.core.errors import UserError
+from burnish.core.files import explained, temporary
+from burnish.prove.images import digests
+from burnish.prove.trainprove.generators import Folder, Painter, painter
+from burnish.prove.trainprove.prompts import Strategy
+from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings, reference_sources
+from burnish.prove.trainprove.shadows import load_array
+
+PART = 200
+"""Pictures a part: what a kill can lose."""
+
+
+def sources(recipe: AuditRecipe) -> list[SourceSettings]:
+    """Mine first."""
+    return [recipe.mine, *recipe.others]
+
+
+def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
+    """Make whatever is not there yet; yields a line after each part, so that a loop may stop there.
+
+    Raises:
+        UserError: a source that cannot be drawn from, or validation pictures that are among the training ones.
+    """
+    for number, source in enumerate(sources(recipe)):
+        paint = painter(source, recipe)
+        for what, count, strategy in _wanted(recipe, number):
+            target = folder / f"{what}-{number}.safetensors"
+            if target.exists():
+                continue
+            if isinstance(paint, Folder):
+                pixels, labels = _limited(*paint.read(what == "source"), count, source.name, len(recipe.classes))
+                temperature = np.ones(len(labels))
+            else:
+                labels = np.repeat(np.arange(len(recipe.classes)), count).astype(np.int64)
+                temperature = _temperatures(recipe, labels, what)
+                places = list(_parts(labels, temperature))
+                for place, rows in enumerate(places):
+                    part = target.with_name(f"{target.stem}.part-{place}.safetensors")
+                    if not part.exists():
+                        seed = int(
+                            np.random.default_rng([recipe.seed, number, what == "source", place]).integers(2**31)
+                        )
+                        drawn = _paint(paint, labels[rows], seed, float(temperature[rows[0]]), strategy)
+                        _save(part, {"pixels": drawn})
+                        yield f"{source.name}: {what} pictures {place + 1}/{len(places)}"
+                pixels = np.empty((len(labels), recipe.size, recipe.size, recipe.channels), np.uint8)
+                for place, rows in enumerate(places):
+                    pixels[rows] = load_array(target.with_name(f"{target.stem}.part-{place}.safetensors"), "pixels")
+            _save(target, {"pixels": pixels, "labels": labels, "temperature": temperature})
+            for part in folder.glob(f"{target.stem}.part-*.safetensors"):
+                part.unlink()
+            yield f"{source.name}: {what} pictures"
+    if not (folder / "validation.safetensors").exists():
+        _join(recipe, folder)
+        yield "validation pictures"
+
+
+def _paint(paint: Painter, labels: np.ndarray, seed: int, temperature: float, strategy: Strategy) -> np.ndarray:
+    return np.asarray(paint.draw(labels, seed, temperature, strategy))
+
+
+def _wanted(recipe: AuditRecipe, number: int) -> Iterator[tuple[str, int, Strategy]]:
+    yield "source", recipe.shadow_pictures, recipe.shadow_prompts
+    if number == 0:
+        yield "asked", recipe.validation_pictures, recipe.validation_prompts
+    elif sources(recipe)[number].name in reference_sources(recipe):
+        yield "asked", recipe.reference_pictures, recipe.validation_prompts
+
+
+def _temperatures(recipe: AuditRecipe, labels: np.ndarray, what: str) -> np.ndarray:
+    """Every class sees every temperature in turn; validation pictures are drawn at 1."""
+    if what != "source":
+        return np.ones(len(labels))
+    place = np.arange(len(labels)) % recipe.shadow_pictures
+    return np.array(recipe.variation.temperatures, dtype=float)[place % len(recipe.variation.temperatures)]
+
+
+def _parts(labels: np.ndarray, temperature: np.ndarray) -> Iterator[np.ndarray]:
+    for value in np.unique(temperature):
+        rows = np.flatnonzero(temperature == value)
+        yield from np.array_split(rows, -(-len(rows) // PART))
+
+
+def _limited(
+    pixels: np.ndarray, labels: np.ndarray, count: int, name: str, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    kept = [np.flatnonzero(labels == each)[:count] for each in range(classes)]
+    if min(len(rows) for rows in kept) == 0:
+        raise UserError(f"{name}: a class without a picture; every class needs some")
+    rows = np.concatenate(kept)
+    return pixels[rows], labels[rows]
+
+
+def _join(recipe: AuditRecipe, folder: Path) -> None:
+    """One file of all validation pictures, with the set of each: 0 mine, then the references in order."""
+    pixels, labels, sets = [], [], []
+    names = [source.name for source in sources(recipe)]
+    trained = {
+        key
+        for number in range(len(names))
+        for key in digests(load_array(folder / f"source-{number}.safetensors", "pixels"))
+    }
+    for place, name in enumerate([names[0], *reference_sources(recipe)]):
+        path = folder / f"asked-{names.index(name)}.safetensors"
+        found = load_array(path, "pixels")
+        shared = sum(key in trained for key in digests(found))
+        if shared:
+            raise UserError(
+                f"{name}: {shared} of {len(found)} validation pictures are among the training pictures; keep them apart"
+            )
+        pixels.append(found)
+        labels.append(load_array(path, "labels"))
+        sets.append(np.full(len(found), place, dtype=np.int64))
+    _save(
+        folder / "validation.safetensors",
+        {"pixels": np.concatenate(pixels), "labels": np.concatenate(labels), "sets": np.concatenate(sets)},
+    )
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = temporary(path)
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work)
+        work.replace(path)

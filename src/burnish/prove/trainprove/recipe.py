@@ -1,0 +1,224 @@
+"""What a user may set for an audit of a classifier. Knows no torch: reading a recipe stays instant.
+
+Defaults of ``training`` and of the prompts are the paper's for ImageNet-100; those of the test are measured (``docs/trainprove.md``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from burnish.core.recipe import Recipe, Settings
+from burnish.prove.suspects.settings import SuspectSettings
+from burnish.prove.trainprove.prompts import Strategy
+
+
+class SourceSettings(Settings):
+    """Where pictures come from: a pipeline, a function, or folders of pictures already made."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Shown in tables; names a folder of the run."
+    )
+    pipeline: str | None = Field(
+        default=None, description="Any diffusers text-to-image pipeline: a folder or hub id, safetensors only."
+    )
+    function: str | None = Field(
+        default=None,
+        description="`module:function`, your own code: called with (class names, class indices, seed, temperature), returns "
+        "uint8 pictures [n, height, width, channels].",
+    )
+    pictures: str | None = Field(default=None, description="Folder with one sub-folder of training pictures a class.")
+    validation: str | None = Field(
+        default=None, description="With `pictures`: folder of the validation pictures, none of them among the former."
+    )
+    steps: int | None = Field(default=None, ge=1, description="Denoising steps of a pipeline; default: its own.")
+    guidance: float | None = Field(
+        default=None, description="Guidance scale; default: the pipeline's own, or the prompt's."
+    )
+    variant: str | None = Field(default=None, description="Variant of a pipeline's weights, such as fp16.")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(default="float32", description="Of a pipeline's weights.")
+    batch: int = Field(default=8, ge=1, description="Pictures a pipeline draws at a time.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SourceSettings:
+        given = [key for key in ("pipeline", "function", "pictures") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(
+                f"{self.name}: give one of pipeline, function, pictures (given: {', '.join(given) or 'none'})"
+            )
+        if self.pictures and not self.validation:
+            raise ValueError(f"{self.name}: pictures need a validation folder beside them")
+        return self
+
+
+class Architecture(Settings):
+    """A kind of shadow model: a transformers configuration, or a function of your own."""
+
+    name: str = Field(description="Shown in tables.")
+    config: dict[str, Any] | None = Field(
+        default=None, description="`model_type` and settings of transformers' AutoConfig (resnet, vit, convnext ...)."
+    )
+    function: str | None = Field(
+        default=None, description="`module:function`, called with (classes, channels, size); returns a torch module."
+    )
+    training: dict[str, Any] = Field(default_factory=dict, description="Settings of `training` that differ for it.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Architecture:
+        if (self.config is None) == (self.function is None):
+            raise ValueError(f"{self.name}: give config or function, one of them")
+        if self.config is not None and "model_type" not in self.config:
+            raise ValueError(f"{self.name}: config needs model_type, for example resnet")
+        Training.model_validate(self.training)
+        return self
+
+
+class Training(Settings):
+    """How a shadow is trained; the defaults are the published ones for 256-pixel pictures."""
+
+    epochs: int = Field(default=100, ge=1, description="Passes over the training pictures, unless `steps` is given.")
+    steps: int | None = Field(default=None, ge=1, description="Optimizer steps instead of epochs.")
+    batch: int = Field(
+        default=64, ge=1, description="Pictures a step (published: 512 for 32-pixel pictures, 64 for 256)."
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, description="Of AdamW.")
+    weight_decay: float = Field(default=0.9, ge=0, description="Of AdamW.")
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="Of the learning rate.")
+    loss: Literal["cross_entropy", "focal"] = Field(
+        default="cross_entropy", description="focal: gamma 2, alpha .25, on the batch mean, as released."
+    )
+
+
+class Variation(Settings):
+    """What differs from shadow to shadow, drawn for each: without it, augmented innocents look guilty."""
+
+    shift: int = Field(default=2, ge=0, description="Each shadow shifts its pictures by up to 0..this many pixels.")
+    flip: bool = Field(default=False, description="Half of the shadows flip pictures left to right.")
+    noise: float = Field(default=0.1, ge=0, description="Each adds Gaussian noise of 0..this standard deviation.")
+    share: tuple[float, float] = Field(default=(0.6, 1.0), description="Each sees this share of the training pictures.")
+    steps: tuple[float, float] = Field(default=(0.7, 1.3), description="Each takes this multiple of the steps.")
+    temperatures: tuple[float, ...] = Field(
+        default=(1.0,),
+        min_length=1,
+        description="Sampling temperatures of a `function`; each shadow uses some of them.",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Variation:
+        for key in ("share", "steps"):
+            low, high = getattr(self, key)
+            if not 0 < low <= high:
+                raise ValueError(f"{key}: give a range low, high with 0 < low <= high")
+        if self.share[1] > 1:
+            raise ValueError("share: at most 1")
+        return self
+
+
+class Mixtures(Settings):
+    """Shadows trained on a known share of my pictures: they calibrate the estimate of the used fraction."""
+
+    fractions: tuple[float, ...] = Field(
+        default=(), description="Shares of my pictures, between 0 and 1; none: no estimate."
+    )
+    each: int = Field(
+        default=4, ge=1, description="Shadows a fraction; the rest of their pictures come from one other source."
+    )
+
+    @model_validator(mode="after")
+    def _inside(self) -> Mixtures:
+        if any(not 0 < each < 1 for each in self.fractions):
+            raise ValueError("fractions: between 0 and 1, both excluded")
+        return self
+
+
+class AuditRecipe(Recipe):
+    """Was this classifier trained on pictures of my generator? Source: TrainProVe (CVPR 2025); what was mended: ``docs/trainprove.md``."""
+
+    method: str = "trainprove"
+    suspect: SuspectSettings = Field(description="The classifier behind an API or in a folder.")
+    answer: Literal["labels", "logits"] = Field(
+        default="labels", description="What it answers; the entropy and similarity variants need logits."
+    )
+    classes: list[str] = Field(min_length=2, description="The suspect's classes, in the order of its labels.")
+    glosses: list[str] = Field(default=[], description="A definition for each class, for the prompt strategy `gloss`.")
+    size: int = Field(default=256, ge=4, description="Side of the square pictures, in pixels.")
+    channels: Literal[1, 3] = 3
+    mine: SourceSettings = Field(description="My generator.")
+    others: list[SourceSettings] = Field(min_length=1, description="Other sources: other generators, real pictures.")
+
+    shadow_prompts: Strategy = Field(default="class", description="Prompts of the training pictures.")
+    validation_prompts: Strategy = Field(default="photo", description="Prompts of the validation pictures.")
+    shadow_pictures: int = Field(default=300, ge=2, description="Training pictures a class and source.")
+    validation_pictures: int = Field(default=100, ge=1, description="Validation pictures a class, from my generator.")
+    reference_pictures: int = Field(
+        default=50, ge=1, description="Validation pictures a class from each reference source."
+    )
+    references: list[str] = Field(
+        default=[], description="Names of the other sources that lend a reference set; default: the first three."
+    )
+
+    architectures: list[Architecture] = Field(
+        default=[
+            Architecture(
+                name="resnet-18",
+                config={
+                    "model_type": "resnet",
+                    "layer_type": "basic",
+                    "depths": [2, 2, 2, 2],
+                    "hidden_sizes": [64, 128, 256, 512],
+                },
+            )
+        ],
+        min_length=1,
+        description="Kinds of shadow models; several, since the suspect's own is unknown.",
+    )
+    mine_each: int = Field(default=6, ge=1, description="Shadows of each architecture on my generator's pictures.")
+    others_each: int = Field(default=2, ge=1, description="Shadows of each architecture on each other source.")
+    training: Training = Training()
+    variation: Variation = Variation()
+    mixtures: Mixtures = Mixtures()
+    device: str = Field(
+        default="cpu", description="Where pictures are drawn and shadows trained: cpu, cuda, cuda:1 ..."
+    )
+
+    statistic: Literal["agreement", "grubbs_paper", "grubbs_entropy", "grubbs_similarity"] = Field(
+        default="agreement", description="What the verdict rests on; grubbs_*: the published rule and its variants."
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Largest p that counts as evidence.")
+    novelty: float = Field(default=0.05, ge=0, lt=1, description="Novelty p at or below it: inconclusive.")
+    ridge: float = Field(default=0.02, gt=0, description="Of the kernel ridge regression.")
+    batch: int = Field(
+        default=128, ge=1, description="Images a batch of the published rule (128 at 32 px, 16 at 256 px)."
+    )
+    least_power: float = Field(default=0.5, ge=0, le=1, description="Below it, no evidence is called inconclusive.")
+    commitment: str | None = Field(default=None, description="File that `burnish prove commit` wrote before the audit.")
+    choice: Literal["disagreement", "random"] = Field(
+        default="disagreement", description="How images are chosen when `suspect.queries` allows fewer than there are."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> AuditRecipe:
+        names = [self.mine.name, *(each.name for each in self.others)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"mine, others: names must differ, got {names}")
+        kinds = [each.name for each in self.architectures]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"architectures: names must differ, got {kinds}")
+        unknown = [each for each in self.references if each not in names[1:]]
+        if unknown:
+            raise ValueError(f"references: {unknown[0]} is none of the other sources ({', '.join(names[1:])})")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: names must differ")
+        if self.glosses and len(self.glosses) != len(self.classes):
+            raise ValueError(f"glosses: {len(self.glosses)} for {len(self.classes)} classes")
+        if "gloss" in (self.shadow_prompts, self.validation_prompts) and not self.glosses:
+            raise ValueError("glosses: the prompt strategy gloss needs one for each class")
+        if self.statistic in ("grubbs_entropy", "grubbs_similarity") and self.answer != "logits":
+            raise ValueError(f"statistic {self.statistic} needs answer: logits")
+        return self
+
+
+def reference_sources(recipe: AuditRecipe) -> list[str]:
+    """Names of the sources whose pictures are reference sets."""
+    return recipe.references or [each.name for each in recipe.others[:3]]

@@ -1,0 +1,114 @@
+"""What an audit's report shows of TrainProVe: who looks how guilty, source by source, and what the verdict rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.core.errors import UserError
+from burnish.core.files import read_json
+from burnish.core.report import Section, subplots
+
+
+def evidence_sections(
+    findings: Mapping[str, Any], settings: Mapping[str, Any], shadows: Sequence[Mapping[str, str]]
+) -> list[Section]:
+    """The method's own sections; the verdict in words, the tests and the assumptions are the evidence report's."""
+    needed = f"{findings['sources']} innocent sources; alpha {settings['alpha']:g} needs {findings['sources_needed']}."
+    found = [
+        Section(
+            "The suspect among the shadows",
+            "Score of every shadow, from a fit without it, and of the suspect (line). High: it shares the mistakes of models "
+            f"trained on my generator's pictures. {needed}",
+            figure=score_figure(findings["scores"], settings["sources"]),
+        ),
+        Section(
+            "Source by source",
+            "Share of each innocent source's shadows that look at least as guilty as the suspect, scored by a fit without that "
+            "source. The open-world p is one plus their sum over one plus their number.",
+            table=[{"source": name, "share": f"{share:.2f}"} for name, share in findings["shares"].items()],
+        ),
+        Section("What the audit is worth", table=worth_rows(findings)),
+        Section(
+            "The published rule",
+            "Kept for comparison: not being a low outlier among batches of one shadow convicts. The batch size sets its verdict.",
+            table=[
+                {
+                    "rule": name,
+                    "statistic": f"{each['statistic']:.3f}",
+                    "critical": f"{each['critical']:.3f}",
+                    "says": "not from my generator" if each["rejected"] else "from my generator",
+                }
+                for name, each in findings["published"].items()
+                if each is not None
+            ]
+            or None,
+        ),
+        Section("Shadows", "Accuracy is on all validation pictures.", table=list(shadows)),
+    ]
+    return found
+
+
+def run_sections(path: Path) -> list[Section]:
+    """Sections of a finished run's report, from its ``findings.json``.
+
+    Raises:
+        UserError: the findings are missing or damaged.
+    """
+    found = read_json(path / "artifacts" / "findings.json")
+    if not isinstance(found, dict):
+        raise UserError(f"{path}/artifacts/findings.json: missing or damaged; run the recipe again")
+    return evidence_sections(found["findings"], found["settings"], found["shadows"])
+
+
+def worth_rows(findings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Power, false accusations, novelty, fraction and queries, in words and numbers."""
+    rows = [
+        {"what": "queries", "value": f"{findings['queries']:,}"},
+        {"what": "accuracy on my generator's pictures", "value": f"{findings['accuracy']['mine']:.3f}"},
+        {"what": "accuracy on the reference sets", "value": f"{findings['accuracy']['references']:.3f}"},
+        {"what": "novelty p (small: unlike any shadow)", "value": f"{findings['novelty_p']:.3f}"},
+    ]
+    if findings["power"] is not None:
+        power, false = findings["power"], findings["false_accusation"]
+        rows += [
+            {"what": "power: my own shadows, each left out, convicted", "value": _with_interval(power)},
+            {
+                "what": f"innocent shadows convicted with their source hidden (at level {false['level']:.3f})",
+                "value": _with_interval(false),
+            },
+        ]
+    if findings["fraction"] is not None:
+        each = findings["fraction"]
+        rows.append(
+            {
+                "what": "estimated share of my pictures in the training set",
+                "value": f"{each['estimate']:.2f} [{each['low']:.2f}, {each['high']:.2f}]",
+            }
+        )
+    return rows
+
+
+def _with_interval(rate: Mapping[str, Any]) -> str:
+    low, high = rate["interval"]
+    return f"{rate['value']:.3f} [{low:.3f}, {high:.3f}] of {rate['shadows']}"
+
+
+def score_figure(scores: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """Dots of the shadows by source, the suspect as a line."""
+    figure, grid = subplots(width=8.0, height=1.0 + 0.26 * len(names))
+    axes = grid[0, 0]
+    source, values = np.array(scores["source"]), np.array(scores["shadows"])
+    for place in range(len(names)):
+        rows = source == place
+        color = "tab:red" if place == 0 else "tab:blue"
+        axes.plot(values[rows], np.full(int(rows.sum()), place), "o", markersize=4, alpha=0.6, color=color)
+    axes.axvline(scores["suspect"], color="black", linewidth=1.4, label="suspect")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("score")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
