@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.errors import UserError
+from burnish.core.parallel import one_thread
 from burnish.prove.dov4cl.family import family_tests
 from burnish.prove.dov4cl.image_tests import (
     STATISTICS,
@@ -43,8 +44,18 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> di
         UserError: arrays missing, of the wrong shape, or not finite.
     """
     public, answers = _read(arrays)
-    paper = settings["test"] == "paper"
-    return (_paper if paper else _permutation)(public, answers, settings)
+    # one thread: the same last digits wherever the evidence is checked
+    with one_thread():
+        findings = (_paper if settings["test"] == "paper" else _permutation)(public, answers, settings)
+    split = settings["split"]
+    if split is not None and split["p"] <= split["alpha"]:
+        findings["verdict"] = {
+            "outcome": "inconclusive",
+            "alpha": settings["alpha"],
+            "because": "public and private images can be told apart without any model (area under the curve "
+            f"{split['auc']:.2f}, p = {split['p']:.3g}): a difference between them proves nothing about the suspect",
+        }
+    return findings
 
 
 def _read(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
@@ -181,14 +192,7 @@ def _power(
 
 
 def _verdict(p: float, power: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    alpha, split = settings["alpha"], settings["split"]
-    if split is not None and split["p"] <= split["alpha"]:
-        return {
-            "outcome": "inconclusive",
-            "alpha": alpha,
-            "because": f"public and private images can be told apart without any model (area under the curve {split['auc']:.2f}, "
-            f"p = {split['p']:.3g}): a difference between them proves nothing about the suspect",
-        }
+    alpha = settings["alpha"]
     if p <= alpha:
         because = f"the suspect is steadier on the public images than the shadow models are (p = {p:.3g}, corrected)"
         return {"outcome": "evidence", "alpha": alpha, "because": because}

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from burnish.core.errors import UserError
-from burnish.core.files import folder_atomic, read_json, write_atomic
+from burnish.core.files import folder_atomic, read_json
 from burnish.prove.dov4cl.recipe import AuditRecipe
 from burnish.prove.dov4cl.views import make_views
 from burnish.prove.suspects import SuspectSettings, open_suspect
@@ -109,12 +109,9 @@ def ask_model(
     pixels = np.load(question.pixels, mmap_mode="r")
     plan = make_plan(question.recipe, question.public, len(pixels) - question.public)
     shown = 0
-    with (
-        open_suspect(question.model, "embeddings", question.cache, note) as oracle,
-        folder_atomic(question.out) as work,
-    ):
-        chunks = list(_chunks(question.recipe, plan, pixels.shape))
-        arrays: dict[str, np.ndarray] = {}
+    chunks = list(_chunks(question.recipe, plan, pixels.shape))
+    arrays: dict[str, np.ndarray] = {}
+    with open_suspect(question.model, "embeddings", question.cache, note) as oracle:
         for done, (kind, draw, start, stop) in enumerate(chunks, 1):
             index = plan.index[draw, start:stop]
             views = make_views(
@@ -126,8 +123,6 @@ def ask_model(
                 arrays[kind] = np.empty((*plan.index.shape, *found.shape[1:]), dtype=np.float32)
             arrays[kind][draw, start:stop] = found
             step(done, len(chunks), oracle)
-        for name, array in arrays.items():
-            np.save(work / f"{name}.npy", array)
         result = {
             "identity": oracle.identity,
             "queries": oracle.made,
@@ -135,7 +130,10 @@ def ask_model(
             "sent_bytes": oracle.sent_bytes,
             "picture_bytes": shown,
         }
-        write_atomic(work / record.name, json.dumps(result))
+    with folder_atomic(question.out) as work:
+        for name, array in arrays.items():
+            np.save(work / f"{name}.npy", array)
+        (work / record.name).write_text(json.dumps(result))
     return result
 
 

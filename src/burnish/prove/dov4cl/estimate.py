@@ -63,7 +63,7 @@ def training_seconds(settings: TrainSettings, images: int, side: int, channels: 
     learner = make_learner(settings, channels, side).train()
     pictures = torch.rand(part, channels, side, side, device=settings.device)
     spent = []
-    for step in range(2):  # the first step also pays for memory and for the choice of kernels
+    for step in range(4):  # the first step also pays for memory and for the choice of kernels
         start = time.perf_counter()
         learner.loss(training_views(pictures, settings, 0, step)).backward()  # type: ignore[no-untyped-call]
         spent.append(time.perf_counter() - start)
