@@ -160,7 +160,7 @@ def real_parts(real: Real, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def as_bytes(pixels: np.ndarray) -> np.ndarray:
     """Grey pictures in 0..1 as bytes [n, side, side, 1]."""
-    return np.rint(255 * pixels).astype(np.uint8)[..., None]
+    return np.asarray(np.rint(255 * pixels).astype(np.uint8)[..., None])
 
 
 def train_models(job: Job) -> None:

@@ -65,7 +65,7 @@ def published_balanced(cell: dict[str, Any], rule: str) -> float:
 
 def best_published(cells: Cells) -> str:
     """The published rule with the best balanced accuracy on these very seeds: the most that could be claimed for it."""
-    rules = list(cells[0]["suspects"][0]["published"])
+    rules: list[str] = list(cells[0]["suspects"][0]["published"])
     return max(rules, key=lambda rule: float(np.mean([published_balanced(cell, rule) for cell in cells])))
 
 

@@ -37,7 +37,7 @@ NOVELTY = 0.05
 def measure(plan: Plan, seed: int, folder: Path) -> dict[str, Any]:
     """All suspects of a seed under all rules, and the areas under the curve of each statistic."""
     models = Models(plan, seed, folder)
-    rows = [_suspect(models, row) for row in np.flatnonzero(~models.shadow)]
+    rows = [_suspect(models, int(row)) for row in np.flatnonzero(~models.shadow)]
     return {
         "seed": seed,
         "alpha": plan.alpha,

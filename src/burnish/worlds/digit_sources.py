@@ -43,7 +43,7 @@ def draw(name: str, labels: Labels, seed: int, temperature: float) -> Pictures:
     """
     first, second = _halves()
     source = Real(*second) if name == "real" else Source(name, *first)
-    return np.rint(255 * source.draw(labels, seed, temperature)).astype(np.uint8)[..., None]
+    return np.asarray(np.rint(255 * source.draw(labels, seed, temperature)).astype(np.uint8)[..., None])
 
 
 def _named(name: str) -> Callable[[Sequence[str], np.ndarray, int, float], np.ndarray]:
@@ -73,7 +73,7 @@ def _classifier(name: str) -> nn.Module:
         rows = torch.randint(len(target), (64,), generator=random)
         loss = F.cross_entropy(model(pixels[rows]), target[rows])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     return model.eval()
 

@@ -102,7 +102,7 @@ class Flow:
     def draw(self, labels: Labels, seed: int, temperature: float = 1.0) -> Pixels:
         """See :class:`Generator`."""
         small = self.below.draw(labels, seed + 1, temperature) if self.below is not None else None
-        parts = iter(torch.from_numpy(small * 2 - 1)[:, None].split(DRAWN)) if small is not None else None
+        parts = iter(torch.split(torch.from_numpy(small * 2 - 1)[:, None], DRAWN)) if small is not None else None
 
         def some(label: Tensor, noise: Tensor) -> Tensor:
             from diffusers import FlowMatchEulerDiscreteScheduler
@@ -131,7 +131,7 @@ def _drawn(
     noise = temperature * torch.randn(len(labels), 1, side, side, generator=random)
     with torch.no_grad():
         parts = [
-            some(a, b) for a, b in zip(torch.from_numpy(labels).split(DRAWN), noise.split(DRAWN), strict=True)
+            some(a, b) for a, b in zip(torch.split(torch.from_numpy(labels), DRAWN), torch.split(noise, DRAWN), strict=True)
         ]  # fmt: skip
     return np.asarray((torch.cat(parts)[:, 0] / 2 + 0.5).clamp(0, 1).numpy())
 
@@ -188,7 +188,7 @@ def _optimise(model: Any, steps: int, loss: Callable[[], Tensor], rate: float) -
     decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(2, steps), pct_start=0.1)
     for _ in range(steps):
         optimizer.zero_grad()
-        loss().backward()
+        torch.autograd.backward(loss())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         decay.step()

@@ -1,4 +1,4 @@
-"""Fifteen cheap sources of pictures beside real ones: what other people's generators are to an owner, at no training cost.
+"""Seventeen cheap sources of pictures beside real ones: what other people's generators are to an owner, at no training cost.
 
 Each makes pictures of given classes from real ones: by a density (PCA + Gaussian mixtures, a kernel density, Gaussians, a
 variational autoencoder) or by a distortion. ``temperature`` scales the randomness or the distortion. Grey pictures, float32
@@ -104,7 +104,7 @@ def _vae(
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()
         loss = (F.binary_cross_entropy_with_logits(logits, flat[rows], reduction="sum") + divergence) / len(rows)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     code = torch.from_numpy(temperature * rng.standard_normal((len(labels), codes)).astype(np.float32))
     with torch.no_grad():
@@ -169,6 +169,8 @@ DISTORTIONS: dict[str, Distortion] = {
     "occluded": _occluded,
     "pixelated": _pixelated,
     "sheared": lambda image, rng, k: _affine(image, 0.0, (1.0, 1.0), 0.4 * k * rng.choice([-1.0, 1.0])),
+    "noisy": lambda image, rng, k: image + 0.2 * k * rng.standard_normal(image.shape),
+    "shrunk": lambda image, rng, k: _affine(image, 0.0, (1 + 0.35 * k, 1 + 0.35 * k), 0.0),
     "contrast": lambda image, rng, k: 0.5 + rng.uniform(0.25, 0.6) * k * (image - 0.5),
 }
 CHEAP: tuple[str, ...] = (*DENSITIES, *PAIRS, *DISTORTIONS)

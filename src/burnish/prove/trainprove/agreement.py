@@ -75,7 +75,7 @@ class Ridge:
 
     def score(self, kernel: Float[np.ndarray, "k m"]) -> Float[np.ndarray, " k"]:
         """Scores of k suspects from their agreement with each shadow; high: like my generator's models."""
-        return kernel @ self.weights
+        return np.asarray(kernel @ self.weights)
 
     def leave_one_out(self) -> Float[np.ndarray, " m"]:
         """The score each shadow gets from a fit without it, in closed form: y_i - weights_i / inverse_ii."""
@@ -83,11 +83,11 @@ class Ridge:
 
     def variance(self, kernel: Float[np.ndarray, "k m"], own: float = 1.0) -> Float[np.ndarray, " k"]:
         """Predictive variance own - k'(A + ridge I)^-1 k of k suspects; ``own`` is a model's agreement with itself."""
-        return own - np.einsum("km,mn,kn->k", kernel, self.inverse, kernel)
+        return np.asarray(own - np.einsum("km,mn,kn->k", kernel, self.inverse, kernel))
 
     def leave_one_out_variance(self) -> Float[np.ndarray, " m"]:
         """The variance each shadow has under a fit without it, in closed form: 1 / inverse_ii - ridge."""
-        return 1.0 / np.diag(self.inverse) - self.ridge
+        return np.asarray(1.0 / np.diag(self.inverse) - self.ridge)
 
 
 def fit_ridge(agreement: Float[np.ndarray, "m m"], targets: Float[np.ndarray, " m"], ridge: float = RIDGE) -> Ridge:
@@ -106,7 +106,7 @@ def novelty_p(ridge: Ridge, kernel: Float[np.ndarray, "k m"]) -> Float[np.ndarra
     """Rank of each suspect's predictive variance among the shadows' leave-one-out variances: small = unlike any shadow."""
     known = ridge.leave_one_out_variance()
     above = (known[None, :] >= ridge.variance(kernel)[:, None]).sum(axis=1)
-    return (1.0 + above) / (len(known) + 1.0)
+    return np.asarray((1.0 + above) / (len(known) + 1.0))
 
 
 def difference_effect(

@@ -116,6 +116,7 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, Any]:
         found["verdict"] = {
             "outcome": "no evidence" if rule["rejected"] else "evidence",
             "alpha": alpha,
+            "calibrated": False,
             "because": "the published rule, kept for comparison, convicts whatever is no low outlier; its false-accusation "
             f"rate is not controlled (statistic {rule['statistic']:.3f}, critical {rule['critical']:.3f})",
         }

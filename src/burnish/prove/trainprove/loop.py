@@ -106,7 +106,7 @@ def _labels(answered: np.ndarray, recipe: AuditRecipe) -> np.ndarray:
         raise UserError(
             f"suspect: answers {answered.shape[1]} logits, and the recipe lists {len(recipe.classes)} classes"
         )
-    return answered.argmax(axis=1).astype(np.int64)
+    return np.asarray(answered.argmax(axis=1).astype(np.int64))
 
 
 def gathered(recipe: AuditRecipe, pictures: Path, folder: Path, shadows: list[Shadow]) -> dict[str, np.ndarray]:

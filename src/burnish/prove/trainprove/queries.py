@@ -18,7 +18,7 @@ def votes(labels: Int[np.ndarray, "m n"], classes: int) -> Float[np.ndarray, "n 
 def disagreement(mine: Float[np.ndarray, "n c"], others: Float[np.ndarray, "n c"]) -> Float[np.ndarray, " n"]:
     """Total variation distance of the two families' votes on each image, in 0..1."""
     shares = [each / each.sum(axis=1, keepdims=True) for each in (mine, others)]
-    return np.abs(shares[0] - shares[1]).sum(axis=1) / 2
+    return np.asarray(np.abs(shares[0] - shares[1]).sum(axis=1) / 2)
 
 
 def choose(dispute: Float[np.ndarray, " n"], sets: Int[np.ndarray, " n"], budget: int) -> Int[np.ndarray, " k"]:

@@ -11,20 +11,28 @@ import numpy as np
 from burnish.core.errors import UserError
 from burnish.core.files import read_json
 from burnish.core.report import Section, subplots
+from burnish.prove.report import Distribution, audit_sections
+
+SUBJECT = "this classifier was trained on pictures of the owner's generator, or of a derivative of it"
 
 
 def evidence_sections(
     findings: Mapping[str, Any], settings: Mapping[str, Any], shadows: Sequence[Mapping[str, str]]
 ) -> list[Section]:
-    """The method's own sections; the verdict in words, the tests and the assumptions are the evidence report's."""
+    """Verdict in words, where the suspect stands, tests and assumptions, then what this method adds."""
+    scores, names = findings["scores"], settings["sources"]
+    source, values = np.array(scores["source"]), np.array(scores["shadows"])
+    shown = Distribution(
+        title="The suspect among the shadows",
+        axis="score: do its mistakes agree with those of models trained on my pictures?",
+        groups={"innocent shadows": values[source != 0], "shadows of my generator": values[source == 0]},
+        suspect=scores["suspect"],
+        words="Score of every shadow, from a fit without it, and of the suspect.",
+    )
     needed = f"{findings['sources']} innocent sources; alpha {settings['alpha']:g} needs {findings['sources_needed']}."
     found = [
-        Section(
-            "The suspect among the shadows",
-            "Score of every shadow, from a fit without it, and of the suspect (line). High: it shares the mistakes of models "
-            f"trained on my generator's pictures. {needed}",
-            figure=score_figure(findings["scores"], settings["sources"]),
-        ),
+        *audit_sections(SUBJECT, findings, [shown]),
+        Section("The shadows, source by source", needed, figure=score_figure(scores, names)),
         Section(
             "Source by source",
             "Share of each innocent source's shadows that look at least as guilty as the suspect, scored by a fit without that "

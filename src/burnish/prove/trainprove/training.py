@@ -118,7 +118,7 @@ def train_classifier(
         wanted = target[rows].to(device)
         loss = focal_loss(logits, wanted) if training.loss == "focal" else F.cross_entropy(logits, wanted)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if decay is not None:
             decay.step()
@@ -148,6 +148,6 @@ def predict(
     with torch.no_grad():
         parts = [
             logits_of(model(to_input(part).to(device))).float().cpu()
-            for part in torch.from_numpy(pictures).split(batch)
+            for part in torch.split(torch.from_numpy(pictures), batch)
         ]
     return np.asarray(torch.cat(parts).numpy())

@@ -1,0 +1,366 @@
+"""Audits from end to end, on striped pictures: verdicts, resume, budgets, the evidence checked again, bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from burnish.core.errors import UserError
+from burnish.core.run import Run
+from burnish.prove.evidence import verify
+from burnish.prove.trainprove import METHOD, AuditRecipe, audit, check
+from burnish.prove.trainprove.analysis import analyse
+from burnish.prove.trainprove.loop import gathered, settings_of
+from burnish.prove.trainprove.shadows import Job, planned, train_shadow
+from tests.prove.trainprove import painters
+
+HERE = "tests.prove.trainprove.painters"
+RESNET = {"model_type": "resnet", "layer_type": "basic", "depths": [1], "hidden_sizes": [8], "embedding_size": 8}
+
+
+def recipe(**changes: Any) -> AuditRecipe:
+    settings: dict[str, Any] = {
+        "suspect": {"model": f"{HERE}:suspect", "batch": 16},
+        "classes": ["a", "b", "c", "d"],
+        "size": 8,
+        "channels": 1,
+        "mine": {"name": "mine", "function": f"{HERE}:mine"},
+        "others": [{"name": name, "function": f"{HERE}:{name}"} for name in ("one", "two", "three", "four")],
+        "references": ["one", "two"],
+        "shadow_pictures": 12,
+        "validation_pictures": 12,
+        "reference_pictures": 6,
+        "architectures": [{"name": "mlp", "function": f"{HERE}:mlp"}, {"name": "resnet", "config": RESNET}],
+        "mine_each": 2,
+        "others_each": 2,
+        "training": {"steps": 25, "batch": 16, "learning_rate": 0.003, "weight_decay": 0.01},
+        "variation": {"temperatures": [0.8, 1.2]},
+        "alpha": 0.2,
+    }
+    return AuditRecipe.load(yaml.safe_dump({"method": "trainprove"} | settings | changes))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("audit") / "run"
+    with Run(recipe(mixtures={"fractions": [0.5], "each": 2}), path, quiet=True) as run:
+        audit(run.recipe, run)  # type: ignore[arg-type]
+    return path
+
+
+def findings(path: Path) -> dict[str, Any]:
+    return json.loads((path / "artifacts" / "findings.json").read_text())["findings"]
+
+
+def test_what_an_audit_leaves(finished: Path) -> None:
+    found = findings(finished)
+    assert found["shadows"] == {"mine": 4, "one": 4, "two": 4, "three": 4, "four": 4}
+    assert found["queries"] == 4 * (12 + 2 * 6)
+    assert found["sources"] == found["sources_needed"] == 4
+    assert {test["name"] for test in found["tests"]} >= {"open world", "closed world, pooled"}
+    assert 0.2 <= found["tests"][0]["p"] <= 1
+    assert 0 <= found["fraction"]["low"] <= found["fraction"]["estimate"] <= found["fraction"]["high"] <= 1
+    assert found["power"]["shadows"] == 4
+    assert found["false_accusation"]["level"] == pytest.approx(0.25)
+    assert found["verdict"]["outcome"] in ("evidence", "no evidence", "inconclusive")
+    shadow = finished / "artifacts" / "shadows" / "source-0-1-0"
+    assert (shadow / "config.json").exists()  # a transformers folder
+    assert not list(finished.rglob("*.pt"))
+    assert not list(finished.rglob("*.part-*"))
+
+
+def test_the_evidence_can_be_computed_again(finished: Path, tmp_path: Path) -> None:
+    folder = finished / "artifacts" / "evidence"
+    assert verify(folder).ok, verify(folder).problems
+    copy = tmp_path / "evidence"
+    shutil.copytree(folder, copy)
+    text = (copy / "findings.json").read_text()
+    (copy / "findings.json").write_text(text.replace('"novelty_p": ', '"novelty_p": 0'))
+    found = verify(copy)
+    assert not found.ok
+    assert any("findings.json" in problem for problem in found.problems)
+
+
+def test_the_report(finished: Path) -> None:
+    sections = METHOD.report(finished)  # type: ignore[misc]
+    titles = [section.title for section in sections]
+    assert titles[0] == "Verdict"
+    assert {"Source by source", "What the audit is worth", "The published rule", "Shadows"} <= set(titles)
+    text = (finished / "artifacts" / "evidence" / "report.html").read_text()
+    assert "this generator" in text or "derivative" in text
+
+
+def test_an_audit_again_asks_and_trains_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "artifacts" / "shadows").rglob("*.json")}
+    found = findings(finished)
+    painters.CALLS.clear()
+    with Run(recipe(mixtures={"fractions": [0.5], "each": 2}), finished, quiet=True) as run:
+        audit(run.recipe, run)  # type: ignore[arg-type]
+    assert painters.CALLS == []
+    assert before == {path: path.stat().st_mtime_ns for path in (finished / "artifacts" / "shadows").rglob("*.json")}
+    assert findings(finished) == found
+
+
+def test_a_lost_shadow_comes_out_the_same(finished: Path, tmp_path: Path) -> None:
+    again = recipe(mixtures={"fractions": [0.5], "each": 2})
+    work = finished / "artifacts"
+    for shadow in (planned(again)[0], planned(again)[2], planned(again)[-1]):
+        job = Job(shadow, again, work / "pictures", tmp_path)
+        assert train_shadow(job) == shadow.name
+        first, second = (
+            (folder / shadow.name / "answers.safetensors").read_bytes() for folder in (work / "shadows", tmp_path)
+        )
+        assert first == second
+        stamp = (tmp_path / shadow.name / "shadow.json").stat().st_mtime_ns
+        train_shadow(job)
+        assert (tmp_path / shadow.name / "shadow.json").stat().st_mtime_ns == stamp
+
+
+def test_a_budget_is_kept_and_scouts_do_not_calibrate(finished: Path) -> None:
+    limited = recipe(suspect={"model": f"{HERE}:suspect", "queries": 20})
+    shadows = planned(limited)
+    arrays = gathered(limited, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", shadows)
+    assert len(arrays["truth"]) == 20
+    assert set(arrays["sets"]) == {0, 1, 2}
+    assert len(arrays["shadow_labels"]) == len(shadows) / 2
+    assert (np.bincount(arrays["shadow_source"]) == 2).all()
+    random = limited.model_copy(update={"choice": "random"})
+    free = gathered(random, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", shadows)
+    assert len(free["shadow_labels"]) == len(shadows)
+    assert len(free["truth"]) == 20
+
+
+def test_a_budget_with_single_shadows_is_refused(finished: Path) -> None:
+    single = recipe(
+        suspect={"model": f"{HERE}:suspect", "queries": 20},
+        architectures=[{"name": "mlp", "function": f"{HERE}:mlp"}],
+        others_each=1,
+    )
+    with pytest.raises(UserError, match="one shadow"):
+        gathered(single, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", planned(single))
+
+
+def test_killed_it_goes_on_without_asking_twice(tmp_path: Path) -> None:
+    """SIGKILL while the suspect is being asked: the same command ends with the same findings and asks the rest only."""
+    script = tmp_path / "kill.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, pathlib, signal
+        import numpy as np
+        LOG = pathlib.Path({str(tmp_path / "asked")!r})
+        def suspect(images):
+            with LOG.open("a") as log:
+                log.write(f"{{len(images)}}\\n")
+            if os.environ.get("KILL") and len(LOG.read_text().splitlines()) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return images.reshape(len(images), -1).astype(int).sum(1) % 4
+        if __name__ == "__main__":
+            import sys
+            sys.path[:0] = [{str(tmp_path)!r}, {str(Path(__file__).parents[3])!r}]
+            import kill
+            from burnish.core.run import Run
+            from burnish.prove.trainprove import audit
+            from tests.prove.trainprove.test_audit import recipe
+            small = recipe(suspect={{"model": "kill:suspect", "batch": 16}}, mine_each=1, others_each=1)
+            with Run(small, {str(tmp_path / "run")!r}, quiet=True) as run:
+                audit(small, run)
+        """)
+    )
+
+    def go(kill: str) -> int:
+        import os
+
+        environment = os.environ | {"KILL": kill, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
+        return subprocess.run(
+            [sys.executable, str(script)], env=environment, timeout=120, capture_output=True
+        ).returncode
+
+    assert go("1") == -9
+    assert (tmp_path / "asked").read_text().split() == ["16", "16", "16"]
+    trained = {path.parent.name: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("shadow.json")}
+    assert len(trained) == 10
+    assert go("") == 0
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[:3] == ["16", "16", "16"]
+    assert sum(map(int, asked[3:])) == 4 * 24 - 32  # two batches were answered, the third never was
+    assert trained == {path.parent.name: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("shadow.json")}
+
+
+def answers(seed: int, shared: float, sources: int = 19, each: int = 4, images: int = 300) -> dict[str, np.ndarray]:
+    """Stored answers: models of a source share some of their labels; the suspect shares ``shared`` with mine."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 5, images)
+    habit = np.where(rng.random((sources + 2, images)) < 0.7, truth, rng.integers(0, 5, (sources + 2, images)))
+    source = np.repeat(np.arange(sources + 1), each)
+
+    def model(base: np.ndarray, loyal: float) -> np.ndarray:
+        return np.where(
+            rng.random(images) < loyal, base, np.where(rng.random(images) < 0.7, truth, rng.integers(0, 5, images))
+        )
+
+    return {
+        "suspect_labels": model(np.where(rng.random(images) < shared, habit[0], habit[-1]), 0.8),
+        "shadow_labels": np.stack([model(habit[name], 0.8) for name in source]),
+        "shadow_source": source,
+        "truth": truth,
+        "sets": np.repeat([0, 1, 2], images // 3),
+    }
+
+
+def settings(sources: int = 19, **changes: Any) -> dict[str, Any]:
+    names = ["mine", *(f"other-{number}" for number in range(sources))]
+    return settings_of(recipe(alpha=0.05)) | {"classes": 5, "sources": names, "batch": 10, "novelty": 0.0} | changes
+
+
+def test_verdicts_by_rule() -> None:
+    guilty, innocent = answers(0, 1.0), answers(1, 0.0)
+    found = analyse(guilty, settings())
+    assert found["verdict"]["outcome"] == "evidence"
+    assert found["tests"][0]["p"] == pytest.approx(0.05)
+    assert found["power"]["value"] > 0.5
+    assert analyse(innocent, settings())["verdict"]["outcome"] == "no evidence"
+    few = analyse(answers(0, 1.0, sources=5), settings(5))
+    assert few["verdict"]["outcome"] == "inconclusive"
+    assert "alpha 0.05 needs 19 sources" in few["verdict"]["because"]
+    strange = analyse(guilty, settings(novelty=0.999))
+    assert strange["verdict"]["outcome"] == "inconclusive"
+    assert "unlike any shadow" in strange["verdict"]["because"]
+    weak = analyse(innocent, settings(least_power=1.1))
+    assert "below 1.1" in weak["verdict"]["because"]
+    json.dumps(found, allow_nan=False)
+    assert found == analyse(guilty, settings())
+
+
+def test_the_published_rule_as_verdict() -> None:
+    found = analyse(answers(1, 0.0), settings(statistic="grubbs_paper"))
+    rule = found["published"]["grubbs_paper"]
+    assert found["verdict"]["outcome"] == ("no evidence" if rule["rejected"] else "evidence")
+    assert found["verdict"]["calibrated"] is False
+    assert found["tests"][0]["p"] is None
+    with pytest.raises(UserError, match="needs logits"):
+        analyse(answers(1, 0.0), settings(statistic="grubbs_entropy"))
+
+
+def test_logits_give_the_variants(finished: Path, tmp_path: Path) -> None:
+    asked = recipe(
+        answer="logits",
+        suspect={"model": f"{HERE}:suspect_logits"},
+        statistic="grubbs_similarity",
+        mine_each=1,
+        others_each=1,
+    )
+    with Run(asked, tmp_path / "run", quiet=True) as run:
+        audit(asked, run)
+    found = findings(tmp_path / "run")
+    assert found["published"]["grubbs_similarity"] is not None
+    assert found["tests"][0]["name"] == "published rule (grubbs_similarity)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"truth": np.zeros(3, int)}, "has 300 images, truth 3"),
+        ({"shadow_source": np.zeros(3, int)}, "one row for each of 3 shadows"),
+        ({"suspect_labels": np.full(300, 9)}, "answers label 9, and the recipe lists 5 classes"),
+    ],
+)
+def test_answers_that_do_not_fit(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        analyse(answers(0, 1.0) | change, settings())
+    stored = answers(0, 1.0)
+    del stored["sets"]
+    with pytest.raises(UserError, match="`sets` is missing"):
+        analyse(stored, settings())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mine": {"name": "mine", "function": f"{HERE}:nothing"}}, "has no `nothing`"),
+        ({"mine": {"name": "mine", "function": f"{HERE}:wrong_size"}}, r"wanted uint8 \("),
+        ({"mine": {"name": "mine", "function": f"{HERE}:raises"}}, "raised RuntimeError: no brush"),
+        (
+            {"mine": {"name": "mine", "function": f"{HERE}:repeats"}, "variation": {"temperatures": [1.0]}},
+            "among the training pictures",
+        ),
+        ({"mine": {"name": "mine", "pictures": "/nowhere", "validation": "/nowhere"}}, "no such folder"),
+        ({"mine": {"name": "mine", "pipeline": "./nowhere"}}, "no such folder"),
+        (
+            {"suspect": {"model": f"{HERE}:suspect_with_strange_labels"}},
+            "answers label 7, and the recipe lists 4 classes",
+        ),
+        ({"architectures": [{"name": "x", "config": {"model_type": "nothing"}}]}, "cannot build it"),
+        ({"architectures": [{"name": "x", "function": f"{HERE}:suspect"}]}, "x: .*raised TypeError"),
+    ],
+)
+def test_bad_recipes_end_in_one_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    small = recipe(**({"mine_each": 1, "others_each": 1, "training": {"steps": 1, "batch": 8}} | changes))
+    with pytest.raises(UserError, match=message), Run(small, tmp_path / "run", quiet=True) as run:
+        audit(small, run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mine": {"name": "one", "function": "a:b"}}, "names must differ"),
+        ({"mine": {"name": "x"}}, "give one of pipeline, function, pictures"),
+        ({"mine": {"name": "x", "pictures": "here"}}, "need a validation folder"),
+        ({"references": ["nobody"]}, "nobody is none of the other sources"),
+        ({"classes": ["a", "a"]}, "must differ"),
+        ({"glosses": ["one"]}, "1 for 4 classes"),
+        ({"shadow_prompts": "gloss"}, "needs one for each class"),
+        ({"statistic": "grubbs_entropy"}, "needs answer: logits"),
+        ({"architectures": [{"name": "x"}]}, "give config or function"),
+        ({"architectures": [{"name": "x", "function": "a:b", "training": {"stepz": 1}}]}, "stepz"),
+        ({"variation": {"share": [0.9, 0.1]}}, "range low, high"),
+        ({"mixtures": {"fractions": [1.0]}}, "between 0 and 1"),
+    ],
+)
+def test_settings_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(**changes)
+
+
+def test_check_says_what_would_run() -> None:
+    rows = dict(check(recipe(suspect={"model": f"{HERE}:suspect", "queries": 50})))
+    assert rows["queries"] == "50 of 96 validation pictures"
+    assert rows["shadows"].startswith("20 models: mlp 0.01 M, resnet ")
+    assert rows["sources"].endswith("the least open-world p is 0.200")
+    assert "needs 19" in dict(check(recipe(alpha=0.05)))["sources"]
+
+
+def test_pictures_from_folders(tmp_path: Path) -> None:
+    from PIL import Image
+
+    labels = np.repeat(np.arange(4), 8)
+    for name, seed in (("pictures", 1), ("validation", 2)):
+        for index, (label, picture) in enumerate(zip(labels, painters.stripes(0, labels, seed, 1.0), strict=True)):
+            folder = tmp_path / name / "abcd"[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture[..., 0]).save(folder / f"{index}.png")
+    mine = {"name": "mine", "pictures": str(tmp_path / "pictures"), "validation": str(tmp_path / "validation")}
+    small = recipe(mine=mine, mine_each=1, others_each=1, shadow_pictures=6, validation_pictures=6)
+    with Run(small, tmp_path / "run", quiet=True) as run:
+        audit(small, run)
+    assert findings(tmp_path / "run")["queries"] == 4 * (6 + 12)
+    (tmp_path / "pictures" / "a").rename(tmp_path / "pictures" / "z")
+    with pytest.raises(UserError, match="no sub-folder `a`"), Run(small, tmp_path / "again", quiet=True) as run:
+        audit(small, run)
+
+
+@pytest.mark.slow
+def test_two_workers_find_what_one_finds(finished: Path, tmp_path: Path) -> None:
+    two = recipe(mixtures={"fractions": [0.5], "each": 2}, workers=2)
+    start = time.monotonic()
+    with Run(two, tmp_path / "run", quiet=True) as run:
+        audit(two, run)
+    assert findings(tmp_path / "run") == findings(finished)
+    assert time.monotonic() - start < 120

@@ -1,0 +1,156 @@
+"""The TrainProVe study: a smoke run with a kill in between, and verdicts from made-up cells."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from burnish.core.run import Run
+from burnish.studies.claims import StudyRecipe
+from burnish.studies.trainprove import FIRST_SEED, PLANS, STUDY
+from burnish.studies.trainprove_cell import MINE, Job, Plan, labels_for, load, real_parts, wanted
+from burnish.studies.trainprove_claims import at_most, clustered, innocent, judge_cells
+from burnish.studies.trainprove_measure import auc
+from burnish.worlds.sources import Real
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_smoke_and_resume(tmp_path: Path) -> None:
+    recipe = StudyRecipe(method="study:trainprove", size="smoke", seeds=1)
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        outcome = STUDY.run(recipe, run)
+    names = [claim.name for claim in outcome.claims]
+    assert len(set(names)) == len(names) == 11
+    assert all(claim.verdict == "undecided" for claim in outcome.claims if claim.interval and claim.interval.n == 1)
+    answers = tmp_path / "run" / "artifacts" / "answers"
+    first = {path.name: path.read_bytes() for path in answers.iterdir()}
+    assert len(first) == len(PLANS["smoke"].sources)
+    # what a kill may have left out comes out the same, and nothing else is touched
+    lost = answers / f"{FIRST_SEED}-blur.safetensors"
+    kept = {path.name: path.stat().st_mtime_ns for path in answers.iterdir() if path != lost}
+    lost.unlink()
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        again = STUDY.run(recipe, run)
+    assert {path.name: path.read_bytes() for path in answers.iterdir()} == first
+    assert kept == {path.name: path.stat().st_mtime_ns for path in answers.iterdir() if path != lost}
+    assert [claim.model_dump() for claim in again.claims] == [claim.model_dump() for claim in outcome.claims]
+
+
+def test_real_pools_share_no_picture() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(labels_for(300))
+    pixels = rng.random((300, 14, 14)).astype(np.float32)
+    parts = real_parts(Real(pixels, labels), Plan(pool=100, reference=50))
+    seen = [set(map(bytes, part)) for part in parts]
+    assert [len(each) for each in seen] == [100, 100, 50]
+    assert len(set.union(*seen)) == 250
+    known = {bytes(pixel): label for pixel, label in zip(pixels, labels, strict=True)}
+    for part in parts:
+        assert [known[bytes(pixel)] for pixel in part] == labels_for(len(part)).tolist()
+
+
+def test_quick_can_reach_its_level_with_a_source_hidden() -> None:
+    for size in ("quick", "full"):
+        plan = PLANS[size]
+        assert 1 / len(plan.innocents) <= plan.alpha + 1e-12  # S - 1 sources: p of at least 1 / S
+    roles = [role for role, _, _ in wanted(PLANS["quick"], MINE)]
+    assert roles.count("shadow") == 12
+    assert {kind for _, kind, _ in wanted(PLANS["quick"], "blur")} == {"mlp", "cnn", "normed", "mixer"}
+
+
+def test_auc_by_hand() -> None:
+    assert auc(np.array([2.0, 1.0]), np.array([0.0, 1.0])) == pytest.approx(3.5 / 4)
+
+
+def row(source: str, **values: Any) -> dict[str, Any]:
+    plain = {
+        "source": source,
+        "kind": "cnn",
+        "fair": False,
+        "guilty": source == MINE,
+        "innocent": source not in (MINE, "twin", "mixed"),
+        "fraction": float(source == MINE),
+        "convicted": source == MINE,
+        "hidden_convicted": float(source == MINE),
+        "hidden_novel": 0.0,
+        "hidden_pooled": 0.0,
+        "published": {"batch 16": True, "batch 128": source == MINE},
+    }
+    return plain | values
+
+
+def cell(seed: int) -> dict[str, Any]:
+    rows = [row(f"s{number}", fair=bool(fair)) for number in range(40) for fair in (0, 1)]
+    rows += [row(MINE), row(MINE, fair=True), row("twin", hidden_convicted=0.5)]
+    rows += [row("mixed", fraction=f, hidden_convicted=f) for f in (0.25, 0.75)]
+    statistics = ("accuracy (published)", "agreement", "agreement, 5 random images", "agreement, 5 chosen images")
+    areas = {
+        name: dict.fromkeys(("hidden", "fair"), 0.6 + 0.1 * place + 0.001 * seed)
+        for place, name in enumerate(statistics)
+    }
+    estimates = [{"truth": f, "estimate": f, "low": 0.0, "high": 1.0} for f in (0.0, 0.5, 1.0)]
+    return {
+        "seed": seed,
+        "alpha": 0.1,
+        "least_p": 0.09,
+        "queries": 100,
+        "suspects": rows,
+        "auc": areas,
+        "fraction": {"estimates": estimates},
+    }
+
+
+def verdicts(cells: list[dict[str, Any]]) -> dict[str, str]:
+    return {claim.name: claim.verdict for claim in judge_cells(cells)}
+
+
+def test_verdicts_follow_the_numbers() -> None:
+    cells = [cell(seed) for seed in range(3)]
+    found = verdicts(cells)
+    assert found["auc-hidden"] == found["power"] == found["mixtures"] == found["queries"] == "holds"
+    assert found["false-accusation"] == found["false-accusation-fair"] == "holds"  # none of 120 sources
+    assert found["published"] == "holds"  # its batch of 128 is never wrong here
+    assert found["attribution"] == "does not hold"  # nothing to gain on it
+    accused = copy.deepcopy(cells)
+    for each in accused:
+        for suspect in each["suspects"][:60]:
+            suspect["hidden_convicted"] = 1.0
+    assert verdicts(accused)["false-accusation"] == "does not hold"
+    worse = copy.deepcopy(cells)
+    for each in worse:
+        each["auc"]["agreement"], each["auc"]["accuracy (published)"] = (
+            each["auc"]["accuracy (published)"],
+            each["auc"]["agreement"],
+        )
+    assert verdicts(worse)["auc-hidden"] == "does not hold"
+
+
+def test_the_interval_counts_sources_not_models() -> None:
+    cells = [cell(0)]
+    none = clustered(cells, "hidden_convicted", innocent)
+    assert (none.mean, none.n) == (0.0, 40)
+    assert none.high == pytest.approx(1 - 0.05 ** (1 / 40))
+    for suspect in cells[0]["suspects"][:4]:
+        suspect["hidden_convicted"] = 1.0
+    wide = clustered(cells, "hidden_convicted", innocent)
+    for suspect in cells[0]["suspects"][:4]:
+        suspect["hidden_convicted"] = 0.0
+    for suspect in cells[0]["suspects"][:8:2]:
+        suspect["hidden_convicted"] = 1.0
+    narrow = clustered(cells, "hidden_convicted", innocent)
+    assert wide.mean == narrow.mean
+    assert wide.high > narrow.high  # the same models accused, in fewer sources
+    assert at_most(none, 0.1) == "holds"
+    assert at_most(wide, 0.1) == "undecided"
+
+
+def test_jobs_name_their_files(tmp_path: Path) -> None:
+    job = Job(7, "dit", PLANS["smoke"], tmp_path)
+    from burnish.studies.trainprove_cell import path, store
+
+    store(path(job, "answers", "dit"), {"x": np.arange(3)})
+    assert (tmp_path / "answers" / "7-dit.safetensors").exists()
+    np.testing.assert_array_equal(load(path(job, "answers", "dit"))["x"], np.arange(3))
