@@ -1,0 +1,51 @@
+"""The audit that needs no hub: its pictures, its recipes, and (slow) the whole of it, thief and innocent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from burnish.core.places import find_recipe
+from burnish.core.run import Run
+from burnish.prove.dov4cl import METHOD, AuditRecipe
+from burnish.prove.dov4cl.overlap import refuse_overlap
+from burnish.prove.images import digests
+from burnish.studies import dov4cl_demo
+
+
+def test_pictures_are_apart() -> None:
+    public, private, others = dov4cl_demo.public(), dov4cl_demo.private(), dov4cl_demo.others()
+    assert public.pixels.shape == private.pixels.shape == (100, 14, 14, 1)
+    assert len({*digests(public.pixels), *digests(private.pixels), *digests(others.pixels)}) == 3200
+    refuse_overlap(public, private, ("public", "private"))
+
+
+def test_recipes_are_whole() -> None:
+    tiny = AuditRecipe.load(find_recipe("dov4cl/tiny"))
+    assert METHOD.check is not None
+    rows = dict(METHOD.check(tiny))
+    assert rows["queries"] == "up to 1,600 to the suspect, as many to each of 8 other models"
+    paper = AuditRecipe.load(find_recipe("dov4cl/paper"))
+    assert (paper.test, paper.rounds, paper.images_per_round, paper.repeats) == ("paper", 50, 32, 3)
+    assert (paper.views.global_views, paper.views.local_views, paper.views.local_size) == (2, 6, "half")
+
+
+@pytest.mark.slow
+def test_the_tiny_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    recipe = AuditRecipe.load(find_recipe("dov4cl/tiny"))
+    with Run(recipe, tmp_path / "thief", quiet=True) as run:
+        METHOD.run(recipe, run)
+    found = json.loads((tmp_path / "thief" / "artifacts" / "findings.json").read_text())
+    assert found["verdict"]["outcome"] == "evidence"
+    assert found["power"]["reached"] > 0.8
+    # the same shadows, another suspect
+    model = recipe.suspect.model_copy(update={"model": "burnish.studies.dov4cl_demo:innocent"})
+    other = recipe.model_copy(update={"suspect": model})
+    with Run(other, tmp_path / "innocent", quiet=True):
+        (tmp_path / "innocent" / "artifacts").mkdir()
+        (tmp_path / "thief" / "artifacts" / "shadows").rename(tmp_path / "innocent" / "artifacts" / "shadows")
+    with Run(other, tmp_path / "innocent", quiet=True) as run:
+        METHOD.run(other, run)
+    found = json.loads((tmp_path / "innocent" / "artifacts" / "findings.json").read_text())
+    assert found["verdict"]["outcome"] == "no evidence"
