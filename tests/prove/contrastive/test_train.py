@@ -12,6 +12,7 @@ from burnish.prove.contrastive import train
 from burnish.prove.contrastive.backbones import features, new_encoder, normalise, width_of
 from burnish.prove.contrastive.learners import Momentum
 from burnish.prove.contrastive.recipe import OBJECTIVES, Objective, TrainSettings, ViewSettings
+from burnish.prove.suspects import SuspectSettings, open_suspect
 from burnish.worlds.data import load_digits
 
 SMALL = {"epochs": 12, "batch": 32, "hidden": 32, "projection": 16, "lr": 3e-3}
@@ -88,6 +89,12 @@ def test_the_saved_encoder_is_a_model_like_any_other(pixels: Path, digits: np.nd
         model = load_model(folder)
         images = torch.from_numpy(digits).permute(0, 3, 1, 2).float() / 255
         assert features(model, normalise(images)).shape == (64, width)
+        # through an audit's door, views of half the size too; the same numbers where the size is right
+        with open_suspect(SuspectSettings(model=str(folder)), "embeddings") as oracle:
+            assert oracle.ask(digits[:, ::2, ::2]).shape == (64, width)
+            with torch.inference_mode():
+                expected = features(model, normalise(images)).numpy()
+            np.testing.assert_allclose(oracle.ask(digits), expected, atol=1e-5)
         # from its config: another encoder of the same kind, with weights of its own
         again = new_encoder(str(folder), 1, 8)
         assert width_of(again, 1, 8) == width

@@ -25,7 +25,7 @@ def new_encoder(backbone: str, channels: int, side: int) -> Any:
     """A vision model with new weights, drawn from torch's global generator.
 
     Args:
-        backbone: ``resnet`` (29 thousand numbers), ``vit`` (103 thousand), or a folder or hub id with a config.
+        backbone: ``resnet`` (73 thousand numbers), ``vit`` (76 thousand), or a folder or hub id with a config.
         channels: of the images.
         side: of the images, in pixels.
 
@@ -50,7 +50,7 @@ def new_encoder(backbone: str, channels: int, side: int) -> Any:
             num_attention_heads=4,
             intermediate_size=128,
         )
-        return transformers.ViTModel(config, add_pooling_layer=False)
+        return transformers.ViTModel(config)
     given = dict(read_config(resolve(backbone)))
     if given.get("num_channels", 3) != channels:
         raise UserError(
@@ -67,7 +67,7 @@ def new_encoder(backbone: str, channels: int, side: int) -> Any:
 
 
 def features(model: nn.Module, pixels: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n dim"]:
-    """An encoder's embedding of normalised pixels: its pooled output, or else its first token (ViT without a pooler)."""
+    """An encoder's embedding of normalised pixels: its pooled output, or else its first token (where it has no pooler)."""
     output = model(pixel_values=pixels)
     pooled: Tensor | None = getattr(output, "pooler_output", None)
     if pooled is not None:
@@ -90,14 +90,15 @@ def width_of(model: nn.Module, channels: int, side: int) -> int:
     return int(width)
 
 
-def save_encoder(model: nn.Module, folder: Path, channels: int, side: int, card: str) -> Path:
+def save_encoder(model: Any, folder: Path, channels: int, side: int, card: str) -> Path:
     """Write an encoder in the Hugging Face layout with the preprocessor that its training used; whole or not at all."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     preprocessor = {
         "image_processor_type": "ViTImageProcessor",
-        "do_resize": False,
+        # position embeddings fit one size; a convolutional network takes local views as they are
+        "do_resize": hasattr(model.config, "image_size"),
         "size": {"height": side, "width": side},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
@@ -106,7 +107,7 @@ def save_encoder(model: nn.Module, folder: Path, channels: int, side: int, card:
         "image_std": [STD] * channels,
     }
     with folder_atomic(folder) as work:
-        model.save_pretrained(work)  # type: ignore[operator]  # a transformers model, seen through torch's stubs
+        model.save_pretrained(work)
         (work / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=1))
         (work / "README.md").write_text(card, encoding="utf-8")
     return folder

@@ -23,6 +23,9 @@ class PipelineSettings(Settings):
         default="half",
         description="Side of a local view: half the image's, as published, or the same, for models of one input size.",
     )
+    device: str = Field(
+        default="cpu", description="Where views are made. Another device may round a pixel differently: other queries."
+    )
 
 
 class ShadowSettings(Settings):

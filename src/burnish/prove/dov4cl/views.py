@@ -25,7 +25,6 @@ def make_views(
     kind: Literal["global", "local"],
     seed: int,
     draw: int = 0,
-    device: str = "cpu",
 ) -> UInt8[np.ndarray, "n views rows columns channels"]:
     """All views of one kind of some images.
 
@@ -36,13 +35,12 @@ def make_views(
         kind: which views.
         seed: of the audit.
         draw: a repetition has views of its own.
-        device: where to compute; the pictures may differ in the last bit between devices.
     """
     count = settings.global_views if kind == "global" else settings.local_views
     view = settings.global_view if kind == "global" else settings.local_view
     height, width = view_size(settings, kind, pixels.shape[1], pixels.shape[2])
     uniforms = torch.from_numpy(numbers(seed, KINDS.index(kind), draw, index, count)).flatten(0, 1)
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).to(settings.device).permute(0, 3, 1, 2).float() / 255
     views = random_views(images.repeat_interleave(count, dim=0), uniforms, view, (height, width))
     eight_bit = (views * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return np.ascontiguousarray(eight_bit).reshape(len(pixels), count, height, width, pixels.shape[3])
