@@ -306,6 +306,60 @@ def merge_search(
     run(recipe, out, set_, fresh, json_)
 
 
+prove_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(prove_app, name="prove", help="Before and after an audit: commit to it, check its evidence.")
+
+
+@prove_app.command("commit")
+def prove_commit(
+    recipe: Annotated[str, typer.Argument(help="The audit's recipe: a YAML file, or a shipped one.")],
+    out: Annotated[Path, typer.Option(help="The small file to publish; the secret one is written beside it.")] = Path(
+        "commitment.json"
+    ),
+    set_: Sets = None,
+    json_: Json = False,
+) -> None:
+    """Fix an audit's pictures, settings and seed before it starts, without showing them.
+
+    Example: burnish prove commit dov4cl/tiny
+    """
+    from burnish.prove import commit
+
+    found = commit(recipe, out, set_ or ())
+    if json_:
+        print(json.dumps(found, indent=1))
+    else:
+        _table([{"what": key, "value": str(value)} for key, value in found.items()], False)
+
+
+@prove_app.command("verify")
+def prove_verify(
+    evidence: Annotated[Path, typer.Argument(help="An evidence folder, as an audit left it.")],
+    commitment: Annotated[
+        Path | None, typer.Option(help="The commitment as it was published before the audit.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Compute every statistic again from the stored answers, and check hashes and commitment. Exits with 1 if any differs.
+
+    Example: burnish prove verify runs/dov4cl-tiny/artifacts/evidence
+    """
+    from burnish.prove import verify
+
+    found = verify(evidence, commitment)
+    if json_:
+        print(json.dumps(found, indent=1))
+    else:
+        for line in [*found["problems"], *found["notes"]]:
+            print(line)
+        for name in ("seal", "root"):
+            if found[name]:
+                print(f"{name}: {found[name]}")
+        print("everything agrees" if found["ok"] else "this evidence was changed, or does not follow from its answers")
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
 def _say(found: dict[str, Any], as_json: bool) -> None:
     """A result of one line: its last value for a person, all of it as JSON."""
     print(json.dumps(found, indent=1, default=str) if as_json else list(found.values())[-1])
