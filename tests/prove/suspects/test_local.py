@@ -1,5 +1,6 @@
 """Local suspects: Hugging Face folders, ONNX files, functions."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,29 @@ def test_damaged_folders(tmp_path: Path) -> None:
         ask(folder, "labels", pictures())
     with pytest.raises(UserError, match="no such folder"):
         ask(tmp_path / "absent", "labels", pictures())
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("config.json", "patch_size", 0),
+        ("config.json", "patch_size", []),
+        ("config.json", "hidden_act", "x"),
+        ("config.json", "num_hidden_layers", "many"),
+        ("config.json", "num_attention_heads", 0),
+        ("config.json", "model_type", "none"),
+        ("preprocessor_config.json", "size", []),
+        ("preprocessor_config.json", "image_mean", "x"),
+        ("preprocessor_config.json", "rescale_factor", "x"),
+    ],
+)
+def test_wild_settings_get_one_line(tmp_path: Path, name: str, key: str, value: Any) -> None:
+    folder = vit(tmp_path / "vit", processor=True)
+    settings = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(settings | {key: value}))
+    with pytest.raises(UserError) as caught:
+        ask(folder, "labels", pictures())
+    assert "\n" not in str(caught.value)
 
 
 def test_no_cuda_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ class HuggingFace:
         if settings.device.startswith("cuda") and not torch.cuda.is_available():
             raise UserError(f"device: {settings.device} is asked for, but torch sees no CUDA device; use cpu")
         folder = resolve(settings.model)
-        with _quiet():
+        with _quiet(), _refused(f"{settings.model}: cannot be loaded"):
             task = "base" if answer == "embeddings" else "ImageClassification"
             self._model, missing = load_reported(folder, task, device=settings.device)
         self._side, self._channels = _form(self._model.config)
@@ -76,11 +76,8 @@ class HuggingFace:
 
         with torch.inference_mode():
             ready = self._prepared(images).to(self._model.dtype)
-            try:
+            with _refused(f"{self._name}: refuses pictures prepared as {tuple(ready.shape)}"):
                 found = self._model(pixel_values=ready)
-            except (ValueError, RuntimeError) as error:
-                shown = " ".join(str(error).split())[:200]
-                raise UserError(f"{self._name}: refuses pictures prepared as {tuple(ready.shape)} ({shown})") from error
             if self._answer == "labels":
                 return found.logits.argmax(-1).cpu().numpy()
             values = found.logits if self._answer == "logits" else self._embedding(found)
@@ -99,13 +96,9 @@ class HuggingFace:
 
         images = with_channels(images, self._channels)
         if self._processor is not None:
-            try:
-                with _quiet():
-                    ready = self._processor(list(images), return_tensors="pt", input_data_format="channels_last")
-            except (ValueError, TypeError) as error:
-                shown = " ".join(str(error).split())[:200]
-                raise UserError(f"{self._name}: its image processor refuses these pictures ({shown})") from error
-            return ready["pixel_values"].to(self._device)
+            with _quiet(), _refused(f"{self._name}: its image processor refuses these pictures"):
+                ready = self._processor(list(images), return_tensors="pt", input_data_format="channels_last")
+                return ready["pixel_values"].to(self._device)
         if self._side:
             images = resized(images, self._side, self._side)
         return torch.from_numpy(np.array(images)).to(self._device).permute(0, 3, 1, 2).float() / 255
@@ -155,13 +148,8 @@ def _processor(folder: Path) -> Any:
         return None
     import transformers
 
-    try:
-        with _quiet():
-            return transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise UserError(
-            f"{folder / PROCESSOR}: no image processor that can be used ({' '.join(str(error).split())[:200]})"
-        ) from error
+    with _quiet(), _refused(f"{folder / PROCESSOR}: no image processor that can be used"):
+        return transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
 def _fingerprint(folder: Path) -> str:
@@ -169,6 +157,17 @@ def _fingerprint(folder: Path) -> str:
     names = [*sorted(folder.glob("*.safetensors")), folder / "config.json", folder / PROCESSOR]
     hashes = {path.name: sha256(path) for path in names if path.exists()}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """A suspect's folder is a stranger's: whatever its settings make transformers raise, the user gets one line."""
+    try:
+        yield
+    except BurnishError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from error
 
 
 @contextlib.contextmanager
