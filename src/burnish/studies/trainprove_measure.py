@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from burnish.core.errors import UserError
-from burnish.prove.trainprove.agreement import difference_effect, family_targets, fit_ridge, label_agreement
+from burnish.prove.trainprove.agreement import RIDGE, difference_effect, family_targets, fit_ridge, label_agreement
+from burnish.prove.trainprove.analysis import analyse
 from burnish.prove.trainprove.calibration import (
     Shadows,
     attainable,
@@ -48,6 +49,10 @@ def measure(plan: Plan, seed: int, folder: Path) -> dict[str, Any]:
         "suspects": rows,
         "auc": {name: _aucs(models, values) for name, values in _statistics(models).items()},
         "fraction": _fractions(models),
+        "audits": {
+            "guilty": _audit(models, int(np.flatnonzero(~models.shadow & (models.source == 0))[-1])),
+            "innocent": _audit(models, int(np.flatnonzero(~models.shadow & (models.source > 0))[-1])),
+        },
     }
 
 
@@ -77,6 +82,36 @@ class Models:
         rows = np.flatnonzero(self.fitted & (self.source != hide))
         matrix = self.agreement if agreement is None else agreement
         return Shadows(matrix[rows][:, rows], self.source[rows]), rows
+
+
+def _audit(models: Models, row: int) -> dict[str, Any]:
+    """One suspect as a user's audit would see it, its own source hidden: settings and findings."""
+    own = models.source[row]
+    rows = np.flatnonzero(models.fitted & ((models.source != own) | (own == 0)))
+    names = [MINE, *(name for number, name in enumerate(models.plan.innocents, 1) if number != own)]
+    place = {name: number for number, name in enumerate(names)}
+    known = np.flatnonzero(models.shadow & (models.name == MIXED))
+    arrays = {
+        "suspect_labels": models.labels[row],
+        "shadow_labels": models.labels[rows],
+        "shadow_source": np.array([place[name] for name in models.name[rows]]),
+        "truth": models.truth,
+        "sets": models.sets,
+        "mixture_labels": models.labels[known],
+        "mixture_fraction": models.fraction[known],
+    }
+    settings = {
+        "classes": CLASSES,
+        "sources": names,
+        "statistic": "agreement",
+        "alpha": models.plan.alpha,
+        "novelty": NOVELTY,
+        "ridge": RIDGE,
+        "batch": BATCHES[0],
+        "least_power": 0.5,
+        "seed": models.seed,
+    }
+    return {"source": str(models.name[row]), "settings": settings, "findings": analyse(arrays, settings)}
 
 
 def _suspect(models: Models, row: int) -> dict[str, Any]:

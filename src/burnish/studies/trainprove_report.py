@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
+from burnish.prove.report import audit_sections
+from burnish.prove.trainprove.report import SUBJECT
+from burnish.prove.trainprove.report import score_figure as shadow_scores
 from burnish.studies.trainprove_cell import CLASSES, MINE, TWIN, Plan, load, picture_path
 from burnish.studies.trainprove_claims import (
     balanced,
@@ -78,8 +81,20 @@ def sections(cells: Cells, plan: Plan, folder: Path) -> list[Section]:
             "distort or resample the other half.",
             figure=picture_figure(cells[0]["seed"], plan, folder),
         ),
+        *(_audit_section(kind, cells[0]["audits"][kind]) for kind in ("guilty", "innocent")),
         Section("Words", table=[{"word": word, "meaning": meaning} for word, meaning in WORDS.items()]),
     ]
+
+
+def _audit_section(kind: str, audit: dict[str, Any]) -> Section:
+    """What a user's audit would say of one suspect of the first seed."""
+    verdict = audit_sections(SUBJECT, audit["findings"])[0]
+    return Section(
+        f"One audit: a suspect that is {kind}",
+        f"Trained on {audit['source']}; no shadow has seen that source unless it is the defender's. Dots: the shadows' scores.",
+        html=verdict.html,
+        figure=shadow_scores(audit["findings"]["scores"], audit["settings"]["sources"]),
+    )
 
 
 def conviction_figure(cells: Cells, plan: Plan) -> Any:

@@ -83,7 +83,7 @@ def load_pipeline(source: SourceSettings, device: str) -> Any:
     name = str(source.pipeline)
     if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
         raise UserError(f"{source.name}: {name}: no such folder; give a diffusers pipeline's folder or hub id")
-    options = {"torch_dtype": getattr(torch, source.dtype), "use_safetensors": True, "variant": source.variant}
+    options = {"dtype": getattr(torch, source.dtype), "use_safetensors": True, "variant": source.variant}
     try:
         try:
             pipeline = AutoPipelineForText2Image.from_pretrained(name, **options)
