@@ -266,6 +266,7 @@ def test_verdicts_follow_the_numbers() -> None:
         (lambda arrays: arrays.update(suspect_global=arrays["suspect_global"][:, :3]), r"of shape \(1, 3, 4, 5\)"),
         (lambda arrays: arrays.update(suspect_global=arrays["suspect_global"] * np.nan), "not finite"),
         (lambda arrays: arrays.update(public=np.arange(12) < 1), "a test needs 2 of each"),
+        (lambda arrays: arrays.update(suspect_local=np.tile(arrays["suspect_local"], (2, 1, 1, 1))), "as many draws"),
     ],
 )
 def test_answers_that_are_none(spoil: Any, words: str) -> None:

@@ -79,6 +79,8 @@ def _read(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, tuple
         found[name] = pair
     if "suspect" not in found or not any(name.startswith("shadow_") for name in found):
         raise UserError(f"answers: of suspect and shadows there are only {names}")
+    if len({len(array) for pair in found.values() for array in pair}) > 1:
+        raise UserError("answers: not every model was asked in as many draws")
     return public, found  # type: ignore[return-value]  # both of each pair were checked above
 
 
