@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from burnish.core.errors import Interrupted
-from burnish.core.parallel import executor
+from burnish.core.parallel import executor, one_thread
 from burnish.core.run import Run
 from burnish.prove.contrastive.train import train_encoder
 from burnish.studies.claims import Outcome, Size, Study, StudyRecipe
@@ -70,7 +70,8 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     questions = [(cell, owner) for cell in cells for owner in range(plan.owners)]
     left = questions[start:]
     tasks = [task for cell in cells for task in trainings(cell)] if left else []
-    with executor(recipe.executor, max(1, min(recipe.workers, len(tasks) or 1)), recipe.ray_address) as pool:
+    workers = max(1, min(recipe.workers, len(tasks)))
+    with one_thread(), executor(recipe.executor, workers, recipe.ray_address) as pool:
         # a trained encoder is a file of its own: what is there is not trained again
         for _ in run.progress(pool.map(train_encoder, tasks), "encoders trained", total=len(tasks)):
             if run.stop_requested:
