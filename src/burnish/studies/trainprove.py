@@ -23,7 +23,7 @@ from burnish.worlds.generators import Spend
 
 QUICK = Plan(
     spend=Spend(ddpm=180, distill=60, flow=350, cascade=200, heads=4, solver=9),
-    cheap=("pca_gmm", "kde", "vae", "mixup", "affine", "blur", "elastic", "thin", "cutmix"),
+    cheap=("pca_gmm", "kde", "vae", "mixup", "affine", "blur", "elastic", "thin", "cutmix", "occluded"),
 )
 TINY = Spend(ddpm=2, distill=2, flow=2, cascade=2, solver=2, few=1)
 PLANS: dict[Size, Plan] = {
