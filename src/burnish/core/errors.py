@@ -17,14 +17,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names) or 'none'}"
 
 
+def one_line(text: str) -> str:
+    """Text for a terminal, whatever a key, a file, a stranger's server or a library put into it: no line break, no escape."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
 class BurnishError(Exception):
     """Our fault, or the machine's (a full disk, a dead worker): exit code 1."""
 
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        # One line whatever a key, a file name or a library's message held.
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
 
 
 class UserError(BurnishError):

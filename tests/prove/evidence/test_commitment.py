@@ -60,6 +60,8 @@ def test_what_may_differ_and_what_may_not(recipe: FakeRecipe, tmp_path: Path) ->
 
     path = write_commitment(recipe, tmp_path / "c.json")
     check_commitment(path, made(tmp_path, commitment=str(path), workers=2, suspect=SuspectSettings(model="m:f")))
+    (tmp_path / "private" / ".DS_Store").write_bytes(b"x")
+    check_commitment(path, recipe)
     for change, name in [({"seed": 1}, "seed"), ({"alpha": 0.1}, "alpha")]:
         with pytest.raises(UserError, match=rf"commits to another recipe \(differs in {name}\)"):
             check_commitment(path, made(tmp_path, **change))

@@ -197,6 +197,7 @@ def test_time_outs_and_a_reply_that_drips(serve: Callable[..., Server]) -> None:
         ((200, {}, b"[" * 100_000), BurnishError, "no JSON"),
         ((200, {}, b"[1, 2]"), BurnishError, "a JSON list instead of an object"),
         ((200, {}, b'{"error": 1}'), BurnishError, r"no list `labels` \(it has: error\)"),
+        ((200, {}, b'{"\\u001b[31m\\n": 1}'), BurnishError, r"it has: \[31m \)"),
         ((200, {}, b'{"labels": [1]}'), BurnishError, r"labels of shape \(1\) for 2 images"),
         ((200, {}, b'{"labels": [1, NaN]}'), BurnishError, "not whole numbers"),
         ((200, {}, b'{"labels": [1, -1]}'), BurnishError, "a label below 0"),

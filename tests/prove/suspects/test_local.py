@@ -211,6 +211,16 @@ def test_onnx_bytes_sizes_and_channels(tmp_path: Path) -> None:
     assert ask(grey, "embeddings", images)[0].shape == (6, 1)
 
 
+def test_onnx_names_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    path = graph(tmp_path / "g.onnx", ["b", 3, 8, 8], outputs={"\x1b[31mlogits\n": ["b", 3]})
+    _, notes, identity = ask(path, "logits", pictures())
+    assert (notes[0] + identity).isprintable()
+    unnamed = {"\x1b[31mx": ["b", 3], "y": ["b", 3]}
+    with pytest.raises(UserError, match="cannot be told") as caught:
+        ask(graph(tmp_path / "h.onnx", ["b", 3, 8, 8], outputs=unnamed), "logits", pictures())
+    assert str(caught.value).isprintable()
+
+
 def test_onnx_picks_the_output_that_is_named(tmp_path: Path) -> None:
     two = {"logits": ["b", 3], "embedding": ["b", 3]}
     path = graph(tmp_path / "g.onnx", ["b", 3, 8, 8], outputs=two)
@@ -292,6 +302,24 @@ def texts(images: np.ndarray) -> list[str]:
     return ["cat"] * len(images)
 
 
+def ragged(images: np.ndarray) -> list[list[float]]:
+    return [[0.0] * number for number in range(len(images))]
+
+
+def with_gradient(images: np.ndarray) -> Any:
+    import torch
+
+    return torch.zeros(len(images), 2, requires_grad=True)
+
+
+def truths(images: np.ndarray) -> list[bool]:
+    return [True] * len(images)
+
+
+def numpy_numbers(images: np.ndarray) -> list[np.int64]:
+    return [np.int64(3)] * len(images)
+
+
 def nothing(images: np.ndarray) -> None:
     return None
 
@@ -312,12 +340,19 @@ def test_a_function(name: str) -> None:
     assert "sha256:" in identity
 
 
+def test_a_function_may_return_a_list() -> None:
+    assert ask("tests.prove.suspects.test_local:numpy_numbers", "labels", pictures())[0].tolist() == [3] * 6
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "message"),
     [
         ("one_short", "labels", r"labels of shape \(5\) for 6 images"),
         ("not_finite", "logits", "logits of image 2 of the batch not finite"),
-        ("texts", "labels", "a str where a number was wanted"),
+        ("texts", "labels", "labels of type <U3, not whole numbers"),
+        ("ragged", "logits", "a list that is no array"),
+        ("with_gradient", "logits", "a Tensor that is no array"),
+        ("truths", "labels", "labels of type bool, not whole numbers"),
         ("nothing", "labels", "labels of type object"),
         ("mean_colour", "labels", "labels of type float64, not whole numbers"),
         ("fails", "labels", "raised KeyError: 'mine'"),

@@ -131,7 +131,7 @@ def plain(recipe: Recipe) -> dict[str, Any]:
 def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[bytes]]:
     """All that is committed to: by setting, what it holds.
 
-    A folder counts file by file, a function that returns an ImageSet picture by picture, any other by its source file. What
+    A folder counts file by file (hidden ones left out), a function that returns an ImageSet picture by picture, any other by its source file. What
     is not on this machine (a hub id) is committed to by its name alone.
 
     Raises:
@@ -144,8 +144,10 @@ def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[byt
         if isinstance(holder, ImageSettings) and (value in (known or {}) or not local.is_dir()):
             groups[key] = digests(load_images(holder, known).pixels)
         elif local.is_dir():
-            files = sorted(path for path in local.rglob("*") if path.is_file())
-            groups[key] = [f"{path.relative_to(local)}\n{sha256(path)}".encode() for path in files]
+            inside = sorted((path.relative_to(local), path) for path in local.rglob("*") if path.is_file())
+            # What file managers leave behind (.DS_Store) is nobody's picture.
+            shown = [(name, path) for name, path in inside if not any(part.startswith(".") for part in name.parts)]
+            groups[key] = [f"{name}\n{sha256(path)}".encode() for name, path in shown]
         elif local.is_file():
             groups[key] = [sha256(local).encode()]
         elif ":" in value and "/" not in value:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError, UserError, one_line
 from burnish.prove.suspects.answers import BadAnswer
 from burnish.prove.suspects.settings import Answer, SuspectSettings
 from burnish.prove.suspects.wire import to_png
@@ -139,8 +139,8 @@ class Endpoint:
         return field
 
     def _detail(self, text: bytes) -> str:
-        """What the endpoint says is wrong, shortened; printable characters only, since a stranger wrote them."""
-        shown = "".join(c if c.isprintable() else " " for c in text[:400].decode("utf-8", "replace")).strip()
+        """What the endpoint says is wrong, shortened."""
+        shown = one_line(text[:400].decode("utf-8", "replace"))
         return f" ({shown[:160]})" if shown else ""
 
     def _hint(self, status: int, headers: Any) -> str:

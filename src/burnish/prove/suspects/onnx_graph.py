@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError, UserError, one_line
 from burnish.prove.images import resized, with_channels
 from burnish.prove.suspects.settings import Answer, SuspectSettings
 
@@ -75,10 +75,11 @@ class OnnxGraph:
         form = self._form
         size = "any size" if form.height is None else f"{form.width} x {form.height}"
         scaled = "" if form.dtype == np.uint8 else ", scaled to 0..1"
-        note(f"{path}: input {form.layout}, {form.channels} channels, {size}{scaled}; answers from `{self._output[0]}`")
+        output = one_line(self._output[0])
+        note(f"{path}: input {form.layout}, {form.channels} channels, {size}{scaled}; answers from `{output}`")
         self.sent_bytes = 0
         self.retried = 0
-        self.identity = f"onnx sha256:{hashlib.sha256(data).hexdigest()} output={self._output[0]}"
+        self.identity = f"onnx sha256:{hashlib.sha256(data).hexdigest()} output={output}"
 
     def answer(self, images: UInt8[np.ndarray, "n height width channels"]) -> Any:
         """Runs the graph; in its own batch size where that is fixed, the last batch filled up."""

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import sha256
 from burnish.core.methods import import_object
+from burnish.prove.suspects.answers import BadAnswer
 from burnish.prove.suspects.settings import SuspectSettings
 
 
@@ -40,16 +41,20 @@ class PythonFunction:
         return f" sha256:{sha256(Path(file))}" if file and Path(file).is_file() else ""
 
     def answer(self, images: UInt8[np.ndarray, "n height width channels"]) -> Any:
-        """What the function returns.
+        """What the function returns, as an array.
 
         Raises:
             UserError: it raised.
+            BadAnswer: it returned nothing that is an array.
         """
         try:
             found = self._function(images)
-            return found if isinstance(found, list) else np.asarray(found)
         except Exception as error:  # the auditor's own code
             raise UserError(f"model: {self._name} raised {type(error).__name__}: {error}") from error
+        try:
+            return np.asarray(found)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise BadAnswer(f"a {type(found).__name__} that is no array ({error})") from None
 
     def refusal(self, problem: str) -> BurnishError:
         """The function's author is the user."""

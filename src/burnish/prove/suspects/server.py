@@ -82,12 +82,15 @@ def serve_model(
     from burnish.prove.suspects.huggingface import HuggingFace, is_classifier
 
     settings = SuspectSettings(model=str(model), kind="huggingface", pooling=pooling, device=device, batch=batch)
-    kinds: tuple[Answer, ...] = ("labels", "logits", "embeddings") if is_classifier(settings) else ("embeddings",)
-    backends = {kind: HuggingFace(settings, kind) for kind in kinds}
 
-    def batched(backend: HuggingFace) -> Callable[[Any], np.ndarray]:
+    def batched(kind: Answer) -> Callable[[Any], np.ndarray]:
+        backend = HuggingFace(settings, kind)
         return lambda images: np.concatenate(
             [backend.answer(images[start : start + batch]) for start in range(0, len(images), batch)]
         )
 
-    return serve_answers({kind: batched(backend) for kind, backend in backends.items()}, title=f"Suspect {model}")
+    answers: dict[Answer, Callable[[Any], Any]] = {"embeddings": batched("embeddings")}
+    if is_classifier(settings):
+        logits = batched("logits")
+        answers |= {"logits": logits, "labels": lambda images: logits(images).argmax(1)}
+    return serve_answers(answers, title=f"Suspect {model}")
