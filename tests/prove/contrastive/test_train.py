@@ -49,7 +49,7 @@ def test_every_method_learns(objective: Objective, digits: np.ndarray, tmp_path:
 
     before = found()
     losses: list[float] = []
-    train.fit(learner, digits, 0, tmp_path / "work", 1e9, lambda step, loss: losses.append(loss))
+    train.fit(learner, digits, np.arange(64), 0, tmp_path / "work", 1e9, lambda step, loss: losses.append(loss))
     assert losses[-1] < losses[0]
     assert found() > before + 0.1
 
@@ -122,10 +122,10 @@ def test_the_slow_copy_follows_and_stops() -> None:
 
 
 def test_every_epoch_takes_each_image_once(digits: np.ndarray) -> None:
-    stream = train.batches(digits, 16, seed=1, start=0)
+    stream = train.batches(digits, np.arange(64), 16, seed=1, start=0)
     epoch = torch.cat([next(stream) for _ in range(4)])
     assert len({row.numpy().tobytes() for row in epoch}) == 64
-    late = train.batches(digits, 16, seed=1, start=6)
+    late = train.batches(digits, np.arange(64), 16, seed=1, start=6)
     for _ in range(2):
         next(stream)
     assert torch.equal(next(stream), next(late))

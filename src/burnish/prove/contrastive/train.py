@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from burnish.core import checkpoint
@@ -60,17 +61,18 @@ def train_encoder(task: Training) -> Path:
     if (task.folder / "config.json").exists():
         return task.folder
     pixels = np.load(task.pixels, mmap_mode="r")
-    if task.rows is not None:
-        pixels = pixels[list(task.rows)]
-    if len(pixels) < 2:
-        raise UserError(f"training images: {len(pixels)}; self-supervision needs two or more")
+    rows = np.arange(len(pixels)) if task.rows is None else np.array(task.rows)
+    if len(rows) < 2:
+        raise UserError(f"training images: {len(rows)}; self-supervision needs two or more")
     work = task.folder.with_name(f"{task.folder.name}.training")
     with torch.random.fork_rng():
         torch.manual_seed(task.seed)
         learner = make_learner(task.settings, pixels.shape[3], pixels.shape[1])
-    fit(learner, pixels, task.seed, work, task.every)
+        fit(learner, pixels, rows, task.seed, work, task.every)
     settings = task.settings
-    card = f"# {settings.objective} encoder\n\nTrained from scratch on {len(pixels)} images, seed {task.seed}: {settings}\n"
+    card = (
+        f"# {settings.objective} encoder\n\nTrained from scratch on {len(rows)} images, seed {task.seed}: {settings}\n"
+    )
     save_encoder(learner.encoder.cpu(), task.folder, pixels.shape[3], pixels.shape[1], card)
     shutil.rmtree(work, ignore_errors=True)
     return task.folder
@@ -85,7 +87,8 @@ def make_learner(settings: TrainSettings, channels: int, side: int) -> Learner:
 
 def fit(
     learner: Learner,
-    pixels: np.ndarray,
+    pixels: UInt8[np.ndarray, "n height width channels"],
+    rows: Int[np.ndarray, " images"],
     seed: int,
     work: Path,
     every: float,
@@ -95,8 +98,9 @@ def fit(
 
     Args:
         learner: encoder, heads, loss.
-        pixels: uint8 [n, height, width, channels], in memory or mapped.
-        seed: of batches and views.
+        pixels: all pictures, in memory or mapped.
+        rows: the ones to train on.
+        seed: of batches and views; of dropout too, where the encoder has any (torch's global generator is seeded).
         work: folder of checkpoints.
         every: seconds between them.
         report: told step and loss.
@@ -105,8 +109,8 @@ def fit(
         BurnishError: the loss is not finite.
     """
     settings = learner.settings
-    batch = min(settings.batch, len(pixels))
-    steps = settings.epochs * (len(pixels) // batch)
+    batch = min(settings.batch, len(rows))
+    steps = settings.epochs * (len(rows) // batch)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     start = 0
     found = checkpoint.load_latest(work, lambda message: None)
@@ -116,12 +120,13 @@ def fit(
         optimizer.load_state_dict(found[1]["optimizer"])
     learner.train()
     saved = time.monotonic()
-    for step, images in enumerate(batches(pixels, batch, seed, start), start):
+    for step, images in enumerate(batches(pixels, rows, batch, seed, start), start):
         if step >= steps:
             break
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * (1 + math.cos(math.pi * step / steps)) / 2
         views = training_views(images.to(settings.device), settings, seed, step)
+        torch.manual_seed(seed + step)
         loss = learner.loss(views)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -138,18 +143,24 @@ def fit(
     learner.eval()
 
 
-def batches(pixels: np.ndarray, batch: int, seed: int, start: int) -> Iterator[Tensor]:
-    """Batches of values in [0, 1], [batch, channels, height, width], from step ``start`` on, without end.
+def batches(
+    pixels: UInt8[np.ndarray, "n height width channels"],
+    rows: Int[np.ndarray, " images"],
+    batch: int,
+    seed: int,
+    start: int,
+) -> Iterator[Tensor]:
+    """Batches of the pictures at ``rows``: values in [0, 1], [batch, channels, height, width], from step ``start`` on, without end.
 
     Every epoch takes each image at most once, in an order of its own.
     """
-    per_epoch = len(pixels) // batch
+    per_epoch = len(rows) // batch
     step = start
     while True:
-        order = np.random.default_rng([seed, step // per_epoch]).permutation(len(pixels))
+        order = np.random.default_rng([seed, step // per_epoch]).permutation(len(rows))
         for index in range(step % per_epoch, per_epoch):
-            rows = np.sort(order[index * batch : (index + 1) * batch])  # in order: kind to a mapped file
-            yield torch.from_numpy(np.asarray(pixels[rows])).permute(0, 3, 1, 2).float() / 255
+            chosen = rows[np.sort(order[index * batch : (index + 1) * batch])]  # in order: kind to a mapped file
+            yield torch.from_numpy(np.asarray(pixels[chosen])).permute(0, 3, 1, 2).float() / 255
             step += 1
 
 
