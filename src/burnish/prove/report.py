@@ -29,7 +29,7 @@ class Distribution:
     Attributes:
         title: heading of the section.
         axis: what the statistic is, with its unit.
-        groups: by what the models are ("innocent shadows"), the statistic of each; the first is what p is read from.
+        groups: by what the models are ("innocent shadows"), the statistic of each; the first are the innocent.
         suspect: the suspect's.
         words: a sentence on how to read it.
     """
@@ -94,7 +94,7 @@ def table_of_tests(findings: Mapping[str, Any]) -> list[dict[str, str]]:
 def distribution_figure(one: Distribution) -> Any:
     """A density and the single values of each group, and the suspect as a line across all of them.
 
-    The part of the first group at or beyond the suspect, which is what its p-value counts, is filled darker.
+    The part of the first group at or beyond the suspect is filled darker: innocents that look at least as guilty.
     """
     groups = {name: np.asarray(values, float) for name, values in one.groups.items() if len(values)}
     figure, grid = subplots(width=8.6, height=1.3 + 0.95 * len(groups))
@@ -147,7 +147,7 @@ def distribution_figure(one: Distribution) -> Any:
 
 def density(values: np.ndarray, points: np.ndarray) -> np.ndarray | None:
     """A Gaussian kernel estimate at ``points``; none where there are too few different values for one."""
-    if len(np.unique(values)) < 5:
+    if len(np.unique(values)) < 8:
         return None
     from scipy.stats import gaussian_kde
 

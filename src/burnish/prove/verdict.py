@@ -189,7 +189,7 @@ def _effect(findings: Mapping[str, Any]) -> str:
 
 
 def _reason(because: str) -> str:
-    return f"In numbers: {because}." if because else ""
+    return f"Why: {because}." if because else ""
 
 
 def _paragraphs(*parts: str) -> str:

@@ -115,8 +115,6 @@ def _committed(folder: Path, published: dict[str, Any] | None) -> list[str]:
         found = read_commitment(path)
     except UserError:
         return [f"{COMMITMENT}: no commitment that can be read"]
-    if found["method"] != settings.get("method"):
-        return [f"{COMMITMENT}: commits to method {found['method']}, the evidence is of {settings.get('method')}"]
     if str(settings.get("time")) < found["time"]:
         return [f"{COMMITMENT}: made at {found['time']}, after the evidence ({settings.get('time')})"]
     if published is not None and published["root"] != found["root"]:
