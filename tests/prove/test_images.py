@@ -111,12 +111,26 @@ def test_bad_pictures_are_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"b\.png: cannot be read as a picture"):
             load_images(ImageSettings(source=str(tmp_path)))
     (tmp_path / "b.png").unlink()
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(UserError, match=r"b\.png: cannot be read as a picture"):
+        load_images(ImageSettings(source=str(tmp_path)))
+    (tmp_path / "b.png").unlink()
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "c.tiff")
     with pytest.raises(UserError, match=r"c\.tiff: F pixels have no known range"):
         load_images(ImageSettings(source=str(tmp_path)))
     (tmp_path / "c.tiff").unlink()
     save(tmp_path / "class" / "d.png", grey(1))
     with pytest.raises(UserError, match="pictures beside class folders"):
+        load_images(ImageSettings(source=str(tmp_path)))
+
+
+def test_a_class_without_pictures_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "cat" / "a.png", grey(1))
+    save(tmp_path / "emu" / "a.png", grey(1))
+    (tmp_path / ".thumbnails").mkdir()
+    assert load_images(ImageSettings(source=str(tmp_path))).classes == ("cat", "emu")
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(UserError, match="dog: a class without pictures"):
         load_images(ImageSettings(source=str(tmp_path)))
 
 

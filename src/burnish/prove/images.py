@@ -116,7 +116,12 @@ def with_channels(
 
 def _from_folder(folder: Path, settings: ImageSettings) -> ImageSet:
     loose = _pictures(folder)
-    classes = {path.name: inside for path in sorted(folder.iterdir()) if path.is_dir() and (inside := _pictures(path))}
+    below = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    classes = {path.name: inside for path in below if (inside := _pictures(path))}
+    # Left out in silence, an empty class would shift the labels of those after it.
+    empty = next((path for path in below if classes and path.name not in classes), None)
+    if empty:
+        raise UserError(f"{empty}: a class without pictures; fill it or remove it")
     if loose and classes:
         raise UserError(
             f"{folder}: pictures beside class folders ({loose[0].name} and {next(iter(classes))}/); keep one or the other"
@@ -144,7 +149,7 @@ def _from_folder(folder: Path, settings: ImageSettings) -> ImageSet:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.iterdir() if not path.is_dir() and path.suffix.lower() in SUFFIXES)
 
 
 def _size(picture: np.ndarray) -> str:
