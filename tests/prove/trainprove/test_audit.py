@@ -127,13 +127,13 @@ def test_a_lost_shadow_comes_out_the_same(finished: Path, tmp_path: Path) -> Non
 def test_a_budget_is_kept_and_scouts_do_not_calibrate(finished: Path) -> None:
     limited = recipe(suspect={"model": f"{HERE}:suspect", "queries": 20})
     shadows = planned(limited)
-    arrays = gathered(limited, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", shadows)
-    assert len(arrays["truth"]) == 20
+    rows, arrays = gathered(limited, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", shadows)
+    assert len(arrays["truth"]) == len(rows) == 20
     assert set(arrays["sets"]) == {0, 1, 2}
     assert len(arrays["shadow_labels"]) == len(shadows) / 2
     assert (np.bincount(arrays["shadow_source"]) == 2).all()
     random = limited.model_copy(update={"choice": "random"})
-    free = gathered(random, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", shadows)
+    _, free = gathered(random, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", shadows)
     assert len(free["shadow_labels"]) == len(shadows)
     assert len(free["truth"]) == 20
 

@@ -20,7 +20,6 @@ def test_strategies() -> None:
     assert texts[:10] == [f"a {domain} of a cat" for domain in DOMAINS]
     assert texts[10:] == texts[:2]
     assert prompts("gloss", "cat", 1, rng(), gloss="a small feline") == [Prompt("cat, a small feline", 2.0)]
-    assert prompts("class", "cat", 1, rng(), template="{} on grass") == [Prompt("cat on grass")]
 
 
 def test_guidance_is_one_whole_number_a_class() -> None:
@@ -44,5 +43,3 @@ def test_suspects_mix_three_strategies_in_equal_parts() -> None:
 def test_what_cannot_be_made() -> None:
     with pytest.raises(UserError, match="needs a definition"):
         prompts("gloss", "cat", 1, rng())
-    with pytest.raises(UserError, match="needs one"):
-        prompts("class", "cat", 1, rng(), template="no name")

@@ -153,7 +153,7 @@ def vote_log_ratio(
     labels: Int[np.ndarray, " n"],
     *,
     smooth: float = 0.1,
-    own: Bool[np.ndarray, ""] | bool | None = None,
+    own: bool | None = None,
 ) -> float:
     """Mean over images of ln(P(label | my family) / P(label | the others)), with vote counts smoothed by ``smooth``.
 
@@ -174,6 +174,4 @@ def vote_log_ratio(
             picked = (picked - 1.0) * total / np.maximum(total - 1.0, 1.0)
         return np.asarray((picked + smooth) / (total + smooth * classes))
 
-    lost_mine = own is not None and bool(own)
-    lost_others = own is not None and not bool(own)
-    return float(np.mean(np.log(chance(mine, lost_mine)) - np.log(chance(others, lost_others))))
+    return float(np.mean(np.log(chance(mine, own is True)) - np.log(chance(others, own is False))))

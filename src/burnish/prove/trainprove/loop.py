@@ -21,7 +21,7 @@ from burnish.prove.trainprove.pictures import draw_all, sources
 from burnish.prove.trainprove.queries import choose, disagreement, votes
 from burnish.prove.trainprove.recipe import AuditRecipe
 from burnish.prove.trainprove.report import evidence_sections
-from burnish.prove.trainprove.shadows import Job, Shadow, load_array, planned, train_shadow
+from burnish.prove.trainprove.shadows import Job, Shadow, load_array, load_pixels, planned, train_shadow
 
 
 class Steps:
@@ -64,9 +64,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     with executor(recipe.executor, max(1, min(recipe.workers, len(left))), recipe.ray_address) as pool:
         for job, _ in zip(left, run.progress(pool.map(train_shadow, left), "shadows", total=len(left)), strict=True):
             stop_here(shadow_accuracy=float(models.about(folder, job.shadow)["accuracy"]))
-    arrays = gathered(recipe, pictures, folder, shadows)
-    rows = arrays.pop("rows")
-    pixels = load_array(pictures / "validation.safetensors", "pixels")[rows]
+    rows, arrays = gathered(recipe, pictures, folder, shadows)
+    pixels = load_pixels(pictures / "validation.npy")[rows]
     with open_suspect(
         recipe.suspect, recipe.answer, run.path / "artifacts" / "answers", run.note, run.progress
     ) as oracle:
@@ -109,8 +108,10 @@ def _labels(answered: np.ndarray, recipe: AuditRecipe) -> np.ndarray:
     return np.asarray(answered.argmax(axis=1).astype(np.int64))
 
 
-def gathered(recipe: AuditRecipe, pictures: Path, folder: Path, shadows: list[Shadow]) -> dict[str, np.ndarray]:
-    """Answers of the shadows that calibrate, on the images to ask about (``rows`` of the validation pictures).
+def gathered(
+    recipe: AuditRecipe, pictures: Path, folder: Path, shadows: list[Shadow]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Which validation pictures to ask about, and the answers on them of the shadows that calibrate.
 
     Under a budget every other shadow of a source only chooses images and calibrates nothing: a shadow that had a say in which
     images count would look more typical of its family than the suspect can.
@@ -141,7 +142,6 @@ def gathered(recipe: AuditRecipe, pictures: Path, folder: Path, shadows: list[Sh
             ]
             rows = choose(disagreement(*families), sets, budget)
     found = {
-        "rows": rows,
         "truth": truth[rows],
         "sets": sets[rows],
         "shadow_labels": np.stack([logits[each][rows].argmax(1) for each in pure]).astype(np.int64),
@@ -152,7 +152,7 @@ def gathered(recipe: AuditRecipe, pictures: Path, folder: Path, shadows: list[Sh
         found["mixture_fraction"] = np.array([each.fraction for each in mixed])
     if recipe.answer == "logits":
         found["shadow_logits"] = logits[next(each for each in pure if each.source == 0)][rows]
-    return found
+    return rows, found
 
 
 def _every_other(pure: list[Shadow], recipe: AuditRecipe) -> set[Shadow]:

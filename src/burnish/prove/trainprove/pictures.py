@@ -1,6 +1,8 @@
 """The audit's pictures on disk: a pool to train on for every source, and one set of validation pictures to ask about.
 
-Drawn in parts, each stored when it is whole: an interrupted audit draws none twice. Knows files; no test.
+Drawn in parts, each stored when it is whole: an interrupted audit draws none twice. Pixels lie in one plain array a pool
+(``NAME.npy``, read as a memory map, so that a pool may be larger than memory), labels and drawing temperatures beside it in
+``NAME.safetensors``, written last. Knows files; no test.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from burnish.core.errors import UserError
-from burnish.core.files import explained, temporary
+from burnish.core.files import explained, temporary, write_atomic
 from burnish.prove.images import digests
 from burnish.prove.trainprove.generators import Folder, Painter, painter
 from burnish.prove.trainprove.prompts import Strategy
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings, reference_sources
-from burnish.prove.trainprove.shadows import load_array
+from burnish.prove.trainprove.shadows import load_array, load_pixels
 
 PART = 200
 """Pictures a part: what a kill can lose."""
@@ -47,19 +49,22 @@ def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
                 temperature = _temperatures(recipe, labels, what)
                 places = list(_parts(labels, temperature))
                 for place, rows in enumerate(places):
-                    part = target.with_name(f"{target.stem}.part-{place}.safetensors")
+                    part = target.with_name(f"{target.stem}.part-{place}.npy")
                     if not part.exists():
                         seed = int(
                             np.random.default_rng([recipe.seed, number, what == "source", place]).integers(2**31)
                         )
                         drawn = _paint(paint, labels[rows], seed, float(temperature[rows[0]]), strategy)
-                        _save(part, {"pixels": drawn})
+                        _save_pixels(part, [drawn])
                         yield f"{source.name}: {what} pictures {place + 1}/{len(places)}"
-                pixels = np.empty((len(labels), recipe.size, recipe.size, recipe.channels), np.uint8)
-                for place, rows in enumerate(places):
-                    pixels[rows] = load_array(target.with_name(f"{target.stem}.part-{place}.safetensors"), "pixels")
-            _save(target, {"pixels": pixels, "labels": labels, "temperature": temperature})
-            for part in folder.glob(f"{target.stem}.part-*.safetensors"):
+                order = np.concatenate(places)
+                labels, temperature = labels[order], temperature[order]
+                parts = [load_pixels(target.with_name(f"{target.stem}.part-{p}.npy")) for p in range(len(places))]
+                _save_pixels(target.with_suffix(".npy"), parts)
+            if isinstance(paint, Folder):
+                _save_pixels(target.with_suffix(".npy"), [pixels])
+            _save(target, {"labels": labels, "temperature": temperature})
+            for part in folder.glob(f"{target.stem}.part-*.npy"):
                 part.unlink()
             yield f"{source.name}: {what} pictures"
     if not (folder / "validation.safetensors").exists():
@@ -107,14 +112,10 @@ def _join(recipe: AuditRecipe, folder: Path) -> None:
     """One file of all validation pictures, with the set of each: 0 mine, then the references in order."""
     pixels, labels, sets = [], [], []
     names = [source.name for source in sources(recipe)]
-    trained = {
-        key
-        for number in range(len(names))
-        for key in digests(load_array(folder / f"source-{number}.safetensors", "pixels"))
-    }
+    trained = {key for number in range(len(names)) for key in digests(load_pixels(folder / f"source-{number}.npy"))}
     for place, name in enumerate([names[0], *reference_sources(recipe)]):
         path = folder / f"asked-{names.index(name)}.safetensors"
-        found = load_array(path, "pixels")
+        found = load_pixels(path.with_suffix(".npy"))
         shared = sum(key in trained for key in digests(found))
         if shared:
             raise UserError(
@@ -123,17 +124,26 @@ def _join(recipe: AuditRecipe, folder: Path) -> None:
         pixels.append(found)
         labels.append(load_array(path, "labels"))
         sets.append(np.full(len(found), place, dtype=np.int64))
-    _save(
-        folder / "validation.safetensors",
-        {"pixels": np.concatenate(pixels), "labels": np.concatenate(labels), "sets": np.concatenate(sets)},
-    )
+    _save_pixels(folder / "validation.npy", pixels)
+    _save(folder / "validation.safetensors", {"labels": np.concatenate(labels), "sets": np.concatenate(sets)})
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    from safetensors.numpy import save_file
-
+def _save_pixels(path: Path, parts: list[np.ndarray]) -> None:
+    """Write ``parts`` one after the other as one array that is whole or absent, holding no more than a part in memory."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = temporary(path)
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, work)
+        shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+        array = np.lib.format.open_memmap(work, mode="w+", dtype=np.uint8, shape=shape)
+        start = 0
+        for part in parts:
+            array[start : start + len(part)] = part
+            start += len(part)
+        array.flush()
         work.replace(path)
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save
+
+    write_atomic(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))

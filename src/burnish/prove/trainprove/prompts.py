@@ -35,9 +35,7 @@ class Prompt(NamedTuple):
     guidance: float | None = None
 
 
-def prompts(
-    strategy: Strategy, name: str, count: int, rng: np.random.Generator, *, gloss: str = "", template: str = ""
-) -> list[Prompt]:
+def prompts(strategy: Strategy, name: str, count: int, rng: np.random.Generator, *, gloss: str = "") -> list[Prompt]:
     """``count`` prompts for the class ``name``.
 
     Args:
@@ -49,15 +47,10 @@ def prompts(
         count: how many.
         rng: draws the guidance.
         gloss: the definition that ``gloss`` adds.
-        template: text with one ``{}`` for the name; used instead of the strategy's.
 
     Raises:
-        UserError: an unknown strategy, a missing gloss, or a template without ``{}``.
+        UserError: an unknown strategy, or a missing gloss.
     """
-    if template:
-        if template.count("{}") != 1:
-            raise UserError(f"template: `{template}` needs one {{}} for the name of the class")
-        return [Prompt(template.replace("{}", name))] * count
     match strategy:
         case "name":
             return [Prompt(name)] * count

@@ -6,8 +6,6 @@ What is wrong with it is said in ``docs/trainprove.md``: above all, the batch si
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -86,11 +84,3 @@ def by_similarity(
         float(class_similarity(suspect.astype(float), labels).mean()),
         alpha=alpha,
     )
-
-
-RULES: dict[str, Callable[..., Grubbs]] = {
-    "grubbs_paper": by_accuracy,
-    "grubbs_entropy": by_entropy,
-    "grubbs_similarity": by_similarity,
-}
-"""What ``statistic:`` may name besides the default."""

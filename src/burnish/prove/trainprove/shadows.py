@@ -123,7 +123,7 @@ def train_shadow(job: Job) -> str:
         model = build(architecture, len(recipe.classes), recipe.channels, recipe.size)
         training = training_of(recipe, architecture)
         train_classifier(model, pictures, labels, training, draw, seed, recipe.device)
-        logits = predict(model, load_array(job.pictures / "validation.safetensors", "pixels"), device=recipe.device)
+        logits = predict(model, load_pixels(job.pictures / "validation.npy"), device=recipe.device)
     if logits.shape[1] != len(recipe.classes):
         raise UserError(
             f"architectures: {architecture.name} answers {logits.shape[1]} classes, the recipe lists {len(recipe.classes)}"
@@ -141,11 +141,11 @@ def _truth(job: Job) -> np.ndarray:
 
 
 def training_set(job: Job, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pictures, labels and drawing temperatures that a shadow may see."""
+    """Pictures (on disk, but for a mixture), labels and drawing temperatures that a shadow may see."""
 
     def pool(source: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         path = job.pictures / f"source-{source}.safetensors"
-        return load_array(path, "pixels"), load_array(path, "labels"), load_array(path, "temperature")
+        return load_pixels(path.with_suffix(".npy")), load_array(path, "labels"), load_array(path, "temperature")
 
     shadow = job.shadow
     if shadow.source != MIXED:
@@ -205,4 +205,16 @@ def load_array(path: Path, name: str) -> np.ndarray:
         with safe_open(path, framework="numpy") as file:
             return np.asarray(file.get_tensor(name))
     except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); remove it and run the same command again") from None
+
+
+def load_pixels(path: Path) -> np.ndarray:
+    """Bytes [n, height, width, channels] as a memory map.
+
+    Raises:
+        UserError: the file cannot be read; remove it and it is made again.
+    """
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); remove it and run the same command again") from None

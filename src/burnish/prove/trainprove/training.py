@@ -32,22 +32,19 @@ class Draw:
     steps: float
 
 
-def draw_variation(
-    variation: Variation, temperature: Float[np.ndarray, " n"], rng: np.random.Generator, *, fixed: int | None = None
-) -> Draw:
+def draw_variation(variation: Variation, temperature: Float[np.ndarray, " n"], rng: np.random.Generator) -> Draw:
     """Draw one shadow's own ways within ``variation``.
 
     Args:
         variation: the ranges.
         temperature: at which each picture was drawn; the shadow uses at least one of the values, and its pictures only.
         rng: its own stream.
-        fixed: see this many pictures (or all there are) instead of a drawn share.
     """
     known = np.unique(temperature)
     kept = rng.permutation(known)[: rng.integers(1, len(known) + 1)]
     rows = rng.permutation(np.flatnonzero(np.isin(temperature, kept)))
     share = rng.uniform(*variation.share)
-    count = min(len(rows), fixed) if fixed is not None else max(1, round(share * len(rows)))
+    count = max(1, round(share * len(rows)))
     return Draw(
         rows=np.sort(rows[:count]).astype(np.int64),
         shift=int(rng.integers(0, variation.shift + 1)),
@@ -93,14 +90,14 @@ def train_classifier(
 ) -> torch.nn.Module:
     """Train ``model`` in place on ``pictures[draw.rows]`` with AdamW; returns it in evaluation mode.
 
-    Pictures stay bytes and move to ``device`` a batch at a time.
+    Pictures stay bytes, may lie on disk (a memory map), and are read and moved to ``device`` a batch at a time.
 
     Raises:
         BurnishError: the loss is not finite.
     """
     random = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout inside the model
-    data, target = torch.from_numpy(pictures[draw.rows]), torch.from_numpy(labels[draw.rows])
+    target = torch.from_numpy(labels[draw.rows])
     batch = min(training.batch, len(target))
     steps = training.steps or training.epochs * -(-len(target) // batch)
     steps = max(1, round(steps * draw.steps))
@@ -113,7 +110,8 @@ def train_classifier(
         if len(order) < batch:
             order = torch.cat([order, torch.randperm(len(target), generator=random)])
         rows, order = order[:batch], order[batch:]
-        inputs = _distorted(to_input(data[rows]), draw, random).to(device)
+        seen = torch.from_numpy(pictures[draw.rows[rows.numpy()]])
+        inputs = _distorted(to_input(seen), draw, random).to(device)
         logits = logits_of(model(inputs))
         wanted = target[rows].to(device)
         loss = focal_loss(logits, wanted) if training.loss == "focal" else F.cross_entropy(logits, wanted)
@@ -145,9 +143,9 @@ def predict(
     model: torch.nn.Module, pictures: Pictures, batch: int = 256, device: str = "cpu"
 ) -> Float[np.ndarray, "n c"]:
     """Logits on ``pictures``, a batch at a time."""
+    parts = []
     with torch.no_grad():
-        parts = [
-            logits_of(model(to_input(part).to(device))).float().cpu()
-            for part in torch.split(torch.from_numpy(pictures), batch)
-        ]
+        for start in range(0, len(pictures), batch):
+            inputs = to_input(torch.from_numpy(np.array(pictures[start : start + batch]))).to(device)
+            parts.append(logits_of(model(inputs)).float().cpu())
     return np.asarray(torch.cat(parts).numpy())
