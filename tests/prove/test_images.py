@@ -40,6 +40,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     save(tmp_path / "b.png", grey(2))
     save(tmp_path / "a.png", grey(1))
     (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "._a.png").write_text("left by a file manager")
     found = load_images(ImageSettings(source=str(tmp_path)))
     assert found.pixels.shape == (2, 4, 4, 3)
     assert found.pixels[:, 0, 0, 0].tolist() == [1, 2]

@@ -149,7 +149,8 @@ def _from_folder(folder: Path, settings: ImageSettings) -> ImageSet:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.is_dir() and path.suffix.lower() in SUFFIXES)
+    shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in shown if not path.is_dir() and path.suffix.lower() in SUFFIXES)
 
 
 def _size(picture: np.ndarray) -> str:
