@@ -364,3 +364,33 @@ def test_two_workers_find_what_one_finds(finished: Path, tmp_path: Path) -> None
         audit(two, run)
     assert findings(tmp_path / "run") == findings(finished)
     assert time.monotonic() - start < 120
+
+
+def test_pictures_drawn_before_a_stop_are_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from burnish.prove.trainprove import pictures
+    from burnish.prove.trainprove.generators import Function
+
+    drawn: list[int] = []
+    draw = Function.draw
+
+    def counted(self: Function, labels: np.ndarray, *rest: Any) -> np.ndarray:
+        drawn.append(len(labels))
+        return draw(self, labels, *rest)
+
+    monkeypatch.setattr(Function, "draw", counted)
+    monkeypatch.setattr(pictures, "PART", 10)
+    small = recipe()
+    whole = list(pictures.draw_all(small, tmp_path / "whole"))
+    total, parts = sum(drawn), len(drawn)
+    assert parts > 20
+    drawn.clear()
+    going = pictures.draw_all(small, tmp_path / "cut")
+    for _ in range(4):
+        next(going)  # stopped in the middle of a source
+    going.close()
+    assert list((tmp_path / "cut").glob("*.part-*"))
+    rest = list(pictures.draw_all(small, tmp_path / "cut"))
+    assert len(rest) < len(whole)
+    assert (sum(drawn), len(drawn)) == (total, parts)
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (tmp_path / "cut" / path.name).read_bytes(), path.name
