@@ -10,10 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
 from burnish.cli import app
+from burnish.prove.dov4cl.analysis import analyse
+from burnish.prove.evidence import write_evidence
 
 BURNISH = [sys.executable, "-m", "burnish.cli"]
 ROOT = Path(__file__).parents[1]
@@ -49,7 +52,7 @@ def test_every_command_teaches_by_example() -> None:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the examples speak of: a tiny model, a text, a merge, and the models and data of rmm/tiny."""
+    """A folder with what the examples speak of: a tiny model, a text, a merge, the models and data of rmm/tiny, evidence."""
     folder = tmp_path_factory.mktemp("workshop")
     assert burnish("model", "tiny-llama", "tiny-llama-too", cwd=folder).returncode == 0
     assert burnish("model", "vit-experts", "vit-experts", cwd=folder).returncode == 0
@@ -57,6 +60,15 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "merge.yaml").write_text(
         "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"
     )
+    rng = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {"public": np.arange(20) < 10}
+    for name in ("suspect", "shadow_000", "shadow_001"):
+        for kind, views in (("global", 2), ("local", 3)):
+            arrays[f"{name}_{kind}"] = rng.normal(size=(1, 20, views, 4)).astype(np.float32)
+    settings = {"seed": 0, "test": "permutation", "alpha": 0.05, "a": 1.0, "draws": 200, "repeats": 1}
+    settings |= {"private_is": "held out", "split": None}
+    findings = analyse(arrays, settings)
+    write_evidence(folder / "evidence", method="dov4cl", settings=settings, arrays=arrays, findings=findings)
     return folder
 
 

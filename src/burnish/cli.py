@@ -342,7 +342,7 @@ def prove_verify(
 ) -> None:
     """Compute every statistic again from the stored answers, and check hashes and commitment. Exits with 1 if any differs.
 
-    Example: burnish prove verify runs/dov4cl-tiny/artifacts/evidence
+    Example: burnish prove verify evidence
     """
     from burnish.prove import verify
 

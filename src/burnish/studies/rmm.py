@@ -23,7 +23,7 @@ QUICK = Plan(
     budget=160,
     tuning=60,
     world=Budget(),
-    probes=24,
+    probes=12,
     repeats=5,
 )
 PLANS: dict[Size, Plan] = {
