@@ -6,7 +6,7 @@ accusations (one encoder's many owners are not independent).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -123,23 +123,21 @@ def _false(rows: Sequence[dict[str, Any]], name: str, claim: str, test: str) -> 
     )
 
 
-def one_each(rows: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> np.ndarray:
-    """One p a suspect: its first owner's. p-values of one encoder before several owners are not independent."""
-    first: dict[str, float] = {}
-    for row in rows:
-        first.setdefault(row["encoder"], value(row))
-    return np.array(list(first.values()))
+def one_each(rows: Sequence[dict[str, Any]], test: str) -> np.ndarray:
+    """One p a suspect and one an owner: encoder j before owner j - 1. Pairs that share either are not independent."""
+    owners = 1 + max(row["owner"] for row in rows)
+    return np.array([row[test] for row in rows if row["suspect"] == (row["owner"] + 1) % owners])
 
 
 def _uniform(rows: Sequence[dict[str, Any]]) -> Claim:
-    values = one_each(rows, lambda row: row["unary"])
+    values = one_each(rows, "unary")
     p = uniformity_p(values)
     verdict: Verdict = "does not hold" if p <= ALPHA else "undecided" if len(values) < 20 else "holds"
     return Claim(
         name="uniform",
         claim="p-values of innocents (image permutation test, unary relationship) are uniform",
         paper="not in the paper",
-        rule="holds if a Kolmogorov-Smirnov test of one p a suspect gives p > .05 on 20 suspects or more",
+        rule="holds if a Kolmogorov-Smirnov test of one p a suspect and owner gives p > .05 on 20 suspects or more",
         ours=p,
         baseline=ALPHA,
         interval=None,
