@@ -1,10 +1,13 @@
 """Random views: what each of the twelve numbers does, colour and grey, and settings that make no sense."""
 
+import math
+
 import pytest
 import torch
+from kornia.enhance import adjust_hue
 from pydantic import ValidationError
 
-from burnish.prove.contrastive.augment import NUMBERS, random_views
+from burnish.prove.contrastive.augment import NUMBERS, random_views, turned
 from burnish.prove.contrastive.recipe import ViewSettings
 
 STILL = ViewSettings(scale=(1, 1), ratio=(1, 1), flip=0.0, jitter_probability=0.0, grayscale=0.0)
@@ -51,6 +54,15 @@ def test_greyscale_and_full_desaturation_agree() -> None:
     u = torch.zeros(2, NUMBERS)
     dull = STILL.model_copy(update={"jitter": (0.0, 0.0, 1.0, 0.0), "jitter_probability": 1.0})
     torch.testing.assert_close(random_views(images, u, dull, (4, 4)), grey, atol=1e-5, rtol=0)
+
+
+def test_hue_equals_kornia() -> None:
+    images, turn = torch.rand(6, 3, 5, 4), torch.rand(6) - 0.5
+    images[0] = 0.3  # grey has no hue
+    torch.testing.assert_close(turned(images, turn), adjust_hue(images, 2 * math.pi * turn), atol=1e-5, rtol=0)
+    # red turned by a third is green
+    red = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
+    assert turned(red, torch.tensor([1 / 3])).flatten().tolist() == pytest.approx([0, 1, 0], abs=1e-6)
 
 
 def test_hue_keeps_the_brightest_channel() -> None:

@@ -65,23 +65,25 @@ def _read(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, tuple
     if min(public.sum(), (~public).sum()) < 2:
         raise UserError(f"answers: {public.sum()} public and {(~public).sum()} private images; a test needs 2 of each")
     names = sorted({name.rpartition("_")[0] for name in arrays if name.endswith(("_global", "_local"))})
-    found = {}
-    for name in names:
-        pair = tuple(arrays.get(f"{name}_{kind}") for kind in ("global", "local"))
-        for kind, array in zip(("global", "local"), pair, strict=True):
-            if array is None or array.ndim != 4 or array.shape[1] != len(public) or array.shape[2] < 2:
-                shape = "missing" if array is None else f"of shape {array.shape}"
-                raise UserError(
-                    f"answers: {name}_{kind} is {shape}; wanted [draws, {len(public)} images, views, numbers]"
-                )
-            if not np.isfinite(array).all():
-                raise UserError(f"answers: {name}_{kind} holds numbers that are not finite")
-        found[name] = pair
+    found = {
+        name: (_answers(arrays, f"{name}_global", len(public)), _answers(arrays, f"{name}_local", len(public)))
+        for name in names
+    }
     if "suspect" not in found or not any(name.startswith("shadow_") for name in found):
         raise UserError(f"answers: of suspect and shadows there are only {names}")
     if len({len(array) for pair in found.values() for array in pair}) > 1:
         raise UserError("answers: not every model was asked in as many draws")
-    return public, found  # type: ignore[return-value]  # both of each pair were checked above
+    return public, found
+
+
+def _answers(arrays: Mapping[str, np.ndarray], name: str, images: int) -> np.ndarray:
+    array = arrays.get(name)
+    if array is None or array.ndim != 4 or array.shape[1] != images or array.shape[2] < 2:
+        shape = "missing" if array is None else f"of shape {array.shape}"
+        raise UserError(f"answers: {name} is {shape}; wanted [draws, {images} images, views, numbers]")
+    if not np.isfinite(array).all():
+        raise UserError(f"answers: {name} holds numbers that are not finite")
+    return array
 
 
 def _permutation(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> dict[str, Any]:

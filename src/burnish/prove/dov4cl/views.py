@@ -16,6 +16,8 @@ from burnish.prove.contrastive.augment import NUMBERS, random_views
 from burnish.prove.dov4cl.recipe import PipelineSettings
 
 KINDS = ("global", "local")
+CACHED = 1 << 18
+"""Numbers of a batch of views on a processor: 1 MB."""
 
 
 def make_views(
@@ -41,9 +43,15 @@ def make_views(
     height, width = view_size(settings, kind, pixels.shape[1], pixels.shape[2])
     uniforms = torch.from_numpy(numbers(seed, KINDS.index(kind), draw, index, count)).flatten(0, 1)
     images = torch.from_numpy(np.ascontiguousarray(pixels)).to(settings.device).permute(0, 3, 1, 2).float() / 255
-    views = random_views(images.repeat_interleave(count, dim=0), uniforms, view, (height, width))
-    eight_bit = (views * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return np.ascontiguousarray(eight_bit).reshape(len(pixels), count, height, width, pixels.shape[3])
+    shown = np.empty((len(pixels) * count, height, width, pixels.shape[3]), dtype=np.uint8)
+    # on a processor, a few pictures at a time stay in its cache: twice as fast
+    step = max(1, CACHED // (count * height * width * pixels.shape[3])) if images.device.type == "cpu" else len(images)
+    for start in range(0, len(images), step):
+        part = images[start : start + step].repeat_interleave(count, dim=0)
+        rows = slice(start * count, start * count + len(part))
+        views = random_views(part, uniforms[rows], view, (height, width))
+        shown[rows] = (views * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return shown.reshape(len(pixels), count, height, width, pixels.shape[3])
 
 
 def view_size(settings: PipelineSettings, kind: Literal["global", "local"], height: int, width: int) -> tuple[int, int]:
