@@ -62,6 +62,12 @@ def test_verdicts_by_hand() -> None:
     assert bad["uniform"] == "does not hold"
     assert verdicts(made(owners=4, seeds=1))["power"] == "undecided"
     assert verdicts(made(owners=4, seeds=1))["uniform"] == "undecided"
+    without = made(owners=4, seeds=1)
+    del without[0]["geometry"]
+    assert verdicts(without)["geometry"] == "undecided"
+    borderline = {claim.name: claim for claim in judge_cells(made(owners=4, seeds=1, accused=0.001))}
+    assert borderline["false-accusations"].verdict == "holds"
+    assert "reaches above" in borderline["false-accusations"].note
 
 
 def test_numbers_by_hand() -> None:

@@ -30,7 +30,7 @@ PLANS: dict[Size, Plan] = {
         objectives=("simclr", "byol", "simsiam", "moco_v3", "dino"),
         data=("mnist", "digits", "emoji", "clipart"),
         owners=8,
-        epochs=(100, 300, 900),
+        epochs=(150, 600),
     ),
 }
 """What each size spends. ``quick`` trains 19 encoders a seed; ``full`` asks how the power grows with training, for five methods and four collections."""

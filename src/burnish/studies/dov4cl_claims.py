@@ -119,7 +119,9 @@ def _false(rows: Sequence[dict[str, Any]], name: str, claim: str, test: str) -> 
         baseline=ALPHA,
         interval=interval,
         verdict=verdict,
-        note="The interval also bounds what this many innocents can show." if interval.high > ALPHA else "",
+        note="At or below by the mean alone: the interval reaches above .05."
+        if verdict == "holds" and interval.high > ALPHA
+        else "",
     )
 
 
