@@ -119,7 +119,7 @@ def conviction_figure(cells: Cells, plan: Plan) -> Any:
     axes.axvline(plan.alpha, color="tab:gray", linewidth=1, linestyle="--")
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("share convicted")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
