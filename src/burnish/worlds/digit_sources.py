@@ -35,15 +35,19 @@ def _halves() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarr
     return (pixels[first], images.labels[first]), (pixels[second], images.labels[second])
 
 
+@functools.cache
+def _source(name: str) -> Real | Source:
+    first, second = _halves()
+    return Real(*second) if name == "real" else Source(name, *first)
+
+
 def draw(name: str, labels: Labels, seed: int, temperature: float) -> Pictures:
     """Pictures of a cheap source (``burnish.worlds.sources.CHEAP``) or of ``real``, as bytes.
 
     Raises:
         UserError: an unknown name.
     """
-    first, second = _halves()
-    source = Real(*second) if name == "real" else Source(name, *first)
-    return np.asarray(np.rint(255 * source.draw(labels, seed, temperature)).astype(np.uint8)[..., None])
+    return np.asarray(np.rint(255 * _source(name).draw(labels, seed, temperature)).astype(np.uint8)[..., None])
 
 
 def _named(name: str) -> Callable[[Sequence[str], np.ndarray, int, float], np.ndarray]:

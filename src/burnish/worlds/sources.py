@@ -7,6 +7,7 @@ in 0..1, [n, side, side].
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,9 +23,9 @@ Distortion = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 DENSITIES = ("pca_gmm", "kde", "gaussian", "vae")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # known by identity: what was fitted on it is kept
 class Source:
-    """A cheap source called ``name`` over real ``pixels`` and their ``labels``; fits nothing before it draws."""
+    """A cheap source called ``name`` over real ``pixels`` and their ``labels``; fits what it needs when it draws."""
 
     name: str
     pixels: Pixels
@@ -40,7 +41,7 @@ class Source:
         if self.name not in CHEAP:
             raise UserError(f"source: `{self.name}` is unknown; {nearest(self.name, CHEAP)}")
         if self.name == "vae":
-            return _vae(self.pixels, self.labels, labels, rng, temperature)
+            return _vae(self, labels, rng, temperature)
         out = np.empty((len(labels), *self.pixels.shape[1:]), dtype=np.float32)
         for name in np.unique(labels):
             real, rows = self.pixels[self.labels == name], np.flatnonzero(labels == name)
@@ -81,13 +82,23 @@ def _density(name: str, flat: np.ndarray, count: int, rng: np.random.Generator, 
     return np.asarray(mean + temperature * (drawn @ axes[:keep]), dtype=np.float32)
 
 
-def _vae(
-    pixels: np.ndarray, known: np.ndarray, labels: np.ndarray, rng: np.random.Generator, temperature: float
-) -> np.ndarray:
-    """A conditional variational autoencoder (Kingma and Welling, 2014) of two small layers, trained for each drawing."""
-    classes, width, codes = int(max(known.max(), labels.max())) + 1, pixels[0].size, 12
+def _vae(source: Source, labels: np.ndarray, rng: np.random.Generator, temperature: float) -> np.ndarray:
+    decoder, classes = _trained_vae(source)
+    absent = np.setdiff1d(labels, source.labels)
+    if len(absent):
+        raise UserError(f"source: vae has no real picture of class {absent[0]}")
+    code = torch.from_numpy(temperature * rng.standard_normal((len(labels), VAE_CODES)).astype(np.float32))
+    with torch.no_grad():
+        drawn = decoder(torch.cat([code, F.one_hot(torch.from_numpy(labels), classes).float()], 1)).sigmoid()
+    return np.asarray(drawn.numpy().reshape(len(labels), *source.pixels.shape[1:]))
+
+
+@functools.lru_cache(maxsize=4)
+def _trained_vae(source: Source) -> tuple[torch.nn.Module, int]:
+    """A conditional variational autoencoder (Kingma and Welling, 2014) of two small layers: its decoder, and the classes."""
+    pixels, known, codes = source.pixels, source.labels, VAE_CODES
+    classes, width = int(known.max()) + 1, pixels[0].size
     torch.manual_seed(VAE_SEED)
-    # one model whatever the drawing: only the codes drawn differ
     random = torch.Generator().manual_seed(VAE_SEED)
     encoder = torch.nn.Sequential(
         torch.nn.Linear(width + classes, 128), torch.nn.ReLU(), torch.nn.Linear(128, 2 * codes)
@@ -106,13 +117,10 @@ def _vae(
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-    code = torch.from_numpy(temperature * rng.standard_normal((len(labels), codes)).astype(np.float32))
-    with torch.no_grad():
-        drawn = decoder(torch.cat([code, F.one_hot(torch.from_numpy(labels), classes).float()], 1)).sigmoid()
-    return np.asarray(drawn.numpy().reshape(len(labels), *pixels.shape[1:]))
+    return decoder, classes
 
 
-VAE_SEED, VAE_STEPS = 7, 500
+VAE_SEED, VAE_STEPS, VAE_CODES = 7, 500, 12
 
 
 def _affine(image: np.ndarray, turn: float, stretch: tuple[float, float], shear: float) -> np.ndarray:
