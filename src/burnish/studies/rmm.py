@@ -19,7 +19,8 @@ from burnish.worlds.experts import Budget
 
 QUICK = Plan(
     regimes=("two", "half"),
-    arms=(*ARMS, *SUBSET_ARMS),
+    # every arm that a claim speaks of; `full` adds the scales of whole tasks
+    arms=tuple(arm for arm in (*ARMS, *SUBSET_ARMS) if arm != "cma, task scales"),
     budget=160,
     tuning=60,
     world=Budget(),
@@ -46,7 +47,9 @@ PLANS: dict[Size, Plan] = {
         repeats=3,
     ),
     "quick": QUICK,
-    "full": dataclasses.replace(QUICK, regimes=("two", "half", "far"), probes=60, repeats=20),
+    "full": dataclasses.replace(
+        QUICK, regimes=("two", "half", "far"), arms=(*ARMS, *SUBSET_ARMS), probes=60, repeats=20
+    ),
 }
 """What each size spends. ``quick`` takes the first two regimes of the specification's list."""
 

@@ -172,7 +172,7 @@ def train_world(regime: str, seed: int, budget: Budget | None = None) -> World:
 
 
 def new_model(seed: int) -> ViTForImageClassification:
-    """The untrained classifier: 6 blocks of width 48 over 16 patches."""
+    """The untrained classifier: 6 blocks of width 48, one head each, over 16 patches."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
@@ -182,7 +182,7 @@ def new_model(seed: int) -> ViTForImageClassification:
         num_channels=1,
         hidden_size=48,
         num_hidden_layers=6,
-        num_attention_heads=2,
+        num_attention_heads=1,
         intermediate_size=96,
         hidden_act="relu",
         initializer_range=0.1,
