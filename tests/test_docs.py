@@ -213,6 +213,14 @@ def search_settings() -> str:
     return settings_table(SearchRecipe, {*Recipe.model_fields, "tasks", "candidates", "ppo"})
 
 
+def audit_settings() -> str:
+    from burnish.core.recipe import Recipe
+    from burnish.prove.trainprove.recipe import AuditRecipe
+
+    groups = {"suspect", "mine", "others", "architectures", "training", "variation", "mixtures"}
+    return settings_table(AuditRecipe, {*Recipe.model_fields, *groups})
+
+
 def suspect_settings() -> str:
     from burnish.prove.suspects import SuspectSettings
 
@@ -233,6 +241,7 @@ def suspect_openapi() -> str:
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "merge.md": {"methods": methods_table},
     "rmm.md": {"settings": search_settings},
+    "trainprove.md": {"settings": audit_settings},
     "suspects.md": {"settings": suspect_settings, "openapi": suspect_openapi},
 }
 

@@ -5,7 +5,6 @@ Work is a module-level function of one argument and must be safe to run twice: a
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -20,8 +19,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from burnish.core.errors import BurnishError, UserError
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -145,19 +142,9 @@ def _start_worker() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    _keep_freed_memory()
     import torch
 
     torch.set_num_threads(1)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed: a small model else faults its activations in anew at every pass, a fifth of its time."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(_M_TRIM_THRESHOLD, 1 << 30)
-            mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # more is refused
 
 
 def _follow(sentinel: int) -> None:

@@ -18,8 +18,8 @@ Results = Sequence[dict[str, Any]]
 ALPHA, WANTED = 0.05, 0.8
 POWER_RULE = f"holds if the Clopper-Pearson interval of the share lies above {WANTED}, does not hold if it lies below"
 FALSE_RULE = (
-    f"holds if the share is at or below {ALPHA}; does not hold if the interval (bootstrap over suspects) lies above "
-    f"{ALPHA}; else undecided"
+    f"holds if the interval (bootstrap over suspects) lies at or below {ALPHA}; does not hold if it lies above; else "
+    "undecided"
 )
 
 
@@ -109,7 +109,7 @@ def _power(rows: Sequence[dict[str, Any]], name: str, claim: str, test: str) -> 
 
 def _false(rows: Sequence[dict[str, Any]], name: str, claim: str, test: str) -> Claim:
     interval = false_interval(rows, test)
-    verdict: Verdict = "holds" if interval.mean <= ALPHA else "does not hold" if interval.low > ALPHA else "undecided"
+    verdict: Verdict = "holds" if interval.high <= ALPHA else "does not hold" if interval.low > ALPHA else "undecided"
     return Claim(
         name=name,
         claim=claim,
@@ -119,8 +119,8 @@ def _false(rows: Sequence[dict[str, Any]], name: str, claim: str, test: str) -> 
         baseline=ALPHA,
         interval=interval,
         verdict=verdict,
-        note="At or below by the mean alone: the interval reaches above .05."
-        if verdict == "holds" and interval.high > ALPHA
+        note="The share itself is at or below .05. An exact test accuses one in twenty, so only many more would put the interval there."
+        if interval.mean <= ALPHA < interval.high
         else "",
     )
 

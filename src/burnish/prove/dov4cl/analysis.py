@@ -244,7 +244,12 @@ def _paper(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) ->
     because = f"mean p of {repeats} repetitions {p:.3g}; the published test is not calibrated, set test: permutation"
     return {
         "tests": tests,
-        "verdict": {"outcome": "evidence" if guilty else "no evidence", "alpha": settings["alpha"], "because": because},
+        "verdict": {
+            "outcome": "evidence" if guilty else "no evidence",
+            "alpha": settings["alpha"],
+            "because": because,
+            "calibrated": False,
+        },
         "p": p,
         "power": None,
         "assumptions": [*_assumptions(settings, family=False), tests[0]["assumption"]],

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int
 
 from burnish.core.errors import UserError
 from burnish.core.files import folder_atomic, read_json
-from burnish.prove.dov4cl.recipe import AuditRecipe
+from burnish.prove.dov4cl.recipe import AuditRecipe, query_count
 from burnish.prove.dov4cl.views import make_views
 from burnish.prove.suspects import SuspectSettings, open_suspect
 from burnish.prove.suspects.oracle import Oracle
@@ -112,6 +112,7 @@ def ask_model(
     chunks = list(_chunks(question.recipe, plan, pixels.shape))
     arrays: dict[str, np.ndarray] = {}
     with open_suspect(question.model, "embeddings", question.cache, note) as oracle:
+        oracle.announce(query_count(question.recipe, question.public, len(pixels) - question.public))
         for done, (kind, draw, start, stop) in enumerate(chunks, 1):
             index = plan.index[draw, start:stop]
             views = make_views(
