@@ -23,7 +23,7 @@ PLANS: dict[Size, Plan] = {
     "smoke": Plan(
         objectives=("simclr",), data=("digits",), owners=4, images=40, epochs=(3,), replicas=1, draws=99, rounds=4
     ),
-    "tour": dataclasses.replace(QUICK, owners=5, epochs=(300,), replicas=0),
+    "tour": dataclasses.replace(QUICK, owners=5, epochs=(300,), replicas=2),
     "quick": QUICK,
     "full": dataclasses.replace(
         QUICK,

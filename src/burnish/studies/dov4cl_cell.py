@@ -23,6 +23,7 @@ from burnish.core.parallel import one_thread
 from burnish.prove.contrastive.backbones import features, normalise
 from burnish.prove.contrastive.recipe import Objective, TrainSettings, ViewSettings
 from burnish.prove.contrastive.train import Training
+from burnish.prove.dov4cl.analysis import analyse
 from burnish.prove.dov4cl.family import family_tests, geometry, geometry_scores
 from burnish.prove.dov4cl.image_tests import Steadiness, effect, image_test, paper_p, paper_vector, steadiness
 from burnish.prove.dov4cl.recipe import PipelineSettings
@@ -156,7 +157,8 @@ def judge_owner(question: tuple[Cell, int]) -> dict[str, Any]:
 
     Returns:
         ``suspects``: rows with ``guilty``, p of each test (``image``: Holm over unary and binary), effects; for the first
-        owner ``geometry``: the scores of thief, replicas and innocents.
+        owner, where there are replicas, ``geometry``: the scores of thief, replicas and innocents; and ``audits``: findings
+        on a thief and on an innocent.
     """
     cell, owner = question
     with one_thread():
@@ -192,7 +194,25 @@ def judge_owner(question: tuple[Cell, int]) -> dict[str, Any]:
                 "scores": geometry_scores(vectors, guilty).tolist(),
                 "guilty": guilty.tolist(),
             }
+            result["audits"] = {
+                "guilty": _audit(found, plan, suspect=0),
+                "innocent": _audit(found, plan, suspect=1),
+            }
     return result
+
+
+def _audit(found: list[tuple[np.ndarray, np.ndarray]], plan: Plan, suspect: int) -> dict[str, Any]:
+    """One suspect of the first owner as a user's audit would judge it: the other owners' encoders are the shadows, the
+    replicas the guilty ones."""
+    shadows = [model for model in range(1, plan.owners) if model != suspect]
+    names = {suspect: "suspect"}
+    names |= {model: f"shadow_{number:03d}" for number, model in enumerate(shadows)}
+    names |= {plan.owners + number: f"guilty_{number:03d}" for number in range(plan.replicas)}
+    arrays = {"public": np.arange(2 * plan.images) < plan.images}
+    for model, name in names.items():
+        arrays |= {f"{name}_global": found[model][0][:1], f"{name}_local": found[model][1][:1]}
+    settings = {"seed": 0, "test": "permutation", "alpha": 0.05, "a": 1.0, "draws": plan.draws, "repeats": 1}
+    return analyse(arrays, settings | {"private_is": "held out", "split": None})
 
 
 def _short(name: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
+from burnish.prove.dov4cl.figures import SUBJECT, distributions
+from burnish.prove.report import audit_sections
 from burnish.studies.dov4cl_claims import false_interval, power_interval, rows_of
 
 Results = Sequence[dict[str, Any]]
@@ -52,8 +54,20 @@ def sections(results: Results) -> list[Section]:
             figure=effect_figure(results),
         ),
         Section("By method, collection and length of training", table=cell_table(results)),
+        *_audit_sections(results),
         Section("Words", table=[{"word": word, "meaning": meaning} for word, meaning in WORDS.items()]),
     ]
+
+
+def _audit_sections(results: Results) -> list[Section]:
+    """What a user's audit would say of a thief and of an innocent of the first owner."""
+    audits = next((each["audits"] for each in results if "audits" in each), {})
+    parts = []
+    for kind, findings in audits.items():
+        verdict, picture, *_ = audit_sections(SUBJECT, findings, distributions(findings))
+        text = f"{picture.text} Here the suspect is {kind}."
+        parts.append(Section(f"One audit: a suspect that is {kind}", text, figure=picture.figure, html=verdict.html))
+    return parts
 
 
 def test_table(results: Results) -> list[dict[str, str]]:
