@@ -61,7 +61,7 @@ def sections(results: Results) -> list[Section]:
 
 def _audit_sections(results: Results) -> list[Section]:
     """What a user's audit would say of a thief and of an innocent of the first owner."""
-    audits = next((each["audits"] for each in results if "audits" in each), {})
+    audits: dict[str, Any] = next((each["audits"] for each in results if "audits" in each), {})
     parts = []
     for kind, findings in audits.items():
         verdict, picture, *_ = audit_sections(SUBJECT, findings, distributions(findings))
