@@ -97,6 +97,29 @@ def test_another_embedding_size_midway_is_refused(tmp_path: Path, monkeypatch: p
         assert oracle.made == 0
 
 
+def test_other_classes_are_refused_at_the_first_batch(tmp_path: Path) -> None:
+    images = np.full((6, 2, 2, 3), 1, np.uint8) + np.arange(6, dtype=np.uint8)[:, None, None, None]  # labels 1 to 6
+    with open_suspect(suspect(batch=2), "labels", tmp_path, classes=7) as oracle:
+        assert oracle.ask(images[:4]).tolist() == [1, 2, 3, 4]
+    asked.clear()
+    # stored answers count too, before anything is asked
+    with open_suspect(suspect(batch=2), "labels", tmp_path, classes=4) as oracle:
+        with pytest.raises(UserError, match=r"returned label 4, but 4 classes \(labels 0 to 3\) are asked about"):
+            oracle.ask(images)
+        assert (oracle.made, asked) == (0, [])
+    with open_suspect(suspect(batch=2), "labels", tmp_path, classes=6) as oracle:
+        with pytest.raises(UserError, match=r"returned label 6, but 6 classes"):
+            oracle.ask(images)
+        assert (oracle.made, asked) == (0, [2])  # the refused batch is not kept
+    for answers in ("logits", "embeddings"):
+        with open_suspect(suspect("embed", batch=2), answers, tmp_path, classes=3) as oracle:
+            assert oracle.ask(images).shape == (6, 3)
+    with open_suspect(suspect("embed", batch=2), "logits", classes=4) as oracle:
+        with pytest.raises(UserError, match="returned logits of size 3, but 4 classes are asked about"):
+            oracle.ask(images)
+        assert oracle.made == 0
+
+
 def test_progress_counts_queries_and_says_what_is_left() -> None:
     seen: list[tuple[str, int, int]] = []
 

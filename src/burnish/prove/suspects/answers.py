@@ -15,7 +15,9 @@ class BadAnswer(Exception):
     """What is wrong with an answer, in a few words; whoever asked turns it into an error that says who gave it."""
 
 
-def checked(values: Any, answer: Answer, count: int, width: int | None = None) -> np.ndarray:
+def checked(
+    values: Any, answer: Answer, count: int, width: int | None = None, classes: int | None = None
+) -> np.ndarray:
     """An answer as an array: labels int64 [n]; logits and embeddings float32 [n, width].
 
     Args:
@@ -23,9 +25,10 @@ def checked(values: Any, answer: Answer, count: int, width: int | None = None) -
         answer: what was asked for.
         count: images asked about.
         width: classes or embedding size of the answers before, if there were any.
+        classes: how many classes labels and logits speak of, if whoever asks knows.
 
     Raises:
-        BadAnswer: it is incomplete, ragged, of another type, not finite, or of another width than before.
+        BadAnswer: it is incomplete, ragged, of another type, not finite, of another width than before, or of other classes.
     """
     if isinstance(values, list):
         _plain_numbers(values, 1 if answer == "labels" else 2)
@@ -41,9 +44,13 @@ def checked(values: Any, answer: Answer, count: int, width: int | None = None) -
             raise BadAnswer(f"labels of shape {_shape(array)} for {count} images; wanted ({count})")
         if ((array < 0) | (array >= LABELS)).any():
             raise BadAnswer("a label below 0 or beyond any number of classes")
+        if classes is not None and (array >= classes).any():
+            raise BadAnswer(f"label {array.max()}, but {classes} classes (labels 0 to {classes - 1}) are asked about")
         return array.astype(np.int64)
     if array.ndim != 2 or len(array) != count or not array.shape[1]:
         raise BadAnswer(f"{answer} of shape {_shape(array)} for {count} images; wanted ({count}, a fixed size)")
+    if answer == "logits" and classes is not None and array.shape[1] != classes:
+        raise BadAnswer(f"logits of size {array.shape[1]}, but {classes} classes are asked about")
     if width is not None and array.shape[1] != width:
         raise BadAnswer(f"{answer} of size {array.shape[1]}, but {width} before; is this still the same model?")
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as such

@@ -67,7 +67,13 @@ class Oracle:
     """
 
     def __init__(
-        self, backend: Backend, answer: Answer, settings: SuspectSettings, store: Store, progress: Track = _unseen
+        self,
+        backend: Backend,
+        answer: Answer,
+        settings: SuspectSettings,
+        store: Store,
+        progress: Track = _unseen,
+        classes: int | None = None,
     ) -> None:
         self.answer = answer
         self.made = 0
@@ -77,6 +83,7 @@ class Oracle:
         self._store = store
         self._progress = progress
         self._width = store.width
+        self._classes = classes
 
     @property
     def identity(self) -> str:
@@ -126,6 +133,7 @@ class Oracle:
         for place, key in enumerate(keys):
             first.setdefault(key, place)
         missing = [place for key, place in first.items() if key not in self._store]
+        self._refuse_stored([key for key in first if key in self._store])
         if self.left is not None and len(missing) > self.left:
             raise UserError(
                 f"suspect: {len(missing):,} queries needed, {self.left:,} of the budget of {self._settings.queries:,} "
@@ -152,9 +160,19 @@ class Oracle:
         if batch:
             yield batch
 
+    def _refuse_stored(self, keys: Sequence[bytes]) -> None:
+        """An earlier session may have kept answers without knowing the classes; seen before anything is asked."""
+        if not keys or self._classes is None or self.answer == "embeddings":
+            return
+        rows = stacked(self._store, keys)
+        try:
+            checked(rows[:, 0] if self.answer == "labels" else rows, self.answer, len(keys), self._width, self._classes)
+        except BadAnswer as error:
+            raise self._backend.refusal(str(error)) from None
+
     def _ask(self, images: UInt8[np.ndarray, "n height width channels"], keys: Sequence[bytes]) -> None:
         try:
-            array = checked(self._backend.answer(images), self.answer, len(images), self._width)
+            array = checked(self._backend.answer(images), self.answer, len(images), self._width, self._classes)
         except BadAnswer as error:
             raise self._backend.refusal(str(error)) from None
         rows = array.reshape(len(array), -1)
@@ -177,6 +195,7 @@ def open_suspect(
     cache: Path | None = None,
     note: Note = _unheard,
     progress: Track = _unseen,
+    classes: int | None = None,
 ) -> Oracle:
     """A suspect, ready to be asked.
 
@@ -186,6 +205,7 @@ def open_suspect(
         cache: folder of stored answers, shared by all suspects; none keeps them in memory.
         note: gets one line where something was assumed (no image processor, a size changed).
         progress: ``Run.progress`` or alike, called with the queries to come.
+        classes: how many classes labels and logits must speak of: others are refused at the first batch, and not kept.
 
     Raises:
         UserError: the suspect cannot be read or does not give such answers, or another process is asking it.
@@ -197,7 +217,7 @@ def open_suspect(
     except BaseException:
         backend.close()
         raise
-    return Oracle(backend, answer, settings, store, progress)
+    return Oracle(backend, answer, settings, store, progress, classes)
 
 
 def _backend(settings: SuspectSettings, answer: Answer, note: Note) -> Backend:
