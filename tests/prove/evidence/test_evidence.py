@@ -17,6 +17,7 @@ from burnish.core.files import write_manifest
 from burnish.core.report import Section
 from burnish.prove.evidence import folder as evidence_folder
 from burnish.prove.evidence import verify, write_commitment, write_evidence
+from burnish.prove.evidence.commitment import opening
 from burnish.prove.evidence.verification import differences
 from burnish.prove.images import ImageSettings
 from tests.prove.evidence.fake import KNOWN, FakeRecipe, analyse
@@ -134,7 +135,14 @@ def test_a_swapped_commitment(evidence: Path, tmp_path: Path) -> None:
 
     edit(evidence / "settings.json", lambda data: data.update(commitment=sha256(evidence / "commitment.json")))
     write_manifest(evidence)
-    assert verify(evidence).ok
+    assert verify(evidence).problems == [
+        "settings.json: its recipe is not the one of commitment.json (it does not lead to the root)"
+    ]
+    edit(evidence / "settings.json", lambda data: data.update(opening=opening(other)))
+    write_manifest(evidence)
+    assert verify(evidence).problems == [
+        "settings.json: not the settings that were committed to: seed is 3, committed to 9"
+    ]
     assert verify(evidence, tmp_path / "c.json").problems == ["commitment.json: not the published one (another root)"]
 
 
@@ -208,15 +216,37 @@ def test_settings_that_lead_nowhere(evidence: Path) -> None:
         (evidence / "settings.json").write_text(whole)
 
 
-def test_on_other_versions_a_last_digit_may_differ(evidence: Path) -> None:
+def test_settings_and_findings_changed_together(evidence: Path) -> None:
+    """A level that was raised after the audit, with everything else to match."""
+    settings = SETTINGS | {"alpha": 0.2}
+    edit(evidence / "settings.json", lambda data: data.update(settings=settings))
+    findings = json.loads(json.dumps(analyse(ARRAYS, settings), default=float))
+    (evidence / "findings.json").write_text(json.dumps(findings))
+    write_manifest(evidence)
+    assert verify(evidence).problems == [
+        "settings.json: not the settings that were committed to: alpha is 0.2, committed to 0.05"
+    ]
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [None, {}, [], {"recipe": {}, "salt": "zz", "groups": {}}, {"recipe": 1, "salt": "00", "groups": {"recipe": "00"}}],
+)
+def test_openings_that_open_nothing(evidence: Path, opened: Any) -> None:
+    edit(evidence / "settings.json", lambda data: data.update(opening=opened))
+    write_manifest(evidence)
+    assert "does not lead to the root" in verify(evidence).problems[0]
+
+
+def test_elsewhere_a_last_digit_may_differ(evidence: Path) -> None:
     edit(evidence / "findings.json", lambda data: data["tests"][0].update(statistic=0.5 + 1e-12))
     write_manifest(evidence)
-    assert "tests.0.statistic is 0.500000000001, computed 0.5" in verify(evidence).problems[0]
+    assert verify(evidence).notes[0] == "4 numbers were computed again and agree within 1e-06"
     edit(evidence / "settings.json", lambda data: data["made_with"].update(numpy="1.0"))
     write_manifest(evidence)
     found = verify(evidence)
     assert found.ok
-    assert "within 1e-06 (other versions" in found.notes[0]
+    assert "within 1e-06 (here with another numpy)" in found.notes[0]
     edit(evidence / "findings.json", lambda data: data["tests"][0].update(statistic=0.50001))
     write_manifest(evidence)
     assert not verify(evidence).ok

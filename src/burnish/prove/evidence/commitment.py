@@ -2,12 +2,14 @@
 
 The small file holds one salted hash over pictures, recipe and seed: publish it, or have it time-stamped. The secret file
 beside it holds the salt; without it, the hash tells nothing about any picture, not even to someone who has the picture.
+Every group of leaves has a salt of its own, made from the secret one: the recipe can be opened afterwards and pictures not.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
+import hmac
 import inspect
 import json
 import secrets
@@ -26,7 +28,9 @@ from burnish.prove.evidence.merkle import root
 from burnish.prove.images import ImageSettings, Loaders, digests, load_images
 
 FORMAT = "burnish commitment 1"
-ALGORITHM = "SHA-256 Merkle tree (RFC 9162); every leaf starts with a secret salt of 32 bytes"
+ALGORITHM = (
+    "SHA-256 Merkle trees (RFC 9162), one a group under one root; leaves start with the group's secret salt of 32 bytes"
+)
 # The suspect may be known later than the pictures are fixed; the others change where a run happens, not what it finds.
 LEFT_OUT = {"suspect", "commitment", "checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
 # Settings that name pictures or models; where they name something on this machine, its files are part of the commitment.
@@ -53,18 +57,19 @@ def write_commitment(recipe: Recipe, out: Path, known: Loaders | None = None) ->
             raise UserError(f"{path}: exists; a commitment is written once, choose another name")
     groups = contents(recipe, known)
     salt = secrets.token_bytes(32)
+    roots = _group_roots(salt, groups)
     stored = {
         "format": FORMAT,
         "keep": "secret: whoever has this and a picture can tell whether it is among those committed to",
         "salt": salt.hex(),
         "recipe": plain(recipe),
-        "groups": {name: root(_leaves(salt, name, items)).hex() for name, items in groups.items()},
+        "groups": roots,
     }
     write_atomic(secret, json.dumps(stored, indent=1))
     secret.chmod(0o600)
     public = {
         "format": FORMAT,
-        "root": _root(salt, groups).hex(),
+        "root": root_of(roots),
         "algorithm": ALGORITHM,
         "method": recipe.method,
         "counts": {name: len(items) for name, items in groups.items() if name not in ("recipe", "seed")},
@@ -96,13 +101,43 @@ def check_commitment(path: Path | str, recipe: Recipe, known: Loaders | None = N
         salt = bytes.fromhex(secret["salt"])
     except (ValueError, TypeError):
         raise UserError(f"{secret_of(path)}: damaged at `salt`") from None
-    groups = contents(recipe, known)
-    for name, items in groups.items():
-        if secret["groups"].get(name) != root(_leaves(salt, name, items)).hex():
+    found = _group_roots(salt, contents(recipe, known))
+    for name, each in found.items():
+        if secret["groups"].get(name) != each:
             raise UserError(f"{path}: what `{name}` names has changed since it was committed to")
-    if _root(salt, groups).hex() != public["root"]:
+    if root_of(found) != public["root"]:
         raise UserError(f"{path}: its root is not that of {secret_of(path).name}; one of the two was changed")
     return public
+
+
+def opening(path: Path) -> dict[str, Any]:
+    """What opens the recipe of a commitment, and nothing else, to whoever checks the evidence.
+
+    Args:
+        path: the small file; the secret one lies beside it.
+
+    Returns:
+        ``recipe``, the ``salt`` of its group, and the root of every group.
+
+    Raises:
+        UserError: the secret file is missing or damaged.
+    """
+    secret = read_json(secret_of(path))
+    try:
+        salt = group_salt(bytes.fromhex(secret["salt"]), "recipe")
+        return {"recipe": secret["recipe"], "salt": salt.hex(), "groups": dict(secret["groups"])}
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{secret_of(path)}: missing or damaged; evidence cannot show what was committed to") from None
+
+
+def opens(opened: Any, published: str) -> bool:
+    """Whether an opening is that of the commitment with this root."""
+    try:
+        recipe = root(_leaves(bytes.fromhex(opened["salt"]), "recipe", [_recipe_text(opened["recipe"])])).hex()
+        groups = {str(name): str(each) for name, each in opened["groups"].items()}
+        return groups.get("recipe") == recipe and root_of(groups) == published
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def read_commitment(path: Path) -> dict[str, Any]:
@@ -137,8 +172,7 @@ def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[byt
     Raises:
         UserError: pictures or functions that cannot be read.
     """
-    text = json.dumps(plain(recipe), sort_keys=True).encode()
-    groups = {"recipe": [text], "seed": [str(recipe.seed).encode()]}
+    groups = {"recipe": [_recipe_text(plain(recipe))], "seed": [str(recipe.seed).encode()]}
     for key, holder, value in _named(recipe, ()):
         local = Path(value).expanduser()
         if isinstance(holder, ImageSettings) and (value in (known or {}) or not local.is_dir()):
@@ -186,10 +220,24 @@ def _source(reference: str, key: str) -> Path:
     return Path(file)
 
 
+def _recipe_text(recipe: Any) -> bytes:
+    return json.dumps(recipe, sort_keys=True).encode()
+
+
+def group_salt(salt: bytes, name: str) -> bytes:
+    """The salt of one group: whoever is shown it learns nothing of another's."""
+    return hmac.digest(salt, name.encode(), "sha256")
+
+
+def _group_roots(salt: bytes, groups: Mapping[str, Sequence[bytes]]) -> dict[str, str]:
+    return {name: root(_leaves(group_salt(salt, name), name, items)).hex() for name, items in groups.items()}
+
+
 def _leaves(salt: bytes, name: str, items: Sequence[bytes]) -> list[bytes]:
     # The group's name is hashed, so that its length is fixed and no two (name, item) pairs share a leaf.
     return [salt + hashlib.sha256(name.encode()).digest() + item for item in items]
 
 
-def _root(salt: bytes, groups: Mapping[str, Sequence[bytes]]) -> bytes:
-    return root([leaf for name, items in groups.items() for leaf in _leaves(salt, name, items)])
+def root_of(groups: Mapping[str, str]) -> str:
+    """The published root, over the roots of all groups in order."""
+    return root([hashlib.sha256(name.encode()).digest() + bytes.fromhex(each) for name, each in groups.items()]).hex()

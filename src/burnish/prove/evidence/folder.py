@@ -25,14 +25,14 @@ from burnish.core.errors import BurnishError, UserError, nearest
 from burnish.core.files import MANIFEST, folder_atomic, sha256, write_manifest
 from burnish.core.hardware import hardware
 from burnish.core.report import Section, write_report
-from burnish.prove.evidence.commitment import read_commitment
+from burnish.prove.evidence.commitment import opening, read_commitment
 
 ANSWERS, SETTINGS, FINDINGS = "answers.safetensors", "settings.json", "findings.json"
 COMMITMENT, REPORT = "commitment.json", "report.html"
 FORMAT = "burnish evidence 1"
 # Methods whose findings can be re-computed; a folder cannot name code of its own.
 ANALYSES = {"dov4cl": "burnish.prove.dov4cl.analysis", "trainprove": "burnish.prove.trainprove.analysis"}
-PACKAGES = ("burnish", "numpy", "scipy", "scikit-learn")
+PACKAGES = ("burnish", "numpy", "scipy", "torch")
 
 Analyse = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, Any]]
 
@@ -55,14 +55,15 @@ def write_evidence(
         settings: what ``analyse`` got; plain data, ``seed`` in it.
         arrays: what ``analyse`` got.
         findings: what ``analyse`` gave, unchanged: whatever else is in it could not be re-computed.
-        commitment: the small file of ``burnish prove commit``, already checked.
+        commitment: the small file of ``burnish prove commit``, already checked, with the secret one beside it; the recipe is
+            opened in the evidence, pictures are not.
         sections: of the report.
 
     Returns:
         ``folder``; its seal is :func:`seal`.
 
     Raises:
-        UserError: an unknown method, or a commitment that cannot be read.
+        UserError: an unknown method, or a commitment or its secret that cannot be read.
         BurnishError: settings or findings that JSON cannot hold (NaN among them), or a full disk.
     """
     from safetensors.numpy import save_file
@@ -79,6 +80,7 @@ def write_evidence(
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "made_with": made_with(),
             "commitment": None if commitment is None else sha256(work / COMMITMENT),
+            "opening": None if commitment is None else opening(Path(commitment)),
             "settings": dict(settings),
         }
         (work / SETTINGS).write_text(to_json(record, SETTINGS), encoding="utf-8")

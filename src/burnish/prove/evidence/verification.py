@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import MANIFEST, sha256
-from burnish.prove.evidence.commitment import read_commitment
+from burnish.prove.evidence.commitment import opens, read_commitment
 from burnish.prove.evidence.folder import (
     ANSWERS,
     COMMITMENT,
@@ -25,7 +25,7 @@ from burnish.prove.evidence.folder import (
 )
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
-"""How far a number may be off where versions or processor differ: sums in another order. On the same ones: not at all."""
+"""How far a number may be off: another processor or version adds up in another order, which nobody should be accused of."""
 SHOWN = 5  # differences listed one by one
 
 
@@ -119,6 +119,21 @@ def _committed(folder: Path, published: dict[str, Any] | None) -> list[str]:
         return [f"{COMMITMENT}: made at {found['time']}, after the evidence ({settings.get('time')})"]
     if published is not None and published["root"] != found["root"]:
         return [f"{COMMITMENT}: not the published one (another root)"]
+    return _opened(settings, found["root"])
+
+
+def _opened(record: dict[str, Any], published: str) -> list[str]:
+    """Were the findings computed with the settings that were committed to?"""
+    opened = record.get("opening")
+    if not isinstance(opened, dict) or not opens(opened, published):
+        return [f"{SETTINGS}: its recipe is not the one of {COMMITMENT} (it does not lead to the root)"]
+    recipe, used = opened["recipe"], record.get("settings")
+    if not isinstance(recipe, dict) or not isinstance(used, dict):
+        return []  # said by whoever reads it as settings
+    other = sorted(key for key in used if key in recipe and used[key] != recipe[key])
+    if other:
+        shown = ", ".join(f"{key} is {_brief(used[key])}, committed to {_brief(recipe[key])}" for key in other)
+        return [f"{SETTINGS}: not the settings that were committed to: {shown}"]
     return []
 
 
@@ -143,11 +158,17 @@ def _recomputed(folder: Path, notes: list[str]) -> list[str]:
     except Exception as error:  # answers and settings may be anything: whatever they lead to is a finding, no crash
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, BurnishError) else str(error)
         return [f"{ANSWERS} and {SETTINGS}: no findings can be computed from them ({' '.join(reason.split())[:160]})"]
-    exact = record.get("made_with") == made_with()
-    differing = differences(stored, computed, exact=exact)
-    how = "exactly" if exact else f"within {RELATIVE:g} (other versions or processor than the audit's)"
+    differing = differences(stored, computed, exact=False)
     if not differing:
-        notes.append(f"{_count(computed)} numbers were computed again and agree {how}")
+        exact = not differences(stored, computed, exact=True)
+        how = "exactly" if exact else f"within {RELATIVE:g}"
+        stated = record.get("made_with")
+        theirs = stated if isinstance(stated, dict) else {}
+        other = [name for name, each in made_with().items() if theirs.get(name) != each]
+        where = f" (here with another {', '.join(other)})" if other else ""
+        notes.append(f"{_count(computed)} numbers were computed again and agree {how}{where}")
+        if record.get("commitment") is None:
+            notes.append("no commitment: nothing here shows that settings and pictures were fixed before the audit")
         return []
     more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
     return [
