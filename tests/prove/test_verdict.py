@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from burnish.core.errors import BurnishError
 from burnish.core.report import write_report
 from burnish.prove.report import Distribution, audit_sections, density, distribution_figure, table_of_tests
-from burnish.prove.verdict import power_of, said_p, wording
+from burnish.prove.verdict import headline, power_of, said_p, wording
 
 SUBJECT = "this encoder was trained on the owner's pictures"
 
@@ -31,14 +31,14 @@ def test_evidence() -> None:
     assert words.startswith(f"There is evidence that {SUBJECT}.")
     assert "about once in 83 (p = .012; .05 or less was to count as evidence)" in words
     assert "0.25 (95 % interval 0.1 to 0.4)" in words
-    assert "evidence, not proof: the rule accuses up to 5 % of innocent suspects" in words
+    assert "evidence, not proof: the rule is made to accuse about 5 % of innocent suspects" in words
 
 
 def test_no_evidence_never_clears() -> None:
     words = wording(SUBJECT, findings("no evidence", 0.62, 0.9))
     assert words.startswith(f"This audit found no evidence that {SUBJECT}.")
     assert "about 62% of the time" in words
-    assert "finds 90% of the guilty, and would miss the other 10%" in words
+    assert "finds about 90% of models that the auditor trained to be guilty, and a guilty model" in words
     unknown = wording(SUBJECT, findings("no evidence", 0.62))
     assert "was not measured, so nothing follows" in unknown
 
@@ -47,7 +47,7 @@ def test_inconclusive_says_what_would_be_needed() -> None:
     power = {"reached": 0.31, "wanted": 0.8, "images_needed": 1240, "shadows_needed": 38}
     words = wording(SUBJECT, findings("inconclusive", 0.2, power, "the test is weak."))
     assert words.startswith("This audit is inconclusive because the test is weak. It neither accuses nor clears")
-    assert "finds 31% of the guilty; 80% was aimed at" in words
+    assert "finds about 31% of models that the auditor trained to be guilty; 80% was aimed at" in words
     assert "About 1,240 images of each set or 38 shadow models would be needed." in words
     said = wording(
         SUBJECT, findings("inconclusive", 0.2, {"images_needed": 12}, "12 images of each set would be needed")
@@ -172,3 +172,26 @@ def test_density_is_a_density() -> None:
     assert curve is not None
     assert np.trapezoid(curve, points) == pytest.approx(1, abs=1e-3)
     assert density(np.array([1.0, 1.0, 2.0]), points) is None
+
+
+def test_power_says_what_it_rests_on() -> None:
+    power = {"value": 1.0, "interval": [0.74, 1.0], "models": 12}
+    words = wording(SUBJECT, findings("no evidence", 0.62, power))
+    assert "guilty (95 % interval 74% to 100%), by 12 such models" in words
+    assert "0%, and would" not in words
+
+
+@pytest.mark.parametrize(
+    ("outcome", "badge"), [("evidence", "the rule accuses"), ("no evidence", "the rule does not accuse")]
+)
+def test_an_uncalibrated_rule_wears_no_badge_of_evidence(outcome: str, badge: str) -> None:
+    """Neither the badge nor the tile of p may say what the words below take back."""
+    found = findings(outcome, 0.001)
+    found["verdict"]["calibrated"] = False
+    assert headline(found) == badge
+    shown = audit_sections(SUBJECT, found)[0].html
+    assert f">{badge}<" in shown
+    assert "evidence at" not in shown
+    assert "not calibrated" in shown
+    found["verdict"].pop("calibrated")
+    assert f">{outcome}<" in audit_sections(SUBJECT, found)[0].html

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
-from burnish.prove.verdict import deciding_p, deciding_test, power_of, said_p, wording
+from burnish.prove.verdict import deciding_p, deciding_test, headline, power_of, said_p, wording
 
 COLORS = ("#3b6ea8", "#c2571a", "#5b8c5a", "#8a6fb0", "#7a7a7a")
 INK = "#1d2330"
@@ -158,15 +158,22 @@ def density(values: np.ndarray, points: np.ndarray) -> np.ndarray | None:
 def _tiles(findings: Mapping[str, Any]) -> str:
     """The badge and the numbers that a reader looks for first."""
     verdict = findings["verdict"]
-    ink, ground = STYLE[verdict["outcome"]]
+    named, calibrated = headline(findings), verdict.get("calibrated") is not False
+    ink, ground = STYLE[verdict["outcome"] if calibrated else "inconclusive"]
     p, test, power = deciding_p(findings), deciding_test(findings), power_of(findings)
-    tiles = [("p-value", "none" if p is None else said_p(p), f"evidence at {said_p(float(verdict['alpha']))} or less")]
+    tiles = [
+        (
+            "p-value",
+            "none" if p is None else said_p(p),
+            f"evidence at {said_p(float(verdict['alpha']))} or less" if calibrated else "not calibrated",
+        )
+    ]
     if test is not None and test.get("effect") is not None:
         interval = test.get("interval")
         between = f"95 %: {interval[0]:.3g} to {interval[1]:.3g}" if interval else "no interval"
         tiles.append(("effect", f"{test['effect']:.3g}", between))
     reached = "not measured" if power.reached is None else f"{power.reached:.0%}"
-    tiles.append(("of the guilty found", reached, f"needed: {power.needed}" if power.needed else "power of this audit"))
+    tiles.append(("guilty models found", reached, f"needed: {power.needed}" if power.needed else "power of this audit"))
     box = "border:1px solid var(--line);border-radius:8px;padding:10px 16px;min-width:150px"
     cells = "".join(
         f'<div style="{box}"><div style="color:var(--soft);font-size:.84rem">{html.escape(name)}</div>'
@@ -176,7 +183,7 @@ def _tiles(findings: Mapping[str, Any]) -> str:
     )
     badge = (
         f'<div style="display:inline-block;background:{ground};color:{ink};font-weight:700;border-radius:8px;'
-        f'padding:6px 16px;font-size:1.05rem">{html.escape(str(verdict["outcome"]))}</div>'
+        f'padding:6px 16px;font-size:1.05rem">{html.escape(named)}</div>'
     )
     return f'{badge}<div style="display:flex;flex-wrap:wrap;gap:12px;margin:14px 0 18px">{cells}</div>'
 

@@ -6,7 +6,8 @@ Of the findings of a method it reads:
   False`` for a rule whose p-values are known to be too small;
 - ``tests``: each ``name``, ``p`` (or none, for a rule without one), ``effect``, ``interval``, and ``adjusted_p`` where
   several are corrected for one another; ``p``: the one that decides, else the first test's;
-- ``power``: none, a number, or a mapping with ``reached`` (or ``value``), ``wanted``, ``images_needed``, ``shadows_needed``;
+- ``power``: none, a number, or a mapping with ``reached`` (or ``value``), ``interval``, ``models`` (how many guilty models
+  it rests on), ``wanted``, ``images_needed``, ``shadows_needed``;
 - ``sources`` and ``sources_needed``, where a verdict needs so many innocent sources.
 """
 
@@ -34,11 +35,23 @@ class Power:
         reached: that share; none if it was not measured.
         wanted: the share aimed at, if there was one.
         needed: what the wanted share would take, in words; empty if unknown.
+        interval: of ``reached``, if it has one.
+        models: how many models trained to be guilty it rests on.
     """
 
     reached: float | None
     wanted: float | None
     needed: str
+    interval: tuple[float, float] | None = None
+    models: int | None = None
+
+    @property
+    def said(self) -> str:
+        """The share in words, with what it rests on."""
+        assert self.reached is not None
+        between = f" (95 % interval {self.interval[0]:.0%} to {self.interval[1]:.0%})" if self.interval else ""
+        by = f", by {self.models} such model{'s' * (self.models != 1)}" if self.models else ""
+        return f"about {self.reached:.0%} of models that the auditor trained to be guilty{between}{by}"
 
 
 def wording(method_subject: str, findings: Mapping[str, Any]) -> str:
@@ -66,6 +79,14 @@ def wording(method_subject: str, findings: Mapping[str, Any]) -> str:
             return _rule_only(method_subject, because, p, alpha)
         return _evidence(method_subject, findings, because, p, alpha)
     return _no_evidence(method_subject, because, p, alpha, power)
+
+
+def headline(findings: Mapping[str, Any]) -> str:
+    """The verdict in two or three words; a rule without calibration never gives evidence."""
+    outcome = str(findings["verdict"]["outcome"])
+    if findings["verdict"].get("calibrated") is False and outcome != "inconclusive":
+        return "the rule accuses" if outcome == "evidence" else "the rule does not accuse"
+    return outcome
 
 
 def deciding_p(findings: Mapping[str, Any]) -> float | None:
@@ -97,10 +118,13 @@ def power_of(findings: Mapping[str, Any]) -> Power:
     if sources is not None and sources > findings["sources"]:
         needed.append(f"{sources:,} innocent sources")
     reached, wanted = power.get("reached", power.get("value")), power.get("wanted")
+    interval, models = power.get("interval"), power.get("models")
     return Power(
         None if reached is None else float(reached),
         None if wanted is None else float(wanted),
         " or ".join(needed),
+        None if interval is None else (float(interval[0]), float(interval[1])),
+        None if models is None else int(models),
     )
 
 
@@ -122,8 +146,8 @@ def _evidence(subject: str, findings: Mapping[str, Any], because: str, p: float,
         f"still give a result this strong {_often(p)} (p = {said_p(p)}; {said_p(alpha)} or less was to count as evidence)."
     )
     last = (
-        f"This is evidence, not proof: the rule accuses up to {100 * alpha:.3g} % of innocent suspects, and it is worth no more than "
-        "the assumptions it stands on."
+        f"This is evidence, not proof: the rule is made to accuse about {100 * alpha:.3g} % of innocent suspects, and it is worth no "
+        "more than the assumptions it stands on."
     )
     return _paragraphs(first, _effect(findings), _reason(because), last)
 
@@ -145,8 +169,8 @@ def _no_evidence(subject: str, because: str, p: float | None, alpha: float, powe
         )
     else:
         last = (
-            f"That does not clear the suspect: this audit finds {power.reached:.0%} of the guilty, and would miss the other "
-            f"{1 - power.reached:.0%}."
+            f"That does not clear the suspect: this audit finds {power.said}, and a guilty model that was trained otherwise may "
+            "well be missed."
         )
     return _paragraphs(first, _reason(because), last)
 
@@ -156,7 +180,7 @@ def _inconclusive(subject: str, because: str, power: Power) -> str:
     parts = [first, f"It neither accuses nor clears the suspect: whether {subject} remains open."]
     if power.reached is not None:
         wanted = "" if power.wanted is None else f"; {power.wanted:.0%} was aimed at"
-        parts.append(f"As it stands, it finds {power.reached:.0%} of the guilty{wanted}.")
+        parts.append(f"As it stands, it finds {power.said}{wanted}.")
     if power.needed and power.needed not in because:
         parts.append(f"About {power.needed} would be needed.")
     return _paragraphs(" ".join(parts[:2]), " ".join(parts[2:]))

@@ -1,4 +1,7 @@
-"""The claims of the DOV4CL study, written down before any judged run, and their verdicts. Knows numbers only.
+"""The claims of the DOV4CL study and their verdicts. Knows numbers only.
+
+Written down before any judged run, but for one: after it, the rule for false accusations was made stricter (the interval and
+no longer the share itself must lie at or below the level).
 
 Unit of intervals: the owner for power (an owner has one thief; owners' pictures are disjoint), the suspect for false
 accusations (one encoder's many owners are not independent).
@@ -137,7 +140,7 @@ def _uniform(rows: Sequence[dict[str, Any]]) -> Claim:
     verdict: Verdict = "does not hold" if p <= ALPHA else "undecided" if len(values) < 20 else "holds"
     return Claim(
         name="uniform",
-        claim="p-values of innocents (image permutation test, unary relationship) are uniform",
+        claim="p-values of innocents (image permutation test, unary relationship) show no departure from uniform ones",
         paper="not in the paper",
         rule="holds if a Kolmogorov-Smirnov test of one p a suspect and owner gives p > .05 on 20 suspects or more",
         ours=p,
