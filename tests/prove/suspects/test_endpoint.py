@@ -30,7 +30,7 @@ from burnish.prove.suspects.oracle import Oracle
 from burnish.prove.suspects.wire import from_png
 from tests.prove.suspects.makers import free_port, pictures
 
-Reply = tuple[int, dict[str, str], bytes]
+Reply = tuple[int, dict[str, str], bytes | Iterator[bytes]]
 
 
 def good(images: np.ndarray, answer: str) -> Reply:
@@ -60,10 +60,11 @@ class Server:
                     self.send_response(status)
                     for name, value in headers.items():
                         self.send_header(name, value)
-                    if "Content-Length" not in headers:
+                    if isinstance(data, bytes) and "Content-Length" not in headers:
                         self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
-                    self.wfile.write(data)
+                    for part in [data] if isinstance(data, bytes) else data:
+                        self.wfile.write(part)
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -163,7 +164,7 @@ def test_a_server_that_stays_down(serve: Callable[..., Server]) -> None:
         suspect.ask(pictures(2))
 
 
-def test_time_outs_and_a_reply_that_drips(serve: Callable[..., Server]) -> None:
+def test_time_outs_and_a_reply_that_stops(serve: Callable[..., Server]) -> None:
     def late(number: int, images: np.ndarray, asked: str) -> Reply:
         if number == 1:
             time.sleep(0.6)
@@ -180,6 +181,37 @@ def test_time_outs_and_a_reply_that_drips(serve: Callable[..., Server]) -> None:
         pytest.raises(BurnishError, match="at the only attempt"),
     ):
         suspect.ask(pictures(2))
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_reply_that_drips_ends_at_the_deadline(serve: Callable[..., Server], status: int) -> None:
+    """No pause is as long as the time-out, so that only the deadline of the whole reply can end it."""
+    timeout = 0.3
+
+    def drip() -> Iterator[bytes]:
+        for _ in range(60):
+            time.sleep(timeout / 3)
+            yield b" "
+
+    server = serve(lambda number, images, asked: (status, {"Content-Length": "60"}, drip()))
+    start = time.monotonic()
+    with (
+        oracle(server.url, timeout=timeout, retries=1) as suspect,
+        pytest.raises(BurnishError, match=r"took longer than 0\.3 s at 2 attempts"),
+    ):
+        suspect.ask(pictures(2))
+    assert time.monotonic() - start < 60 * timeout / 3 / 2
+
+
+def test_a_compressed_reply_is_not_unpacked(serve: Callable[..., Server]) -> None:
+    import gzip
+
+    packed, encoded = gzip.compress(b'{"labels": [1, 2]}'), {"Content-Encoding": "gzip"}
+    server = serve(lambda number, images, asked: (200 if number > 1 else 503, encoded, packed))
+    waits: list[float] = []
+    with oracle(server.url, waits=waits) as suspect, pytest.raises(BurnishError, match="with a compressed reply"):
+        suspect.ask(pictures(2))
+    assert waits == [0.5]  # a failure is retried, however it is written
 
 
 @pytest.mark.parametrize(
@@ -315,10 +347,61 @@ def test_a_token_is_sent_and_shown_nowhere(serve: Callable[..., Server], monkeyp
         suspect.ask(pictures(2))
         assert "s3cret" not in suspect.identity
     assert server.headers[0]["Authorization"] == "Bearer s3cret"
+    monkeypatch.setenv("MY_TOKEN", " s3cret\r\n")  # as a file or a shell leaves it
+    with oracle(server.url, token_env="MY_TOKEN") as suspect:
+        suspect.ask(pictures(2))
+    assert server.headers[-1]["Authorization"] == "Bearer s3cret"
     with pytest.raises(UserError, match="leave the password out"):
         oracle("http://me:pass@127.0.0.1/")
     with pytest.raises(UserError, match="names no host"):
         oracle("http:///v1")
+
+
+@pytest.mark.parametrize("token", ["s3c\nret", "s3cret\x01", "s3crét", "s3c ret", "s3cret\x7f"])
+def test_a_token_that_is_none_is_not_shown(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", token)
+    with pytest.raises(UserError) as caught:
+        oracle("http://127.0.0.1:1/", token_env="MY_TOKEN")
+    assert str(caught.value) == "token_env: what MY_TOKEN holds is no token; wanted printable ASCII without blanks"
+
+
+def test_a_blank_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", " \n")
+    with pytest.raises(UserError, match="MY_TOKEN is not set"):
+        oracle("http://127.0.0.1:1/", token_env="MY_TOKEN")
+
+
+def test_a_request_that_cannot_be_sent_is_not_quoted_nor_retried(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda number, images, asked: good(images, asked))
+    waits: list[float] = []
+    monkeypatch.setattr("burnish.prove.suspects.endpoint._token", lambda variable: "s3cret\n")
+    with oracle(server.url, waits=waits, token_env="MY_TOKEN") as suspect, pytest.raises(BurnishError) as caught:
+        suspect.ask(pictures(2))
+    assert "breaks the rules of HTTP and was not sent" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert (waits, server.requests) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (401, {}, b"x" * 157 + b"s3cret"),
+        (503, {}, b"unknown token s3cret"),
+        (302, {"Location": "http://evil.example/?s3cret"}, b""),
+        (200, {}, b'{"s3cret": 1}'),
+    ],
+)
+def test_a_token_that_comes_back_is_not_shown(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, reply: Reply
+) -> None:
+    server = serve(lambda number, images, asked: reply)
+    monkeypatch.setenv("MY_TOKEN", "s3cret")
+    with oracle(server.url, token_env="MY_TOKEN") as suspect, pytest.raises(BurnishError) as caught:
+        suspect.ask(pictures(2))
+    assert "s3c" not in str(caught.value)
 
 
 AUDIT = """

@@ -33,7 +33,7 @@ class Endpoint:
         sleep, clock: time, for tests.
 
     Raises:
-        UserError: httpx is not installed, or the token's variable is not set.
+        UserError: httpx is not installed, or the token's variable is not set or holds no token.
     """
 
     def __init__(
@@ -57,11 +57,9 @@ class Endpoint:
         if address.userinfo:
             raise UserError("model: leave the password out of the address; name a variable with `token_env` instead")
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
-        if settings.token_env:
-            token = os.environ.get(settings.token_env)
-            if not token:
-                raise UserError(f"token_env: the environment variable {settings.token_env} is not set")
-            headers["Authorization"] = f"Bearer {token}"
+        self._token = _token(settings.token_env) if settings.token_env else ""
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         self._httpx = httpx
         self._settings = settings
         self._answer = answer
@@ -78,7 +76,7 @@ class Endpoint:
         Raises:
             BadAnswer: the reply is no JSON, or lacks the field.
             UserError: the endpoint refuses the request, or redirects.
-            BurnishError: it fails after all retries.
+            BurnishError: it fails after all retries, or the request cannot be sent.
         """
         body = json.dumps({"answer": self._answer, "images": [to_png(image) for image in images]}).encode()
         limit = REPLY_BYTES * len(images)
@@ -95,8 +93,13 @@ class Endpoint:
                 if status != 429 and status < 500:
                     raise UserError(f"{self._settings.model}: {problem}{self._hint(status, headers)}")
                 wait = _retry_after(headers.get("retry-after"))
-            except (self._httpx.TransportError, self._httpx.DecodingError) as error:
-                problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            except self._httpx.LocalProtocolError:
+                # Its text quotes the header that was refused, and so might show the token; no retry would mend it.
+                raise BurnishError(
+                    f"{self._settings.model}: the request breaks the rules of HTTP and was not sent"
+                ) from None
+            except self._httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {self._shown(str(error))}".removesuffix(": ")
             if attempt < self._settings.retries:
                 self._wait(FIRST_WAIT * 2**attempt if wait is None else wait)
         tries = "at the only attempt" if not self._settings.retries else f"at {self._settings.retries + 1} attempts"
@@ -116,7 +119,13 @@ class Endpoint:
         with self._client.stream("POST", self._settings.model, content=body) as response:
             parts: list[bytes] = []
             size = 0
-            for part in response.iter_bytes(1 << 16):
+            encoding = response.headers.get("content-encoding", "identity")
+            if encoding.strip().lower() != "identity":  # a small reply could unpack to a large one
+                if response.status_code == 200:
+                    raise BadAnswer("a compressed reply, though none was asked for")
+                return response.status_code, response.headers, b""
+            # Unchunked: gathering parts to a size would leave the clock unread while a reply drips.
+            for part in response.iter_raw():
                 size += len(part)
                 if size > limit:
                     raise BadAnswer(f"more than {limit:,} bytes")
@@ -134,24 +143,28 @@ class Endpoint:
             raise BadAnswer(f"a JSON {type(reply).__name__} instead of an object")
         field = reply.get(self._answer)
         if not isinstance(field, list):
-            keys = ", ".join(sorted(map(str, reply)))[:80]
+            keys = self._shown(", ".join(sorted(map(str, reply))))[:80]
             raise BadAnswer(f"no list `{self._answer}` (it has: {keys or 'nothing'})")
         return field
 
     def _detail(self, text: bytes) -> str:
         """What the endpoint says is wrong, shortened."""
-        shown = one_line(text[:400].decode("utf-8", "replace"))
+        shown = one_line(self._shown(text.decode("utf-8", "replace"))[:400])
         return f" ({shown[:160]})" if shown else ""
 
     def _hint(self, status: int, headers: Any) -> str:
         if 300 <= status < 400:
-            target = headers.get("location", "nowhere")[:120]
+            target = self._shown(headers.get("location", "nowhere"))[:120]
             return f"; it redirects to {target}, which is not followed: give that address if you trust it"
         if status in (401, 403):
             return "; name the variable that holds its token with `token_env`"
         if status == 413:
             return "; use a smaller `batch`"
         return "; is this the address of a suspect's door (see the docs on suspects)?"
+
+    def _shown(self, text: str) -> str:
+        """What the endpoint says, without the token: it may quote what it was sent."""
+        return text.replace(self._token, "[token]") if self._token else text
 
     def _pace(self) -> None:
         if self._settings.rate is None:
@@ -165,6 +178,16 @@ class Endpoint:
         if seconds > LONGEST_WAIT:
             raise BurnishError(f"{self._settings.model}: asks to wait {seconds:,.0f} s; {AGAIN} after that")
         self._sleep(seconds)
+
+
+def _token(variable: str) -> str:
+    """The bearer token in a variable, without the line's end that a shell or a file leaves; messages never quote it."""
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        raise UserError(f"token_env: the environment variable {variable} is not set")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise UserError(f"token_env: what {variable} holds is no token; wanted printable ASCII without blanks")
+    return token
 
 
 def _retry_after(value: str | None) -> float | None:
