@@ -10,10 +10,22 @@ import pytest
 from burnish.core.run import Run
 from burnish.studies.claims import StudyRecipe
 from burnish.studies.trainprove import FIRST_SEED, PLANS, STUDY
-from burnish.studies.trainprove_cell import MINE, Job, Plan, labels_for, load, real_parts, wanted
-from burnish.studies.trainprove_claims import at_most, clustered, innocent, judge_cells
+from burnish.studies.trainprove_cell import (
+    MINE,
+    Job,
+    Plan,
+    generators,
+    held_rows,
+    labels_for,
+    learned_rows,
+    load,
+    real_parts,
+    real_pictures,
+    wanted,
+)
+from burnish.studies.trainprove_claims import at_most, by_shared, clustered, innocent, judge_cells, over_seeds
 from burnish.studies.trainprove_measure import auc
-from burnish.worlds.sources import Real
+from burnish.worlds.sources import Real, Source
 
 
 @pytest.mark.slow
@@ -43,13 +55,40 @@ def test_real_pools_share_no_picture() -> None:
     rng = np.random.default_rng(0)
     labels = rng.permutation(labels_for(300))
     pixels = rng.random((300, 14, 14)).astype(np.float32)
-    parts = real_parts(Real(pixels, labels), Plan(pool=100, reference=50))
+    parts = real_parts(Real(pixels, labels), Plan(pool=100))
     seen = [set(map(bytes, part)) for part in parts]
-    assert [len(each) for each in seen] == [100, 100, 50]
-    assert len(set.union(*seen)) == 250
+    assert [len(each) for each in seen] == [100, 100]
+    assert len(set.union(*seen)) == 200
     known = {bytes(pixel): label for pixel, label in zip(pixels, labels, strict=True)}
     for part in parts:
         assert [known[bytes(pixel)] for pixel in part] == labels_for(len(part)).tolist()
+
+
+def test_no_source_knows_the_real_pictures_that_models_are_asked_about() -> None:
+    plan = PLANS["smoke"]
+    pixels, labels = real_pictures(plan, 5)
+    held = held_rows(plan, labels)
+    assert labels[held].tolist() == labels_for(plan.reference).tolist()
+    asked = set(map(bytes, pixels[held]))
+    sources = generators("cheap", plan, 5, pixels, labels)
+    assert set(sources) == {"real", *plan.cheap}
+    for generator, rows in sources.values():
+        assert isinstance(generator, Real | Source)
+        assert not asked & set(map(bytes, generator.pixels))
+        np.testing.assert_array_equal(generator.pixels, pixels[rows])
+    for name in plan.sources[:-1]:
+        assert not np.isin(learned_rows(plan, 5, labels, name), held).any(), name
+
+
+def test_which_real_pictures_a_source_knows_does_not_say_who_is_guilty() -> None:
+    plan, labels = PLANS["quick"], np.random.default_rng(0).permutation(labels_for(5000))
+    mine = learned_rows(plan, 1, labels, MINE)
+    assert len(mine) == (5000 - plan.reference) // 2
+    for name in ("twin", "dit", "cascade"):
+        np.testing.assert_array_equal(learned_rows(plan, 1, labels, name), mine)
+    halves = [learned_rows(plan, 1, labels, name) for name in ("real", *plan.cheap)]
+    assert all(abs(np.isin(rows, mine).mean() - 0.5) < 0.05 for rows in halves)
+    assert len({bytes(rows) for rows in halves}) == len(halves)
 
 
 def test_quick_can_reach_its_level_with_a_source_hidden() -> None:
@@ -73,6 +112,7 @@ def row(source: str, **values: Any) -> dict[str, Any]:
         "guilty": source == MINE,
         "innocent": source not in (MINE, "twin", "mixed"),
         "fraction": float(source == MINE),
+        "shared": 1.0 if source in (MINE, "s0") else 0.5,
         "convicted": source == MINE,
         "hidden_convicted": float(source == MINE),
         "hidden_novel": 0.0,
@@ -145,6 +185,29 @@ def test_the_interval_counts_sources_not_models() -> None:
     assert wide.high > narrow.high  # the same models accused, in fewer sources
     assert at_most(none, 0.1) == "holds"
     assert at_most(wide, 0.1) == "undecided"
+
+
+def test_intervals_of_shares_stay_shares() -> None:
+    assert over_seeds([1.0, 0.9, 0.7]).high == 1.0
+    assert over_seeds([-1.0, -0.9, 0.2], -1.0).low == -1.0
+    assert over_seeds([0.5, 0.51, 0.52]).low == pytest.approx(0.51 - 4.3027 * 0.01 / np.sqrt(3), abs=1e-4)
+
+
+def test_accused_are_counted_apart_by_whose_pictures_they_share() -> None:
+    cells = [cell(0)]
+    cells[0]["suspects"][0]["hidden_convicted"] = 1.0  # of s0, which shares all
+    said = by_shared(cells, innocent)
+    assert "defender's 0.500 (of 2)" in said
+    assert "other halves of the real pictures 0.000 (of 78)" in said
+
+
+def test_mixtures_without_an_estimate_count_as_missed() -> None:
+    cells = [cell(seed) for seed in range(3)]
+    for each in cells:
+        each["fraction"]["estimates"][1] |= {"estimate": None, "low": None, "high": None}
+    claim = next(claim for claim in judge_cells(cells) if claim.name == "fraction")
+    assert (claim.ours, claim.verdict) == (0.0, "does not hold")
+    assert "3 of 3 mixtures were outside" in (claim.note or "")
 
 
 def test_jobs_name_their_files(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Pictures and models of the TrainProVe study, one seed: plain arrays in and out. Knows no statistics and no report.
 
 A seed has one defender (the DDPM), its hidden few-step twin, and innocent sources: other families of generators, real
-pictures, cheap sources. Main generators learn from one half of the real pictures, cheap sources and real ones from the
-other. Shadows and suspects of a source see different drawings of it; every model varies in what it sees and how it learns.
+pictures, cheap sources. The real pictures that models are asked about are held out of all of them. Of the rest, the trained
+generators learn from the same half (other families differ from the defender's in the generator alone), and every cheap source
+and `real` has a random half of its own, so that which pictures a source knows does not give away who is guilty. Shadows and
+suspects of a source see different drawings of it; every model varies in what it sees and how it learns.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ MINE, TWIN = "ddpm", "twin"
 REFERENCES = ("dit", "cascade", "real")
 MIXED = "mixed"
 TEMPERATURES = (0.85, 1.0, 1.15)
+SAME_HALF = (MINE, TWIN, "dit", "cascade")
+"""Trained generators: they learn from the very real pictures that the defender's learned from."""
 FAMILIES = ("ddpm", "dit", "cascade", "cheap")
 """What is trained together: the twin needs its teacher, cheap sources cost nothing."""
 
@@ -38,7 +42,7 @@ class Plan:
     Attributes:
         spend: of the generators.
         cheap: names of cheap innocent sources.
-        real: real pictures in all; half for the main generators.
+        real: real pictures in all, those held out for validation among them.
         pool: pictures a source for shadows, and as many for suspects.
         own, reference: validation pictures of the defender's generator, and of each reference source.
         shadow_kinds: architectures of shadows.
@@ -102,19 +106,38 @@ def real_pictures(plan: Plan, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return pixels[rows].astype(np.float32), images.labels[rows]
 
 
-def generators(family: str, plan: Plan, seed: int) -> dict[str, Generator]:
-    """Train a family: its sources by name."""
-    pixels, labels = real_pictures(plan, seed)
-    half = len(labels) // 2
-    main, other = (pixels[:half], labels[:half]), (pixels[half:], labels[half:])
+def held_rows(plan: Plan, labels: np.ndarray) -> np.ndarray:
+    """Rows of the real pictures that models are asked about and no source is made of, classes in turn."""
+    each = plan.reference // CLASSES
+    return np.stack([np.flatnonzero(labels == name)[:each] for name in range(CLASSES)], axis=1).ravel()
+
+
+def learned_rows(plan: Plan, seed: int, labels: np.ndarray, name: str) -> np.ndarray:
+    """Rows of the real pictures that source ``name`` is made of: a random half of all that are not held out."""
+    free = np.setdiff1d(np.arange(len(labels)), held_rows(plan, labels))
+    whose = MINE if name in SAME_HALF else name
+    return np.sort(np.random.default_rng([seed, 3, *whose.encode()]).permutation(free)[: len(free) // 2])
+
+
+def generators(
+    family: str, plan: Plan, seed: int, pixels: np.ndarray, labels: np.ndarray
+) -> dict[str, tuple[Generator, np.ndarray]]:
+    """Train a family on its rows of the real pictures: its sources by name, and these rows."""
+    if family == "cheap":
+        found: dict[str, tuple[Generator, np.ndarray]] = {}
+        for name in ("real", *plan.cheap):
+            rows = learned_rows(plan, seed, labels, name)
+            known = pixels[rows], labels[rows]
+            found[name] = (Real(*known) if name == "real" else Source(name, *known), rows)
+        return found
+    mine = learned_rows(plan, seed, labels, family)
+    data = pixels[mine], labels[mine]
     if family == "ddpm":
-        mine = train_ddpm(*main, CLASSES, plan.spend, seed)
-        return {MINE: mine, TWIN: distill(mine, *main, plan.spend, seed + 1)}
+        ddpm = train_ddpm(*data, CLASSES, plan.spend, seed)
+        return {MINE: (ddpm, mine), TWIN: (distill(ddpm, *data, plan.spend, seed + 1), mine)}
     if family == "dit":
-        return {"dit": train_flow(*main, CLASSES, plan.spend, seed + 2)}
-    if family == "cascade":
-        return {"cascade": train_cascade(*main, CLASSES, plan.spend, seed + 3)}
-    return {"real": Real(*other), **{name: Source(name, *other) for name in plan.cheap}}
+        return {"dit": (train_flow(*data, CLASSES, plan.spend, seed + 2), mine)}
+    return {"cascade": (train_cascade(*data, CLASSES, plan.spend, seed + 3), mine)}
 
 
 def labels_for(count: int) -> np.ndarray:
@@ -123,10 +146,15 @@ def labels_for(count: int) -> np.ndarray:
 
 
 def draw_pictures(job: Job) -> None:
-    """Train a family and store what it draws: shadow pool, suspects' pool and validation pictures, as bytes."""
+    """Train a family and store what it draws: shadow pool, suspects' pool and validation pictures, as bytes.
+
+    ``learned`` beside them: rows of the seed's real pictures that the source is made of.
+    """
     plan = job.plan
     with one_thread():
-        for place, (name, generator) in enumerate(generators(job.name, plan, job.seed).items()):
+        pixels, known = real_pictures(plan, job.seed)
+        family = generators(job.name, plan, job.seed, pixels, known)
+        for place, (name, (generator, learned)) in enumerate(family.items()):
             labels = labels_for(plan.pool)
             temperature = np.array(TEMPERATURES)[np.arange(plan.pool) // CLASSES % len(TEMPERATURES)]
             shadow = np.empty((plan.pool, SIDE, SIDE), np.float32)
@@ -134,28 +162,26 @@ def draw_pictures(job: Job) -> None:
             for number, value in enumerate(TEMPERATURES):
                 rows = temperature == value
                 shadow[rows] = generator.draw(labels[rows], start + number, value)
-            found = {"shadow": as_bytes(shadow), "temperature": temperature}
+            found = {"shadow": as_bytes(shadow), "temperature": temperature, "learned": learned}
             suspect = generator.draw(labels, start + 100)
             if isinstance(generator, Real):
                 # real pictures end: shadows, suspects and validation share none
-                shadow, suspect, rest = real_parts(generator, plan)
+                shadow, suspect = real_parts(generator, plan)
                 found["shadow"], found["temperature"] = as_bytes(shadow), np.ones(len(shadow))
-                found["validation"] = as_bytes(rest)
+                found["validation"] = as_bytes(pixels[held_rows(plan, known)])
             elif name in (MINE, *REFERENCES):
                 count = plan.own if name == MINE else plan.reference
                 found["validation"] = as_bytes(generator.draw(labels_for(count), start + 200))
             store(path(job, "pictures", name), found | {"suspect": as_bytes(suspect)})
 
 
-def real_parts(real: Real, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Disjoint pools for shadows, suspects and validation, each with its classes in turn, as :func:`labels_for` says."""
+def real_parts(real: Real, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Disjoint pools for shadows and suspects, each with its classes in turn, as :func:`labels_for` says."""
     share = np.bincount(real.labels, minlength=CLASSES).min()
     by_class = np.stack([real.pixels[real.labels == name][:share] for name in range(CLASSES)], axis=1)
-    reference = plan.reference // CLASSES
-    each = min(plan.pool // CLASSES, (len(by_class) - reference) // 2)
-    cut = np.split(by_class[: 2 * each + reference], [each, 2 * each])
-    shadow, suspect, validation = (part.reshape(-1, SIDE, SIDE) for part in cut)
-    return shadow, suspect, validation
+    each = min(plan.pool // CLASSES, len(by_class) // 2)
+    shadow, suspect = by_class[:each], by_class[each : 2 * each]
+    return shadow.reshape(-1, SIDE, SIDE), suspect.reshape(-1, SIDE, SIDE)
 
 
 def as_bytes(pixels: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from burnish.prove.statistics import bootstrap_interval
+from burnish.prove.trainprove.calibration import never_seen
 from burnish.studies.claims import Claim, Interval, Verdict, judge, t_interval
 
 Cells = Sequence[dict[str, Any]]
@@ -21,6 +22,7 @@ OURS, THEIRS = "agreement", "accuracy (published)"
 HIDDEN = "the suspect's source hidden from the shadows"
 FAIR = "neither its source nor its architecture among the shadows"
 OVER_SEEDS = "the 95 % t interval over seeds"
+SAME, HALF = "the very real pictures of the defender's", "other halves of the real pictures"
 
 
 def suspects(cells: Cells, keep: Callable[[Row], bool]) -> list[Row]:
@@ -77,9 +79,25 @@ def clustered(cells: Cells, key: str, keep: Callable[[Row], bool]) -> Interval:
     clusters = np.unique(names, return_inverse=True)[1].astype(np.int64)
     low, high = bootstrap_interval(values, np.random.default_rng(0), clusters=clusters)
     if values.max(initial=0.0) == 0.0:
-        # a bootstrap of zeros knows no width: 1 - .05^(1/n) bounds a rate never seen in n independent sources
-        high = 1 - 0.05 ** (1 / len(np.unique(clusters)))
+        high = never_seen(len(np.unique(clusters)))  # a bootstrap of zeros knows no width
     return Interval(mean=float(values.mean()), low=low, high=high, n=len(np.unique(clusters)))
+
+
+def over_seeds(values: Sequence[float], least: float = 0.0) -> Interval:
+    """The t interval over seeds of shares (``least`` 0) or of differences of shares (-1), cut to what they can be."""
+    found = t_interval(values)
+    return found.model_copy(update={"low": max(found.low, least), "high": min(found.high, 1.0)})
+
+
+def by_shared(cells: Cells, keep: Callable[[Row], bool]) -> str:
+    """False accusations apart for sources that are made of the defender's real pictures, and of others, in words."""
+    parts = []
+    for words, same in ((SAME, True), (HALF, False)):
+        rows = suspects(cells, lambda row, s=same: keep(row) and (row["shared"] == 1.0) == s)  # type: ignore[misc]
+        if rows:
+            accused = [float(row["hidden_convicted"]) for row in rows]
+            parts.append(f"sources made of {words} {np.mean(accused):.3f} (of {len(rows)})")
+    return "; ".join(parts)
 
 
 def at_most(interval: Interval, bound: float) -> Verdict:
@@ -114,7 +132,7 @@ def _published_claim(cells: Cells) -> Claim:
         for name in cells[0]["suspects"][0]["published"]
     }
     name = best_published(cells)
-    interval = t_interval([published_balanced(cell, name) for cell in cells])
+    interval = over_seeds([published_balanced(cell, name) for cell in cells])
     return Claim(
         name="published",
         claim="the published rule tells whose generator made a classifier's training pictures with 99 % accuracy",
@@ -129,7 +147,7 @@ def _published_claim(cells: Cells) -> Claim:
 
 
 def _attribution(cells: Cells, rule: str) -> Claim:
-    difference = t_interval([balanced(cell) - published_balanced(cell, rule) for cell in cells])
+    difference = over_seeds([balanced(cell) - published_balanced(cell, rule) for cell in cells], -1.0)
     return Claim(
         name="attribution",
         claim=f"our verdict attributes more rightly than the best published rule ({HIDDEN})",
@@ -144,7 +162,7 @@ def _attribution(cells: Cells, rule: str) -> Claim:
 
 
 def _chance(cells: Cells) -> Claim:
-    interval = t_interval([balanced(cell) for cell in cells])
+    interval = over_seeds([balanced(cell) for cell in cells])
     return Claim(
         name="chance",
         claim=f"our verdict attributes better than chance ({HIDDEN})",
@@ -159,7 +177,7 @@ def _chance(cells: Cells) -> Claim:
 
 def _area(cells: Cells, protocol: str, words: str) -> Claim:
     ours, theirs = ([cell["auc"][name][protocol] for cell in cells] for name in (OURS, THEIRS))
-    difference = t_interval([a - b for a, b in zip(ours, theirs, strict=True)])
+    difference = over_seeds([a - b for a, b in zip(ours, theirs, strict=True)], -1.0)
     others = {name: float(np.mean([cell["auc"][name][protocol] for cell in cells])) for name in cells[0]["auc"]}
     return Claim(
         name=f"auc-{protocol}",
@@ -190,7 +208,7 @@ def _false_accusations(
         baseline=theirs,
         interval=interval,
         verdict=at_most(interval, alpha),
-        note=f"{len(suspects(cells, keep))} innocents of {interval.n} sources; baseline: {rule}, published. With its source "
+        note=f"{len(suspects(cells, keep))} innocents of {interval.n} sources: {by_shared(cells, keep)}. Baseline: {rule}, published. With its source "
         f"among the shadows {seen:.3f}. The pooled closed-world p, source hidden: {pooled}. "
         f"A p of {cells[0]['least_p']:.3f} is the least that the sources left can give.",
     )
@@ -201,7 +219,7 @@ def _power(cells: Cells, rule: str) -> Claim:
     fair_power = float(np.mean([rate(cell, "hidden_convicted", fair(guilty)) for cell in cells]))
     twin = float(np.mean([rate(cell, "hidden_convicted", lambda row: row["source"] == "twin") for cell in cells]))
     theirs = float(np.mean([published(cell, rule, guilty) for cell in cells]))
-    interval = t_interval(gaps)
+    interval = over_seeds(gaps, -1.0)
     return Claim(
         name="power",
         claim="guilty suspects are convicted more often than innocent ones are",
@@ -224,7 +242,7 @@ def _mixtures(cells: Cells) -> Claim:
 
     shown = {each: float(np.mean([at(cell, each) for cell in cells])) for each in fractions}
     top = fractions[-1]
-    interval = t_interval([at(cell, top) - rate(cell, "hidden_convicted", innocent) for cell in cells])
+    interval = over_seeds([at(cell, top) - rate(cell, "hidden_convicted", innocent) for cell in cells], -1.0)
     return Claim(
         name="mixtures",
         claim=f"a suspect with {top:.0%} of its pictures from the generator is convicted more often than innocents",
@@ -240,9 +258,13 @@ def _mixtures(cells: Cells) -> Claim:
 
 def _fraction(cells: Cells) -> Claim:
     estimates = [[each for each in cell["fraction"]["estimates"] if 0 < each["truth"] < 1] for cell in cells]
-    covered = t_interval([float(np.mean([e["low"] <= e["truth"] <= e["high"] for e in part])) for part in estimates])
-    error = float(np.mean([abs(e["estimate"] - e["truth"]) for part in estimates for e in part]))
-    width = float(np.mean([e["high"] - e["low"] for part in estimates for e in part]))
+    given = [[e for e in part if e["estimate"] is not None] for part in estimates]
+    hits = [sum(e["low"] <= e["truth"] <= e["high"] for e in part) for part in given]
+    covered = over_seeds([hit / len(part) for hit, part in zip(hits, estimates, strict=True)])
+    error = _mean([abs(e["estimate"] - e["truth"]) for part in given for e in part])
+    width = _mean([e["high"] - e["low"] for part in given for e in part])
+    guess = _mean([abs(0.5 - e["truth"]) for part in given for e in part])
+    none = sum(map(len, estimates)) - sum(map(len, given))
     return Claim(
         name="fraction",
         claim="the 95 % interval of the used fraction contains the truth for at least 85 % of the mixtures",
@@ -252,15 +274,19 @@ def _fraction(cells: Cells) -> Claim:
         baseline=0.85,
         interval=covered,
         verdict=judge(covered, 0.85),
-        note=f"Mean absolute error of the estimate {error:.2f}, mean width of the interval {width:.2f} (guessing .5 errs by "
-        f"{float(np.mean([abs(0.5 - e['truth']) for part in estimates for e in part])):.2f}).",
+        note=f"Mean absolute error of the estimate {error}, mean width of the interval {width} (guessing .5 errs by {guess}). "
+        f"{none} of {sum(map(len, estimates))} mixtures were outside the calibrated range: no estimate, counted as missed.",
     )
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.2f}" if values else "unknown"
 
 
 def _queries(cells: Cells) -> Claim:
     chosen = next(name for name in cells[0]["auc"] if name.endswith("chosen images"))
     random = next(name for name in cells[0]["auc"] if name.endswith("random images"))
-    interval = t_interval([cell["auc"][chosen]["hidden"] - cell["auc"][random]["hidden"] for cell in cells])
+    interval = over_seeds([cell["auc"][chosen]["hidden"] - cell["auc"][random]["hidden"] for cell in cells], -1.0)
     return Claim(
         name="queries",
         claim="images chosen where the families of shadows dispute are worth more than as many random ones",

@@ -25,9 +25,9 @@ from burnish.prove.trainprove.calibration import (
     vote_log_ratio,
 )
 from burnish.prove.trainprove.fraction import estimate_fraction
-from burnish.prove.trainprove.published import by_accuracy, by_entropy, by_similarity
+from burnish.prove.trainprove.published import by_accuracy, by_entropy, by_similarity, mixed_order
 from burnish.prove.trainprove.queries import choose, disagreement, votes
-from burnish.studies.trainprove_cell import CLASSES, MINE, MIXED, TWIN, Plan, load, validation
+from burnish.studies.trainprove_cell import CLASSES, MINE, MIXED, TWIN, Plan, load, picture_path, validation
 from burnish.studies.trainprove_models import FACTORIES
 
 BATCHES = (16, 32, 128)
@@ -76,6 +76,8 @@ class Models:
         self.fitted = self.shadow & (self.source >= 0)
         self.agreement = label_agreement(self.labels, self.labels, self.sets, CLASSES)
         self.right = self.labels == self.truth[None, :]
+        learned = {name: load(picture_path(folder, seed, name))["learned"] for name in (MINE, *plan.innocents)}
+        self.shared = {name: float(np.isin(rows, learned[MINE]).mean()) for name, rows in learned.items()}
 
     def shadows(self, hide: int | None = None, agreement: np.ndarray | None = None) -> tuple[Shadows, np.ndarray]:
         """The shadows without a hidden source, and their rows."""
@@ -128,6 +130,7 @@ def _suspect(models: Models, row: int) -> dict[str, Any]:
         "guilty": bool(own == 0),
         "innocent": bool(own > 0),
         "fraction": float(models.fraction[row]),
+        "shared": models.shared.get(str(models.name[row])),
         "score": float(shadows.scores(kernel)[0]),
         "open_p": float(open_world(shadows, kernel)[0]),
         "novelty_p": float(novelty(shadows, kernel)[0]),
@@ -155,20 +158,20 @@ def _hidden(models: Models, row: int, source: int) -> tuple[bool, bool, bool]:
 
 
 def _published(models: Models, row: int) -> dict[str, bool | None]:
-    """Whether each published rule convicts ("not an outlier"); none where it cannot be used (too few or equal batches)."""
+    """Whether each published rule convicts ("not an outlier") at our level; none where its batches are too few or equal."""
     one = int(np.flatnonzero(models.fitted & (models.source == 0))[-1])  # a convolutional shadow, as in the paper
-    mine = models.sets == 0
+    mine, alpha = models.sets == 0, models.plan.alpha
+    order = mixed_order(int(mine.sum()), models.seed)
+    shadow_right, right = (models.right[each][mine][order] for each in (one, row))
     found: dict[str, bool | None] = {}
     for batch in BATCHES:
         try:
-            found[f"batch {batch}"] = not by_accuracy(
-                models.right[one][mine], models.right[row][mine], batch=batch
-            ).rejected
+            found[f"batch {batch}"] = not by_accuracy(shadow_right, right, batch=batch, alpha=alpha).rejected
         except UserError:
             found[f"batch {batch}"] = None
     shadow, suspect, truth = models.logits[one][mine], models.logits[row][mine], models.truth[mine]
-    found["entropy"] = not by_entropy(shadow, suspect, truth, batch=BATCHES[0]).rejected
-    found["similarity"] = not by_similarity(shadow, suspect, truth).rejected
+    found["entropy"] = not by_entropy(shadow, suspect, truth, batch=BATCHES[0], alpha=alpha).rejected
+    found["similarity"] = not by_similarity(shadow, suspect, truth, alpha=alpha).rejected
     return found
 
 
@@ -186,7 +189,7 @@ def _statistics(models: Models) -> dict[str, np.ndarray]:
         "agreement": np.stack([_scores(models, source, models.agreement) for source in number]),
     }
     budget = min(plan.budget, models.labels.shape[1])
-    random = np.sort(rng.permutation(models.labels.shape[1])[:budget])
+    random = choose(rng.random(models.labels.shape[1]), models.sets, budget)  # as the product's `choice: random`
     found[f"agreement, {budget} random images"] = np.stack([_on(models, source, random) for source in number])
     found[f"agreement, {budget} chosen images"] = np.stack([_on(models, s, _chosen(models, s, budget)) for s in number])
     return found
@@ -241,7 +244,7 @@ def auc(guilty: np.ndarray, innocent: np.ndarray) -> float:
 
 
 def _fractions(models: Models) -> dict[str, Any]:
-    """Estimated share of the defender's pictures of every mixture suspect, and of pure ones."""
+    """Estimated share of the defender's pictures of every mixture suspect, and of pure ones; none outside what is calibrated."""
     shadows, rows = models.shadows()
     ridge = fit_ridge(shadows.agreement, family_targets(shadows.source == 0), shadows.ridge)
     known = np.flatnonzero(models.shadow & (models.name == MIXED))
@@ -254,9 +257,9 @@ def _fractions(models: Models) -> dict[str, Any]:
         found.append(
             {
                 "truth": float(models.fraction[row]),
-                "estimate": each.estimate,
-                "low": each.low,
-                "high": each.high,
+                "estimate": None if each is None else each.estimate,
+                "low": None if each is None else each.low,
+                "high": None if each is None else each.high,
             }
         )
     return {"estimates": found}

@@ -72,13 +72,14 @@ def sections(cells: Cells, plan: Plan, folder: Path) -> list[Section]:
         ),
         Section(
             "How much of it was mine",
-            "Estimated share of the defender's pictures, with its 95 % interval, over the true share.",
+            "Estimated share of the defender's pictures, with its 95 % interval, over the true share; models unlike any "
+            "mixture have no estimate and are not drawn.",
             figure=fraction_figure(cells),
         ),
         Section(
             "What the sources look like",
-            "Ten pictures of each: classes 0 to 9. Main generators learned from one half of the real digits, cheap sources "
-            "distort or resample the other half.",
+            "Ten pictures of each: classes 0 to 9. The trained generators learned from the same half of the real digits, each "
+            "cheap source has a random half of its own; no source knows the real pictures that suspects are asked about.",
             figure=picture_figure(cells[0]["seed"], plan, folder),
         ),
         *(_audit_section(kind, cells[0]["audits"][kind]) for kind in ("guilty", "innocent")),
@@ -182,12 +183,12 @@ def rule_table(cells: Cells) -> list[dict[str, str]]:
 
 def fraction_figure(cells: Cells) -> Any:
     """Estimates over the truth, jittered so that they can be told apart."""
-    rows = [each for cell in cells for each in cell["fraction"]["estimates"]]
+    rows = [each for cell in cells for each in cell["fraction"]["estimates"] if each["estimate"] is not None]
     figure, grid = subplots(width=6.0, height=3.4)
     axes = grid[0, 0]
     place = np.array([row["truth"] for row in rows]) + np.random.default_rng(0).uniform(-0.05, 0.05, len(rows))
     estimate = np.array([row["estimate"] for row in rows])
-    reach = np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - estimate)
+    reach = np.abs(np.array([[row["low"], row["high"]] for row in rows]).reshape(-1, 2).T - estimate)
     axes.errorbar(place, estimate, yerr=reach, fmt="o", markersize=3, linewidth=0.6, alpha=0.5)
     axes.plot([0, 1], [0, 1], color="tab:gray", linewidth=1, linestyle="--")
     axes.set_xlabel("true share of the defender's pictures")

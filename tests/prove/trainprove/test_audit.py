@@ -67,7 +67,8 @@ def test_what_an_audit_leaves(finished: Path) -> None:
     assert found["sources"] == found["sources_needed"] == 4
     assert {test["name"] for test in found["tests"]} >= {"open world", "closed world, pooled"}
     assert 0.2 <= found["tests"][0]["p"] <= 1
-    assert 0 <= found["fraction"]["low"] <= found["fraction"]["estimate"] <= found["fraction"]["high"] <= 1
+    assert set(found["fraction"]) == {"low", "high"}
+    assert found["fraction"]["low"] is None or 0 <= found["fraction"]["low"] <= found["fraction"]["high"] <= 1
     assert found["power"]["shadows"] == 4
     assert found["false_accusation"]["level"] == pytest.approx(0.25)
     assert found["verdict"]["outcome"] in ("evidence", "no evidence", "inconclusive")
@@ -235,8 +236,26 @@ def test_verdicts_by_rule() -> None:
     assert "unlike any shadow" in strange["verdict"]["because"]
     weak = analyse(innocent, settings(least_power=1.1))
     assert "below 1.1" in weak["verdict"]["because"]
+    size = found["tests"][-1]
+    assert (size["name"], size["p"]) == ("difference in differences", None)
+    assert size["interval"][0] < size["effect"] < size["interval"][1]
+    assert all(test["effect"] is None for test in found["tests"][:-1])
     json.dumps(found, allow_nan=False)
     assert found == analyse(guilty, settings())
+
+
+def test_nobody_accused_is_no_certainty() -> None:
+    found = analyse(answers(0, 1.0), settings(novelty=0.999))["false_accusation"]  # all are novel: nobody is accused
+    assert found["value"] == 0.0
+    assert found["interval"] == [0.0, pytest.approx(1 - 0.05 ** (1 / 19))]
+
+
+def test_the_size_of_the_effect_covers_an_innocent_of_one_more_source() -> None:
+    inside = []
+    for seed in range(120):
+        size = analyse(answers(seed, 0.0, sources=5, each=3, images=90), settings(5))["tests"][-1]
+        inside.append(size["interval"][0] <= 0 <= size["interval"][1])
+    assert 0.88 <= np.mean(inside) <= 1.0
 
 
 def test_the_published_rule_as_verdict() -> None:
@@ -244,7 +263,8 @@ def test_the_published_rule_as_verdict() -> None:
     rule = found["published"]["grubbs_paper"]
     assert found["verdict"]["outcome"] == ("no evidence" if rule["rejected"] else "evidence")
     assert found["verdict"]["calibrated"] is False
-    assert found["tests"][0]["p"] is None
+    assert (found["tests"][0]["p"], found["tests"][0]["effect"]) == (None, None)
+    assert found["power"] is None  # what is measured is the power of the other procedure
     with pytest.raises(UserError, match="needs logits"):
         analyse(answers(1, 0.0), settings(statistic="grubbs_entropy"))
 

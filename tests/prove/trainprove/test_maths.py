@@ -19,6 +19,7 @@ from burnish.prove.trainprove.calibration import (
     attainable,
     closed_world,
     convicted,
+    never_seen,
     novelty,
     open_world,
     pooled_and_maximum,
@@ -35,6 +36,7 @@ from burnish.prove.trainprove.published import (
     by_similarity,
     class_similarity,
     entropy,
+    mixed_order,
 )
 from burnish.prove.trainprove.queries import choose, disagreement, votes
 
@@ -172,6 +174,11 @@ def test_guilty_is_convicted_and_innocent_shadows_are_not() -> None:
     assert found.accused.mean() <= 0.3
 
 
+def test_a_rate_never_seen_is_bounded() -> None:
+    assert never_seen(10) == pytest.approx(1 - 0.05**0.1)
+    assert (1 - never_seen(7)) ** 7 == pytest.approx(0.05)  # so rare a thing is missed in all seven one time in twenty
+
+
 def test_rates_say_the_level_that_can_be_reached() -> None:
     world, _ = shadows()
     assert rates(world, 0.05, 0.0).level == pytest.approx(1 / 6)
@@ -223,12 +230,14 @@ def test_fraction_inverts_a_line() -> None:
     inside = []
     for truth in rng.uniform(0, 1, 300):
         found = estimate_fraction(scores, known, float(truth + 0.05 * rng.standard_normal()))
+        if found is None:  # a score beyond both ends, as the share of 1 - level at an end must give
+            inside.append(False)
+            continue
         assert found.low <= found.estimate <= found.high
         assert abs(found.estimate - truth) < 0.25
         inside.append(found.low <= truth <= found.high)
     assert 0.9 <= np.mean(inside) <= 0.99
-    far = estimate_fraction(scores, known, -3.0)
-    assert (far.estimate, far.low, far.high) == (0.0, 0.0, 0.0)
+    assert estimate_fraction(scores, known, -3.0) is None  # no certainty where the model fails
     with pytest.raises(UserError, match="at least two known fractions"):
         estimate_fraction(np.array([1.0, 2.0]), np.array([0.0, 1.0]), 1.0)
 
@@ -262,6 +271,17 @@ def test_the_batch_size_sets_the_published_verdict() -> None:
     shadow, suspect = rng.random(5000) < 0.9, rng.random(5000) < 0.75
     assert by_accuracy(shadow, suspect, batch=128).rejected
     assert not by_accuracy(shadow, suspect, batch=16).rejected
+
+
+def test_batches_of_the_published_rule_mix_the_classes() -> None:
+    order = mixed_order(400, 3)
+    np.testing.assert_array_equal(np.sort(order), np.arange(400))
+    np.testing.assert_array_equal(order, mixed_order(400, 3))
+    # pictures lie class by class: one class is hard, and single-class batches spread so much that nobody is an outlier
+    shadow = np.random.default_rng(0).random(400) < np.repeat([0.3, 0.95, 0.95, 0.95], 100)
+    suspect = np.random.default_rng(1).random(400) < 0.45
+    assert not by_accuracy(shadow, suspect, batch=50).rejected
+    assert by_accuracy(shadow[order], suspect[order], batch=50).rejected
 
 
 def test_entropy_and_similarity() -> None:

@@ -108,6 +108,11 @@ def convicted(
     return (open_world(shadows, kernel) <= alpha + 1e-12) & (novelty(shadows, kernel) > novelty_level)
 
 
+def never_seen(sources: int) -> float:
+    """The rate that 95 % confidence leaves possible where none of so many independent sources showed it: 1 - .05^(1/n)."""
+    return float(1.0 - 0.05 ** (1.0 / sources))
+
+
 @dataclass(frozen=True)
 class Rates:
     """What the procedure does to shadows that play the suspect, in counts and by source.

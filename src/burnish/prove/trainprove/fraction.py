@@ -23,11 +23,12 @@ class Fraction:
 
 def estimate_fraction(
     scores: Float[np.ndarray, " n"], fractions: Float[np.ndarray, " n"], value: float, *, level: float = 0.95
-) -> Fraction:
+) -> Fraction | None:
     """Invert the calibration curve of mixture shadows: which fractions would give a score like ``value``?
 
     The curve joins the mean scores of the known fractions (made monotone from below); the interval holds every fraction whose
-    prediction interval (Student's t, pooled spread) contains ``value``, and the nearest end where none does.
+    prediction interval (Student's t, pooled spread) contains ``value``. None where no fraction's does: the suspect is not like
+    any mixture, and nothing can be said of its share.
 
     Raises:
         UserError: fewer than two known fractions, or one model for each: nothing says how far they spread.
@@ -46,5 +47,5 @@ def estimate_fraction(
     estimate = float(GRID[np.argmin(distance)])
     inside = GRID[distance <= width]
     if len(inside) == 0:
-        return Fraction(estimate, estimate, estimate)
+        return None
     return Fraction(estimate, float(min(inside[0], estimate)), float(max(inside[-1], estimate)))

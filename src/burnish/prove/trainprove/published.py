@@ -26,10 +26,17 @@ def batch_means(values: Float[np.ndarray, " n"], batch: int) -> Float[np.ndarray
     return np.add.reduceat(values, starts) / sizes
 
 
+def mixed_order(count: int, seed: int) -> Int[np.ndarray, " n"]:
+    """A seeded order of ``count`` images for :func:`by_accuracy`: pictures lie class by class, and a batch of one class would
+    measure how classes differ. Published batches are shuffled ones.
+    """
+    return np.random.default_rng([seed, 2]).permutation(count)
+
+
 def by_accuracy(
     shadow: Bool[np.ndarray, " n"], suspect: Bool[np.ndarray, " n"], *, batch: int = 128, alpha: float = 0.05
 ) -> Grubbs:
-    """The accuracy rule: shadow accuracy on each batch against the suspect's accuracy on all of them."""
+    """The accuracy rule: shadow accuracy on each batch (images in the order given) against the suspect's on all of them."""
     return grubbs(batch_means(shadow.astype(float), batch), float(suspect.mean()), alpha=alpha)
 
 

@@ -93,8 +93,10 @@ def worth_rows(findings: Mapping[str, Any]) -> list[dict[str, str]]:
         each = findings["fraction"]
         rows.append(
             {
-                "what": "estimated share of my pictures in the training set",
-                "value": f"{each['estimate']:.2f} [{each['low']:.2f}, {each['high']:.2f}]",
+                "what": "share of my pictures in the training set: rough 95 % interval, if its mixtures were made like mine",
+                "value": "outside the calibrated range: no estimate"
+                if each["low"] is None
+                else f"{each['low']:.2f} to {each['high']:.2f}",
             }
         )
     return rows
