@@ -166,6 +166,37 @@ def test_interrupted_anywhere_it_goes_on(
     assert record["queries"] < 120 * 8  # the rest was on disk
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("public", lambda public, private, others: (public[:-1], np.concatenate([public[-1:], private]), others)),
+        ("public", lambda public, private, others: (public[::-1], private, others)),
+        ("private", lambda public, private, others: (public, private[1:], others)),
+        ("private", lambda public, private, others: (public, private ^ 1, others)),
+        ("shadows.images", lambda public, private, others: (public, private, others[::-1])),
+    ],
+)
+def test_pictures_that_changed_midway_are_refused(
+    name: str, change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first change leaves the pictures of both sets in order, and moves one from public to private."""
+    short = {"images": source("others"), "count": 1, "train": TRAIN | {"epochs": 1}}
+    asked = recipe(tmp_path / "unread", shadows=short, checkpoint_every=0, split_check="off")
+
+    def stop(*args: Any) -> None:
+        raise Interrupted("", 15)
+
+    with monkeypatch.context() as cut, pytest.raises(Interrupted):
+        cut.setattr(loop, "train_shadows", stop)
+        audit(asked, tmp_path / "run")
+    sets = change(*(made().pixels for made in (public, private, others)))
+    for kind, pixels in zip(("public", "private", "others"), sets, strict=True):
+        found = ImageSet(pixels, tuple(f"{kind}-{place}" for place in range(len(pixels))))
+        monkeypatch.setattr(f"{__name__}.{kind}", lambda found=found: found)
+    with pytest.raises(UserError, match=f"^{name}: the pictures changed since this audit began; .*--fresh$"):
+        audit(asked, tmp_path / "run")
+
+
 def test_published_test_and_estimate(suspects: dict[str, Path], tmp_path: Path) -> None:
     short = {"images": source("others"), "count": 1, "train": TRAIN | {"epochs": 2}}
     paper = recipe(suspects["thief"], shadows=short, test="paper", rounds=4, images_per_round=8, repeats=2, workers=2)

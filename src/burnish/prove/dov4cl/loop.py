@@ -58,7 +58,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     """Test whether the suspect was trained on the public pictures. Returns the evidence folder.
 
     Raises:
-        UserError: pictures that cannot be read or overlap, a split that convicts the innocent, models that do not fit.
+        UserError: pictures that cannot be read or overlap, or that changed since an interrupted audit began, a split that
+            convicts the innocent, models that do not fit.
         Interrupted: a stop signal came; the same command goes on.
     """
     if recipe.commitment is not None:
@@ -68,10 +69,9 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     done = Done()
     run.restore(done)
     work = run.path / "artifacts"
-    owned = np.concatenate([pictures.public.pixels, pictures.private.pixels])
-    _save(work / "pixels.npy", owned)
-    trained = train_shadows(recipe, pictures, run, done)
     plan = make_plan(recipe, len(pictures.public), len(pictures.private))
+    keep_pictures(pictures, work)
+    trained = train_shadows(recipe, pictures, run, done)
     suspect = Question(
         "suspect",
         recipe.suspect,
@@ -204,9 +204,6 @@ def train_shadows(recipe: AuditRecipe, pictures: Pictures, run: Run, done: Done)
     work = run.path / "artifacts"
     tasks = shadow_trainings(recipe, pictures, work)
     if tasks:
-        _save(work / "public.npy", pictures.public.pixels)
-        if pictures.others is not None:
-            _save(work / "others.npy", pictures.others.pixels)
         with executor(recipe.executor, max(1, min(recipe.workers, len(tasks))), recipe.ray_address) as pool:
             trained = run.progress(pool.map(train_encoder, tasks.values()), "shadows trained", len(tasks))
             for number, _ in enumerate(trained, 1):
@@ -229,9 +226,28 @@ def _heard(run: Run, done: Done, chunk: int, chunks: int, oracle: Any) -> None:
     run.checkpoint(done.models, done)
 
 
-def _save(path: Path, pixels: np.ndarray) -> None:
-    if path.exists():
-        return
-    buffer = io.BytesIO()
-    np.save(buffer, pixels)
-    write_atomic(path, buffer.getvalue())
+def keep_pictures(pictures: Pictures, work: Path) -> None:
+    """Write the pictures that models are trained on and asked about; an audit that goes on must find the same ones.
+
+    The public set has a file of its own, so that a picture moved from one set to the other is seen even where the order
+    of both sets together stays as it was.
+
+    Raises:
+        UserError: a set changed since the run began: answers and models of both states would be mixed.
+    """
+    sets = [
+        ("public", "public.npy", pictures.public.pixels),
+        ("private", "pixels.npy", np.concatenate([pictures.public.pixels, pictures.private.pixels])),
+    ]
+    if pictures.others is not None:
+        sets.append(("shadows.images", "others.npy", pictures.others.pixels))
+    for name, file, pixels in sets:
+        path = work / file
+        if not path.exists():
+            buffer = io.BytesIO()
+            np.save(buffer, pixels)
+            write_atomic(path, buffer.getvalue())
+        elif not np.array_equal(np.load(path, mmap_mode="r"), pixels):
+            raise UserError(
+                f"{name}: the pictures changed since this audit began; bring them back, or start over with --fresh"
+            )
