@@ -19,12 +19,12 @@ from burnish.worlds.experts import Budget
 
 QUICK = Plan(
     regimes=("two", "half"),
-    # every arm that a claim speaks of; `full` adds the scales of whole tasks
-    arms=tuple(arm for arm in (*ARMS, *SUBSET_ARMS) if arm != "cma, task scales"),
+    # the arms that a claim speaks of; `full` has all
+    arms=("published", "mended", "cma", "random", *SUBSET_ARMS),
     budget=160,
     tuning=60,
     world=Budget(),
-    probes=12,
+    probes=8,
     repeats=5,
 )
 PLANS: dict[Size, Plan] = {

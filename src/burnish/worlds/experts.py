@@ -183,7 +183,7 @@ def new_model(seed: int) -> ViTForImageClassification:
         hidden_size=48,
         num_hidden_layers=6,
         num_attention_heads=1,
-        intermediate_size=96,
+        intermediate_size=48,
         hidden_act="relu",
         initializer_range=0.1,
         num_labels=CLASSES,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.merge.rmm.cache import PrefixCache, size_of
-from burnish.merge.rmm.layout import BlockStack, ModuleLayout, Slot
+from burnish.merge.rmm.layout import BlockStack, ModuleLayout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -84,7 +84,7 @@ class Assembly:
         self.sizes: dict[Hashable, list[int]] = {}  # per chunk, bytes of a block's output in each stack
         parameters = dict(self.host.named_parameters())
         self._stem = [(parameters[slot.name], slot) for slot in layout.stem]
-        self._templates: list[list[tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]]] = []
+        self._templates: list[list[tuple[nn.Module, list[nn.Parameter]]]] = []
         for stack in layout.stacks:
             self._templates.append([_bindable(block, stack) for block in self.host.get_submodule(stack.path)])
         # block 0 may compute what all others reuse (T5's position bias): it then runs first whatever was chosen
@@ -95,6 +95,8 @@ class Assembly:
         self._layer_types = getattr(self.host.config.get_text_config(), "layer_types", None)
         self._placeholders: list[list[_Placeholder]] = [[] for _ in layout.stacks]
         self._bound: Tensor | None = None
+        self._weights: Weights | None = None
+        self._views: list[list[list[Tensor]]] = []
         self._path: tuple[Hashable, ...] | None = None
 
     def run(self, weights: Weights, inputs: Mapping[str, Tensor], head: int | None, chunk: Hashable = None) -> Tensor:
@@ -118,7 +120,12 @@ class Assembly:
             for parameter, slot in self._stem:
                 parameter.data = slot.view(weights.stem)
             self._bound = weights.stem
-        self._weights = weights
+        if self._weights is not weights:  # many chunks run on one architecture: its tensors are cut out once
+            self._weights = weights
+            self._views = [
+                [[slot.view(flat) for slot in stack.slots] for flat in blocks]
+                for stack, blocks in zip(self.layout.stacks, weights.blocks, strict=True)
+            ]
         for side, (stack, blocks) in enumerate(zip(self.layout.stacks, weights.blocks, strict=True)):
             self._set_length(side, stack, len(blocks))
         if len(self.layout.stacks) == 1:
@@ -162,11 +169,11 @@ class Assembly:
             depth, stored = self._hits[side]
             if position < depth:
                 return stored  # blocks before the deepest hit: whatever they return is overwritten by it
+        assert self._weights is not None  # bind came first
         layer = self._weights.layers[side][position]
         template, parameters = self._templates[side][0 if position == 0 and self._first_is_special[side] else layer]
-        flat = self._weights.blocks[side][position]
-        for parameter, slot in parameters:
-            parameter.data = slot.view(flat)
+        for parameter, view in zip(parameters, self._views[side][position], strict=True):
+            parameter.data = view
         output = template(*args, **kwargs)
         self.block_evaluations += 1
         if self._path is not None and self.cache is not None:
@@ -175,6 +182,6 @@ class Assembly:
         return output
 
 
-def _bindable(block: nn.Module, stack: BlockStack) -> tuple[nn.Module, list[tuple[nn.Parameter, Slot]]]:
+def _bindable(block: nn.Module, stack: BlockStack) -> tuple[nn.Module, list[nn.Parameter]]:
     own = dict(block.named_parameters())
-    return block, [(own[slot.name], slot) for slot in stack.slots]
+    return block, [own[slot.name] for slot in stack.slots]
