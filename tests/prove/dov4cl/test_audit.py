@@ -14,9 +14,10 @@ from burnish.prove.contrastive.train import Training, train_encoder
 from burnish.prove.dov4cl import METHOD, AuditRecipe, loop
 from burnish.prove.dov4cl.analysis import analyse
 from burnish.prove.dov4cl.ask import make_plan
-from burnish.prove.dov4cl.figures import sections
+from burnish.prove.dov4cl.figures import power_text, sections
 from burnish.prove.evidence import verify
 from burnish.prove.images import ImageSet
+from burnish.prove.verdict import wording
 from burnish.worlds.data import load_digits
 
 TRAIN = {"epochs": 160, "batch": 60, "lr": 3e-3, "view": {"scale": [0.5, 1.0], "flip": 0.0}}
@@ -270,21 +271,35 @@ def test_verdicts_follow_the_numbers() -> None:
     assert told["outcome"] == "inconclusive"
     assert "told apart" in told["because"]
     # without shadows that were trained on the public images, nothing is known of the power
-    arrays, settings = made(60)
+    arrays, settings = made(60, effect=0.05)
     found = analyse(arrays, settings)
     assert found["verdict"]["outcome"] == "inconclusive"
     assert "shadows.guilty" in found["verdict"]["because"]
+    # ... and the suspect's own difference, here above 0, does not stand in for it
+    assert found["effects"]["suspect"]["unary"] > np.mean([each["unary"] for each in found["effects"]["shadows"]])
+    assert found["power"]["images_needed"] is None
+    assert (found["power"]["models"], found["power"]["basis"]) == (0, "estimate")
+    for each in found["power"]["by"].values():
+        assert each["detectable"] > 0
+        assert each["expected"] is each["reached"] is each["images_needed"] is None
+    assert "needed" not in power_text(found["power"])
+    assert "needed" not in wording("it is so", found)
     # a guilty shadow that is no different: the test could not have seen it
+    arrays, settings = made(60)
     arrays |= {f"guilty_000_{kind}": arrays[f"shadow_000_{kind}"] for kind in ("global", "local")}
     found = analyse(arrays, settings)
     assert found["verdict"]["outcome"] == "inconclusive"
     assert found["power"]["reached"] < 0.8
+    assert found["power"]["models"] == 1
+    assert "public images (how many: 1) would be found an estimated" in found["verdict"]["because"]
     # guilty shadows that any test would see
     loud, _ = made(60, effect=0.45)
     arrays |= {f"guilty_000_{kind}": loud[f"suspect_{kind}"] for kind in ("global", "local")}
     found = analyse(arrays, settings)
     assert found["verdict"]["outcome"] == "no evidence"
     assert found["power"]["reached"] > 0.8
+    assert found["power"]["images_needed"] < 30
+    assert "found with an estimated probability of" in power_text(found["power"])
     assert any("synthetic" in line for line in analyse(arrays, settings | {"private_is": "synthetic"})["assumptions"])
 
 

@@ -162,9 +162,10 @@ def _power(
 ) -> dict[str, Any]:
     """What the permutation test could have seen: by the bootstrap's standard error, at the first step of Holm's rule.
 
-    ``detectable`` is the effect that would be found with probability .8; ``reached`` the probability of finding the mean
-    effect of the shadows that were trained on the public images, where there are any; ``images_needed`` of each set, for
-    probability .8 of finding that effect (without such shadows: the effect seen in the suspect).
+    ``detectable`` is the effect that would be found with probability .8. From the mean effect of the ``models`` shadows
+    that were trained on the public images, where there are any (``expected``): ``reached``, the probability of finding it,
+    and ``images_needed`` of each set, for probability .8. Without such shadows both are none: what the suspect itself
+    shows is no measure of what guilt would show. All of it is a normal approximation, hence ``basis`` "estimate".
     """
     from scipy.stats import norm
 
@@ -173,24 +174,30 @@ def _power(
     by: dict[str, dict[str, Any]] = {}
     for name in STATISTICS:
         error = float(np.mean(errors[name]))
-        usual = float(np.mean([mean[shadow][name] for shadow in shadows]))
-        expected = float(np.mean([mean[model][name] for model in guilty or ["suspect"]])) - usual
-        by[name] = {
+        each: dict[str, Any] = {
             "standard_error": error,
             "detectable": (critical + wanted) * error,
-            "expected": expected,
-            "reached": float(norm.cdf(expected / error - critical)) if guilty and error > 0 else None,
-            "images_needed": max(2, int(np.ceil(smaller * ((critical + wanted) * error / expected) ** 2)))
-            if expected > 0
-            else None,
+            "expected": None,
+            "reached": None,
+            "images_needed": None,
         }
+        if guilty:
+            usual = float(np.mean([mean[shadow][name] for shadow in shadows]))
+            expected = float(np.mean([mean[model][name] for model in guilty])) - usual
+            each["expected"] = expected
+            if error > 0:
+                each["reached"] = float(norm.cdf(expected / error - critical))
+            if expected > 0:
+                each["images_needed"] = max(2, int(np.ceil(smaller * (each["detectable"] / expected) ** 2)))
+        by[name] = each
     reached = [each["reached"] for each in by.values() if each["reached"] is not None]
     counts = [each["images_needed"] for each in by.values() if each["images_needed"] is not None]
     return {
         "wanted": POWER,
         "reached": max(reached, default=None),
         "images_needed": min(counts, default=None),
-        "expected_from": "shadows trained on the public images" if guilty else "the suspect itself",
+        "models": len(guilty),
+        "basis": "estimate",
         "by": by,
     }
 
@@ -200,8 +207,6 @@ def _verdict(p: float, power: Mapping[str, Any], settings: Mapping[str, Any]) ->
     if p <= alpha:
         because = f"the suspect is steadier on the public images than the shadow models are (p = {p:.3g}, corrected)"
         return {"outcome": "evidence", "alpha": alpha, "because": because}
-    needed = power["images_needed"]
-    more = f"; about {needed:,} images of each set would be needed" if needed is not None else ""
     if power["reached"] is None:
         detectable = ", ".join(f"{name} {each['detectable']:.4f}" for name, each in power["by"].items())
         because = (
@@ -209,13 +214,16 @@ def _verdict(p: float, power: Mapping[str, Any], settings: Mapping[str, Any]) ->
             f"images (shadows.guilty); differences that it would find four times in five: {detectable}"
         )
         return {"outcome": "inconclusive", "alpha": alpha, "because": because}
+    often = (
+        f"models like the shadows trained on the public images (how many: {power['models']}) would be found an estimated "
+        f"{power['reached']:.0%} of the time"
+    )
     if power["reached"] < POWER:
-        because = (
-            f"p = {p:.3g}, but with these images a guilty model would be found only {power['reached']:.0%} of the time"
-        )
-        return {"outcome": "inconclusive", "alpha": alpha, "because": because + more}
-    because = f"p = {p:.3g}, where a guilty model like the shadows' would be found {power['reached']:.0%} of the time"
-    return {"outcome": "no evidence", "alpha": alpha, "because": because}
+        needed = power["images_needed"]
+        more = f"; about {needed:,} images of each set would be needed" if needed is not None else ""
+        because = f"p = {p:.3g}, but with these images {often}, not {POWER:.0%}{more}"
+        return {"outcome": "inconclusive", "alpha": alpha, "because": because}
+    return {"outcome": "no evidence", "alpha": alpha, "because": f"p = {p:.3g}, and {often}"}
 
 
 def _paper(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,13 +53,13 @@ def power_text(power: Mapping[str, Any]) -> str:
     lines = []
     for name, each in power["by"].items():
         line = f"{name}: a difference of {each['detectable']:.5f} would be found with probability {power['wanted']:.0%}"
+        if each["expected"] is not None:
+            line += f"; the mean of the shadows trained on the public pictures (how many: {power['models']}) is "
+            line += f"{each['expected']:.5f}"
         if each["reached"] is not None:
-            line += f"; one of {each['expected']:.5f} ({power['expected_from']}) with probability {each['reached']:.0%}"
+            line += f", found with an estimated probability of {each['reached']:.0%}"
         if each["images_needed"] is not None:
-            line += (
-                f"; to find {each['expected']:.5f} ({power['expected_from']}) with probability {power['wanted']:.0%}, "
-            )
-            line += f"about {each['images_needed']:,} pictures of each set are needed"
+            line += f"; for {power['wanted']:.0%}, about {each['images_needed']:,} pictures of each set are needed"
         lines.append(line + ".")
     return "\n\n".join(lines)
 
