@@ -180,7 +180,7 @@ def test_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, monkey
         rmm.run(recipe, run)
     with Run(recipe, tmp_path / "run", quiet=True) as run:
         outcome = rmm.run(recipe, run)
-    cells = [(regime, rmm.FIRST_SEED + number) for number in range(2) for regime in ("two", "half")]
+    cells = [(regime, rmm.FIRST_SEED + number) for number in range(2) for regime in ("half", "two")]
     assert asked == [*cells, cells[3]]
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
         whole = rmm.run(recipe, run)

@@ -19,8 +19,13 @@ from burnish.core.errors import BurnishError, UserError
 MANIFEST = "manifest.json"
 
 
-def write_atomic(path: Path, data: bytes | str) -> Path:
+def write_atomic(path: Path, data: bytes | str, mode: int = 0o666) -> Path:
     """Write a file under a temporary name, fsync, rename: readers see the old file or the new one, never half.
+
+    Args:
+        path: its final name.
+        data: its content.
+        mode: who may read it, from the first byte on; the umask takes off.
 
     Raises:
         BurnishError: the disk is full or the folder cannot be written.
@@ -30,7 +35,7 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         work = temporary(path)
         try:
-            with work.open("xb") as file:
+            with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

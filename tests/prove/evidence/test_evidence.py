@@ -1,6 +1,7 @@
 """An evidence folder: checked by hashes, by its commitment, and by computing everything again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,12 @@ def test_a_file_too_many_a_link_and_a_path_outside(evidence: Path, tmp_path: Pat
     report = evidence / "report.html"
     report.rename(tmp_path / "report.html")
     report.symlink_to(tmp_path / "report.html")
-    assert "report.html: missing" in verify(evidence).problems
+    assert verify(evidence).problems == ["report.html: no regular file"]
+    report.unlink()
+    os.mkfifo(report)
+    (evidence / "manifest.json").unlink()
+    (evidence / "manifest.json").symlink_to("/dev/zero")
+    assert verify(evidence).problems == ["manifest.json: no regular file", "report.html: no regular file"]
 
 
 def test_settings_that_lead_nowhere(evidence: Path) -> None:

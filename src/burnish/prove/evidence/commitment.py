@@ -65,8 +65,7 @@ def write_commitment(recipe: Recipe, out: Path, known: Loaders | None = None) ->
         "recipe": plain(recipe),
         "groups": roots,
     }
-    write_atomic(secret, json.dumps(stored, indent=1))
-    secret.chmod(0o600)
+    write_atomic(secret, json.dumps(stored, indent=1), mode=0o600)
     public = {
         "format": FORMAT,
         "root": root_of(roots),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def verify(folder: Path | str, commitment: Path | str | None = None) -> Verifica
     if not folder.is_dir():
         raise UserError(f"{folder}: no such evidence folder")
     published = None if commitment is None else read_commitment(Path(commitment))
+    if strange := _irregular(folder):
+        return Verification(ok=False, problems=strange)
     problems, notes = _hashes(folder), list[str]()
     problems += _committed(folder, published)
     if any(problem.startswith((ANSWERS, SETTINGS, FINDINGS, MANIFEST)) for problem in problems):
@@ -78,6 +81,12 @@ def verify(folder: Path | str, commitment: Path | str | None = None) -> Verifica
     )
 
 
+def _irregular(folder: Path) -> list[str]:
+    """Links, pipes, devices: a stranger's folder may hold what never ends when it is opened."""
+    entries = sorted((path.relative_to(folder), path.lstat().st_mode) for path in folder.rglob("*"))
+    return [f"{name}: no regular file" for name, mode in entries if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)]
+
+
 def _hashes(folder: Path) -> list[str]:
     manifest = _strict(folder / MANIFEST)
     listed = manifest.get("files") if isinstance(manifest, dict) else None
@@ -89,7 +98,7 @@ def _hashes(folder: Path) -> list[str]:
     ours = [ANSWERS, SETTINGS, FINDINGS, REPORT] + [COMMITMENT] * (COMMITMENT in present or COMMITMENT in listed)
     for name in ours:
         entry = listed.get(name)
-        if name not in present or (folder / name).is_symlink():
+        if name not in present:
             problems.append(f"{name}: missing")
         elif not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
             problems.append(f"{name}: not in {MANIFEST}")
