@@ -18,11 +18,12 @@ from burnish.core.run import Run
 from burnish.prove.evidence import verify
 from burnish.prove.trainprove import METHOD, AuditRecipe, audit, check
 from burnish.prove.trainprove.analysis import analyse
-from burnish.prove.trainprove.loop import gathered, settings_of
+from burnish.prove.trainprove.loop import gathered, rehearse, settings_of
 from burnish.prove.trainprove.shadows import Job, planned, train_shadow
 from tests.prove.trainprove import painters
 
 HERE = "tests.prove.trainprove.painters"
+ONE = [{"name": "mlp", "function": f"{HERE}:mlp"}]
 RESNET = {"model_type": "resnet", "layer_type": "basic", "depths": [1], "hidden_sizes": [8], "embedding_size": 8}
 
 
@@ -139,14 +140,30 @@ def test_a_budget_is_kept_and_scouts_do_not_calibrate(finished: Path) -> None:
     assert len(free["truth"]) == 20
 
 
-def test_a_budget_with_single_shadows_is_refused(finished: Path) -> None:
-    single = recipe(
-        suspect={"model": f"{HERE}:suspect", "queries": 20},
-        architectures=[{"name": "mlp", "function": f"{HERE}:mlp"}],
-        others_each=1,
-    )
-    with pytest.raises(UserError, match="one shadow"):
-        gathered(single, finished / "artifacts" / "pictures", finished / "artifacts" / "shadows", planned(single))
+def test_what_folders_hold_is_judged_before_training(tmp_path: Path) -> None:
+    from PIL import Image
+
+    labels = np.repeat(np.arange(4), 3)
+    for name, seed in (("pictures", 1), ("validation", 2)):
+        for index, (label, picture) in enumerate(zip(labels, painters.stripes(0, labels, seed, 1.0), strict=True)):
+            folder = tmp_path / name / "abcd"[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture[..., 0]).save(folder / f"{index}.png")
+    mine = {"name": "mine", "pictures": str(tmp_path / "pictures"), "validation": str(tmp_path / "validation")}
+    short = recipe(mine=mine, statistic="grubbs_paper", batch=8)
+    said = "12 validation pictures of my generator make 2 batches of 8"
+    with pytest.raises(UserError, match=said), Run(short, tmp_path / "run", quiet=True) as run:
+        audit(short, run)
+    assert not list((tmp_path / "run").rglob("shadow.json"))
+
+
+def test_what_stops_the_analysis_is_seen_before_a_query() -> None:
+    stored = answers(0, 1.0)
+    del stored["suspect_labels"]
+    rehearse(stored, settings(statistic="grubbs_paper"))
+    stored["shadow_labels"][0] = stored["truth"]  # a shadow that is never wrong: all batches are equal
+    with pytest.raises(UserError, match="statistic grubbs_paper"):
+        rehearse(stored, settings(statistic="grubbs_paper"))
 
 
 def test_killed_it_goes_on_without_asking_twice(tmp_path: Path) -> None:
@@ -315,7 +332,7 @@ def test_answers_that_do_not_fit(change: dict[str, np.ndarray], message: str) ->
         ({"mine": {"name": "mine", "pipeline": "./nowhere"}}, "no such folder"),
         (
             {"suspect": {"model": f"{HERE}:suspect_with_strange_labels"}},
-            "answers label 7, and the recipe lists 4 classes",
+            "label 7, but 4 classes",
         ),
         ({"architectures": [{"name": "x", "config": {"model_type": "nothing"}}]}, "cannot build it"),
         ({"architectures": [{"name": "x", "function": f"{HERE}:suspect"}]}, "x: .*raised TypeError"),
@@ -338,6 +355,15 @@ def test_bad_recipes_end_in_one_line(changes: dict[str, Any], message: str, tmp_
         ({"glosses": ["one"]}, "1 for 4 classes"),
         ({"shadow_prompts": "gloss"}, "needs one for each class"),
         ({"statistic": "grubbs_entropy"}, "needs answer: logits"),
+        ({"others": [{"name": "one", "function": "a:b"}], "references": []}, "others.: list should have at least 2"),
+        ({"suspect": {"model": "a:b", "queries": 2}}, "2 for 3 validation sets"),
+        ({"suspect": {"model": "a:b", "queries": 20}, "architectures": ONE, "others_each": 1}, "needs two shadows"),
+        ({"statistic": "grubbs_paper"}, "48 validation pictures of my generator make 1 batches of 128"),
+        (
+            {"statistic": "grubbs_paper", "batch": 10, "suspect": {"model": "a:b", "queries": 40}},
+            "20 validation .* 2 batches",
+        ),
+        ({"statistic": "grubbs_similarity", "answer": "logits", "classes": ["a", "b"]}, "needs 3 classes or more"),
         ({"architectures": [{"name": "x"}]}, "give config or function"),
         ({"architectures": [{"name": "x", "function": "a:b", "training": {"stepz": 1}}]}, "stepz"),
         ({"variation": {"share": [0.9, 0.1]}}, "range low, high"),

@@ -19,7 +19,7 @@ from burnish.prove.trainprove import shadows as models
 from burnish.prove.trainprove.analysis import analyse
 from burnish.prove.trainprove.pictures import draw_all, sources
 from burnish.prove.trainprove.queries import choose, disagreement, votes
-from burnish.prove.trainprove.recipe import AuditRecipe
+from burnish.prove.trainprove.recipe import AuditRecipe, refusal
 from burnish.prove.trainprove.report import evidence_sections
 from burnish.prove.trainprove.shadows import Job, Shadow, load_array, load_pixels, planned, train_shadow
 
@@ -58,6 +58,9 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
 
     for _ in run.progress(draw_all(recipe, pictures), "pictures"):
         stop_here()
+    problem = refusal(recipe, np.bincount(load_array(pictures / "validation.safetensors", "sets")).tolist())
+    if problem is not None:
+        raise UserError(problem)
     shadows = planned(recipe)
     jobs = [Job(each, recipe, pictures.resolve(), folder.resolve()) for each in shadows]
     left = [job for job in jobs if not models.made(job)]
@@ -66,15 +69,17 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
             stop_here(shadow_accuracy=float(models.about(folder, job.shadow)["accuracy"]))
     rows, arrays = gathered(recipe, pictures, folder, shadows)
     pixels = load_pixels(pictures / "validation.npy")[rows]
+    rehearse(arrays, settings_of(recipe))
+    answers = run.path / "artifacts" / "answers"
     with open_suspect(
-        recipe.suspect, recipe.answer, run.path / "artifacts" / "answers", run.note, run.progress
+        recipe.suspect, recipe.answer, answers, run.note, run.progress, classes=len(recipe.classes)
     ) as oracle:
         answered = oracle.ask(pixels)
         suspect = oracle.identity
         run.note(f"{oracle.made:,} queries made, {oracle.saved:,} answered before, {oracle.sent_bytes:,} bytes sent")
-    arrays["suspect_labels"] = _labels(answered, recipe)
+    arrays["suspect_labels"] = answered
     if recipe.answer == "logits":
-        arrays["suspect_logits"] = answered
+        arrays["suspect_labels"], arrays["suspect_logits"] = answered.argmax(axis=1).astype(np.int64), answered
     settings = settings_of(recipe) | {"suspect": suspect}
     findings = analyse(arrays, settings)
     rows_of_shadows = shadow_rows(recipe, folder, shadows)
@@ -98,14 +103,17 @@ def settings_of(recipe: AuditRecipe) -> dict[str, Any]:
     return {"classes": len(recipe.classes), "sources": names} | {key: getattr(recipe, key) for key in kept}
 
 
-def _labels(answered: np.ndarray, recipe: AuditRecipe) -> np.ndarray:
-    if recipe.answer == "labels":
-        return answered
-    if answered.shape[1] != len(recipe.classes):
-        raise UserError(
-            f"suspect: answers {answered.shape[1]} logits, and the recipe lists {len(recipe.classes)} classes"
-        )
-    return np.asarray(answered.argmax(axis=1).astype(np.int64))
+def rehearse(arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
+    """Analyse with my first shadow as the suspect: what would stop the analysis is seen before a query is paid for.
+
+    Raises:
+        UserError: what :func:`analyse` raises.
+    """
+    first = int(np.flatnonzero(arrays["shadow_source"] == 0)[0])
+    played = {"suspect_labels": arrays["shadow_labels"][first]}
+    if "shadow_logits" in arrays:
+        played["suspect_logits"] = arrays["shadow_logits"]
+    analyse(arrays | played, settings)
 
 
 def gathered(
@@ -115,9 +123,6 @@ def gathered(
 
     Under a budget every other shadow of a source only chooses images and calibrates nothing: a shadow that had a say in which
     images count would look more typical of its family than the suspect can.
-
-    Raises:
-        UserError: a budget, and a source with a single shadow.
     """
     truth = load_array(pictures / "validation.safetensors", "labels")
     sets = load_array(pictures / "validation.safetensors", "sets")
@@ -157,14 +162,8 @@ def gathered(
 
 def _every_other(pure: list[Shadow], recipe: AuditRecipe) -> set[Shadow]:
     scouts: set[Shadow] = set()
-    for number, source in enumerate(sources(recipe)):
-        theirs = [each for each in pure if each.source == number]
-        if len(theirs) < 2:
-            raise UserError(
-                f"{source.name}: one shadow, and a query budget needs two: one to choose images, one to calibrate; raise "
-                "others_each, or set choice: random"
-            )
-        scouts |= set(theirs[1::2])
+    for number in range(len(sources(recipe))):
+        scouts |= set([each for each in pure if each.source == number][1::2])
     return scouts
 
 

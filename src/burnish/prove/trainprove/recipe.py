@@ -5,6 +5,7 @@ Defaults of ``training`` and of the prompts are the paper's for ImageNet-100; th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -145,7 +146,9 @@ class AuditRecipe(Recipe):
     size: int = Field(default=256, ge=4, description="Side of the square pictures, in pixels.")
     channels: Literal[1, 3] = 3
     mine: SourceSettings = Field(description="My generator.")
-    others: list[SourceSettings] = Field(min_length=1, description="Other sources: other generators, real pictures.")
+    others: list[SourceSettings] = Field(
+        min_length=2, description="Other sources: other generators, real pictures; each p leaves one of them out."
+    )
 
     shadow_prompts: Strategy = Field(default="class", description="Prompts of the training pictures.")
     validation_prompts: Strategy = Field(default="photo", description="Prompts of the validation pictures.")
@@ -216,9 +219,39 @@ class AuditRecipe(Recipe):
             raise ValueError("glosses: the prompt strategy gloss needs one for each class")
         if self.statistic in ("grubbs_entropy", "grubbs_similarity") and self.answer != "logits":
             raise ValueError(f"statistic {self.statistic} needs answer: logits")
+        if self.statistic == "grubbs_similarity" and len(self.classes) < 3:
+            raise ValueError(f"statistic grubbs_similarity needs 3 classes or more, got {len(self.classes)}")
+        asked = [self.mine, *(each for each in self.others if each.name in reference_sources(self))]
+        if not any(each.pictures for each in asked):  # a folder may hold fewer pictures: seen when it has been read
+            sizes = [self.validation_pictures] + [self.reference_pictures] * (len(asked) - 1)
+            problem = refusal(self, [len(self.classes) * each for each in sizes])
+            if problem is not None:
+                raise ValueError(problem)
         return self
 
 
 def reference_sources(recipe: AuditRecipe) -> list[str]:
     """Names of the sources whose pictures are reference sets."""
     return recipe.references or [each.name for each in recipe.others[:3]]
+
+
+def refusal(recipe: AuditRecipe, sizes: Sequence[int]) -> str | None:
+    """Why an audit could not end with validation sets of such sizes, mine first; none if it can. Known before any training."""
+    budget, asked, mine = recipe.suspect.queries, sum(sizes), sizes[0]
+    if budget is not None and budget < asked:
+        if budget < len(sizes):
+            return f"suspect.queries: {budget} for {len(sizes)} validation sets; allow at least one each"
+        few = min(recipe.mine_each, recipe.others_each) * len(recipe.architectures) < 2
+        if recipe.choice == "disagreement" and few:
+            return (
+                "suspect.queries: a budget needs two shadows of every source, one to choose images, one to calibrate; raise "
+                "mine_each and others_each, or set choice: random"
+            )
+        mine = budget * mine // asked
+    batches = -(-mine // recipe.batch)
+    if recipe.statistic in ("grubbs_paper", "grubbs_entropy") and batches < 3:
+        return (
+            f"statistic {recipe.statistic}: {mine} validation pictures of my generator make {batches} batches of "
+            f"{recipe.batch}; it needs 3 or more: use a smaller batch or more validation pictures"
+        )
+    return None
