@@ -264,10 +264,13 @@ def test_verdicts_follow_the_numbers() -> None:
     arrays, settings = made(60, effect=0.4)
     found = analyse(arrays, settings)
     assert found["verdict"]["outcome"] == "evidence"
+    assert any("Nobody checked" in line for line in found["assumptions"])
     assert found == analyse(arrays, settings)
     json.dumps(found, allow_nan=False)
     split = {"auc": 0.9, "p": 0.001, "draws": 999, "alpha": 0.01}
-    told = analyse(arrays, settings | {"split": split})["verdict"]
+    checked = analyse(arrays, settings | {"split": split})
+    assert not any("Nobody checked" in line for line in checked["assumptions"])
+    told = checked["verdict"]
     assert told["outcome"] == "inconclusive"
     assert "told apart" in told["because"]
     # without shadows that were trained on the public images, nothing is known of the power

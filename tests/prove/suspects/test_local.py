@@ -41,6 +41,8 @@ def test_a_classifier_gives_labels_logits_and_embeddings(tmp_path: Path) -> None
     np.testing.assert_array_equal(labels, expected.logits.argmax(-1))
     assert identity.split()[1] == other.split()[1]
     assert "sha256:" in identity
+    (folder / "processor_config.json").write_text("{}")  # another place where an image processor's settings may be
+    assert ask(folder, "logits", images)[2] != identity
     # The checkpoint of a classifier has no pooler: its random one must not be used.
     found, _, identity = ask(folder, "embeddings", images)
     assert "pooling=cls" in identity
@@ -271,6 +273,15 @@ def test_onnx_files_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "outside.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(UserError, match=r"weights outside the file \(axes\)"):
         ask(tmp_path / "outside.onnx", "logits", pictures())
+    for many in (False, True):
+        model = onnx.load_model(graph(tmp_path / "sparse.onnx", ["b", 3, 8, 8]))
+        attribute = model.graph.node[0].attribute.add(name="hidden")
+        sparse = attribute.sparse_tensors.add() if many else attribute.sparse_tensor
+        sparse.values.name = "values"
+        sparse.values.external_data.add(key="location", value="/etc/passwd")
+        (tmp_path / "sparse.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(UserError, match=r"weights outside the file \(values\)"):
+            ask(tmp_path / "sparse.onnx", "logits", pictures())
     with pytest.raises(UserError, match="cannot run on cuda"):
         ask(graph(tmp_path / "g.onnx", ["b", 3, 8, 8]), "logits", pictures(), device="cuda")
 

@@ -278,6 +278,8 @@ def _assumptions(settings: Mapping[str, Any], *, family: bool) -> list[str]:
         lines.append(
             "The private images are synthetic: they are assumed to differ from the public ones in nothing that a model sees."
         )
+    if settings["split"] is None:
+        lines.append("Nobody checked that public and private images look alike (split_check: off).")
     if family:
         lines.append(
             "The rank and the mean test assume an innocent suspect that was trained as the shadows were (exchangeable)."

@@ -141,6 +141,8 @@ def _refuse(path: Path, data: bytes) -> None:
             )
         for attribute in node.attribute:
             tensors += [attribute.t, *attribute.tensors]
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                tensors += [sparse.values, sparse.indices]
             for graph in (attribute.g, *attribute.graphs):
                 tensors += _initializers(graph)
     for tensor in tensors:
