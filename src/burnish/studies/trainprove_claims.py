@@ -1,5 +1,8 @@
 """The claims of the TrainProVe study, written down before any judged run, and their verdicts. Knows numbers only.
 
+A first judged run (seeds from 1000) came before the pictures asked about were held out of all sources; claims and rules stayed,
+worlds were mended, and the judged seeds are new ones.
+
 The unit of every interval over a mean is the seed (its own generators, its own models). False accusations are counted suspect
 by suspect with the source hidden, and their interval is clustered: whole sources of a seed are drawn, since their models share
 one training pool.
