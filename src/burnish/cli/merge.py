@@ -1,0 +1,100 @@
+"""`burnish merge ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from burnish.cli.shared import Fresh, Json, Sets, print_table, say
+
+
+class _Merge(TyperGroup):
+    """`burnish merge YAML OUT` beside `burnish merge stats ...`: what is no sub-command is a YAML file."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["yaml", *args]
+        return super().parse_args(ctx, args)
+
+
+merge_app = typer.Typer(cls=_Merge, no_args_is_help=True, rich_markup_mode=None)
+
+
+@merge_app.command("yaml")
+def merge_yaml(
+    recipe: Annotated[str, typer.Argument(metavar="YAML", help="A merge in mergekit's format, or a shipped one.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the merged model.")],
+    threads: Annotated[int | None, typer.Option(help="Worker threads; default: the machine's cores.")] = None,
+    device: Annotated[str, typer.Option(help="Where the arithmetic runs: cpu, cuda, cuda:1, mps.")] = "cpu",
+    shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
+    allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Go on when a weight is NaN or infinite.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw an unfinished or earlier merge there away.")] = False,
+    json_: Json = False,
+) -> None:
+    """Merge models by a YAML in mergekit's format (the word `yaml` may be left out).
+
+    Example: burnish merge merge.yaml merged
+    """
+    from burnish.core.places import find_recipe
+    from burnish.merge import merge
+
+    made = merge(
+        find_recipe(recipe),
+        out,
+        threads=threads,
+        device=device,
+        shard_size=shard_size,
+        allow_nan=allow_nan,
+        fresh=fresh,
+    )
+    say({"model": made}, json_)
+
+
+@merge_app.command("methods")
+def merge_methods(json_: Json = False) -> None:
+    """The merge methods, what each may be told (with its default), and its paper.
+
+    Example: burnish merge methods
+    """
+    from burnish.merge.methods.registry import table
+
+    print_table(table(), json_)
+
+
+@merge_app.command("stats")
+def merge_stats(
+    model: Annotated[str, typer.Argument(help="Model folder or hub id.")],
+    data: Annotated[Path, typer.Argument(help="Unlabeled text (.txt, .jsonl) or a folder of images.")],
+    out: Annotated[Path, typer.Argument(help="Where the statistics go (.safetensors).")],
+    kind: Annotated[str, typer.Option(help="gram (regmean; forward passes only) or fisher.")] = "gram",
+    limit: Annotated[int, typer.Option(help="Examples to use.")] = 256,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, mps.")] = "cpu",
+    json_: Json = False,
+) -> None:
+    """Gather the statistics that `regmean` and `fisher` need.
+
+    Example: burnish merge stats tiny-llama text.txt gram.safetensors --limit 8
+    """
+    from burnish.merge import collect_statistics
+
+    say({"statistics": collect_statistics(model, data, out, kind=kind, limit=limit, device=device)}, json_)
+
+
+@merge_app.command("search")
+def merge_search(
+    recipe: Annotated[str, typer.Argument(help="An RMM recipe, as for `burnish run`.")],
+    out: Annotated[Path, typer.Argument(help="The run's folder.")],
+    set_: Sets = None,
+    fresh: Fresh = False,
+    json_: Json = False,
+) -> None:
+    """Search a merge layer by layer: `burnish run RECIPE --out OUT` under another name.
+
+    Example: burnish merge search rmm/tiny searched --set budget=8 --set tuning_budget=4
+    """
+    from burnish.cli import run
+
+    run(recipe, out, set_, fresh, json_)

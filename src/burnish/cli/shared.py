@@ -1,0 +1,43 @@
+"""What every command shares: options of one meaning, and how a result is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, dotted: --set a.b=1.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Throw an earlier run in that folder away and start over.")]
+TourSize = Annotated[str, typer.Option(help="smoke (seconds; does every line run) or tour (a minute or two).")]
+Size = Annotated[
+    str, typer.Option(help="smoke (seconds), tour (under 90 s), quick (minutes, judged) or full (judged).")
+]
+
+
+def say(found: dict[str, Any], as_json: bool) -> None:
+    """A result of one line: its last value for a person, all of it as JSON."""
+    print(json.dumps(found, indent=1, default=str) if as_json else list(found.values())[-1])
+
+
+def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows for a person, or as JSON."""
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))
+        return
+    if not rows:
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*map(str, rows[0]), box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    # A pipe has no width; cutting words there would break what reads them.
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table, markup=False, highlight=False)
