@@ -13,7 +13,7 @@ from burnish.prove.contrastive.recipe import TrainSettings
 from burnish.prove.contrastive.train import Training, train_encoder
 from burnish.prove.dov4cl import METHOD, AuditRecipe, loop
 from burnish.prove.dov4cl.analysis import analyse
-from burnish.prove.dov4cl.ask import make_plan
+from burnish.prove.dov4cl.ask import Question, ask_model, make_plan
 from burnish.prove.dov4cl.figures import power_text, sections
 from burnish.prove.evidence import verify
 from burnish.prove.images import ImageSet
@@ -165,6 +165,22 @@ def test_interrupted_anywhere_it_goes_on(
     assert left == trained
     record = json.loads((tmp_path / "cut" / "artifacts" / "asked.json").read_text())["suspect"]
     assert record["queries"] < 120 * 8  # the rest was on disk
+
+
+def mean_colour(images: np.ndarray) -> np.ndarray:
+    return images.mean((1, 2, 3))[:, None]
+
+
+def test_a_stop_is_honoured_every_few_batches(tmp_path: Path) -> None:
+    np.save(tmp_path / "pixels.npy", np.concatenate([public().pixels, private().pixels]))
+    asked = recipe(Path("none"), suspect={"model": f"{__name__}:mean_colour", "kind": "python", "batch": 8})
+    question = Question(
+        "suspect", asked.suspect, asked, tmp_path / "pixels.npy", 60, tmp_path / "out", tmp_path / "cache"
+    )
+    made = [0]
+    ask_model(question, step=lambda done, total, oracle: made.append(oracle.made + oracle.saved))
+    assert made[-1] == 120 * 8
+    assert max(np.diff(made)) == 4 * 8
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from burnish.prove.suspects.oracle import Oracle
 
 BYTES = 1 << 25
 """Bytes of views made at once."""
+BATCHES = 4
+"""Requests or forward passes between two moments at which a stop signal is honoured."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def ask_model(
     pixels = np.load(question.pixels, mmap_mode="r")
     plan = make_plan(question.recipe, question.public, len(pixels) - question.public)
     shown = 0
-    chunks = list(_chunks(question.recipe, plan, pixels.shape))
+    chunks = list(_chunks(question.recipe, plan, pixels.shape, BATCHES * question.model.batch))
     arrays: dict[str, np.ndarray] = {}
     with open_suspect(question.model, "embeddings", question.cache, note) as oracle:
         oracle.announce(query_count(question.recipe, question.public, len(pixels) - question.public))
@@ -139,7 +141,7 @@ def ask_model(
 
 
 def _chunks(
-    recipe: AuditRecipe, plan: Plan, shape: tuple[int, ...]
+    recipe: AuditRecipe, plan: Plan, shape: tuple[int, ...], queries: int
 ) -> Iterator[tuple[Literal["global", "local"], int, int, int]]:
     images = plan.index.shape[1]
     kinds: tuple[tuple[Literal["global", "local"], int], ...] = (
@@ -147,7 +149,7 @@ def _chunks(
         ("local", recipe.views.local_views),
     )
     for kind, views in kinds:
-        step = max(1, BYTES // (views * int(np.prod(shape[1:]))))
+        step = max(1, min(BYTES // int(np.prod(shape[1:])), queries) // views)
         for draw in range(len(plan.index)):
             for start in range(0, images, step):
                 yield kind, draw, start, min(images, start + step)
