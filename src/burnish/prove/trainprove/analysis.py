@@ -31,8 +31,8 @@ Arrays = Mapping[str, np.ndarray]
 OPEN = "the suspect's source is exchangeable with the innocent sources: one more draw of the same kind"
 CLOSED = "the suspect was made like one of the innocent shadows: same sources, same ways of training"
 EFFECT = (
-    "a source shows in the accuracy on its own pictures beyond that on the others'; the interval is where an innocent source's "
-    "model would put it, were effects normal: of use as a size, no test"
+    "a source shows in the accuracy on its own pictures beyond that on the others'; effects are normal: the interval then takes "
+    "in 0 for 95 of 100 models of one more innocent source; a size, no test"
 )
 PUBLISHED = "close training pictures give close accuracies; not being an outlier convicts, so innocence is no null here"
 SUBJECT = (
