@@ -6,8 +6,10 @@ import datetime
 import email.utils
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -65,7 +67,8 @@ class Endpoint:
         self._answer = answer
         self._sleep, self._clock = sleep, clock
         self._next = 0.0
-        self._client = httpx.Client(timeout=settings.timeout, follow_redirects=False, headers=headers)
+        self._headers = headers
+        self._client = self._connected()
         self.sent_bytes = 0
         self.retried = 0
         self.identity = f"http {settings.model}"
@@ -113,10 +116,33 @@ class Endpoint:
         """Close the connections."""
         self._client.close()
 
+    def _connected(self) -> Any:
+        return self._httpx.Client(timeout=self._settings.timeout, follow_redirects=False, headers=self._headers)
+
     def _post(self, body: bytes, limit: int) -> tuple[int, Any, bytes]:
-        """Status, headers and body, read no further than the limits on bytes and time."""
-        deadline = self._clock() + self._settings.timeout
-        with self._client.stream("POST", self._settings.model, content=body) as response:
+        """Status, headers and body, read no further than the limits on bytes and time.
+
+        httpx's time-outs are those of a single read: an endpoint that drips its reply, headers or body, passes them all. So
+        the request has a thread of its own, and one that is late has its connections closed, at which the thread ends.
+        """
+        client, reply = self._client, Future[tuple[int, Any, bytes]]()
+
+        def work() -> None:
+            try:
+                reply.set_result(self._exchange(client, body, limit))
+            except Exception as error:  # raised where the reply is waited for
+                reply.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            return reply.result(self._settings.timeout)
+        except TimeoutError:
+            client.close()
+            self._client = self._connected()
+            raise self._httpx.ReadTimeout(f"the reply took longer than {self._settings.timeout:g} s") from None
+
+    def _exchange(self, client: Any, body: bytes, limit: int) -> tuple[int, Any, bytes]:
+        with client.stream("POST", self._settings.model, content=body) as response:
             parts: list[bytes] = []
             size = 0
             encoding = response.headers.get("content-encoding", "identity")
@@ -124,13 +150,10 @@ class Endpoint:
                 if response.status_code == 200:
                     raise BadAnswer("a compressed reply, though none was asked for")
                 return response.status_code, response.headers, b""
-            # Unchunked: gathering parts to a size would leave the clock unread while a reply drips.
             for part in response.iter_raw():
                 size += len(part)
                 if size > limit:
                     raise BadAnswer(f"more than {limit:,} bytes")
-                if self._clock() > deadline:
-                    raise self._httpx.ReadTimeout(f"the reply took longer than {self._settings.timeout:g} s")
                 parts.append(part)
         return response.status_code, response.headers, b"".join(parts)
 
