@@ -167,6 +167,19 @@ def test_interrupted_anywhere_it_goes_on(
     assert record["queries"] < 120 * 8  # the rest was on disk
 
 
+@pytest.mark.parametrize("whose", ["suspect", "shadow"])
+def test_a_budget_too_small_is_refused_before_anything_is_trained(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"model": f"{__name__}:mean_colour", "kind": "python", "queries": 959}
+    more = {"models": [short]} if whose == "shadow" else {}
+    shadows = {"images": source("others"), "count": 1, "train": TRAIN} | more
+    asked = recipe(Path("none"), shadows=shadows, **({"suspect": short} if whose == "suspect" else {}))
+    monkeypatch.setattr(loop, "train_shadows", None)
+    with pytest.raises(UserError, match="960 queries needed, and the budget is 959; nothing was asked"):
+        audit(asked, tmp_path / "run")
+
+
 def mean_colour(images: np.ndarray) -> np.ndarray:
     return images.mean((1, 2, 3))[:, None]
 

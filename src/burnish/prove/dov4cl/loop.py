@@ -23,11 +23,12 @@ from burnish.prove.dov4cl.analysis import analyse
 from burnish.prove.dov4cl.ask import Question, ask_model, make_plan, read_answers
 from burnish.prove.dov4cl.figures import finding_sections
 from burnish.prove.dov4cl.overlap import refuse_overlap
-from burnish.prove.dov4cl.recipe import AuditRecipe
+from burnish.prove.dov4cl.recipe import AuditRecipe, query_count
 from burnish.prove.dov4cl.split_check import check_split
 from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.images import ImageSet, load_images
 from burnish.prove.suspects import SuspectSettings
+from burnish.prove.suspects.oracle import refuse_beyond_budget
 
 
 class Done:
@@ -70,6 +71,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     run.restore(done)
     work = run.path / "artifacts"
     plan = make_plan(recipe, len(pictures.public), len(pictures.private))
+    for model in (recipe.suspect, *recipe.shadows.models):  # before shadows are trained for an audit that cannot be
+        refuse_beyond_budget(model, query_count(recipe, len(pictures.public), len(pictures.private)))
     keep_pictures(pictures, work)
     trained = train_shadows(recipe, pictures, run, done)
     suspect = Question(

@@ -111,11 +111,7 @@ class Oracle:
         Raises:
             UserError: that is more than the budget.
         """
-        if self._settings.queries is not None and total > self._settings.queries:
-            raise UserError(
-                f"suspect: {total:,} queries needed, and the budget is {self._settings.queries:,}; nothing was asked: raise "
-                "`queries` or use fewer images"
-            )
+        refuse_beyond_budget(self._settings, total)
 
     def ask(self, images: UInt8[np.ndarray, "n height width channels"]) -> np.ndarray:
         """Answers to ``images``: labels int64 [n], logits float32 [n, classes], embeddings float32 [n, dim].
@@ -187,6 +183,19 @@ class Oracle:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._store.close()
         self._backend.close()
+
+
+def refuse_beyond_budget(settings: SuspectSettings, total: int) -> None:
+    """Before anything is paid for: does an audit of ``total`` different images fit the budget?
+
+    Raises:
+        UserError: it does not.
+    """
+    if settings.queries is not None and total > settings.queries:
+        raise UserError(
+            f"suspect: {total:,} queries needed, and the budget is {settings.queries:,}; nothing was asked: raise "
+            "`queries` or use fewer images"
+        )
 
 
 def open_suspect(
