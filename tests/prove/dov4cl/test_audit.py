@@ -1,5 +1,6 @@
 """A whole audit on small digits: the thief is found, the innocent is not, nothing is done twice, bad input in one line."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,16 @@ def test_interrupted_anywhere_it_goes_on(
     assert left == trained
     record = json.loads((tmp_path / "cut" / "artifacts" / "asked.json").read_text())["suspect"]
     assert record["queries"] < 120 * 8  # the rest was on disk
+
+
+@pytest.mark.parametrize(("absent", "words"), [("httpx", "dov4cl needs httpx; pip install"), ("kornia", "")])
+def test_what_must_be_installed(absent: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kornia is what views are checked against here; an audit itself does without."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == absent else real(name, *more))
+    asked = recipe(tmp_path, public=source("small"))
+    with pytest.raises(UserError, match=words or "10 of each"):  # what comes next: too few pictures
+        audit(asked, tmp_path / "run")
 
 
 @pytest.mark.parametrize("whose", ["suspect", "shadow"])
