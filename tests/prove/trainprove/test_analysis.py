@@ -1,0 +1,112 @@
+"""From stored answers to findings, on made-up answers: verdicts by rule, sizes and rates, answers that do not fit together."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from burnish.core.errors import UserError
+from burnish.prove.trainprove.analysis import analyse
+from burnish.prove.trainprove.loop import rehearse, settings_of
+from tests.prove.trainprove.test_audit import recipe
+
+
+def answers(seed: int, shared: float, sources: int = 19, each: int = 4, images: int = 300) -> dict[str, np.ndarray]:
+    """Stored answers: models of a source share some of their labels; the suspect shares ``shared`` with mine."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 5, images)
+    habit = np.where(rng.random((sources + 2, images)) < 0.7, truth, rng.integers(0, 5, (sources + 2, images)))
+    source = np.repeat(np.arange(sources + 1), each)
+
+    def model(base: np.ndarray, loyal: float) -> np.ndarray:
+        return np.where(
+            rng.random(images) < loyal, base, np.where(rng.random(images) < 0.7, truth, rng.integers(0, 5, images))
+        )
+
+    return {
+        "suspect_labels": model(np.where(rng.random(images) < shared, habit[0], habit[-1]), 0.8),
+        "shadow_labels": np.stack([model(habit[name], 0.8) for name in source]),
+        "shadow_source": source,
+        "truth": truth,
+        "sets": np.repeat([0, 1, 2], images // 3),
+    }
+
+
+def settings(sources: int = 19, **changes: Any) -> dict[str, Any]:
+    names = ["mine", *(f"other-{number}" for number in range(sources))]
+    return settings_of(recipe(alpha=0.05)) | {"classes": 5, "sources": names, "batch": 10, "novelty": 0.0} | changes
+
+
+def test_verdicts_by_rule() -> None:
+    guilty, innocent = answers(0, 1.0), answers(1, 0.0)
+    found = analyse(guilty, settings())
+    assert found["verdict"]["outcome"] == "evidence"
+    assert found["tests"][0]["p"] == pytest.approx(0.05)
+    assert found["power"]["value"] > 0.5
+    assert analyse(innocent, settings())["verdict"]["outcome"] == "no evidence"
+    few = analyse(answers(0, 1.0, sources=5), settings(5))
+    assert few["verdict"]["outcome"] == "inconclusive"
+    assert "alpha 0.05 needs 19 sources" in few["verdict"]["because"]
+    strange = analyse(guilty, settings(novelty=0.999))
+    assert strange["verdict"]["outcome"] == "inconclusive"
+    assert "unlike any shadow" in strange["verdict"]["because"]
+    weak = analyse(innocent, settings(least_power=1.1))
+    assert "below 1.1" in weak["verdict"]["because"]
+    size = found["tests"][-1]
+    assert (size["name"], size["p"]) == ("difference in differences", None)
+    assert size["interval"][0] < size["effect"] < size["interval"][1]
+    assert all(test["effect"] is None for test in found["tests"][:-1])
+    json.dumps(found, allow_nan=False)
+    assert found == analyse(guilty, settings())
+
+
+def test_nobody_accused_is_no_certainty() -> None:
+    found = analyse(answers(0, 1.0), settings(novelty=0.999))["false_accusation"]  # all are novel: nobody is accused
+    assert found["value"] == 0.0
+    assert found["interval"] == [0.0, pytest.approx(1 - 0.05 ** (1 / 19))]
+
+
+def test_the_size_of_the_effect_covers_an_innocent_of_one_more_source() -> None:
+    inside = []
+    for seed in range(120):
+        size = analyse(answers(seed, 0.0, sources=5, each=3, images=90), settings(5))["tests"][-1]
+        inside.append(size["interval"][0] <= 0 <= size["interval"][1])
+    assert 0.88 <= np.mean(inside) <= 1.0
+
+
+def test_the_published_rule_as_verdict() -> None:
+    found = analyse(answers(1, 0.0), settings(statistic="grubbs_paper"))
+    rule = found["published"]["grubbs_paper"]
+    assert found["verdict"]["outcome"] == ("no evidence" if rule["rejected"] else "evidence")
+    assert found["verdict"]["calibrated"] is False
+    assert (found["tests"][0]["p"], found["tests"][0]["effect"]) == (None, None)
+    assert found["power"] is None  # what is measured is the power of the other procedure
+    with pytest.raises(UserError, match="needs logits"):
+        analyse(answers(1, 0.0), settings(statistic="grubbs_entropy"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"truth": np.zeros(3, int)}, "has 300 images, truth 3"),
+        ({"shadow_source": np.zeros(3, int)}, "one row for each of 3 shadows"),
+        ({"suspect_labels": np.full(300, 9)}, "answers label 9, and the recipe lists 5 classes"),
+    ],
+)
+def test_answers_that_do_not_fit(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        analyse(answers(0, 1.0) | change, settings())
+    stored = answers(0, 1.0)
+    del stored["sets"]
+    with pytest.raises(UserError, match="`sets` is missing"):
+        analyse(stored, settings())
+
+
+def test_what_stops_the_analysis_is_seen_before_a_query() -> None:
+    stored = answers(0, 1.0)
+    del stored["suspect_labels"]
+    rehearse(stored, settings(statistic="grubbs_paper"))
+    stored["shadow_labels"][0] = stored["truth"]  # a shadow that is never wrong: all batches are equal
+    with pytest.raises(UserError, match="statistic grubbs_paper"):
+        rehearse(stored, settings(statistic="grubbs_paper"))
