@@ -1,6 +1,5 @@
 """The HTTP door from the auditor's side, against servers that fail, lag, lie and are killed."""
 
-import contextlib
 import json
 import os
 import random
@@ -9,9 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,79 +24,8 @@ from burnish.prove.suspects.answers import BadAnswer, checked
 from burnish.prove.suspects.cache import MemoryStore
 from burnish.prove.suspects.endpoint import Endpoint, _retry_after
 from burnish.prove.suspects.oracle import Oracle
-from burnish.prove.suspects.wire import from_png
+from tests.prove.suspects.endpoint_server import Reply, Server, good, oracle
 from tests.prove.suspects.makers import free_port, pictures
-
-Reply = tuple[int, dict[str, str], bytes | Iterator[bytes]]
-
-
-def good(images: np.ndarray, answer: str) -> Reply:
-    means = images.mean((1, 2, 3))
-    found: Any = means.astype(int).tolist() if answer == "labels" else [[m, -m] for m in means.tolist()]
-    return 200, {}, json.dumps({answer: found}).encode()
-
-
-class Server:
-    """Answers with what ``script`` gives for the next request; remembers which images it saw, and when."""
-
-    def __init__(self, script: Callable[[int, np.ndarray, str], Reply]) -> None:
-        self.seen: Counter[bytes] = Counter()
-        self.headers: list[dict[str, str]] = []
-        self.requests = 0
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                images = np.stack([from_png(text) for text in body["images"]])
-                server.seen.update(digests(images))
-                server.headers.append(dict(self.headers))
-                server.requests += 1
-                status, headers, data = script(server.requests, images, body["answer"])
-                with contextlib.suppress(OSError):
-                    self.send_response(status)
-                    for name, value in headers.items():
-                        self.send_header(name, value)
-                    if isinstance(data, bytes) and "Content-Length" not in headers:
-                        self.send_header("Content-Length", str(len(data)))
-                    if "X-Drip" in headers:  # the pieces go on with the headers
-                        self.flush_headers()
-                    else:
-                        self.end_headers()
-                    for part in [data] if isinstance(data, bytes) else data:
-                        self.wfile.write(part)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1/answers"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def start(script: Callable[[int, np.ndarray, str], Reply]) -> Server:
-        servers.append(Server(script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-def oracle(url: str, answer: Any = "labels", waits: list[float] | None = None, **more: Any) -> Oracle:
-    """As ``open_suspect`` makes it, but waits are noted instead of slept."""
-    asked = SuspectSettings(model=url, **more)
-    waits = [] if waits is None else waits
-    return Oracle(Endpoint(asked, answer, sleep=waits.append), answer, asked, MemoryStore())
 
 
 @pytest.mark.parametrize("answer", ["labels", "logits", "embeddings"])
@@ -348,76 +274,11 @@ def test_the_rate_is_kept(serve: Callable[..., Server]) -> None:
     assert waits == [0.25] * 4
 
 
-def test_a_token_is_sent_and_shown_nowhere(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
-    server = serve(lambda number, images, asked: good(images, asked))
-    with pytest.raises(UserError, match="MY_TOKEN is not set"):
-        oracle(server.url, token_env="MY_TOKEN")
-    monkeypatch.setenv("MY_TOKEN", "s3cret")
-    with oracle(server.url, token_env="MY_TOKEN") as suspect:
-        suspect.ask(pictures(2))
-        assert "s3cret" not in suspect.identity
-    assert server.headers[0]["Authorization"] == "Bearer s3cret"
-    monkeypatch.setenv("MY_TOKEN", " s3cret\r\n")  # as a file or a shell leaves it
-    with oracle(server.url, token_env="MY_TOKEN") as suspect:
-        suspect.ask(pictures(2))
-    assert server.headers[-1]["Authorization"] == "Bearer s3cret"
-    with pytest.raises(UserError, match="leave the password out"):
-        oracle("http://me:pass@127.0.0.1/")
-    with pytest.raises(UserError, match="names no host"):
-        oracle("http:///v1")
-
-
-@pytest.mark.parametrize("token", ["s3c\nret", "s3cret\x01", "s3crét", "s3c ret", "s3cret\x7f"])
-def test_a_token_that_is_none_is_not_shown(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_TOKEN", token)
-    with pytest.raises(UserError) as caught:
-        oracle("http://127.0.0.1:1/", token_env="MY_TOKEN")
-    assert str(caught.value) == "token_env: what MY_TOKEN holds is no token; wanted printable ASCII without blanks"
-
-
-def test_a_blank_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_TOKEN", " \n")
-    with pytest.raises(UserError, match="MY_TOKEN is not set"):
-        oracle("http://127.0.0.1:1/", token_env="MY_TOKEN")
-
-
-def test_a_request_that_cannot_be_sent_is_not_quoted_nor_retried(
-    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = serve(lambda number, images, asked: good(images, asked))
-    waits: list[float] = []
-    monkeypatch.setattr("burnish.prove.suspects.endpoint._token", lambda variable: "s3cret\n")
-    with oracle(server.url, waits=waits, token_env="MY_TOKEN") as suspect, pytest.raises(BurnishError) as caught:
-        suspect.ask(pictures(2))
-    assert "breaks the rules of HTTP and was not sent" in str(caught.value)
-    assert "s3cret" not in str(caught.value)
-    assert caught.value.__suppress_context__
-    assert (waits, server.requests) == ([], 0)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        (401, {}, b"x" * 157 + b"s3cret"),
-        (503, {}, b"unknown token s3cret"),
-        (302, {"Location": "http://evil.example/?s3cret"}, b""),
-        (200, {}, b'{"s3cret": 1}'),
-    ],
-)
-def test_a_token_that_comes_back_is_not_shown(
-    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, reply: Reply
-) -> None:
-    server = serve(lambda number, images, asked: reply)
-    monkeypatch.setenv("MY_TOKEN", "s3cret")
-    with oracle(server.url, token_env="MY_TOKEN") as suspect, pytest.raises(BurnishError) as caught:
-        suspect.ask(pictures(2))
-    assert "s3c" not in str(caught.value)
-
-
 AUDIT = """
 import sys
 from pathlib import Path
 from burnish.prove.suspects import SuspectSettings, open_suspect
+from tests.prove.suspects.endpoint_server import Reply, Server, good, oracle
 from tests.prove.suspects.makers import pictures
 with open_suspect(SuspectSettings(model=sys.argv[1], batch=1), "labels", Path(sys.argv[2])) as oracle:
     oracle.ask(pictures(80))
