@@ -25,6 +25,10 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> di
     }
 
 
+def settings_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {"seed": recipe["seed"], "alpha": recipe["alpha"]}
+
+
 class FakeRecipe(Recipe):
     """For tests."""
 

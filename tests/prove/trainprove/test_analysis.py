@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.prove.trainprove.analysis import analyse
-from burnish.prove.trainprove.loop import rehearse, settings_of
+from burnish.prove.trainprove.analysis import analyse, settings_in
+from burnish.prove.trainprove.loop import rehearse
 from tests.prove.trainprove.test_audit import recipe
 
 
@@ -35,7 +35,11 @@ def answers(seed: int, shared: float, sources: int = 19, each: int = 4, images: 
 
 def settings(sources: int = 19, **changes: Any) -> dict[str, Any]:
     names = ["mine", *(f"other-{number}" for number in range(sources))]
-    return settings_of(recipe(alpha=0.05)) | {"classes": 5, "sources": names, "batch": 10, "novelty": 0.0} | changes
+    return (
+        settings_in(recipe(alpha=0.05).model_dump(mode="json"))
+        | {"classes": 5, "sources": names, "batch": 10, "novelty": 0.0}
+        | changes
+    )
 
 
 def test_verdicts_by_rule() -> None:
@@ -110,3 +114,11 @@ def test_what_stops_the_analysis_is_seen_before_a_query() -> None:
     stored["shadow_labels"][0] = stored["truth"]  # a shadow that is never wrong: all batches are equal
     with pytest.raises(UserError, match="statistic grubbs_paper"):
         rehearse(stored, settings(statistic="grubbs_paper"))
+
+
+def test_settings_that_a_commitment_fixes() -> None:
+    """Names become their number; what the audit computes with is what the recipe says."""
+    found = settings_in(recipe(alpha=0.2).model_dump(mode="json"))
+    assert found["classes"] == len(recipe().classes)
+    assert found["sources"][0] == recipe().mine.name
+    assert found["alpha"] == 0.2

@@ -30,6 +30,14 @@ POWER = 0.8
 """The chance of finding the guilty that a test is expected to have."""
 
 
+KEPT = ("seed", "test", "alpha", "a", "draws", "repeats", "private_is", "split_check", "split_alpha")
+
+
+def settings_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of :func:`analyse` that a recipe (as plain data) decides; ``split`` comes from the pictures."""
+    return {name: recipe[name] for name in KEPT}
+
+
 def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Findings of an ownership audit.
 
@@ -37,8 +45,8 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> di
         arrays: ``public`` (Boolean, [images]); embeddings ``NAME_global`` [draws, images, M, dim] and ``NAME_local``
             [draws, images, N, dim] for NAME ``suspect``, ``shadow_000`` ... and, where shadows were trained on the public
             images, ``guilty_000`` ...
-        settings: ``seed``, ``test``, ``alpha``, ``a``, ``draws``, ``repeats``, ``private_is``, and ``split`` (``auc`` and
-            ``p`` of the split check, or ``None``).
+        settings: those of :func:`settings_in`, and ``split`` (``auc``, ``p`` and ``alpha`` of the split check; ``None`` where
+            ``split_check`` is off).
 
     Raises:
         UserError: arrays missing, of the wrong shape, or not finite.
@@ -48,6 +56,9 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> di
     with one_thread():
         findings = (_paper if settings["test"] == "paper" else _permutation)(public, answers, settings)
     split = settings["split"]
+    checked = settings.get("split_check", "off") != "off"
+    if checked and (split is None or split["alpha"] != settings["split_alpha"]):
+        raise UserError("settings: the split check that split_check asks for is missing, or was made at another level")
     if split is not None and split["p"] <= split["alpha"]:
         findings["verdict"] = {
             "outcome": "inconclusive",

@@ -19,7 +19,7 @@ from burnish.core.files import write_atomic
 from burnish.core.parallel import executor
 from burnish.core.run import Run
 from burnish.prove.contrastive.train import Training, train_encoder
-from burnish.prove.dov4cl.analysis import analyse
+from burnish.prove.dov4cl.analysis import analyse, settings_in
 from burnish.prove.dov4cl.ask import Question, ask_model, make_plan, read_answers
 from burnish.prove.dov4cl.figures import finding_sections
 from burnish.prove.dov4cl.overlap import refuse_overlap
@@ -29,6 +29,7 @@ from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.images import ImageSet, load_images
 from burnish.prove.suspects import SuspectSettings
 from burnish.prove.suspects.oracle import refuse_beyond_budget
+from burnish.prove.verdict import headline
 
 
 class Done:
@@ -99,7 +100,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     findings = analyse(arrays, settings)
     run.artifact("findings.json", findings)
     run.artifact("asked.json", asked)
-    run.note(f"verdict: {findings['verdict']['outcome']}: {findings['verdict']['because']}")
+    run.note(f"verdict: {headline(findings)}: {findings['verdict']['because']}")
     return write_evidence(
         work / "evidence",
         method="dov4cl",
@@ -113,8 +114,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
 
 def analysis_settings(recipe: AuditRecipe, split: dict[str, Any] | None) -> dict[str, Any]:
     """What ``analyse`` needs of a recipe."""
-    names = ("seed", "test", "alpha", "a", "draws", "repeats", "private_is")
-    return {**{name: getattr(recipe, name) for name in names}, "split": split}
+    return {**settings_in(recipe.model_dump(mode="json")), "split": split}
 
 
 def read_pictures(recipe: AuditRecipe) -> Pictures:

@@ -30,7 +30,7 @@ from burnish.prove.evidence.commitment import opening, read_commitment
 ANSWERS, SETTINGS, FINDINGS = "answers.safetensors", "settings.json", "findings.json"
 COMMITMENT, REPORT = "commitment.json", "report.html"
 FORMAT = "burnish evidence 1"
-# Methods whose findings can be re-computed; a folder cannot name code of its own.
+# Methods whose findings can be re-computed (modules with `analyse` and `settings_in`); a folder cannot name code of its own.
 ANALYSES = {"dov4cl": "burnish.prove.dov4cl.analysis", "trainprove": "burnish.prove.trainprove.analysis"}
 PACKAGES = ("burnish", "numpy", "scipy", "torch")
 
@@ -107,6 +107,17 @@ def find_analysis(method: str) -> Analyse:
         raise UserError(f"method: `{method}` has no findings to compute; {nearest(method, ANALYSES)}")
     analyse: Analyse = importlib.import_module(ANALYSES[method]).analyse
     return analyse
+
+
+def expected_settings(method: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a method's ``analyse`` must get under a recipe: what a commitment fixes of them.
+
+    Raises:
+        UserError: no such method.
+    """
+    find_analysis(method)
+    found: dict[str, Any] = importlib.import_module(ANALYSES[method]).settings_in(recipe)
+    return found
 
 
 def made_with() -> dict[str, str]:

@@ -19,6 +19,7 @@ from burnish.prove.evidence.folder import (
     FORMAT,
     REPORT,
     SETTINGS,
+    expected_settings,
     find_analysis,
     made_with,
     seal,
@@ -139,9 +140,13 @@ def _opened(record: dict[str, Any], published: str) -> list[str]:
     recipe, used = opened["recipe"], record.get("settings")
     if not isinstance(recipe, dict) or not isinstance(used, dict):
         return []  # said by whoever reads it as settings
-    other = sorted(key for key in used if key in recipe and used[key] != recipe[key])
+    try:
+        wanted = expected_settings(str(record.get("method")), recipe)
+    except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return [f"{SETTINGS}: its recipe is none of method {record.get('method')} ({type(error).__name__}: {error})"]
+    other = sorted(key for key in wanted if used.get(key) != wanted[key])
     if other:
-        shown = ", ".join(f"{key} is {_brief(used[key])}, committed to {_brief(recipe[key])}" for key in other)
+        shown = ", ".join(f"{key} is {_brief(used.get(key))}, committed to {_brief(wanted[key])}" for key in other)
         return [f"{SETTINGS}: not the settings that were committed to: {shown}"]
     return []
 

@@ -42,6 +42,15 @@ SUBJECT = (
 )
 
 
+KEPT = ("statistic", "alpha", "novelty", "ridge", "batch", "least_power", "seed")
+
+
+def settings_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of :func:`analyse` that a recipe (as plain data) decides."""
+    names = [recipe["mine"]["name"], *(each["name"] for each in recipe["others"])]
+    return {"classes": len(recipe["classes"]), "sources": names} | {key: recipe[key] for key in KEPT}
+
+
 def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Findings of an audit.
 

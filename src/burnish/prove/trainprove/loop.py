@@ -16,12 +16,13 @@ from burnish.core.run import Run
 from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.suspects import open_suspect
 from burnish.prove.trainprove import shadows as models
-from burnish.prove.trainprove.analysis import analyse
+from burnish.prove.trainprove.analysis import analyse, settings_in
 from burnish.prove.trainprove.pictures import draw_all, sources
 from burnish.prove.trainprove.queries import choose, disagreement, votes
 from burnish.prove.trainprove.recipe import AuditRecipe, refusal
 from burnish.prove.trainprove.report import evidence_sections
 from burnish.prove.trainprove.shadows import Job, Shadow, load_array, load_pixels, planned, train_shadow
+from burnish.prove.verdict import headline
 
 
 class Steps:
@@ -69,7 +70,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
             stop_here(shadow_accuracy=float(models.about(folder, job.shadow)["accuracy"]))
     rows, arrays = gathered(recipe, pictures, folder, shadows)
     pixels = load_pixels(pictures / "validation.npy")[rows]
-    rehearse(arrays, settings_of(recipe))
+    settings = settings_in(recipe.model_dump(mode="json"))
+    rehearse(arrays, settings)
     answers = run.path / "artifacts" / "answers"
     with open_suspect(
         recipe.suspect, recipe.answer, answers, run.note, run.progress, classes=len(recipe.classes)
@@ -80,11 +82,11 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     arrays["suspect_labels"] = answered
     if recipe.answer == "logits":
         arrays["suspect_labels"], arrays["suspect_logits"] = answered.argmax(axis=1).astype(np.int64), answered
-    settings = settings_of(recipe) | {"suspect": suspect}
+    settings |= {"suspect": suspect}
     findings = analyse(arrays, settings)
     rows_of_shadows = shadow_rows(recipe, folder, shadows)
     run.artifact("findings.json", {"findings": findings, "settings": settings, "shadows": rows_of_shadows})
-    run.note(f"{findings['verdict']['outcome']}: {findings['verdict']['because']}")
+    run.note(f"verdict: {headline(findings)}: {findings['verdict']['because']}")
     return write_evidence(
         run.path / "artifacts" / "evidence",
         method="trainprove",
@@ -94,13 +96,6 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
         commitment=recipe.commitment,
         sections=evidence_sections(findings, settings, rows_of_shadows),
     )
-
-
-def settings_of(recipe: AuditRecipe) -> dict[str, Any]:
-    """What :func:`analyse` needs to know of the recipe."""
-    names = [source.name for source in sources(recipe)]
-    kept = ("statistic", "alpha", "novelty", "ridge", "batch", "least_power", "seed")
-    return {"classes": len(recipe.classes), "sources": names} | {key: getattr(recipe, key) for key in kept}
 
 
 def rehearse(arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
