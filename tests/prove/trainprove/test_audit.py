@@ -257,7 +257,7 @@ def test_bad_recipes_end_in_one_line(changes: dict[str, Any], message: str, tmp_
         ({"others": [{"name": "one", "function": "a:b"}], "references": []}, "others.: list should have at least 2"),
         ({"suspect": {"model": "a:b", "queries": 2}}, "2 for 3 validation sets"),
         ({"suspect": {"model": "a:b", "queries": 20}, "architectures": ONE, "others_each": 1}, "needs two shadows"),
-        ({"statistic": "grubbs_paper"}, "48 validation pictures of my generator make 1 batches of 128"),
+        ({"statistic": "grubbs_paper", "batch": 128}, "48 validation pictures of my generator make 1 batches of 128"),
         (
             {"statistic": "grubbs_paper", "batch": 10, "suspect": {"model": "a:b", "queries": 40}},
             "20 validation .* 2 batches",

@@ -97,6 +97,22 @@ def test_guidance_comes_from_source_or_prompt(tiny: Path, monkeypatch: pytest.Mo
     assert seen[2][1] is None
 
 
+def test_one_guidance_a_class_in_whatever_parts_it_is_drawn(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, Any]] = []
+    pipeline, _ = painted(tiny)
+    monkeypatch.setattr(
+        pipeline,
+        "_batch",
+        lambda texts, guidance, seed, rows: (
+            seen.extend((text, guidance) for text in texts) or np.zeros((len(rows), 10, 10, 1), np.uint8)
+        ),
+    )
+    for part in range(6):
+        pipeline.draw(np.array([0, 1, 2, 3]), part, 1.0, "random_guidance")
+    assert len(set(seen)) == 4  # one for each of the four classes
+    assert len({guidance for _, guidance in seen}) > 1
+
+
 def test_pickled_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
     import shutil
 

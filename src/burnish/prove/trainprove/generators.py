@@ -47,7 +47,7 @@ class Pipeline:
         if self._pipeline is None:
             self._pipeline = load_pipeline(self._source, self._recipe.device)
         recipe, source = self._recipe, self._source
-        wanted = _prompts(recipe, labels, seed, strategy)
+        wanted = _prompts(recipe, labels, strategy)
         parts = []
         for rows in _runs([each.guidance for each in wanted], source.batch):
             guidance = source.guidance if source.guidance is not None else wanted[rows[0]].guidance
@@ -99,11 +99,12 @@ def load_pipeline(source: SourceSettings, device: str) -> Any:
     return pipeline.to(device)
 
 
-def _prompts(recipe: AuditRecipe, labels: np.ndarray, seed: int, strategy: Strategy) -> list[Any]:
+def _prompts(recipe: AuditRecipe, labels: np.ndarray, strategy: Strategy) -> list[Any]:
     found: list[Any] = [None] * len(labels)
     for name in np.unique(labels):
         rows = np.flatnonzero(labels == name)
-        rng = np.random.default_rng([seed, int(name)])
+        # by class alone: one guidance a class, in whatever parts its pictures are drawn
+        rng = np.random.default_rng([recipe.seed, int(name)])
         gloss = recipe.glosses[name] if recipe.glosses else ""
         for row, prompt in zip(rows, prompts(strategy, recipe.classes[name], len(rows), rng, gloss=gloss), strict=True):
             found[row] = prompt

@@ -73,10 +73,15 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     settings = settings_in(recipe.model_dump(mode="json"))
     rehearse(arrays, settings)
     answers = run.path / "artifacts" / "answers"
-    with open_suspect(
-        recipe.suspect, recipe.answer, answers, run.note, run.progress, classes=len(recipe.classes)
-    ) as oracle:
-        answered = oracle.ask(pixels)
+    with open_suspect(recipe.suspect, recipe.answer, answers, run.note, classes=len(recipe.classes)) as oracle:
+        oracle.announce(len(pixels))
+        # a few batches at a time: a stop signal need not wait for hours of queries
+        slices = np.array_split(pixels, -(-len(pixels) // (4 * recipe.suspect.batch)))
+        parts = []
+        for each in run.progress(slices, "asking the suspect"):
+            parts.append(oracle.ask(each))
+            stop_here(queries=oracle.made)
+        answered = np.concatenate(parts)
         suspect = oracle.identity
         run.note(f"{oracle.made:,} queries made, {oracle.saved:,} answered before, {oracle.sent_bytes:,} bytes sent")
     arrays["suspect_labels"] = answered
@@ -156,9 +161,11 @@ def gathered(
 
 
 def _every_other(pure: list[Shadow], recipe: AuditRecipe) -> set[Shadow]:
+    """Every other shadow of each source and architecture: neither may be left without some that calibrate."""
     scouts: set[Shadow] = set()
-    for number in range(len(sources(recipe))):
-        scouts |= set([each for each in pure if each.source == number][1::2])
+    for source in range(len(sources(recipe))):
+        for kind in range(len(recipe.architectures)):
+            scouts |= set([each for each in pure if (each.source, each.architecture) == (source, kind)][1::2])
     return scouts
 
 

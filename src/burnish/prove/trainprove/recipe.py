@@ -192,7 +192,7 @@ class AuditRecipe(Recipe):
     novelty: float = Field(default=0.05, ge=0, lt=1, description="Novelty p at or below it: inconclusive.")
     ridge: float = Field(default=0.02, gt=0, description="Of the kernel ridge regression.")
     batch: int = Field(
-        default=128, ge=1, description="Images a batch of the published rule (128 at 32 px, 16 at 256 px)."
+        default=16, ge=1, description="Images a batch of the published rule (16 at 256 px, as here; 128 at 32 px)."
     )
     least_power: float = Field(default=0.5, ge=0, le=1, description="Below it, no evidence is called inconclusive.")
     commitment: str | None = Field(default=None, description="File that `burnish prove commit` wrote before the audit.")
@@ -241,11 +241,11 @@ def refusal(recipe: AuditRecipe, sizes: Sequence[int]) -> str | None:
     if budget is not None and budget < asked:
         if budget < len(sizes):
             return f"suspect.queries: {budget} for {len(sizes)} validation sets; allow at least one each"
-        few = min(recipe.mine_each, recipe.others_each) * len(recipe.architectures) < 2
+        few = min(recipe.mine_each, recipe.others_each) < 2
         if recipe.choice == "disagreement" and few:
             return (
-                "suspect.queries: a budget needs two shadows of every source, one to choose images, one to calibrate; raise "
-                "mine_each and others_each, or set choice: random"
+                "suspect.queries: a budget needs two shadows of every source and architecture, one to choose images, one to "
+                "calibrate; raise mine_each and others_each, or set choice: random"
             )
         mine = budget * mine // asked
     batches = -(-mine // recipe.batch)
