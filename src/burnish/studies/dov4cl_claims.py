@@ -1,7 +1,8 @@
 """The claims of the DOV4CL study and their verdicts. Knows numbers only.
 
-Written down before any judged run, but for one: after it, the rule for false accusations was made stricter (the interval and
-no longer the share itself must lie at or below the level).
+Written down before any judged run, but for two: after it, the rule for false accusations was made stricter (the interval and
+no longer the share itself must lie at or below the level), and the claim of uniform p-values was worded for what a test that
+fails to reject can say.
 
 Unit of intervals: the owner for power (an owner has one thief; owners' pictures are disjoint), the suspect for false
 accusations (one encoder's many owners are not independent).
