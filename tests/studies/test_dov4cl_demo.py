@@ -38,8 +38,7 @@ def test_the_tiny_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         METHOD.run(recipe, run)
     found = json.loads((tmp_path / "thief" / "artifacts" / "findings.json").read_text())
     assert found["verdict"]["outcome"] == "evidence"
-    reached = found["power"]["reached"]
-    assert 0.5 < reached < 0.8  # two guilty shadows say so: "inconclusive" is then all that an innocent can get
+    assert found["power"]["reached"] > 0.8
     # the same shadows, another suspect
     model = recipe.suspect.model_copy(update={"model": "burnish.studies.dov4cl_demo:innocent"})
     other = recipe.model_copy(update={"suspect": model})
@@ -49,6 +48,4 @@ def test_the_tiny_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with Run(other, tmp_path / "innocent", quiet=True) as run:
         METHOD.run(other, run)
     found = json.loads((tmp_path / "innocent" / "artifacts" / "findings.json").read_text())
-    assert found["verdict"]["outcome"] == "inconclusive"
-    assert found["p"] > found["verdict"]["alpha"]
-    assert f"an estimated {found['power']['reached']:.0%} of the time" in found["verdict"]["because"]
+    assert found["verdict"]["outcome"] == "no evidence"

@@ -72,4 +72,4 @@ def _suspect(name: str, folder: Path) -> Any:
     buffer = io.BytesIO()
     np.save(buffer, images.pixels)
     pixels = write_atomic(folder / f"{name}.npy", buffer.getvalue())
-    return load_model(train_encoder(Training(train_settings("simclr", 300), pixels, SEED, folder / name)))
+    return load_model(train_encoder(Training(train_settings("simclr", 500), pixels, SEED, folder / name)))
