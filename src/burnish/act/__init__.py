@@ -1,0 +1,1 @@
+"""Agents that plan while they act, in worlds that do not wait."""
