@@ -1,0 +1,81 @@
+"""One question with a checkable answer, and its pictures. Knows Pillow; knows no file layout and no model."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from burnish.core.errors import UserError
+
+MOST_PIXELS = 2_359_296
+"""The released recipe of Hint-GRPO shows models no picture larger than this."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, what a right answer must equal, and how one may get there.
+
+    Attributes:
+        question: the text, without image placeholders.
+        answer: the reference answer.
+        rationale: the reference reasoning as written; none where the data has none.
+        steps: the reasoning in steps, where the data gives it so; none leaves the splitting to who needs steps.
+        images: pictures in the order in which they are shown, opened or as paths.
+        row: where it came from (``file:line``), for messages.
+    """
+
+    question: str
+    answer: str
+    rationale: str | None = None
+    steps: tuple[str, ...] | None = None
+    images: tuple[Image.Image | Path, ...] = ()
+    row: str = ""
+
+
+def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixels: int = MOST_PIXELS) -> Image.Image:
+    """A picture in RGB, decoded, shrunk to at most ``most_pixels`` with its shape kept; transparency lies on white.
+
+    Args:
+        source: a path, the bytes of a file, or an opened picture.
+        where: what to call it in an error; a path is called by its own name.
+
+    Raises:
+        UserError: missing, not a picture, or cut off.
+    """
+    name = str(source) if isinstance(source, Path) else where or "picture"
+    try:
+        opened = source if isinstance(source, Image.Image) else Image.open(_file(source))
+        shrink = min(1.0, (most_pixels / max(1, opened.width * opened.height)) ** 0.5)
+        size = max(1, int(opened.width * shrink)), max(1, int(opened.height * shrink))
+        opened.draft("RGB", size)  # a large JPEG is decoded at a smaller scale
+        if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
+            layer = opened.convert("RGBA")
+            picture = Image.new("RGB", layer.size, "white")
+            picture.paste(layer, mask=layer)
+        else:
+            picture = opened.convert("RGB")
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such picture; check the image root") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{name}: not a picture that can be read") from None
+    # Pillow's decoders raise whatever the damage leads them to, SyntaxError and struct.error among it.
+    except Exception as error:
+        raise UserError(f"{name}: the picture cannot be read ({error}); it is damaged or cut off") from None
+    return picture if shrink == 1 else picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def check_picture(source: Image.Image | Path | bytes, where: str = "") -> None:
+    """Decode a picture, JPEGs at an eighth of their size, and forget it: what :func:`open_picture` would raise, now.
+
+    Raises:
+        UserError: missing, not a picture, or cut off.
+    """
+    # Decoding at a smaller scale would leave an opened picture small for good.
+    open_picture(source.copy() if isinstance(source, Image.Image) else source, where, most_pixels=4096)
+
+
+def _file(source: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source
