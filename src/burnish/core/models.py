@@ -36,7 +36,10 @@ def resolve(name: str | Path) -> Path:
     if kind == "file":
         raise UserError(f"{text}: is a file; a model is a folder in the Hugging Face layout")
     if text.startswith(("/", ".", "~")) or text.count("/") != 1:
-        raise UserError(f"{text}: no such folder; give a model folder or a hub id (org/name)")
+        raise UserError(
+            f"{text}: no such folder; give a model folder or a hub id (org/name), or make an embedded one: "
+            "`burnish model list` shows them"
+        )
     repo, _, revision = text.partition("@")
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
