@@ -85,7 +85,7 @@ def to_question(
         found, pictures = _llava_cot(row)
     elif layout == "geo170k":
         found = (_text(row, "question"), _text(row, "ground_truth"), None, None)
-        pictures = [row["image_path"]]
+        pictures = [_text(row, "image_path")]
     else:
         found, pictures = _generic(row, columns)
     question, answer, rationale, steps = found
@@ -105,7 +105,7 @@ Found = tuple[str, str, str | None, tuple[str, ...] | None]
 
 def _llava_cot(row: Mapping[str, Any]) -> tuple[Found, list[Any]]:
     """Source: section 1.5 of the method's notes; the assistant's turn is in tag blocks of capitals."""
-    turns = row["conversations"]
+    turns = row.get("conversations")
     if not isinstance(turns, Sequence) or isinstance(turns, str) or len(turns) < 2:
         raise BadRow("`conversations` is not a list of at least two turns")
     if not all(isinstance(turn, Mapping) for turn in turns):

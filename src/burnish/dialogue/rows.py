@@ -47,7 +47,7 @@ def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixel
     """
     name = str(source) if isinstance(source, Path) else where or "picture"
     try:
-        opened = source if isinstance(source, Image.Image) else Image.open(_file(source))
+        opened = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(_bytes(source)))
         shrink = min(1.0, (most_pixels / max(1, opened.width * opened.height)) ** 0.5)
         size = max(1, int(opened.width * shrink)), max(1, int(opened.height * shrink))
         opened.draft("RGB", size)  # a large JPEG is decoded at a smaller scale
@@ -77,5 +77,5 @@ def check_picture(source: Image.Image | Path | bytes, where: str = "") -> None:
     open_picture(source.copy() if isinstance(source, Image.Image) else source, where, most_pixels=4096)
 
 
-def _file(source: Path | bytes) -> Path | io.BytesIO:
-    return io.BytesIO(source) if isinstance(source, bytes) else source
+def _bytes(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
