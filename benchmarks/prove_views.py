@@ -2,9 +2,11 @@
 
     python benchmarks/prove_views.py [--images 128] [--side 32] [--repeats 5] [--json FILE]
 
-Both make the same views of the same pictures with the same encoder (a tiny ResNet) and the same two relationships; the
-loop makes and shows one view at a time and compares two views at a time, as a script would. Medians over as many
-repeats of each, in one process, on one thread; what counts is the ratio. Also: queries and bytes of an audit.
+Both make the same views of the same pictures with the same encoder (a tiny ResNet) and the same two relationships. The
+batched side is what an audit runs: its views, its way of asking a local checkpoint, its statistics. The loop makes and
+shows one view at a time and compares two views at a time, as a script would. Both prepare pictures with the checkpoint's
+own image processor. Medians over as many repeats of each, in turn, in one process, on one thread; what counts is the
+ratio. Also: queries and bytes of an audit.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import itertools
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +26,16 @@ import torch
 from torch.nn import functional as F
 
 from burnish.prove.contrastive.augment import random_views
-from burnish.prove.contrastive.backbones import features, new_encoder, normalise
+from burnish.prove.contrastive.backbones import new_encoder, save_encoder
 from burnish.prove.dov4cl import relations
 from burnish.prove.dov4cl.recipe import PipelineSettings
 from burnish.prove.dov4cl.views import KINDS, make_views, numbers, view_size
+from burnish.prove.suspects.huggingface import HuggingFace
+from burnish.prove.suspects.settings import SuspectSettings
 
 VIEWS = PipelineSettings()
+BATCH = 256
+"""Of an audit's shadows."""
 
 
 def main() -> None:
@@ -41,22 +48,23 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     pixels = np.random.default_rng(0).integers(0, 256, (options.images, options.side, options.side, 3), dtype=np.uint8)
-    model = new_encoder("resnet", 3, options.side).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        save_encoder(new_encoder("resnet", 3, options.side), Path(folder) / "encoder", 3, options.side, "")
+        suspect = HuggingFace(SuspectSettings(model=str(Path(folder) / "encoder")), "embeddings")
     rows, total = [], {"batched": 0.0, "loop": 0.0}
     made: dict[str, Any] = {}
     steps: list[tuple[str, Callable[[], Any], Callable[[], Any]]] = [
         ("views", lambda: batched_views(pixels), lambda: looped_views(pixels)),
         (
             "embeddings",
-            lambda: batched_embeddings(model, made["views"]),
-            lambda: looped_embeddings(model, made["views"]),
+            lambda: batched_embeddings(suspect, made["views"]),
+            lambda: looped_embeddings(suspect, made["views"]),
         ),
         ("statistics", lambda: batched_statistics(made["embeddings"]), lambda: looped_statistics(made["embeddings"])),
     ]
     with torch.inference_mode():
         for name, batched, loop in steps:
-            fast, made[name] = timed(batched, options.repeats)
-            slow, other = timed(loop, options.repeats)
+            (fast, made[name]), (slow, other) = timed(batched, loop, options.repeats)
             for one, two in zip(made[name], other, strict=True):
                 # views may differ by the rounding of one level
                 np.testing.assert_allclose(one, two, atol=1 if name == "views" else 1e-4)
@@ -81,15 +89,15 @@ def main() -> None:
         options.json.write_text(json.dumps({"rows": rows, "queries": queries, "bytes": size}, indent=1))
 
 
-def timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Median seconds after one run that is not counted, and the result."""
-    work()
-    spent = []
+def timed(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> list[tuple[float, Any]]:
+    """Median seconds of each after one run that is not counted, and the results; in turn, so that noise hits both."""
+    results, spent = [first(), second()], [[], []]  # type: tuple[list[Any], list[list[float]]]
     for _ in range(repeats):
-        start = time.perf_counter()
-        result = work()
-        spent.append(time.perf_counter() - start)
-    return statistics.median(spent), result
+        for place, work in enumerate((first, second)):
+            start = time.perf_counter()
+            results[place] = work()
+            spent[place].append(time.perf_counter() - start)
+    return [(statistics.median(times), result) for times, result in zip(spent, results, strict=True)]
 
 
 def batched_views(pixels: np.ndarray) -> list[np.ndarray]:
@@ -112,28 +120,17 @@ def looped_views(pixels: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def batched_embeddings(model: Any, views: list[np.ndarray]) -> list[np.ndarray]:
+def batched_embeddings(suspect: HuggingFace, views: list[np.ndarray]) -> list[np.ndarray]:
     found = []
     for kind in views:
-        pixels = torch.from_numpy(kind.reshape(-1, *kind.shape[2:])).permute(0, 3, 1, 2).float() / 255
-        embedded = torch.cat([features(model, normalise(part)) for part in torch.split(pixels, 256)])
-        found.append(embedded.reshape(*kind.shape[:2], -1).numpy())
+        pixels = kind.reshape(-1, *kind.shape[2:])
+        parts = [suspect.answer(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
+        found.append(np.concatenate(parts).reshape(*kind.shape[:2], -1))
     return found
 
 
-def looped_embeddings(model: Any, views: list[np.ndarray]) -> list[np.ndarray]:
-    return [
-        np.array(
-            [
-                [
-                    features(model, normalise(torch.from_numpy(view).permute(2, 0, 1)[None].float() / 255))[0].numpy()
-                    for view in image
-                ]
-                for image in kind
-            ]
-        )
-        for kind in views
-    ]
+def looped_embeddings(suspect: HuggingFace, views: list[np.ndarray]) -> list[np.ndarray]:
+    return [np.array([[suspect.answer(view[None])[0] for view in image] for image in kind]) for kind in views]
 
 
 def batched_statistics(embeddings: list[np.ndarray]) -> list[np.ndarray]:

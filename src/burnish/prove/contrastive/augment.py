@@ -22,15 +22,15 @@ makes them in fours)."""
 
 def random_views(
     images: Float[Tensor, "n channels height width"],
-    uniforms: Float[Tensor, "n numbers"],
+    uniforms: Float[Tensor, "views numbers"],
     settings: ViewSettings,
     size: tuple[int, int],
-) -> Float[Tensor, "n channels _ _"]:
-    """One view of every image.
+) -> Float[Tensor, "views channels _ _"]:
+    """As many views of every image.
 
     Args:
         images: values in [0, 1], one or three channels.
-        uniforms: :data:`NUMBERS` numbers in [0, 1) an image.
+        uniforms: :data:`NUMBERS` numbers in [0, 1) a view; the views of the first image, then those of the second ...
         settings: of this kind of view.
         size: height and width of the views; crops are resampled bilinearly.
 
@@ -38,13 +38,17 @@ def random_views(
         Values in [0, 1].
     """
     u = uniforms.to(images.device).unbind(1)
-    views = F.grid_sample(images, _crop(u, settings, images, size), padding_mode="border", align_corners=False)
+    # the views of an image are one tall picture to sample, so that no image is copied for each
+    count, channels = len(uniforms) // len(images), images.shape[1]
+    grid = _crop(u, settings, images, size).reshape(len(images), count * size[0], size[1], 2)
+    tall = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    views = tall.reshape(len(images), channels, count, *size).transpose(1, 2).reshape(-1, channels, *size)
     return _colour(views, u, settings)
 
 
 def _crop(
     u: tuple[Tensor, ...], settings: ViewSettings, images: Tensor, size: tuple[int, int]
-) -> Float[Tensor, "n height width 2"]:
+) -> Float[Tensor, "views height width 2"]:
     """Where random resized crops lie (torchvision's distribution, clipped to the image), mirrored where flipped.
 
     Crops are upright: columns share x, rows share y.
@@ -59,7 +63,7 @@ def _crop(
     height = torch.sqrt(area / ratio * aspect).clamp(max=1)
     x, y = (1 - width) * (2 * u[2] - 1), (1 - height) * (2 * u[3] - 1)
     mirrored = torch.where(u[4] < settings.flip, -width, width)
-    grid = images.new_empty(len(images), *size, 2)
+    grid = images.new_empty(len(x), *size, 2)
     grid[..., 0] = (x[:, None] + mirrored[:, None] * _centres(images, size[1]))[:, None, :]
     grid[..., 1] = (y[:, None] + height[:, None] * _centres(images, size[0]))[:, :, None]
     return grid
@@ -109,9 +113,7 @@ def turned(views: Float[Tensor, "n 3 height width"], turn: Float[Tensor, " n"]) 
     sector = torch.where(
         value == red,
         green - blue,
-        torch.where(
-            value == green, torch.add(blue - red, chroma, alpha=2), torch.add(red - green, chroma, alpha=4)
-        ),
+        torch.where(value == green, torch.add(blue - red, chroma, alpha=2), torch.add(red - green, chroma, alpha=4)),
     )
     # grey has no chroma and the sector 0
     hue = sector.div_(chroma.clamp(min=1e-12)).add_(6 * turn[:, None, None]).remainder_(6)

@@ -47,10 +47,10 @@ def make_views(
     # on a processor, a few pictures at a time stay in its cache: twice as fast
     step = max(1, CACHED // (count * height * width * pixels.shape[3])) if images.device.type == "cpu" else len(images)
     for start in range(0, len(images), step):
-        part = images[start : start + step].repeat_interleave(count, dim=0)
-        rows = slice(start * count, start * count + len(part))
+        part = images[start : start + step]
+        rows = slice(start * count, (start + len(part)) * count)
         views = random_views(part, uniforms[rows], view, (height, width))
-        shown[rows] = (views * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        shown[rows] = views.mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return shown.reshape(len(pixels), count, height, width, pixels.shape[3])
 
 

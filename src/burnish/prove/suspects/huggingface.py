@@ -46,7 +46,9 @@ class HuggingFace:
         folder = resolve(settings.model)
         with _quiet(), _refused(f"{settings.model}: cannot be loaded"):
             task = "base" if answer == "embeddings" else "ImageClassification"
-            self._model, missing = load_reported(folder, task, device=settings.device)
+            model, missing = load_reported(folder, task, device=settings.device)
+            # pictures come with channels last, and convolutions on a processor are a third faster so
+            self._model = model.to(memory_format=torch.channels_last)
         self._side, self._channels = _form(self._model.config)
         if getattr(self._model, "main_input_name", "pixel_values") != "pixel_values":
             raise UserError(f"{settings.model}: a {self._model.config.model_type} model takes no pictures")
@@ -75,7 +77,7 @@ class HuggingFace:
         import torch
 
         with torch.inference_mode():
-            ready = self._prepared(images).to(self._model.dtype)
+            ready = self._prepared(images).to(self._model.dtype, memory_format=torch.channels_last)
             with _refused(f"{self._name}: refuses pictures prepared as {tuple(ready.shape)}"):
                 found = self._model(pixel_values=ready)
             if self._answer == "labels":
