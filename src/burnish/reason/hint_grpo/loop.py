@@ -1,0 +1,265 @@
+"""Hint-GRPO from a recipe in a run folder: read the questions, train, measure without hints, save. Resumes where it was.
+
+Checkpoints are taken only after steps that leave no generated completion half used, so TRL's buffer need not be saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import UserError, nearest
+from burnish.core.files import read_json
+from burnish.core.methods import import_object
+from burnish.core.run import Run
+from burnish.core.trainer import train, trainer_arguments
+from burnish.dialogue.models import ChatModel, load_chat_model
+from burnish.dialogue.readers import read_questions
+from burnish.dialogue.rewards import Accuracy, Format
+from burnish.dialogue.rows import Question
+from burnish.dialogue.verify import Verifier
+from burnish.reason.hint_grpo.evaluate import Sampling, hint_free_accuracy
+from burnish.reason.hint_grpo.recipe import HintGRPORecipe
+from burnish.reason.hint_grpo.rows import read_table, write_table
+from burnish.reason.hint_grpo.schedule import Ladder, make_schedule
+
+CARD = """---
+library_name: transformers
+tags: [hint-grpo, grpo, trl]
+---
+{name}, trained by Hint-GRPO (`burnish run`): {steps} steps, {tokens:,} generated tokens, seed {seed}.
+"""
+
+# What TRL's trainer may hand a model beside the prompt, for its images.
+VISION = (
+    "pixel_values",
+    "image_grid_thw",
+    "pixel_attention_mask",
+    "image_sizes",
+    "image_position_ids",
+    "spatial_shapes",
+)
+
+
+def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
+    """Train a model by Hint-GRPO. Returns the folder of the trained model (of the adapter, if one was trained).
+
+    Raises:
+        UserError: a model, data or settings that do not go together.
+        Interrupted: a stop signal came; the state is saved.
+    """
+    from accelerate import PartialState
+
+    if run.finished:
+        return run.path / "artifacts" / "model"
+    chat = load_chat_model(recipe.model, dtype=recipe.dtype)
+    table, before = run.path / "artifacts" / "questions.arrow", run.path / "artifacts" / "before.json"
+    with PartialState(cpu=recipe.device == "cpu").main_process_first():
+        if not table.exists():  # a resumed run trains on the questions that it began with
+            write_questions(recipe, chat, table, run.note)
+    measure = _measure(recipe, chat)
+    test = [] if recipe.test is None else list(read_questions(recipe.test, run.note, measure))
+    with Verifier(recipe.verify_seconds) as verifier:
+        accuracy = Accuracy(verifier, recipe.judge)
+        trainer = build_trainer(recipe, chat, table, accuracy, **trainer_arguments(run))
+        if test and not before.exists():
+            run.artifact(before.name, {"accuracy": score(recipe, chat, test, accuracy)})
+        train(trainer, run, boundary=recipe.updates)
+        folder = run.save_model(_Gathered(trainer), chat.processor, _card(recipe, trainer))
+        outcome = {**trainer.generated, "steps": trainer.state.global_step, "timeouts": verifier.timeouts}
+        if test:
+            trained = chat if not _sharded(trainer) else load_chat_model(_saved(recipe, folder))
+            outcome["accuracy_before"] = read_json(before)["accuracy"]
+            outcome["accuracy"] = score(recipe, trained, test, accuracy)
+            run.note(
+                f"accuracy without hints: {outcome['accuracy_before']:.3f} before, {outcome['accuracy']:.3f} after"
+            )
+    if outcome["timeouts"]:
+        run.note(f"{outcome['timeouts']:,} answers took over {recipe.verify_seconds:g} s to compare: counted as wrong")
+    run.artifact("outcome.json", outcome)
+    return folder
+
+
+def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: Callable[[str], None]) -> Path:
+    """Read a recipe's questions and write the table that the trainer reads.
+
+    Raises:
+        UserError: what reading raises; an empty answer; images for a model without eyes.
+    """
+    questions = read_questions(recipe.data, note, _measure(recipe, chat))
+    written = write_table(path, questions, recipe.system, recipe.hints.split, takes_images=chat.takes_images)
+    table = read_table(written)
+    plain = sum(not steps for steps in table["steps"])
+    note(
+        f"{len(table):,} questions"
+        + (f", {plain:,} of them without a rationale: plain GRPO for these" if plain else "")
+    )
+    return written
+
+
+def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy: Accuracy, **arguments: Any) -> Any:
+    """The trainer of a recipe: a :class:`~burnish.reason.hint_grpo.trainer.HintGRPOTrainer`, ready for ``train()``.
+
+    Args:
+        recipe: what was asked.
+        chat: the model and its processor.
+        table: of :func:`write_questions`.
+        accuracy: the accuracy reward; it also guards hints.
+        arguments: of TRL's configuration that the caller decides: ``output_dir`` and ``seed`` at least.
+
+    Raises:
+        UserError: an unknown reward, schedule or argument of TRL, or a batch that does not fit.
+    """
+    import torch
+    import trl
+
+    from burnish.reason.hint_grpo.trainer import HintGRPOTrainer, Hints
+
+    known = [field.name for field in dataclasses.fields(trl.GRPOConfig)]
+    unknown = sorted(set(recipe.trl) - set(known))
+    if unknown:
+        raise UserError(f"trl.{unknown[0]}: not an argument of TRL's GRPOConfig; {nearest(unknown[0], known)}")
+    if recipe.adapter is None and recipe.beta > 0 and "+" in recipe.model and not Path(recipe.model).is_dir():
+        raise UserError(
+            f"model: {recipe.model}: the KL term would hold it to its base; merge it first (`burnish merge`), or set beta: 0"
+        )
+    adapter = None
+    if recipe.adapter is not None:
+        from peft import LoraConfig
+
+        adapter = LoraConfig(
+            r=recipe.adapter.rank,
+            lora_alpha=recipe.adapter.alpha,
+            lora_dropout=recipe.adapter.dropout,
+            target_modules=recipe.adapter.targets,
+            task_type="CAUSAL_LM",
+        )
+    micro = recipe.micro_batch or recipe.questions * recipe.generations
+    names = [reward.name for reward in recipe.rewards]
+    settings = {
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": recipe.questions * recipe.generations // micro,
+        "num_generations": recipe.generations,
+        "num_iterations": recipe.updates,
+        "num_train_epochs": recipe.epochs,
+        "max_steps": recipe.steps or -1,
+        "max_completion_length": recipe.completion_tokens,
+        "temperature": recipe.temperature,
+        "top_p": recipe.top_p,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.lr_scheduler,
+        "warmup_steps": recipe.warmup_steps,
+        "beta": recipe.beta,
+        "epsilon": recipe.epsilon,
+        "loss_type": recipe.loss,
+        "max_grad_norm": recipe.max_grad_norm,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "reward_weights": [reward.weight for reward in recipe.rewards],
+        "use_vllm": recipe.vllm is not None,
+        "vllm_mode": recipe.vllm or "colocate",
+        "use_cpu": recipe.device == "cpu",
+        "bf16": recipe.device != "cpu" and torch.cuda.is_available() if recipe.bf16 is None else recipe.bf16,
+        "logging_steps": 1,
+    }
+    try:
+        config = trl.GRPOConfig(**settings, **arguments, **recipe.trl)
+    except (ValueError, TypeError, ImportError) as error:
+        raise UserError(f"recipe: TRL refuses these settings ({error})") from error
+    hints = Hints(
+        levels=recipe.hints.levels,
+        schedule=make_schedule(
+            recipe.hints.schedule,
+            Ladder(recipe.hints.remember, recipe.hints.decay, recipe.hints.withdraw_above),
+            recipe.hints.level,
+        ),
+        prefill=recipe.hints.prefill,
+        judge=accuracy.judge if recipe.hints.guard else None,
+        success=names.index(recipe.success or names[0]),
+        success_above=recipe.success_above,
+        mask_zero_variance=recipe.zero_variance == "mask",
+        refills=recipe.dynamic_sampling,
+        most_pixels=recipe.most_pixels,
+        token_budget=recipe.token_budget,
+        look=first_look(chat),
+    )
+    rewards = [_reward(name, accuracy) for name in names]
+    return HintGRPOTrainer(chat.model, rewards, config, read_table(table), chat.processor, hints, peft_config=adapter)
+
+
+def first_look(chat: ChatModel) -> Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]:
+    """A check of the tensors of a step against its rows, each prompt rendered and encoded again alone.
+
+    The check raises UserError: a prompt is cut or changed, or an image would not be seen as it is.
+    """
+
+    def look(tensors: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        from burnish.dialogue.seen import check_seen
+
+        texts = []
+        for row in rows:
+            *before, user = row["prompt"]
+            question = Question(user["content"], row["answer"], images=tuple(row.get("images", ())), row=row["where"])
+            texts += chat.render([question], before[0]["content"] if before else None)
+        inputs = {name: tensors[name] for name in VISION if name in tensors}
+        inputs |= {"input_ids": tensors["prompt_ids"], "attention_mask": tensors["prompt_mask"]}
+        check_seen(chat, inputs, texts, [row.get("images", []) for row in rows], [row["where"] for row in rows])
+
+    return look
+
+
+def score(recipe: HintGRPORecipe, chat: ChatModel, test: Sequence[Question], accuracy: Accuracy) -> float:
+    """Accuracy without hints on ``test``, sampled as the recipe trains."""
+    sampling = Sampling(
+        samples=recipe.test_samples,
+        tokens=recipe.completion_tokens,
+        temperature=recipe.temperature,
+        top_p=recipe.top_p,
+        seed=recipe.seed,
+    )
+    prefill, pixels = recipe.hints.prefill, recipe.most_pixels
+    return hint_free_accuracy(chat, test, accuracy, sampling, system=recipe.system, prefill=prefill, most_pixels=pixels)
+
+
+def _reward(name: str, accuracy: Accuracy) -> Any:
+    if name == "accuracy":
+        return accuracy
+    if name == "format":
+        return Format()
+    if ":" in name:
+        found = import_object(name, "rewards")
+        if callable(found):
+            return found
+        raise UserError(f"rewards: `{name}` cannot be called; give a function in TRL's form")
+    raise UserError(
+        f"rewards: `{name}` is unknown; {nearest(name, ('accuracy', 'format'))} (your own: `module:function`)"
+    )
+
+
+def _measure(recipe: HintGRPORecipe, chat: ChatModel) -> Callable[[Sequence[Question]], Sequence[int]]:
+    return lambda questions: chat.prompt_lengths(questions, recipe.system, recipe.hints.prefill)
+
+
+def _card(recipe: HintGRPORecipe, trainer: Any) -> str:
+    steps, tokens = trainer.state.global_step, trainer.generated["tokens"]
+    return CARD.format(name=recipe.model, steps=steps, tokens=tokens, seed=recipe.seed)
+
+
+def _sharded(trainer: Any) -> bool:
+    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
+
+
+def _saved(recipe: HintGRPORecipe, folder: Path) -> str:
+    return f"{recipe.model}+{folder}" if recipe.adapter is not None else str(folder)
+
+
+class _Gathered:
+    """A trained model as one that can be saved: where its weights are spread over processes, all of them collect them first."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._model = trainer.accelerator.unwrap_model(trainer.model)
+        self._weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if _sharded(trainer) else None
+
+    def save_pretrained(self, folder: Path) -> None:
+        self._model.save_pretrained(folder, state_dict=self._weights)

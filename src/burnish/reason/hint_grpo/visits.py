@@ -1,0 +1,96 @@
+"""One question's visit in one step: what is tried, what came of it, which group is learnt from. Knows lists, no trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from burnish.reason.hint_grpo.schedule import Memory, Rounds, Schedule
+from burnish.reason.hint_grpo.selection import Outcome, is_mixed, select
+
+
+@dataclass(frozen=True)
+class Try:
+    """The G completions of a question at one level.
+
+    Attributes:
+        prefix: how the assistant's turn starts: the prefilled ``<think>`` and the hint.
+        prefix_ids: the tokens of it that the chat template does not write itself.
+        completion_ids: what the model wrote, [G] lists of tokens.
+        logprobs: of these tokens under the sampler; none where it gives none.
+        rewards: by reward function, [G][functions]; NaN where a function had nothing to say.
+        totals: weighted sums of them, [G].
+        rate: share of the completions that succeed.
+        extra: columns that reward functions asked to log, [G] values each.
+    """
+
+    prefix: str
+    prefix_ids: list[int]
+    completion_ids: list[list[int]]
+    logprobs: list[list[Any]] | None
+    rewards: list[list[float]]
+    totals: tuple[float, ...]
+    rate: float
+    extra: dict[str, list[Any]]
+
+
+@dataclass
+class Visit:
+    """A question of the batch on its way up.
+
+    Attributes:
+        row: its row of the data set, images opened.
+        number: the row's number.
+        lengths: steps given at each of its levels.
+        rounds: the schedule's plan.
+        memory: what was known when it was made.
+        tries: what was tried so far, by level, in order.
+    """
+
+    row: dict[str, Any]
+    number: int
+    lengths: dict[int, int]
+    rounds: Rounds
+    memory: Memory | None
+    tries: dict[int, Try] = field(default_factory=dict)
+
+    def due(self, turn: int) -> tuple[int, ...]:
+        """The levels to try in round ``turn``: none once a level had a success or the plan is at its end."""
+        done = turn >= len(self.rounds) or any(each.rate > 0 for each in self.tries.values())
+        return () if done else self.rounds[turn]
+
+    @property
+    def rates(self) -> dict[int, float]:
+        """Solve rates by level, in the order of trying."""
+        return {level: each.rate for level, each in self.tries.items()}
+
+    @property
+    def selected(self) -> int:
+        """The level to learn from; the first that was tried where none had a success."""
+        found = select(self.rates)
+        return next(iter(self.tries)) if found is None else found
+
+    @property
+    def chosen(self) -> Try:
+        """The group to learn from."""
+        return self.tries[self.selected]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the group has any advantage that is not zero."""
+        return is_mixed(self.chosen.totals)
+
+    def outcome(self) -> Outcome:
+        """For the tally."""
+        plain = self.tries.get(0)
+        return Outcome(
+            level=self.selected,
+            rewards=self.chosen.totals,
+            rate=self.chosen.rate,
+            plain_rate=None if plain is None else plain.rate,
+            hintless=not self.row["steps"],
+        )
+
+    def remembered(self, schedule: Schedule) -> Memory | None:
+        """What the schedule keeps of this visit."""
+        return schedule.remember(self.memory, self.rates, select(self.rates))
