@@ -155,7 +155,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         "epsilon": recipe.epsilon,
         "loss_type": recipe.loss,
         "max_grad_norm": recipe.max_grad_norm,
-        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "activation_checkpointing": recipe.activation_checkpointing,
         "reward_weights": [reward.weight for reward in recipe.rewards],
         "use_vllm": recipe.vllm is not None,
         "vllm_mode": recipe.vllm or "colocate",

@@ -25,7 +25,7 @@ SYSTEM = (
 # Arguments of TRL that the recipe or the run folder decide.
 TAKEN = {
     "beta", "bf16", "data_seed", "disable_tqdm", "epsilon", "generation_batch_size", "gradient_accumulation_steps",
-    "gradient_checkpointing", "learning_rate", "logging_steps", "loss_type", "lr_scheduler_type", "max_completion_length",
+    "activation_checkpointing", "gradient_checkpointing", "learning_rate", "logging_steps", "loss_type", "lr_scheduler_type", "max_completion_length",
     "max_grad_norm", "max_steps", "num_generations", "num_iterations", "num_train_epochs", "output_dir",
     "per_device_train_batch_size", "report_to", "reward_weights", "save_steps", "save_strategy", "save_total_limit", "seed",
     "steps_per_generation", "temperature", "top_p", "use_cpu", "use_vllm", "vllm_mode", "warmup_steps",
@@ -154,7 +154,7 @@ class HintGRPORecipe(Recipe):
     """TRL's `loss_type`; `grpo` is the paper's mean over each sequence."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
-    gradient_checkpointing: bool = False
+    activation_checkpointing: bool = False
     """Less memory for more time."""
     zero_variance: Literal["keep", "mask"] = "keep"
     """Groups whose rewards are all equal: keep their KL term, or take them out of the loss."""

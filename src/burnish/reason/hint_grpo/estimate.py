@@ -1,0 +1,112 @@
+"""What a recipe would do, from its configs and its first questions. Loads no weights, starts nothing."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from typing import Any
+
+from burnish.core.errors import UserError
+from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
+from burnish.dialogue.readers import QuestionSettings, read_questions
+from burnish.dialogue.rows import Question
+from burnish.reason.hint_grpo.hints import ladder
+from burnish.reason.hint_grpo.recipe import HintGRPORecipe
+from burnish.reason.hint_grpo.rows import steps_of
+from burnish.reason.hint_grpo.schedule import make_schedule
+
+LOOKED_AT = 64
+"""Questions that are read to see whether the data is what the recipe takes it for."""
+
+
+def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
+    """Rows for ``burnish check``.
+
+    Raises:
+        UserError: a model, data set or schedule that does not exist, a tokenizer without chat template, images for a model
+            without eyes, or no usable question.
+    """
+    folder = resolve(split_reference(recipe.model)[0])
+    config = read_config(folder)
+    architecture = str((config.get("architectures") or ["?"])[0])
+    sees = "vision_config" in config
+    tokenizer = load_tokenizer(recipe.model)
+    if not tokenizer.chat_template and not any(folder.glob("chat_template.*")):
+        raise UserError(f"{recipe.model}: its tokenizer has no chat template; put chat_template.jinja beside it")
+    make_schedule(recipe.hints.schedule, level=recipe.hints.level)
+    questions = _first(recipe.data)
+    blind = next((each for each in questions if each.images and not sees), None)
+    if blind is not None:
+        raise UserError(f"{blind.row}: has images, but {recipe.model} takes none; choose an image-text model")
+    steps = [steps_of(each, recipe.hints.split) for each in questions]
+    ladders = [ladder(len(each), recipe.hints.levels) for each in steps]
+    most = recipe.questions * recipe.generations
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    size = parameters(folder, sees)
+    length = f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs:g} epochs"
+    if recipe.token_budget:
+        length += f", at most {recipe.token_budget:,} generated tokens"
+    return [
+        ("model", f"{architecture}, {size / 1e6:,.2f} M parameters{', with eyes' if sees else ''}"),
+        (
+            "data",
+            f"{recipe.data.source}; of the first {len(questions)} questions {sum(map(bool, steps))} have steps "
+            f"(mean {sum(map(len, steps)) / len(steps):.1f}), {sum(bool(each.images) for each in questions)} have images",
+        ),
+        (
+            "hints",
+            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has {sum(map(len, ladders)) / len(ladders):.1f}",
+        ),
+        (
+            "a step",
+            f"{recipe.questions * processes} questions, {most * processes} to {most * processes * recipe.hints.levels} completions "
+            f"of at most {recipe.completion_tokens} tokens, on {processes} process(es)",
+        ),
+        ("length", length),
+        ("rewards", ", ".join(f"{each.name} x {each.weight:g}" for each in recipe.rewards)),
+        (
+            "memory",
+            f"about {memory(recipe, size) / 1e9:,.1f} GB in all for weights, gradients, optimizer and reference",
+        ),
+        ("disk", f"about {_checkpoints(recipe, size) / 1e9:,.1f} GB of checkpoints"),
+    ]
+
+
+def parameters(folder: Any, sees: bool) -> int:
+    """Parameters of a model folder, from its config alone.
+
+    Raises:
+        UserError: a config that transformers cannot build.
+    """
+    import torch
+    import transformers
+
+    kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with torch.device("meta"):
+            model = kind.from_config(config, trust_remote_code=False)
+    except (ValueError, OSError, KeyError) as error:
+        raise UserError(f"{folder}: transformers cannot build it ({' '.join(str(error).split())[:200]})") from error
+    return sum(each.numel() for each in model.parameters())
+
+
+def memory(recipe: HintGRPORecipe, size: int) -> int:
+    """Bytes of weights, gradients, AdamW's two moments and the reference; activations and caches come on top."""
+    each = 2 if recipe.dtype == "bfloat16" else 4
+    if recipe.adapter is not None:
+        return size * each
+    return size * each * (4 + (recipe.beta > 0))
+
+
+def _checkpoints(recipe: HintGRPORecipe, size: int) -> int:
+    each = 2 if recipe.dtype == "bfloat16" else 4
+    return 0 if recipe.adapter is not None else 3 * size * each * max(2, recipe.keep)
+
+
+def _first(settings: QuestionSettings) -> list[Question]:
+    # Prompt lengths need the model's weights' own processor: the filter by length is left to the run.
+    plain = settings.model_copy(
+        update={"filters": settings.filters.model_copy(update={"max_prompt_tokens": None}), "limit": LOOKED_AT}
+    )
+    return list(islice(read_questions(plain), LOOKED_AT))
