@@ -1,0 +1,110 @@
+"""Questions answered in batches, plain or calibrated. Knows chat models and generation; judges nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from burnish.dialogue.models import ChatModel, opened
+from burnish.dialogue.rows import Question
+from burnish.reason.calibration.contrasts import Contrast, without_images
+from burnish.reason.calibration.decoding import Calibrated
+from burnish.reason.calibration.settings import Calibration, Decoding
+
+PLAIN = Calibration(gamma=0.0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote.
+
+    Attributes:
+        text: without special tokens, stripped.
+        tokens: how many were generated, the end mark included.
+        finished: whether the model ended it, or the limit cut it off.
+    """
+
+    text: str
+    tokens: int
+    finished: bool
+
+
+def answer_questions(
+    chat: ChatModel,
+    questions: Sequence[Question],
+    calibration: Calibration = PLAIN,
+    decoding: Decoding | None = None,
+    *,
+    contrast: Contrast = without_images,
+    streamer: Any = None,
+) -> list[Answer]:
+    """The model's answers, in order; the same for the same seed and batch size.
+
+    Args:
+        chat: the model.
+        questions: what to ask; those of a batch may have different lengths and numbers of images.
+        calibration: strength 0, the default, is plain decoding.
+        decoding: length, sampling, batch size.
+        contrast: what the image is compared with.
+        streamer: of transformers; gets the tokens of each batch as they come.
+
+    Raises:
+        UserError: a question that the model cannot take, or a picture that cannot be read.
+    """
+    decoding = decoding or Decoding()
+    config = _generation(chat, decoding)
+    found: list[Answer] = []
+    devices = [chat.model.device] if chat.model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(decoding.seed)
+        for start in range(0, len(questions), decoding.batch):
+            batch = questions[start : start + decoding.batch]
+            inputs = chat.encode(chat.render(batch, decoding.system), opened(batch))
+            other = contrast(chat, batch, inputs, decoding.system) if calibration.gamma else {}
+            sequences = chat.model.generate(
+                **inputs, generation_config=config, custom_generate=Calibrated(other, calibration, streamer)
+            )
+            found += _read(chat, sequences[:, inputs["input_ids"].shape[1] :], config)
+    return found
+
+
+def _generation(chat: ChatModel, decoding: Decoding) -> Any:
+    """The model's own generation config (its end marks, its repetition penalty) with what the user asks for."""
+    config = copy.deepcopy(chat.model.generation_config)
+    sampled = decoding.temperature > 0
+    config.update(
+        max_new_tokens=decoding.max_new_tokens,
+        max_length=None,
+        num_beams=1,
+        num_return_sequences=1,
+        do_sample=sampled,
+        temperature=decoding.temperature if sampled else 1.0,
+        top_p=decoding.top_p if sampled else 1.0,
+        top_k=0 if sampled else 50,
+        return_dict_in_generate=False,
+    )
+    if config.eos_token_id is None:
+        config.eos_token_id = chat.tokenizer.eos_token_id
+    if config.pad_token_id is None:
+        ends = config.eos_token_id
+        known = chat.tokenizer.pad_token_id
+        config.pad_token_id = known if known is not None else ends[0] if isinstance(ends, list) else ends
+    return config
+
+
+def _read(chat: ChatModel, sequences: torch.Tensor, config: Any) -> list[Answer]:
+    ends = torch.as_tensor(config.eos_token_id if config.eos_token_id is not None else [], dtype=torch.long)
+    ended = torch.isin(sequences, ends.to(sequences.device).flatten())
+    lengths = torch.where(ended.any(1), ended.long().argmax(1) + 1, sequences.shape[1]).tolist()
+    texts = [
+        chat.tokenizer.decode(row[:length], skip_special_tokens=True).strip()
+        for row, length in zip(sequences, lengths, strict=True)
+    ]
+    return [
+        Answer(text, length, finished)
+        for text, length, finished in zip(texts, lengths, ended.any(1).tolist(), strict=True)
+    ]
