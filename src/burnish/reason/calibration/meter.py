@@ -81,9 +81,9 @@ def measure_text_bias(
         for some in (asked, blind, swapped)
     ]
     answers = [question.answer for question in asked]
-    right = [float(np.mean(judge(some, answers))) for some in texts]
+    with_image, without_image, wrong_image = (float(np.mean(judge(some, answers))) for some in texts)
     unchanged = np.mean([mine == theirs for mine, theirs in zip(texts[0], texts[2], strict=True)])
-    return TextBias(*right, unchanged=float(unchanged), questions=len(asked))
+    return TextBias(with_image, without_image, wrong_image, float(unchanged), len(asked))
 
 
 def partners(answers: Sequence[str], seed: int = 0) -> list[int]:
