@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 from typer.exceptions import TyperException
 
+from burnish.cli.act import act_app
 from burnish.cli.merge import merge_app
 from burnish.cli.prove import prove_app
 from burnish.cli.shared import Fresh, Json, Sets, Size, TourSize, print_table, say
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(act_app, name="act", help="Agents that plan while they act.")
 app.add_typer(merge_app, name="merge", help="Merge models: `burnish merge YAML OUT` reads mergekit's YAML.")
 app.add_typer(prove_app, name="prove", help="Before and after an audit: commit to it, check its evidence.")
 

@@ -1,0 +1,332 @@
+"""From a goal ("one iron pickaxe") to the steps that reach it, with exact counts. Pure: an inventory in, a plan out.
+
+Recursive decomposition over the recipe graph as in the paper's ``obtain_item`` (inventory, then craft, smelt, mine, kill, with
+the tools, station and fuel each needs), but planned before anything is done: what a batch leaves over serves the next need,
+tools wear, heat in the furnace carries over, and an item that cannot be had says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from burnish.act.skills.algebra import Step, wear, works
+from burnish.act.skills.crafting import (
+    FURNACE,
+    REUSED,
+    Collect,
+    Craft,
+    Crafting,
+    Kill,
+    Mine,
+    Smelt,
+    Way,
+    batch_parts,
+    parts,
+)
+from burnish.core.errors import UserError
+
+RAW = (Mine, Kill, Collect)
+PURE_FUEL = ("coal", "charcoal")  # what lies in an inventory to be burnt, and for little else
+
+
+class Unobtainable(UserError):
+    """No way leads to the item.
+
+    Attributes:
+        item: the item.
+        reason: why.
+    """
+
+    def __init__(self, item: str, reason: str) -> None:
+        super().__init__(f"{item}: cannot be had: {reason}")
+        self.item = item
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in an order that works.
+
+    Attributes:
+        goal: the item.
+        count: how many shall be in the inventory at the end.
+        steps: what to do.
+        raw: items that must come out of the world (mined, killed for, collected), and how many.
+    """
+
+    goal: str
+    count: int
+    steps: tuple[Step, ...]
+    raw: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as ``burnish act plan --json`` prints it."""
+        steps = [{"skill": step.skill, "item": step.item, "count": step.count} for step in self.steps]
+        return {"goal": self.goal, "count": self.count, "raw": dict(self.raw), "steps": steps}
+
+
+def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> Plan:
+    """The steps after which ``count`` of ``goal`` are in the inventory; what is there already counts.
+
+    Args:
+        goal: an item.
+        count: how many, at least 1.
+        have: the inventory; tools in it are taken as new.
+        crafting: the rules.
+
+    Raises:
+        UserError: an unknown item, a count below 1, a negative inventory.
+        Unobtainable: no way leads to the goal; says why.
+    """
+    crafting.known(goal)
+    if count < 1:
+        raise UserError(f"count: {count}; ask for 1 or more")
+    for name, number in have.items():
+        crafting.known(name)
+        if number < 0:
+            raise UserError(f"have: {number} of {name}; an inventory holds 0 or more")
+    state = _State(Counter(have))
+    _Planner(crafting).obtain(goal, count, state, ())
+    steps = _joined(state.steps, have, crafting)
+    raw: Counter[str] = Counter()
+    for step in steps:
+        if isinstance(step.way, RAW):
+            raw[step.item] += step.count
+    return Plan(goal, count, tuple(steps), dict(raw))
+
+
+def why_unobtainable(item: str, crafting: Crafting) -> str | None:
+    """Why nothing leads to ``item``; ``None`` if something does. Names the part that is out of reach, not the whole way to it."""
+    seen, wanted = {item}, [item]
+    if item in crafting.costs:
+        return None
+    for name in wanted:  # grows: what is out of reach, breadth first, until something says why
+        if name in crafting.withheld:
+            reason = crafting.withheld[name]
+            return reason if name == item else f"needs {name}: {reason}"
+        for way in crafting.ways.get(name, ()):
+            missing = [part for part in sorted(_demands(way)) if part not in crafting.costs and part not in seen]
+            seen.update(missing)
+            wanted.extend(missing)
+    return f"every way to it needs {', '.join(sorted(seen - {item})) or 'itself'}, which leads back to it"
+
+
+@dataclass
+class _State:
+    """What planning knows at a point: inventory, what of it is promised, uses left on opened tools, heat, steps so far."""
+
+    stock: Counter[str]
+    promised: Counter[str] = field(default_factory=Counter)
+    opened: dict[str, int] = field(default_factory=dict)
+    heat: float = 0.0
+    steps: list[Step] = field(default_factory=list)
+
+    def free(self, item: str) -> int:
+        return self.stock[item] - self.promised[item]
+
+    def copy(self) -> _State:
+        return _State(self.stock.copy(), self.promised.copy(), dict(self.opened), self.heat, list(self.steps))
+
+    def become(self, other: _State) -> None:
+        self.stock, self.promised, self.opened = other.stock, other.promised, other.opened
+        self.heat, self.steps = other.heat, other.steps
+
+
+class _Planner:
+    def __init__(self, crafting: Crafting) -> None:
+        self._crafting = crafting
+
+    def obtain(self, item: str, count: int, state: _State, above: tuple[str, ...]) -> None:
+        """Bring the free stock of ``item`` to ``count``; ``above``: what it is wanted for, outermost first."""
+        missing = count - state.free(item)
+        if missing <= 0:
+            return
+        reason = why_unobtainable(item, self._crafting)
+        ways = sorted(self._crafting.ways.get(item, ()), key=lambda way: self._estimate(way, missing, state))
+        for way in ways:
+            if self._estimate(way, missing, state) == math.inf or not self._open(way, state, (*above, item)):
+                continue
+            attempt = state.copy()
+            try:
+                self._do(way, missing, attempt, (*above, item))
+            except Unobtainable as error:
+                reason = reason or error.reason
+                continue
+            state.become(attempt)
+            return
+        raise Unobtainable(item, reason or f"every way to it needs {' or '.join(above[-1:]) or item} itself")
+
+    def _open(self, way: Way, state: _State, above: tuple[str, ...]) -> bool:
+        """Whether a way asks for nothing that it serves itself, but for what lies in the inventory."""
+        return all(name not in above or state.free(name) >= math.ceil(need) for name, need in parts(way))
+
+    def _estimate(self, way: Way, count: int, state: _State) -> float:
+        """Effort for ``count`` items by this way, with what lies in the inventory for nothing."""
+        costs = self._crafting.costs
+        batches = math.ceil(count / way.makes) if isinstance(way, Craft) else count
+        total = 0.0
+        for name, need in batch_parts(way):
+            short = max(0, batches * need - state.free(name))
+            total += short * costs.get(name, math.inf) if short else 0.0
+        if isinstance(way, Craft):
+            return total + 0.05 * batches + self._once(way.at, state)
+        if isinstance(way, Smelt):
+            return total + 0.6 * count + self._once(FURNACE, state)
+        if isinstance(way, Kill):
+            return total + count * way.effort
+        tool = min((self._once(name, state) for name in way.tools), default=0.0)
+        if isinstance(way, Collect):
+            return total + 2.0 * count + tool
+        return total + count * way.effort + tool
+
+    def _once(self, item: str | None, state: _State) -> float:
+        if item is None or state.free(item) > 0:
+            return 0.0
+        return REUSED * self._crafting.costs.get(item, math.inf)
+
+    def _do(self, way: Way, count: int, state: _State, above: tuple[str, ...]) -> None:
+        if isinstance(way, Craft):
+            self._craft(way, math.ceil(count / way.makes), state, above)
+        elif isinstance(way, Smelt):
+            self._smelt(way, count, state, above)
+        elif isinstance(way, Kill):
+            self._take(Step(way, count), state)
+        else:
+            self._with_tools(way, count, state, above)
+
+    def _promise(self, needs: Iterable[tuple[str, int]], state: _State, above: tuple[str, ...]) -> Counter[str]:
+        """Obtain all parts of one step; what the first needed is kept from being used for the second."""
+        promised: Counter[str] = Counter()
+        for name, need in needs:
+            self.obtain(name, need, state, above)
+            state.promised[name] += need
+            promised[name] += need
+        return promised
+
+    def _use(self, promised: Counter[str], state: _State) -> None:
+        """Use promised parts up; what stays of them (a bucket) goes back."""
+        state.promised -= promised
+        state.stock -= promised
+        for name, used in promised.items():
+            if name in self._crafting.remainders:
+                state.stock[self._crafting.remainders[name]] += used
+
+    def _craft(self, way: Craft, batches: int, state: _State, above: tuple[str, ...]) -> None:
+        promised = self._promise([(name, need * batches) for name, need in way.uses.items()], state, above)
+        if way.at is not None:
+            self.obtain(way.at, 1, state, above)
+        self._use(promised, state)
+        self._take(Step(way, batches * way.makes), state)
+
+    def _smelt(self, way: Smelt, count: int, state: _State, above: tuple[str, ...]) -> None:
+        promised = self._promise([(way.source, count), (FURNACE, 1)], state, above)
+        burnt = self._fuel(count, state, above)
+        state.promised[FURNACE] -= 1
+        del promised[FURNACE]
+        self._use(promised, state)
+        self._take(Step(way, count, fuel=tuple(burnt.items())), state)
+
+    def _fuel(self, count: int, state: _State, above: tuple[str, ...]) -> Counter[str]:
+        """Fuel for ``count`` items beyond the heat that is left: what lies in the inventory first."""
+        fuel = self._crafting.fuel
+        promised: Counter[str] = Counter()
+        lying = [(name, True) for name in PURE_FUEL if name in fuel]
+        for name, only_lying in [*lying, *((name, False) for name in fuel if name in self._crafting.costs)]:
+            # To get fuel may itself take heat, so what is short is counted anew each time.
+            while name not in above:
+                pieces = math.ceil((count - state.heat - _heat(promised, fuel)) / fuel[name])
+                if only_lying:
+                    pieces = min(pieces, state.free(name))
+                if pieces <= 0:
+                    break
+                promised += self._promise([(name, pieces)], state, above)
+        if state.heat + _heat(promised, fuel) < count:
+            raise Unobtainable("fuel", "all fuel needs the item that is to be smelted")
+        state.heat += _heat(promised, fuel) - count
+        self._use(promised, state)
+        return promised
+
+    def _with_tools(self, way: Mine | Collect, count: int, state: _State, above: tuple[str, ...]) -> None:
+        """Mine or collect, with as many tools as wear out over it."""
+        if isinstance(way, Collect):
+            promised = self._promise([(name, need * count) for name, need in way.uses.items()], state, above)
+        share = way.chance if isinstance(way, Mine) else 1.0  # items for one use
+        left = count
+        while left > 0:
+            done, tool = left, None
+            if way.tools:
+                tool = self._tool(way.tools, state, above)
+                uses = state.opened.get(tool, self._crafting.items[tool].uses or 1)
+                done = min(left, math.floor(uses * share))
+                uses -= wear(way, done)
+                state.opened[tool] = uses
+                if uses <= 0:
+                    state.stock[tool] -= 1
+                    del state.opened[tool]
+            self._take(Step(way, done, tool), state)
+            state.promised[way.item] += done  # the next tool must not be made of what the last one brought
+            left -= done
+        state.promised[way.item] -= count
+        if isinstance(way, Collect):
+            self._use(promised, state)
+
+    def _tool(self, tools: tuple[str, ...], state: _State, above: tuple[str, ...]) -> str:
+        costs = self._crafting.costs
+        by_price = sorted(tools, key=lambda name: (costs.get(name, math.inf), name))
+        for name in by_price:
+            if state.free(name) > 0:
+                return name
+        for name in by_price:
+            if name in above or name not in costs:
+                continue
+            attempt = state.copy()
+            try:
+                self.obtain(name, 1, attempt, above)
+            except Unobtainable:
+                continue
+            state.become(attempt)
+            return name
+        raise Unobtainable(tools[0], "the tools that it takes need what is to be mined with them")
+
+    def _take(self, step: Step, state: _State) -> None:
+        state.steps.append(step)
+        state.stock[step.item] += step.count
+
+
+def _heat(pieces: Mapping[str, int], fuel: Mapping[str, float]) -> float:
+    """Items that these pieces of fuel smelt."""
+    return sum(number * fuel[name] for name, number in pieces.items())
+
+
+def _demands(way: Way) -> set[str]:
+    """All that a way cannot do without, where there is no choice."""
+    found = {name for name, _ in parts(way)}
+    if isinstance(way, Craft) and way.at:
+        found.add(way.at)
+    if isinstance(way, Mine | Collect) and len(way.tools) == 1:
+        found.update(way.tools)
+    return found
+
+
+def _joined(steps: list[Step], have: Mapping[str, int], crafting: Crafting) -> list[Step]:
+    """Steps of one way made one, at the first place, wherever the plan still works: fewer walks, fewer visits to a station."""
+    joined: list[Step] = []
+    for step in steps:
+        for at, earlier in enumerate(joined):
+            if earlier.way == step.way and earlier.tool == step.tool:
+                both = Step(step.way, earlier.count + step.count, step.tool, _burnt(earlier, step))
+                attempt = [*joined[:at], both, *joined[at + 1 :]]
+                if works(attempt, have, crafting):  # what follows finds the same inventory
+                    joined = attempt
+                    break
+        else:
+            joined.append(step)
+    return joined
+
+
+def _burnt(one: Step, other: Step) -> tuple[tuple[str, int], ...]:
+    return tuple((Counter(dict(one.fuel)) + Counter(dict(other.fuel))).items())

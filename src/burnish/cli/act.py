@@ -1,0 +1,46 @@
+"""`burnish act ...`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from burnish.cli.shared import Json, print_table
+from burnish.core.errors import UserError
+
+act_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@act_app.command("plan")
+def act_plan(
+    goal: Annotated[str, typer.Argument(help="The item to have: iron_pickaxe.")],
+    count: Annotated[int, typer.Option(help="How many shall be in the inventory; what is there already counts.")] = 1,
+    have: Annotated[str, typer.Option(help='The inventory, as JSON: {"stick": 2}. Tools in it are new.')] = "{}",
+    json_: Json = False,
+) -> None:
+    """Decompose a goal into steps with exact counts: what to mine, craft, smelt, kill and collect, with tools, stations, fuel.
+
+    Example: burnish act plan iron_pickaxe --have '{"stick": 2}'
+    """
+    from burnish.act import plan
+
+    found = plan(goal, count, _inventory(have)).to_json()
+    if json_:
+        print(json.dumps(found))
+        return
+    print_table(found["steps"], False)
+    print("out of the world: " + (", ".join(f"{n} {item}" for item, n in found["raw"].items()) or "nothing"))
+
+
+def _inventory(text: str) -> dict[str, int]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f'--have: not JSON ({error.msg} at character {error.pos}); write it as {{"stick": 2}}'
+        ) from None
+    if not isinstance(found, dict) or not all(type(count) is int for count in found.values()):
+        raise UserError('--have: not an inventory; write it as {"stick": 2}')
+    return found
