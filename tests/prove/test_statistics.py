@@ -20,7 +20,7 @@ def test_grubbs_by_hand() -> None:
     assert found.critical == pytest.approx(1.7150, abs=5e-5)
     assert found.rejected
     assert not prove.grubbs(FIVE, 0.93).rejected
-    assert prove.grubbs(FIVE, 0.80, sided="one").critical == pytest.approx(1.6714, abs=5e-5)
+    assert prove.grubbs(FIVE, 0.80, alpha=0.10).critical == pytest.approx(1.6714, abs=5e-5)
 
 
 @pytest.mark.parametrize(("shadow", "word"), [([0.9, 0.8], "3 or more"), ([0.9, 0.9, 0.9], "are 0.9")])

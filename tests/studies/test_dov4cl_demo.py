@@ -8,8 +8,8 @@ import pytest
 from burnish.core.places import find_recipe
 from burnish.core.run import Run
 from burnish.prove.dov4cl import METHOD, AuditRecipe
-from burnish.prove.dov4cl.overlap import refuse_overlap
 from burnish.prove.images import digests
+from burnish.prove.overlap import refuse_overlap
 from burnish.studies import dov4cl_demo
 
 
@@ -24,7 +24,7 @@ def test_recipes_are_whole() -> None:
     tiny = AuditRecipe.load(find_recipe("dov4cl/tiny"))
     assert METHOD.check is not None
     rows = dict(METHOD.check(tiny))
-    assert rows["queries"] == "up to 1,600 to the suspect, as many to each of 8 other models"
+    assert rows["queries"] == "up to 1,600 to the suspect, as many to each of 12 other models"
     paper = AuditRecipe.load(find_recipe("dov4cl/paper"))
     assert (paper.test, paper.rounds, paper.images_per_round, paper.repeats) == ("paper", 50, 32, 3)
     assert (paper.views.global_views, paper.views.local_views, paper.views.local_size) == (2, 6, "half")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,17 @@ def find_method(name: str) -> Method:
     if not isinstance(method, Method):
         raise UserError(f"method: `{name}` is a {type(method).__name__}, not a burnish.core.methods.Method")
     return method
+
+
+def need_packages(method: str, packages: Sequence[str], extra: str) -> None:
+    """Refuse to start without what an extra of the installation brings.
+
+    Raises:
+        UserError: one of ``packages`` is not installed; says which, and what to install.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"method: {method} needs {', '.join(missing)}; pip install -e '.[{extra}]'")
 
 
 def import_object(reference: str, setting: str) -> Any:

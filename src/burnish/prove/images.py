@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from pydantic import Field
 
-from burnish.core.errors import UserError, nearest
+from burnish.core.errors import UserError
 from burnish.core.methods import import_object
 from burnish.core.recipe import Settings
 
@@ -52,30 +51,18 @@ class ImageSettings(Settings):
     """At most this many pictures, taken in turn from each class; none takes all."""
 
 
-Loaders = Mapping[str, Callable[[], ImageSet]]
-
-
-def load_images(settings: ImageSettings, known: Loaders | None = None) -> ImageSet:
+def load_images(settings: ImageSettings) -> ImageSet:
     """Read a set of pictures.
-
-    Args:
-        settings: what to read.
-        known: further names that ``source`` may have, each with the function that gives its pictures.
 
     Raises:
         UserError: no such source, no pictures in it, one that cannot be read, or pictures of different sizes.
     """
-    source, known = settings.source, known or {}
-    if source in known:
-        found = _shaped(known[source](), settings)
-    elif Path(source).expanduser().is_dir():
+    source = settings.source
+    if Path(source).expanduser().is_dir():
         return _from_folder(Path(source).expanduser(), settings)
-    elif ":" in source and "/" not in source:
-        found = _shaped(_called(source), settings)
-    else:
-        hint = f"; {nearest(source, known)}" if known else ""
-        raise UserError(f"{source}: no such folder of pictures (or write module:function){hint}")
-    return found
+    if ":" in source and "/" not in source:
+        return _shaped(_called(source), settings)
+    raise UserError(f"{source}: no such folder of pictures (or write module:function)")
 
 
 def digests(pixels: UInt8[np.ndarray, "n height width channels"]) -> list[bytes]:

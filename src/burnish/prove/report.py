@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
-from burnish.prove.verdict import deciding_p, deciding_test, headline, power_of, said_p, wording
+from burnish.prove.verdict import deciding_p, deciding_test, headline, power_of, said_p, sized_test, wording
 
 COLORS = ("#3b6ea8", "#c2571a", "#5b8c5a", "#8a6fb0", "#7a7a7a")
 INK = "#1d2330"
@@ -160,7 +160,7 @@ def _tiles(findings: Mapping[str, Any]) -> str:
     verdict = findings["verdict"]
     named, calibrated = headline(findings), verdict.get("calibrated") is not False
     ink, ground = STYLE[verdict["outcome"] if calibrated else "inconclusive"]
-    p, test, power = deciding_p(findings), deciding_test(findings), power_of(findings)
+    p, test, power = deciding_p(findings), sized_test(findings), power_of(findings)
     tiles = [
         (
             "p-value",
@@ -168,10 +168,11 @@ def _tiles(findings: Mapping[str, Any]) -> str:
             f"evidence at {said_p(float(verdict['alpha']))} or less" if calibrated else "not calibrated",
         )
     ]
-    if test is not None and test.get("effect") is not None:
+    if test is not None:
         interval = test.get("interval")
         between = f"95 %: {interval[0]:.3g} to {interval[1]:.3g}" if interval else "no interval"
-        tiles.append(("effect", f"{test['effect']:.3g}", between))
+        name = "effect" if test is deciding_test(findings) else str(test["name"])
+        tiles.append((name, f"{test['effect']:.3g}", between))
     reached = "not measured" if power.reached is None else f"{power.reached:.0%}"
     tiles.append(("guilty models found", reached, f"needed: {power.needed}" if power.needed else "power of this audit"))
     box = "border:1px solid var(--line);border-radius:8px;padding:10px 16px;min-width:150px"

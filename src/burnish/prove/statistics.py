@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -43,14 +43,13 @@ class Permutation:
     exact: bool
 
 
-def grubbs(shadow: Values, suspect: float, *, alpha: float = 0.05, sided: Literal["paper", "one"] = "paper") -> Grubbs:
+def grubbs(shadow: Values, suspect: float, *, alpha: float = 0.05) -> Grubbs:
     """Is ``suspect`` too low to be one of ``shadow``? TrainProVe, section 3 (batch accuracies against a mean).
 
     Args:
         shadow: n values of the shadow model.
         suspect: the suspect's value; it is not one of the n, so the level is nominal only.
-        alpha: level.
-        sided: ``paper`` uses alpha/(2n), as published; ``one`` uses alpha/n, the one-sided Grubbs level.
+        alpha: level; alpha/(2n) is used, as published, though the test is one-sided.
 
     Raises:
         UserError: fewer than 3 values, or all of them equal.
@@ -66,7 +65,7 @@ def grubbs(shadow: Values, suspect: float, *, alpha: float = 0.05, sided: Litera
     if float(np.ptp(shadow)) == 0:
         raise UserError(f"Grubbs' test: all {n} shadow values are {float(shadow[0]):.4g}; nothing to compare with")
     statistic = (float(np.mean(shadow)) - suspect) / spread
-    t = float(stats.t.ppf(1 - alpha / ((2 if sided == "paper" else 1) * n), n - 2))
+    t = float(stats.t.ppf(1 - alpha / (2 * n), n - 2))
     critical = (n - 1) / math.sqrt(n) * math.sqrt(t**2 / (n - 2 + t**2))
     return Grubbs(statistic, critical, statistic > critical)
 

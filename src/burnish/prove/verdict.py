@@ -73,6 +73,8 @@ def wording(method_subject: str, findings: Mapping[str, Any]) -> str:
     power = power_of(findings)
     if verdict["outcome"] == "inconclusive":
         return _inconclusive(method_subject, because, power)
+    if verdict.get("calibrated") is False and verdict["outcome"] == "no evidence":
+        return _rule_silent(method_subject, because, p)
     if verdict["outcome"] == "evidence":
         # The margin of rounding: 1 / 20 may come out a digit above .05.
         if p is None or p > alpha + 1e-12 or verdict.get("calibrated") is False:
@@ -106,6 +108,12 @@ def deciding_test(findings: Mapping[str, Any]) -> Mapping[str, Any] | None:
         (test for test in tests if p is not None and test.get("adjusted_p", test.get("p")) == p),
         next(iter(tests), None),
     )
+
+
+def sized_test(findings: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The test that gives the size of the effect: the deciding one, else the first that has an effect."""
+    found = (test for test in (deciding_test(findings), *(findings.get("tests") or [])) if test is not None)
+    return next((test for test in found if test.get("effect") is not None), None)
 
 
 def power_of(findings: Mapping[str, Any]) -> Power:
@@ -188,12 +196,10 @@ def _inconclusive(subject: str, because: str, power: Power) -> str:
 
 def _rule_only(subject: str, because: str, p: float | None, alpha: float) -> str:
     """A rule that convicts without a small p-value, as the published ones may; said as what it is."""
-    if p is None:
-        shown = "it gives no p-value"
-    elif p > alpha + 1e-12:
+    if p is not None and p > alpha + 1e-12:
         shown = f"its p-value, {said_p(p)}, is above {said_p(alpha)}"
     else:
-        shown = f"its p-value, {said_p(p)}, is not calibrated"
+        shown = _uncalibrated(p)
     first = (
         f"The rule that this audit was told to use decides that {subject}. It is no evidence in the sense of this report: "
         f"{shown}, so how often it would accuse an innocent suspect is unknown."
@@ -201,9 +207,22 @@ def _rule_only(subject: str, because: str, p: float | None, alpha: float) -> str
     return _paragraphs(first, _reason(because))
 
 
+def _rule_silent(subject: str, because: str, p: float | None) -> str:
+    """The same rule when it does not convict."""
+    first = (
+        f"The rule that this audit was told to use does not decide that {subject}. That does not clear the suspect: "
+        f"{_uncalibrated(p)}, so how often it would miss a guilty suspect is unknown."
+    )
+    return _paragraphs(first, _reason(because))
+
+
+def _uncalibrated(p: float | None) -> str:
+    return "it gives no p-value" if p is None else f"its p-value, {said_p(p)}, is not calibrated"
+
+
 def _effect(findings: Mapping[str, Any]) -> str:
-    test = deciding_test(findings)
-    if test is None or test.get("effect") is None:
+    test = sized_test(findings)
+    if test is None:
         return ""
     between = ""
     if test.get("interval"):

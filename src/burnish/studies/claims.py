@@ -78,6 +78,21 @@ class Outcome:
     sections: list[Section]
 
 
+class Results:
+    """What a study has found so far, in order (cells, owners): the state of an interrupted one."""
+
+    def __init__(self) -> None:
+        self.results: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"results": list(self.results)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.results = list(state["results"])
+
+
 @dataclass(frozen=True)
 class Study:
     """One paper's claim, rebuilt small.

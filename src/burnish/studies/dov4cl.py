@@ -13,7 +13,7 @@ from burnish.core.errors import Interrupted
 from burnish.core.parallel import executor, one_thread
 from burnish.core.run import Run
 from burnish.prove.contrastive.train import train_encoder
-from burnish.studies.claims import Outcome, Size, Study, StudyRecipe
+from burnish.studies.claims import Outcome, Results, Size, Study, StudyRecipe
 from burnish.studies.dov4cl_cell import Cell, Plan, judge_owner, trainings
 from burnish.studies.dov4cl_claims import judge_cells
 from burnish.studies.dov4cl_report import sections
@@ -39,21 +39,6 @@ FIRST_SEED = 1000
 """Smaller seeds were looked at while views, pictures and length of training were settled: no judged one is among them."""
 
 
-class Done:
-    """Models trained and owners judged so far, in order: the state of an interrupted study."""
-
-    def __init__(self) -> None:
-        self.results: list[dict[str, Any]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"results": list(self.results)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.results = list(state["results"])
-
-
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
     """Train every encoder, then judge every owner; an interrupted study goes on with the first it lacks."""
     plan = PLANS[recipe.size]
@@ -65,7 +50,7 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
         for objective in plan.objectives
         for epochs in plan.epochs
     ]
-    done = Done()
+    done = Results()
     start = run.restore(done)
     questions = [(cell, owner) for cell in cells for owner in range(plan.owners)]
     left = questions[start:]

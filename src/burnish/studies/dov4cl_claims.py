@@ -143,7 +143,8 @@ def _uniform(rows: Sequence[dict[str, Any]]) -> Claim:
         name="uniform",
         claim="p-values of innocents (image permutation test, unary relationship) show no departure from uniform ones",
         paper="not in the paper",
-        rule="holds if a Kolmogorov-Smirnov test of one p a suspect and owner gives p > .05 on 20 suspects or more",
+        rule="holds if a Kolmogorov-Smirnov test of one p a suspect and owner gives p > .05 on 20 suspects or more; a p-value has no "
+        "interval",
         ours=p,
         baseline=ALPHA,
         interval=None,
@@ -156,8 +157,10 @@ def _geometry(results: Results) -> Claim:
     areas = [area(each["geometry"]) for each in results if "geometry" in each]
     mean = float(np.mean(areas)) if areas else None
     verdict: Verdict = "undecided"
+    interval = None
     if mean is not None and len(areas) >= 3:
         low, high = bootstrap_interval(np.array(areas), np.random.default_rng(0))
+        interval = Interval(mean=mean, low=low, high=high, n=len(areas))
         verdict = "holds" if low > WANTED else "does not hold" if high < WANTED else "undecided"
     return Claim(
         name="geometry",
@@ -166,7 +169,7 @@ def _geometry(results: Results) -> Claim:
         rule="holds if the bootstrap interval over cells of the leave-one-out area under the ROC curve lies above .8 (3 or more)",
         ours=mean,
         baseline=0.5,
-        interval=None,
+        interval=interval,
         verdict=verdict,
         note=f"areas: {', '.join(f'{one:.2f}' for one in areas)}" if areas else "not run at this size",
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.core.parallel import executor
 from burnish.core.run import Run
-from burnish.studies.claims import Outcome, Size, Study, StudyRecipe
+from burnish.studies.claims import Outcome, Results, Size, Study, StudyRecipe
 from burnish.studies.rmm_cell import ARMS, SUBSET_ARMS, Cell, Plan, run_cell
 from burnish.studies.rmm_claims import judge_cells
 from burnish.studies.rmm_report import sections
@@ -58,28 +58,13 @@ FIRST_SEED = 1000
 """Worlds 0 and 100 were looked at while the length of their training was settled: no judged one is among them."""
 
 
-class Cells:
-    """Results of the cells finished so far, in order: the state of an interrupted study."""
-
-    def __init__(self) -> None:
-        self.results: list[dict[str, Any]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"results": list(self.results)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.results = list(state["results"])
-
-
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
     """Every cell through the executor, then the claims. An interrupted study goes on with the first cell it lacks."""
     plan = PLANS[recipe.size]
     # seed by seed, so that an interrupted study has whole seeds; the regime of most experts, which takes longest, first
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.seeds)
     cells = [Cell(regime, seed, plan) for seed in seeds for regime in reversed(plan.regimes)]
-    done = Cells()
+    done = Results()
     start = run.restore(done)
     left = cells[start:]
     with executor(recipe.executor, max(1, min(recipe.workers, len(left))), recipe.ray_address) as pool:

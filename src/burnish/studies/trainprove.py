@@ -7,9 +7,9 @@ what a seed makes is in ``trainprove_cell.py``, what is measured on it in ``trai
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from burnish.core.parallel import Executor, executor
 from burnish.core.run import Run
@@ -73,33 +73,18 @@ FIRST_SEED = 2000
 mended: no judged one is among them."""
 
 
-class Done:
-    """Names of the items that were done: the state of an interrupted study. What they made lies in the run's folder."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"names": list(self.names)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.names = list(state["names"])
-
-
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
     """Generators, then models, then measures; an interrupted study goes on with the first item whose file is not there."""
     plan = PLANS[recipe.size]
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.seeds)
     folder = (run.path / "artifacts").resolve()
-    done = Done()
-    run.restore(done)
+    # what was made lies in the folder; a checkpoint holds no more than the number of the step
+    steps = itertools.count(run.restore())
     draws = [Job(seed, family, plan, folder) for family in FAMILIES for seed in seeds]
     trainings = [Job(seed, source, plan, folder) for seed in seeds for source in plan.sources]
     with executor(recipe.executor, recipe.workers, recipe.ray_address) as pool:
-        _carry_out(run, done, pool, draw_pictures, draws, "generators x seeds", _drawn)
-        _carry_out(run, done, pool, train_models, trainings, "sources x seeds", _trained)
+        _carry_out(run, steps, pool, draw_pictures, draws, "generators x seeds", _drawn)
+        _carry_out(run, steps, pool, train_models, trainings, "sources x seeds", _trained)
     cells = [measure(plan, seed, folder) for seed in run.progress(list(seeds), "seeds measured")]
     run.artifact("cells.json", cells)
     return Outcome(judge_cells(cells), sections(cells, plan, folder))
@@ -107,7 +92,7 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
 
 def _carry_out(
     run: Run,
-    done: Done,
+    steps: Iterator[int],
     pool: Executor,
     function: Callable[[Job], None],
     jobs: Sequence[Job],
@@ -115,10 +100,10 @@ def _carry_out(
     made: Callable[[Job], Path],
 ) -> None:
     left = [job for job in jobs if not made(job).exists()]
-    for job, _ in zip(left, run.progress(pool.map(function, left), label, total=len(left)), strict=True):
-        done.names.append(f"{made(job).parent.name} {made(job).stem}")
-        run.log(len(done.names) - 1, items=len(done.names))
-        run.checkpoint(len(done.names) - 1, done)
+    for _ in run.progress(pool.map(function, left), label, total=len(left)):
+        step = next(steps)
+        run.log(step, items=step + 1)
+        run.checkpoint(step)
 
 
 def _drawn(job: Job) -> Path:

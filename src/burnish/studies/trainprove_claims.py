@@ -202,6 +202,8 @@ def _false_accusations(
     theirs = float(np.mean([published(cell, rule, keep) for cell in cells]))
     pooled = clustered(cells, "hidden_pooled", keep)
     seen = float(np.mean([row["convicted"] for row in suspects(cells, keep)]))
+    unlike = float(np.mean([row["hidden_novel"] for row in suspects(cells, keep)]))
+    judged = f"{interval.mean / (1 - unlike):.3f} of the others" if unlike < 1 else "none is judged"
     return Claim(
         name=name,
         claim=f"our verdict accuses at most {alpha:g} of innocents ({words})",
@@ -211,8 +213,8 @@ def _false_accusations(
         baseline=theirs,
         interval=interval,
         verdict=at_most(interval, alpha),
-        note=f"{len(suspects(cells, keep))} innocents of {interval.n} sources: {by_shared(cells, keep)}. Baseline: {rule}, published. With its source "
-        f"among the shadows {seen:.3f}. The pooled closed-world p, source hidden: {pooled}. "
+        note=f"{len(suspects(cells, keep))} innocents of {interval.n} sources: {by_shared(cells, keep)}. Baseline: {rule}, published. {unlike:.3f} are not judged, being unlike any shadow, and count as not accused; accused are {judged}. "
+        f"With its source among the shadows {seen:.3f}. The pooled closed-world p, source hidden: {pooled}. "
         f"A p of {cells[0]['least_p']:.3f} is the least that the sources left can give.",
     )
 

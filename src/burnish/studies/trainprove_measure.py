@@ -21,7 +21,6 @@ from burnish.prove.trainprove.calibration import (
     closed_world,
     convicted,
     novelty,
-    open_world,
     vote_log_ratio,
 )
 from burnish.prove.trainprove.fraction import estimate_fraction
@@ -120,7 +119,7 @@ def _suspect(models: Models, row: int) -> dict[str, Any]:
     plan, own = models.plan, models.source[row]
     shadows, rows = models.shadows()
     kernel = models.agreement[[row]][:, rows]
-    pooled, largest = closed_world(shadows, kernel[0])
+    pooled, _ = closed_world(shadows, kernel[0])
     hidden = [int(own)] if own > 0 else shadows.innocents
     under = [_hidden(models, row, source) for source in hidden]
     return {
@@ -132,11 +131,9 @@ def _suspect(models: Models, row: int) -> dict[str, Any]:
         "fraction": float(models.fraction[row]),
         "shared": models.shared.get(str(models.name[row])),
         "score": float(shadows.scores(kernel)[0]),
-        "open_p": float(open_world(shadows, kernel)[0]),
         "novelty_p": float(novelty(shadows, kernel)[0]),
         "convicted": bool(convicted(shadows, kernel, plan.alpha, NOVELTY)[0]),
         "closed_pooled": pooled,
-        "closed_maximum": largest,
         "hidden_convicted": float(np.mean([each[0] for each in under])),
         "hidden_novel": float(np.mean([each[1] for each in under])),
         "hidden_pooled": float(np.mean([each[2] for each in under])),

@@ -1,6 +1,7 @@
 """Training encoders: all five methods learn, a killed training ends bit-identical, a finished one is left alone."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from burnish.core.models import load_model
 from burnish.prove.contrastive import train
 from burnish.prove.contrastive.backbones import features, new_encoder, normalise, width_of
 from burnish.prove.contrastive.learners import Momentum
-from burnish.prove.contrastive.recipe import OBJECTIVES, Objective, TrainSettings, ViewSettings
+from burnish.prove.contrastive.recipe import Objective, TrainSettings, ViewSettings
 from burnish.prove.suspects import SuspectSettings, open_suspect
 from burnish.worlds.data import load_digits
 
@@ -29,11 +30,12 @@ def pixels(tmp_path: Path, digits: np.ndarray) -> Path:
     return tmp_path / "pixels.npy"
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", get_args(Objective))
 def test_every_method_learns(objective: Objective, digits: np.ndarray, tmp_path: Path) -> None:
-    epochs = 450 if objective == "simsiam" else 150  # the slowest to start
+    # the slowest to start, and it needs room: in 16 numbers it nearly collapses
+    own = {"epochs": 450, "hidden": 128, "projection": 64} if objective == "simsiam" else {"epochs": 150}
     easy = ViewSettings(scale=(0.6, 1.0), flip=0.0)
-    settings = TrainSettings(objective=objective, **(SMALL | {"epochs": epochs, "batch": 64}), momentum=0.9, view=easy)
+    settings = TrainSettings(objective=objective, **(SMALL | own | {"batch": 64}), momentum=0.9, view=easy)
     torch.manual_seed(0)
     learner = train.make_learner(settings, 1, 8)
 

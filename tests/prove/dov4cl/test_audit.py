@@ -321,10 +321,10 @@ def test_verdicts_follow_the_numbers() -> None:
     # ... and the suspect's own difference, here above 0, does not stand in for it
     assert found["effects"]["suspect"]["unary"] > np.mean([each["unary"] for each in found["effects"]["shadows"]])
     assert found["power"]["images_needed"] is None
-    assert (found["power"]["models"], found["power"]["basis"]) == (0, "estimate")
+    assert (found["power"]["models"], found["power"]["reached"]) == (0, None)
     for each in found["power"]["by"].values():
         assert each["detectable"] > 0
-        assert each["expected"] is each["reached"] is each["images_needed"] is None
+        assert each["expected"] is each["images_needed"] is None
     assert "needed" not in power_text(found["power"])
     assert "needed" not in wording("it is so", found)
     # a guilty shadow that is no different: the test could not have seen it
@@ -334,15 +334,21 @@ def test_verdicts_follow_the_numbers() -> None:
     assert found["verdict"]["outcome"] == "inconclusive"
     assert found["power"]["reached"] < 0.8
     assert found["power"]["models"] == 1
-    assert "public images (how many: 1) would be found an estimated" in found["verdict"]["because"]
-    # guilty shadows that any test would see
+    assert "this very test finds 0 of the 1 shadows" in found["verdict"]["because"]
+    # guilty shadows that any test would see: five are too few to show it, six are not
     loud, _ = made(60, effect=0.45)
-    arrays |= {f"guilty_000_{kind}": loud[f"suspect_{kind}"] for kind in ("global", "local")}
+    for number in range(5):
+        arrays |= {f"guilty_{number:03d}_{kind}": loud[f"suspect_{kind}"] for kind in ("global", "local")}
+    found = analyse(arrays, settings)
+    assert found["verdict"]["outcome"] == "inconclusive"
+    assert (found["power"]["reached"], found["power"]["shadows_needed"]) == (1.0, 6)
+    assert "it takes 6 shadow models trained so" in found["verdict"]["because"]
+    arrays |= {f"guilty_005_{kind}": loud[f"suspect_{kind}"] for kind in ("global", "local")}
     found = analyse(arrays, settings)
     assert found["verdict"]["outcome"] == "no evidence"
-    assert found["power"]["reached"] > 0.8
-    assert found["power"]["images_needed"] < 30
-    assert "found with an estimated probability of" in power_text(found["power"])
+    assert found["power"]["interval"] == pytest.approx([0.025 ** (1 / 6), 1.0])
+    assert min(each["images_needed"] for each in found["power"]["by"].values()) < 30
+    assert "6 of 6 shadows trained on the public pictures are found" in power_text(found["power"])
     assert any("synthetic" in line for line in analyse(arrays, settings | {"private_is": "synthetic"})["assumptions"])
 
 

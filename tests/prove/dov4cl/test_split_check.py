@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.prove.dov4cl.overlap import near_duplicates, refuse_overlap
 from burnish.prove.dov4cl.split_check import check_split
 from burnish.prove.images import ImageSet
+from burnish.prove.overlap import near_duplicates, refuse_overlap
 from burnish.prove.statistics import uniformity_p
 from burnish.worlds.data import load_digits
 

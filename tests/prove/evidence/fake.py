@@ -1,6 +1,6 @@
 """A method small enough to check by hand: the mean of the answers, and a seeded draw."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,5 +45,4 @@ def pictures() -> ImageSet:
     return ImageSet(np.full((3, 2, 2, 3), 7, np.uint8), ("a", "b", "c"))
 
 
-KNOWN: dict[str, Callable[[], ImageSet]] = {"embedded": pictures}
 METHOD = Method(recipe=FakeRecipe, run=lambda recipe, run: None, reference="")

@@ -11,7 +11,7 @@ from burnish.core.errors import UserError
 from burnish.prove.evidence import check_commitment, write_commitment
 from burnish.prove.evidence.commitment import contents
 from burnish.prove.images import ImageSettings
-from tests.prove.evidence.fake import KNOWN, FakeRecipe
+from tests.prove.evidence.fake import FakeRecipe
 
 
 @pytest.fixture
@@ -62,7 +62,14 @@ def test_what_may_differ_and_what_may_not(recipe: FakeRecipe, tmp_path: Path) ->
     check_commitment(path, made(tmp_path, commitment=str(path), workers=2, suspect=SuspectSettings(model="m:f")))
     (tmp_path / "private" / ".DS_Store").write_bytes(b"x")
     check_commitment(path, recipe)
-    for change, name in [({"seed": 1}, "seed"), ({"alpha": 0.1}, "alpha")]:
+    asked = {"model": "m:f", "token_env": "TOKEN", "rate": 2.0}
+    check_commitment(path, made(tmp_path, suspect=SuspectSettings(**asked)))
+    for change, name in [
+        ({"seed": 1}, "seed"),
+        ({"alpha": 0.1}, "alpha"),
+        ({"suspect": SuspectSettings(**asked, queries=50)}, "suspect.queries"),
+        ({"suspect": SuspectSettings(**asked, pooling="mean")}, "suspect.pooling"),
+    ]:
         with pytest.raises(UserError, match=rf"commits to another recipe \(differs in {name}\)"):
             check_commitment(path, made(tmp_path, **change))
 
@@ -87,19 +94,19 @@ def test_pictures_of_a_function_and_a_local_model(recipe: FakeRecipe, tmp_path: 
     model = tmp_path / "model"
     model.mkdir()
     (model / "model.safetensors").write_bytes(b"weights")
-    mine = made(tmp_path, public=ImageSettings(source="embedded"), model=str(model))
-    assert {name: len(items) for name, items in contents(mine, KNOWN).items()} == {
+    mine = made(tmp_path, public=ImageSettings(source="tests.prove.evidence.fake:pictures"), model=str(model))
+    assert {name: len(items) for name, items in contents(mine).items()} == {
         "recipe": 1,
         "seed": 1,
         "public": 3,
         "private": 3,
         "model": 1,
     }
-    path = write_commitment(mine, tmp_path / "c.json", KNOWN)
-    check_commitment(path, mine, KNOWN)
+    path = write_commitment(mine, tmp_path / "c.json")
+    check_commitment(path, mine)
     (model / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UserError, match="what `model` names has changed"):
-        check_commitment(path, mine, KNOWN)
+        check_commitment(path, mine)
 
 
 def test_a_function_counts_by_its_source(recipe: FakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from burnish.prove.evidence import verify, write_commitment, write_evidence
 from burnish.prove.evidence.commitment import opening
 from burnish.prove.evidence.verification import differences
 from burnish.prove.images import ImageSettings
-from tests.prove.evidence.fake import KNOWN, FakeRecipe, analyse
+from tests.prove.evidence.fake import FakeRecipe, analyse
 
 METHOD = "tests.prove.evidence.fake:METHOD"
 SETTINGS = {"seed": 3, "alpha": 0.05}
@@ -34,8 +34,11 @@ def _the_fake_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def commitment(folder: Path, name: str = "c.json", seed: int = 3) -> Path:
-    sets = {"public": ImageSettings(source="embedded"), "private": ImageSettings(source="embedded", limit=2)}
-    return write_commitment(FakeRecipe(seed=seed, **sets), folder / name, KNOWN)
+    sets = {
+        "public": ImageSettings(source="tests.prove.evidence.fake:pictures"),
+        "private": ImageSettings(source="tests.prove.evidence.fake:pictures", limit=2),
+    }
+    return write_commitment(FakeRecipe(seed=seed, **sets), folder / name)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from burnish.core.run import Run
 from burnish.prove.evidence import verify
 from burnish.prove.trainprove import METHOD, AuditRecipe, audit, check
 from burnish.prove.trainprove.loop import gathered
+from burnish.prove.trainprove.pictures import draw_all
 from burnish.prove.trainprove.shadows import Job, planned, train_shadow
 from tests.prove.trainprove import painters
 
@@ -69,7 +70,7 @@ def test_what_an_audit_leaves(finished: Path) -> None:
     assert 0.2 <= found["tests"][0]["p"] <= 1
     assert set(found["fraction"]) == {"low", "high"}
     assert found["fraction"]["low"] is None or 0 <= found["fraction"]["low"] <= found["fraction"]["high"] <= 1
-    assert found["power"]["shadows"] == 4
+    assert found["power"]["models"] == 4
     assert found["false_accusation"]["level"] == pytest.approx(0.25)
     assert found["verdict"]["outcome"] in ("evidence", "no evidence", "inconclusive")
     shadow = finished / "artifacts" / "shadows" / "source-0-1-0"
@@ -225,7 +226,7 @@ def test_logits_give_the_variants(finished: Path, tmp_path: Path) -> None:
         ({"mine": {"name": "mine", "function": f"{HERE}:raises"}}, "raised RuntimeError: no brush"),
         (
             {"mine": {"name": "mine", "function": f"{HERE}:repeats"}, "variation": {"temperatures": [1.0]}},
-            "among the training pictures",
+            "among the training",
         ),
         ({"mine": {"name": "mine", "pictures": "/nowhere", "validation": "/nowhere"}}, "no such folder"),
         ({"mine": {"name": "mine", "pipeline": "./nowhere"}}, "no such folder"),
@@ -296,6 +297,15 @@ def test_pictures_from_folders(tmp_path: Path) -> None:
     with Run(small, tmp_path / "run", quiet=True) as run:
         audit(small, run)
     assert findings(tmp_path / "run")["queries"] == 4 * (6 + 12)
+    # pictures beyond the number wanted are not even opened
+    (tmp_path / "pictures" / "b" / "z.png").write_text("no picture")
+    with Run(small, tmp_path / "more", quiet=True) as run:
+        assert list(draw_all(small, tmp_path / "more" / "pictures"))
+    # a validation picture saved again is among the training ones, though no byte is the same
+    near = np.asarray(Image.open(tmp_path / "validation" / "c" / "16.png")).astype(int)
+    Image.fromarray((near + 1).clip(0, 255).astype(np.uint8)).save(tmp_path / "pictures" / "c" / "16.png")
+    with pytest.raises(UserError, match="mine: 1 of 24 validation pictures are, exactly or nearly, among the training"):
+        list(draw_all(small, tmp_path / "near"))
     (tmp_path / "pictures" / "a").rename(tmp_path / "pictures" / "z")
     with pytest.raises(UserError, match="no sub-folder `a`"), Run(small, tmp_path / "again", quiet=True) as run:
         audit(small, run)

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from burnish.core.recipe import Settings
 
 Objective = Literal["simclr", "byol", "simsiam", "moco_v3", "dino"]
-OBJECTIVES: tuple[Objective, ...] = ("simclr", "byol", "simsiam", "moco_v3", "dino")
 
 
 class ViewSettings(Settings):

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.core.errors import UserError
-from burnish.core.methods import Method
+from burnish.core.methods import Method, need_packages
 from burnish.prove.dov4cl.recipe import AuditRecipe
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ __all__ = ["METHOD", "AuditRecipe", "audit"]
 
 def audit(recipe: AuditRecipe, run: Run) -> Path:
     """An ownership audit; see ``burnish.prove.dov4cl.loop.audit``."""
-    _need_extra()
+    need_packages("dov4cl", ["httpx"], "prove")
     from burnish.prove.dov4cl.loop import audit as loop
 
     return loop(recipe, run)
@@ -30,15 +28,10 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
 
 def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
     """What an audit would do; see ``burnish.prove.dov4cl.estimate.check``."""
-    _need_extra()
+    need_packages("dov4cl", ["httpx"], "prove")
     from burnish.prove.dov4cl.estimate import check as rows
 
     return rows(recipe)
-
-
-def _need_extra() -> None:
-    if importlib.util.find_spec("httpx") is None:
-        raise UserError("method: dov4cl needs httpx; pip install -e '.[prove]'")
 
 
 def _report(path: Path) -> list[Section]:

@@ -5,7 +5,7 @@ An audit and whoever verifies its evidence call the same function on the same ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,19 +23,18 @@ from burnish.prove.dov4cl.image_tests import (
     paper_vector,
     steadiness,
 )
+from burnish.prove.dov4cl.power import MOST, POWER, outlook, power_shown
 from burnish.prove.statistics import holm
 
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]
-POWER = 0.8
-"""The chance of finding the guilty that a test is expected to have."""
-
 
 KEPT = ("seed", "test", "alpha", "a", "draws", "repeats", "private_is", "split_check", "split_alpha")
 
 
 def settings_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of :func:`analyse` that a recipe (as plain data) decides; ``split`` comes from the pictures."""
-    return {name: recipe[name] for name in KEPT}
+    options = {name: recipe["suspect"][name] for name in ("queries", "pooling")}
+    return options | {name: recipe[name] for name in KEPT}
 
 
 def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +103,7 @@ def _permutation(public: np.ndarray, answers: Answers, settings: Mapping[str, An
     tests: list[dict[str, Any]] = []
     errors: dict[str, list[float]] = {name: [] for name in STATISTICS}
     effects: dict[str, list[dict[str, float]]] = {name: [] for name in answers}
+    played: dict[str, list[float]] = {name: [] for name in guilty}
     for draw in range(draws):
         rng = np.random.default_rng([settings["seed"], draw])
         usual: Steadiness | None = None
@@ -115,9 +115,15 @@ def _permutation(public: np.ndarray, answers: Answers, settings: Mapping[str, An
         assert usual is not None  # _read saw to it
         suspect = _steadiness(answers["suspect"], draw)
         effects["suspect"].append(effect(suspect, public))
-        for name in guilty:
-            effects[name].append(effect(_steadiness(answers[name], draw), public))
-        rest = suspect.minus(usual.over(len(shadows)))
+        usual = usual.over(len(shadows))
+        for number, name in enumerate(guilty, 1):
+            found = _steadiness(answers[name], draw)
+            effects[name].append(effect(found, public))
+            # the suspect's very test, with arrangements of its own
+            stream = np.random.default_rng([settings["seed"], draw, number])
+            tested = image_test(found.minus(usual), public, settings["draws"], stream)
+            played[name] += [one.p for one in tested.values()]
+        rest = suspect.minus(usual)
         resampled = bootstrap(rest, public, 1000, rng)
         for name, result in image_test(rest, public, settings["draws"], rng).items():
             low, high = np.quantile(resampled[name], [0.025, 0.975])
@@ -139,7 +145,9 @@ def _permutation(public: np.ndarray, answers: Answers, settings: Mapping[str, An
         name: {key: float(np.mean([one[key] for one in each])) for key in STATISTICS} for name, each in effects.items()
     }
     family = family_tests(mean["suspect"], [mean[name] for name in shadows])
-    power = _power(mean, shadows, guilty, public, errors, settings["alpha"] / len(tests))
+    caught = sum(float(holm(np.array(each)).min()) <= settings["alpha"] for each in played.values())
+    foreseen = outlook(mean, shadows, guilty, public, errors, settings["alpha"] / len(tests))
+    power = power_shown(caught, len(guilty), foreseen)
     best = float(adjusted.min())
     return {
         "tests": [*tests, *family],
@@ -163,56 +171,6 @@ def _steadiness(pair: tuple[np.ndarray, np.ndarray], draw: int) -> Steadiness:
     return steadiness(pair[0][draw], pair[1][draw])
 
 
-def _power(
-    mean: Mapping[str, Mapping[str, float]],
-    shadows: Sequence[str],
-    guilty: Sequence[str],
-    public: np.ndarray,
-    errors: Mapping[str, Sequence[float]],
-    level: float,
-) -> dict[str, Any]:
-    """What the permutation test could have seen: by the bootstrap's standard error, at the first step of Holm's rule.
-
-    ``detectable`` is the effect that would be found with probability .8. From the mean effect of the ``models`` shadows
-    that were trained on the public images, where there are any (``expected``): ``reached``, the probability of finding it,
-    and ``images_needed`` of each set, for probability .8. Without such shadows both are none: what the suspect itself
-    shows is no measure of what guilt would show. All of it is a normal approximation, hence ``basis`` "estimate".
-    """
-    from scipy.stats import norm
-
-    critical, wanted = float(norm.ppf(1 - level)), float(norm.ppf(POWER))
-    smaller = min(int(public.sum()), int((~public).sum()))
-    by: dict[str, dict[str, Any]] = {}
-    for name in STATISTICS:
-        error = float(np.mean(errors[name]))
-        each: dict[str, Any] = {
-            "standard_error": error,
-            "detectable": (critical + wanted) * error,
-            "expected": None,
-            "reached": None,
-            "images_needed": None,
-        }
-        if guilty:
-            usual = float(np.mean([mean[shadow][name] for shadow in shadows]))
-            expected = float(np.mean([mean[model][name] for model in guilty])) - usual
-            each["expected"] = expected
-            if error > 0:
-                each["reached"] = float(norm.cdf(expected / error - critical))
-            if expected > 0:
-                each["images_needed"] = max(2, int(np.ceil(smaller * (each["detectable"] / expected) ** 2)))
-        by[name] = each
-    reached = [each["reached"] for each in by.values() if each["reached"] is not None]
-    counts = [each["images_needed"] for each in by.values() if each["images_needed"] is not None]
-    return {
-        "wanted": POWER,
-        "reached": max(reached, default=None),
-        "images_needed": min(counts, default=None),
-        "models": len(guilty),
-        "basis": "estimate",
-        "by": by,
-    }
-
-
 def _verdict(p: float, power: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     alpha = settings["alpha"]
     if p <= alpha:
@@ -225,14 +183,21 @@ def _verdict(p: float, power: Mapping[str, Any], settings: Mapping[str, Any]) ->
             f"images (shadows.guilty); differences that it would find four times in five: {detectable}"
         )
         return {"outcome": "inconclusive", "alpha": alpha, "because": because}
+    low, high = power["interval"]
     often = (
-        f"models like the shadows trained on the public images (how many: {power['models']}) would be found an estimated "
-        f"{power['reached']:.0%} of the time"
+        f"this very test finds {power['found']} of the {power['models']} shadows trained on the public images "
+        f"({low:.0%} to {high:.0%} of such models, with 95 % confidence)"
     )
     if power["reached"] < POWER:
         needed = power["images_needed"]
-        more = f"; about {needed:,} images of each set would be needed" if needed is not None else ""
+        more = f"; an estimated {needed:,} images of each set would be needed" if needed is not None else ""
         because = f"p = {p:.3g}, but with these images {often}, not {POWER:.0%}{more}"
+        return {"outcome": "inconclusive", "alpha": alpha, "because": because}
+    if low <= MOST:
+        because = (
+            f"p = {p:.3g}; {often}: too few to show that most would be found; it takes {power['shadows_needed']} "
+            "shadow models trained so (shadows.guilty)"
+        )
         return {"outcome": "inconclusive", "alpha": alpha, "because": because}
     return {"outcome": "no evidence", "alpha": alpha, "because": f"p = {p:.3g}, and {often}"}
 

@@ -49,15 +49,19 @@ def distributions(findings: Mapping[str, Any]) -> list[Distribution]:
 
 
 def power_text(power: Mapping[str, Any]) -> str:
-    """The power in words, a paragraph a statistic."""
+    """The power in words: what was found, then a paragraph a statistic."""
     lines = []
+    if power["interval"] is not None:
+        low, high = power["interval"]
+        lines.append(
+            f"Put to the suspect's very test, {power['found']} of {power['models']} shadows trained on the public pictures are "
+            f"found: {power['reached']:.0%}, 95 % interval {low:.0%} to {high:.0%}. What follows are estimates."
+        )
     for name, each in power["by"].items():
         line = f"{name}: a difference of {each['detectable']:.5f} would be found with probability {power['wanted']:.0%}"
         if each["expected"] is not None:
             line += f"; the mean of the shadows trained on the public pictures (how many: {power['models']}) is "
             line += f"{each['expected']:.5f}"
-        if each["reached"] is not None:
-            line += f", found with an estimated probability of {each['reached']:.0%}"
         if each["images_needed"] is not None:
             line += f"; for {power['wanted']:.0%}, about {each['images_needed']:,} pictures of each set are needed"
         lines.append(line + ".")

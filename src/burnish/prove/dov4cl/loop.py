@@ -7,6 +7,8 @@ folder, single answers are on disk before the next question.
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,29 +24,14 @@ from burnish.prove.contrastive.train import Training, train_encoder
 from burnish.prove.dov4cl.analysis import analyse, settings_in
 from burnish.prove.dov4cl.ask import Question, ask_model, make_plan, read_answers
 from burnish.prove.dov4cl.figures import finding_sections
-from burnish.prove.dov4cl.overlap import refuse_overlap
 from burnish.prove.dov4cl.recipe import AuditRecipe, query_count
 from burnish.prove.dov4cl.split_check import check_split
 from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.images import ImageSet, load_images
+from burnish.prove.overlap import refuse_overlap
 from burnish.prove.suspects import SuspectSettings
 from burnish.prove.suspects.oracle import refuse_beyond_budget
 from burnish.prove.verdict import headline
-
-
-class Done:
-    """How many models are done: the state that lets a stop signal be honoured between them."""
-
-    def __init__(self) -> None:
-        self.models = 0
-
-    def state_dict(self) -> dict[str, int]:
-        """For the checkpoint."""
-        return {"models": self.models}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """From the checkpoint."""
-        self.models = state["models"]
 
 
 @dataclass(frozen=True)
@@ -68,14 +55,14 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
         check_commitment(recipe.commitment, recipe)
     pictures = read_pictures(recipe)
     split = split_findings(recipe, pictures, run)
-    done = Done()
-    run.restore(done)
+    # what was made lies in the folder; a checkpoint holds no more than the number of the step
+    steps = itertools.count(run.restore())
     work = run.path / "artifacts"
     plan = make_plan(recipe, len(pictures.public), len(pictures.private))
     for model in (recipe.suspect, *recipe.shadows.models):  # before shadows are trained for an audit that cannot be
         refuse_beyond_budget(model, query_count(recipe, len(pictures.public), len(pictures.private)))
     keep_pictures(pictures, work)
-    trained = train_shadows(recipe, pictures, run, done)
+    trained = train_shadows(recipe, pictures, run, steps)
     suspect = Question(
         "suspect",
         recipe.suspect,
@@ -88,13 +75,13 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     models = {**trained, **own_shadows(recipe, sum(name.startswith("shadow_") for name in trained))}
     rest = [replace(suspect, name=name, model=model, out=suspect.out.with_name(name)) for name, model in models.items()]
     # the suspect by itself and in this process: its rate and its budget are shared by nobody
-    asked = {"suspect": ask_model(suspect, run.note, partial(_heard, run, done))}
+    asked = {"suspect": ask_model(suspect, run.note, partial(_heard, run, steps))}
     with executor(recipe.executor, max(1, min(recipe.workers, len(rest))), recipe.ray_address) as pool:
         for question, record in zip(
             rest, run.progress(pool.map(ask_model, rest), "shadows asked", len(rest)), strict=True
         ):
             asked[question.name] = record
-            run.checkpoint(done.models, done)
+            run.checkpoint(next(steps))
     arrays = read_answers([suspect.name, *models], suspect.out.parent, plan.public)
     settings = analysis_settings(recipe, split)
     findings = analyse(arrays, settings)
@@ -202,16 +189,17 @@ def shadow_trainings(recipe: AuditRecipe, pictures: Pictures, work: Path) -> dic
     return tasks
 
 
-def train_shadows(recipe: AuditRecipe, pictures: Pictures, run: Run, done: Done) -> dict[str, SuspectSettings]:
+def train_shadows(
+    recipe: AuditRecipe, pictures: Pictures, run: Run, steps: Iterator[int]
+) -> dict[str, SuspectSettings]:
     """Train what is not there yet, model by model, and return how to ask each."""
     work = run.path / "artifacts"
     tasks = shadow_trainings(recipe, pictures, work)
     if tasks:
         with executor(recipe.executor, max(1, min(recipe.workers, len(tasks))), recipe.ray_address) as pool:
             trained = run.progress(pool.map(train_encoder, tasks.values()), "shadows trained", len(tasks))
-            for number, _ in enumerate(trained, 1):
-                done.models = number
-                run.checkpoint(number, done)
+            for _ in trained:
+                run.checkpoint(next(steps))
     device = recipe.shadows.train.device
     return {name: SuspectSettings(model=str(task.folder), batch=256, device=device) for name, task in tasks.items()}
 
@@ -221,12 +209,13 @@ def own_shadows(recipe: AuditRecipe, first: int) -> dict[str, SuspectSettings]:
     return {f"shadow_{first + number:03d}": model for number, model in enumerate(recipe.shadows.models)}
 
 
-def _heard(run: Run, done: Done, chunk: int, chunks: int, oracle: Any) -> None:
+def _heard(run: Run, steps: Iterator[int], chunk: int, chunks: int, oracle: Any) -> None:
     left = "" if oracle.left is None else f", {oracle.left:,} of the budget left"
     run.log(chunk, queries=oracle.made, answered_before=oracle.saved)
     if chunk == chunks:
-        run.note(f"suspect asked: {oracle.made:,} queries, {oracle.saved:,} answered before{left}")
-    run.checkpoint(done.models, done)
+        again = f"{oracle.retried:,} sent again, {oracle.saved:,} answered before"
+        run.note(f"suspect asked: {oracle.made:,} queries, {again}{left}")
+    run.checkpoint(next(steps))
 
 
 def keep_pictures(pictures: Pictures, work: Path) -> None:

@@ -25,25 +25,27 @@ from burnish.core.files import read_json, sha256, write_atomic
 from burnish.core.methods import import_object
 from burnish.core.recipe import Recipe, flatten
 from burnish.prove.evidence.merkle import root
-from burnish.prove.images import ImageSettings, Loaders, digests, load_images
+from burnish.prove.images import ImageSettings, digests, load_images
 
 FORMAT = "burnish commitment 1"
 ALGORITHM = (
     "SHA-256 Merkle trees (RFC 9162), one a group under one root; leaves start with the group's secret salt of 32 bytes"
 )
-# The suspect may be known later than the pictures are fixed; the others change where a run happens, not what it finds.
+# Where the suspect is may be known later than the pictures are fixed, and how fast it may be asked changes no number; but
+# how many images it is asked about, and what is taken as its embedding, are nothing to choose after seeing answers.
+OF_SUSPECT = ("queries", "pooling")
+# These change where a run happens, not what it finds.
 LEFT_OUT = {"suspect", "commitment", "checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
 # Settings that name pictures or models; where they name something on this machine, its files are part of the commitment.
 NAMING = {"source", "pictures", "validation", "pipeline", "model", "function"}
 
 
-def write_commitment(recipe: Recipe, out: Path, known: Loaders | None = None) -> Path:
+def write_commitment(recipe: Recipe, out: Path) -> Path:
     """Commit to a recipe, its seed, and the pictures and local models that it names.
 
     Args:
-        recipe: of the audit to come; what it says of the suspect is left out.
+        recipe: of the audit to come; of the suspect, only the options that change numbers are covered.
         out: the small file; the secret one is written beside it (``NAME.secret.json``, readable by its owner only).
-        known: names of pictures that no file holds; see :func:`burnish.prove.images.load_images`.
 
     Returns:
         ``out``.
@@ -55,7 +57,7 @@ def write_commitment(recipe: Recipe, out: Path, known: Loaders | None = None) ->
     for path in (out, secret):
         if path.exists():
             raise UserError(f"{path}: exists; a commitment is written once, choose another name")
-    groups = contents(recipe, known)
+    groups = contents(recipe)
     salt = secrets.token_bytes(32)
     roots = _group_roots(salt, groups)
     stored = {
@@ -78,7 +80,7 @@ def write_commitment(recipe: Recipe, out: Path, known: Loaders | None = None) ->
     return write_atomic(out, json.dumps(public, indent=1))
 
 
-def check_commitment(path: Path | str, recipe: Recipe, known: Loaders | None = None) -> dict[str, Any]:
+def check_commitment(path: Path | str, recipe: Recipe) -> dict[str, Any]:
     """Check, before an audit, that it is the one committed to.
 
     Returns:
@@ -100,7 +102,7 @@ def check_commitment(path: Path | str, recipe: Recipe, known: Loaders | None = N
         salt = bytes.fromhex(secret["salt"])
     except (ValueError, TypeError):
         raise UserError(f"{secret_of(path)}: damaged at `salt`") from None
-    found = _group_roots(salt, contents(recipe, known))
+    found = _group_roots(salt, contents(recipe))
     for name, each in found.items():
         if secret["groups"].get(name) != each:
             raise UserError(f"{path}: what `{name}` names has changed since it was committed to")
@@ -158,11 +160,15 @@ def secret_of(path: Path) -> Path:
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
-    """The part of a recipe that a commitment covers."""
-    return {key: value for key, value in recipe.model_dump(mode="json").items() if key not in LEFT_OUT}
+    """The part of a recipe that a commitment covers; of the suspect, the options that change numbers."""
+    data = recipe.model_dump(mode="json")
+    covered = {key: value for key, value in data.items() if key not in LEFT_OUT}
+    if "suspect" in data:
+        covered["suspect"] = {key: data["suspect"][key] for key in OF_SUSPECT}
+    return covered
 
 
-def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[bytes]]:
+def contents(recipe: Recipe) -> dict[str, list[bytes]]:
     """All that is committed to: by setting, what it holds.
 
     A folder counts file by file (hidden ones left out), a function that returns an ImageSet picture by picture, any other by its source file. What
@@ -174,8 +180,8 @@ def contents(recipe: Recipe, known: Loaders | None = None) -> dict[str, list[byt
     groups = {"recipe": [_recipe_text(plain(recipe))], "seed": [str(recipe.seed).encode()]}
     for key, holder, value in _named(recipe, ()):
         local = Path(value).expanduser()
-        if isinstance(holder, ImageSettings) and (value in (known or {}) or not local.is_dir()):
-            groups[key] = digests(load_images(holder, known).pixels)
+        if isinstance(holder, ImageSettings) and not local.is_dir():
+            groups[key] = digests(load_images(holder).pixels)
         elif local.is_dir():
             inside = sorted((path.relative_to(local), path) for path in local.rglob("*") if path.is_file())
             # What file managers leave behind (.DS_Store) is nobody's picture.

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.core.errors import UserError
-from burnish.core.methods import Method
+from burnish.core.methods import Method, need_packages
 from burnish.prove.trainprove.recipe import AuditRecipe
 
 if TYPE_CHECKING:
@@ -38,9 +36,8 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
 
 
 def _need_extra(recipe: AuditRecipe) -> None:
-    pipelines = any(source.pipeline for source in (recipe.mine, *recipe.others))
-    if pipelines and importlib.util.find_spec("diffusers") is None:
-        raise UserError("method: trainprove with a pipeline needs diffusers; pip install -e '.[prove]'")
+    if any(source.pipeline for source in (recipe.mine, *recipe.others)):
+        need_packages("trainprove with a pipeline", ["diffusers"], "prove")
 
 
 def _report(path: Path) -> list[Section]:

@@ -48,7 +48,8 @@ KEPT = ("statistic", "alpha", "novelty", "ridge", "batch", "least_power", "seed"
 def settings_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of :func:`analyse` that a recipe (as plain data) decides."""
     names = [recipe["mine"]["name"], *(each["name"] for each in recipe["others"])]
-    return {"classes": len(recipe["classes"]), "sources": names} | {key: recipe[key] for key in KEPT}
+    options = {key: recipe["suspect"][key] for key in ("queries", "pooling")}
+    return {"classes": len(recipe["classes"]), "sources": names} | options | {key: recipe[key] for key in KEPT}
 
 
 def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, Any]:
             [n] (set 0 = my generator's pictures); where there are any ``mixture_labels`` [k, n] and ``mixture_fraction`` [k];
             for the published variants ``suspect_logits`` [n, c] and ``shadow_logits`` [n, c] (of the first shadow of mine).
         settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``, ``ridge``,
-            ``batch``, ``least_power`` and ``seed``.
+            ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of the suspect.
 
     Raises:
         UserError: arrays that do not fit together, labels out of range, or too few shadows or sources.
@@ -142,6 +143,9 @@ def _check(arrays: Arrays, settings: Mapping[str, Any]) -> None:
     if absent:
         raise UserError(f"answers: `{absent[0]}` is missing")
     images = len(arrays["truth"])
+    budget = settings.get("queries")
+    if budget is not None and images > budget:
+        raise UserError(f"answers: {images} images were asked about, more than the budget of {budget}")
     for name in ("suspect_labels", "sets"):
         if len(arrays[name]) != images:
             raise UserError(f"answers: {name} has {len(arrays[name])} images, truth {images}")
@@ -253,7 +257,7 @@ def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[dict[str, Any
     if not found.accused.any():
         high = never_seen(len(shadows.innocents))  # a bootstrap of zeros knows no width
     return (
-        {"value": caught / all_mine, "interval": list(binomial_interval(caught, all_mine)), "shadows": all_mine},
+        {"value": caught / all_mine, "interval": list(binomial_interval(caught, all_mine)), "models": all_mine},
         {
             "value": float(found.accused.mean()),
             "interval": [low, high],
@@ -310,4 +314,4 @@ def _verdict(
 
 
 def _more(power: Mapping[str, Any] | None) -> str:
-    return "at least 2" if power is None else f"more than {power['shadows']}"
+    return "at least 2" if power is None else f"more than {power['models']}"

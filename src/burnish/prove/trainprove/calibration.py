@@ -158,25 +158,18 @@ def vote_log_ratio(
     labels: Int[np.ndarray, " n"],
     *,
     smooth: float = 0.1,
-    own: bool | None = None,
 ) -> float:
     """Mean over images of ln(P(label | my family) / P(label | the others)), with vote counts smoothed by ``smooth``.
 
     Args:
         mine: votes of my family's shadows for each class.
         others: votes of the other family's.
-        labels: the suspect's labels.
+        labels: of a model that is in neither family.
         smooth: added to every count.
-        own: for a calibration model, whether it is one of mine: its own vote is taken out and the counts rescaled to the
-            family's size, so that a shadow and a suspect are measured alike.
     """
-    classes, row = mine.shape[1], np.arange(len(labels))
+    row = np.arange(len(labels))
 
-    def chance(votes: np.ndarray, lose: bool) -> np.ndarray:
-        total = votes.sum(axis=1)
-        picked = votes[row, labels]
-        if lose:
-            picked = (picked - 1.0) * total / np.maximum(total - 1.0, 1.0)
-        return np.asarray((picked + smooth) / (total + smooth * classes))
+    def chance(votes: np.ndarray) -> np.ndarray:
+        return np.asarray((votes[row, labels] + smooth) / (votes.sum(axis=1) + smooth * votes.shape[1]))
 
-    return float(np.mean(np.log(chance(mine, own is True)) - np.log(chance(others, own is False))))
+    return float(np.mean(np.log(chance(mine)) - np.log(chance(others))))

@@ -15,7 +15,7 @@ from jaxtyping import Int, UInt8
 from burnish.core.errors import UserError
 from burnish.core.methods import import_object
 from burnish.prove.images import ImageSettings, load_images, resized, with_channels
-from burnish.prove.trainprove.prompts import Strategy, prompts
+from burnish.prove.trainprove.prompts import Strategy, class_prompts
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings
 
 Pictures = UInt8[np.ndarray, "n height width channels"]
@@ -106,7 +106,9 @@ def _prompts(recipe: AuditRecipe, labels: np.ndarray, strategy: Strategy) -> lis
         # by class alone: one guidance a class, in whatever parts its pictures are drawn
         rng = np.random.default_rng([recipe.seed, int(name)])
         gloss = recipe.glosses[name] if recipe.glosses else ""
-        for row, prompt in zip(rows, prompts(strategy, recipe.classes[name], len(rows), rng, gloss=gloss), strict=True):
+        for row, prompt in zip(
+            rows, class_prompts(strategy, recipe.classes[name], len(rows), rng, gloss=gloss), strict=True
+        ):
             found[row] = prompt
     return found
 
@@ -151,29 +153,26 @@ class Function:
 
 
 class Folder:
-    """Pictures already made: those of ``pictures`` for training, those of ``validation`` to ask about."""
+    """Pictures already made: those of ``pictures`` for training, those of ``validation`` to ask about, class by class."""
 
     def __init__(self, source: SourceSettings, recipe: AuditRecipe) -> None:
         self._source, self._recipe = source, recipe
 
-    def read(self, training: bool) -> tuple[Pictures, Classes]:
-        """All pictures of one of the two folders, and their classes in the recipe's order.
+    def read(self, label: int, count: int, *, training: bool) -> Pictures:
+        """The first ``count`` pictures of a class in one of the two folders; others are not decoded.
 
         Raises:
-            UserError: unreadable, or its sub-folders are not the recipe's classes.
+            UserError: unreadable, or no sub-folder of the class's name, or nothing in it.
         """
-        folder = str(self._source.pictures if training else self._source.validation)
-        recipe = self._recipe
-        found = load_images(ImageSettings(source=folder, size=recipe.size, channels=recipe.channels))
-        absent = [name for name in recipe.classes if name not in found.classes]
-        if absent or found.labels is None:
+        recipe, name = self._recipe, self._recipe.classes[label]
+        folder = Path(str(self._source.pictures if training else self._source.validation)).expanduser()
+        if folder.is_dir() and not (folder / name).is_dir():
             raise UserError(
-                f"{self._source.name}: {folder} has no sub-folder `{absent[0]}`; it needs one for each of the "
+                f"{self._source.name}: {folder} has no sub-folder `{name}`; it needs one for each of the "
                 f"{len(recipe.classes)} classes"
             )
-        place = {name: index for index, name in enumerate(recipe.classes)}
-        known = np.array([place.get(name, -1) for name in found.classes], dtype=np.int64)[found.labels]
-        return found.pixels[known >= 0], known[known >= 0]
+        inside = ImageSettings(source=str(folder / name), size=recipe.size, channels=recipe.channels, limit=count)
+        return load_images(inside).pixels
 
 
 def painter(source: SourceSettings, recipe: AuditRecipe) -> Painter | Folder:

@@ -5,6 +5,7 @@ Every picture, shadow and answer is stored as it comes, so an interrupted audit 
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,6 @@ from burnish.prove.trainprove.shadows import Job, Shadow, load_array, load_pixel
 from burnish.prove.verdict import headline
 
 
-class Steps:
-    """How many pictures' parts and shadows were made: the state of an interrupted audit. The things themselves are files."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"done": self.done}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.done = int(state["done"])
-
-
 def audit(recipe: AuditRecipe, run: Run) -> Path:
     """Audit a classifier. Returns the evidence folder.
 
@@ -49,13 +35,13 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     if recipe.commitment is not None:
         check_commitment(recipe.commitment, recipe)
     pictures, folder = run.path / "artifacts" / "pictures", run.path / "artifacts" / "shadows"
-    steps = Steps()
-    run.restore(steps)
+    # what was made lies in the folder; a checkpoint holds no more than the number of the step
+    steps = itertools.count(run.restore())
 
     def stop_here(**values: float) -> None:
-        steps.done += 1
-        run.log(steps.done, **values)
-        run.checkpoint(steps.done, steps)
+        step = next(steps)
+        run.log(step, **values)
+        run.checkpoint(step)
 
     for _ in run.progress(draw_all(recipe, pictures), "pictures"):
         stop_here()
@@ -83,7 +69,10 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
             stop_here(queries=oracle.made)
         answered = np.concatenate(parts)
         suspect = oracle.identity
-        run.note(f"{oracle.made:,} queries made, {oracle.saved:,} answered before, {oracle.sent_bytes:,} bytes sent")
+        run.note(
+            f"{oracle.made:,} queries made, {oracle.retried:,} sent again, {oracle.saved:,} answered before, "
+            f"{oracle.sent_bytes:,} bytes sent"
+        )
     arrays["suspect_labels"] = answered
     if recipe.answer == "logits":
         arrays["suspect_labels"], arrays["suspect_logits"] = answered.argmax(axis=1).astype(np.int64), answered

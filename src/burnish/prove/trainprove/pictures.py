@@ -8,13 +8,16 @@ Drawn in parts, each stored when it is whole: an interrupted audit draws none tw
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from burnish.core.errors import UserError
 from burnish.core.files import explained, temporary, write_atomic
 from burnish.prove.images import digests
+from burnish.prove.overlap import near_duplicates
 from burnish.prove.trainprove.generators import Folder, Painter, painter
 from burnish.prove.trainprove.prompts import Strategy
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings, reference_sources
@@ -41,35 +44,50 @@ def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
             target = folder / f"{what}-{number}.safetensors"
             if target.exists():
                 continue
+            drawn = None
             if isinstance(paint, Folder):
-                pixels, labels = _limited(*paint.read(what == "source"), count, source.name, len(recipe.classes))
-                temperature = np.ones(len(labels))
+                read = partial(paint.read, count=count, training=what == "source")
+                pieces = [partial(read, label) for label in range(len(recipe.classes))]
             else:
-                labels = np.repeat(np.arange(len(recipe.classes)), count).astype(np.int64)
-                temperature = _temperatures(recipe, labels, what)
-                places = list(_parts(labels, temperature))
-                for place, rows in enumerate(places):
-                    part = target.with_name(f"{target.stem}.part-{place}.npy")
-                    if not part.exists():
-                        seed = int(
-                            np.random.default_rng([recipe.seed, number, what == "source", place]).integers(2**31)
-                        )
-                        drawn = _paint(paint, labels[rows], seed, float(temperature[rows[0]]), strategy)
-                        _save_pixels(part, [drawn])
-                        yield f"{source.name}: {what} pictures {place + 1}/{len(places)}"
-                order = np.concatenate(places)
-                labels, temperature = labels[order], temperature[order]
-                parts = [load_pixels(target.with_name(f"{target.stem}.part-{p}.npy")) for p in range(len(places))]
-                _save_pixels(target.with_suffix(".npy"), parts)
-            if isinstance(paint, Folder):
-                _save_pixels(target.with_suffix(".npy"), [pixels])
-            _save(target, {"labels": labels, "temperature": temperature})
-            for part in folder.glob(f"{target.stem}.part-*.npy"):
+                drawn, pieces = _drawing(recipe, count, what), []
+                for place, rows in enumerate(drawn.parts):
+                    seed = int(np.random.default_rng([recipe.seed, number, what == "source", place]).integers(2**31))
+                    temperature = float(drawn.temperature[rows[0]])
+                    pieces.append(partial(_paint, paint, drawn.labels[rows], seed, temperature, strategy))
+            parts = [target.with_name(f"{target.stem}.part-{place}.npy") for place in range(len(pieces))]
+            for place, (piece, part) in enumerate(zip(pieces, parts, strict=True), 1):
+                if not part.exists():
+                    _save_pixels(part, [piece()])
+                    yield f"{source.name}: {what} pictures {place}/{len(parts)}"
+            stored = [load_pixels(part) for part in parts]
+            if drawn is None:
+                labels = np.repeat(np.arange(len(stored)), [len(part) for part in stored]).astype(np.int64)
+                temperatures = np.ones(len(labels))
+            else:
+                order = np.concatenate(drawn.parts)
+                labels, temperatures = drawn.labels[order], drawn.temperature[order]
+            _save_pixels(target.with_suffix(".npy"), stored)
+            _save(target, {"labels": labels, "temperature": temperatures})
+            for part in parts:
                 part.unlink()
             yield f"{source.name}: {what} pictures"
     if not (folder / "validation.safetensors").exists():
         _join(recipe, folder)
         yield "validation pictures"
+
+
+class _Drawing(NamedTuple):
+    """What is drawn: class and temperature of each picture, and which are drawn at once."""
+
+    labels: np.ndarray
+    temperature: np.ndarray
+    parts: list[np.ndarray]
+
+
+def _drawing(recipe: AuditRecipe, count: int, what: str) -> _Drawing:
+    labels = np.repeat(np.arange(len(recipe.classes)), count).astype(np.int64)
+    temperature = _temperatures(recipe, labels, what)
+    return _Drawing(labels, temperature, list(_parts(labels, temperature)))
 
 
 def _paint(paint: Painter, labels: np.ndarray, seed: int, temperature: float, strategy: Strategy) -> np.ndarray:
@@ -98,28 +116,27 @@ def _parts(labels: np.ndarray, temperature: np.ndarray) -> Iterator[np.ndarray]:
         yield from np.array_split(rows, -(-len(rows) // PART))
 
 
-def _limited(
-    pixels: np.ndarray, labels: np.ndarray, count: int, name: str, classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    kept = [np.flatnonzero(labels == each)[:count] for each in range(classes)]
-    if min(len(rows) for rows in kept) == 0:
-        raise UserError(f"{name}: a class without a picture; every class needs some")
-    rows = np.concatenate(kept)
-    return pixels[rows], labels[rows]
-
-
 def _join(recipe: AuditRecipe, folder: Path) -> None:
-    """One file of all validation pictures, with the set of each: 0 mine, then the references in order."""
+    """One file of all validation pictures, with the set of each: 0 mine, then the references in order.
+
+    Between two folders near copies count too (a picture saved again). A generator's pictures may be near one another by nature.
+    """
     pixels, labels, sets = [], [], []
     names = [source.name for source in sources(recipe)]
     trained = {key for number in range(len(names)) for key in digests(load_pixels(folder / f"source-{number}.npy"))}
+    held = [number for number, source in enumerate(sources(recipe)) if source.pictures]
     for place, name in enumerate([names[0], *reference_sources(recipe)]):
         path = folder / f"asked-{names.index(name)}.safetensors"
         found = load_pixels(path.with_suffix(".npy"))
-        shared = sum(key in trained for key in digests(found))
+        shared = {row for row, key in enumerate(digests(found)) if key in trained}
+        if names.index(name) in held:
+            for number in held:
+                pool = load_pixels(folder / f"source-{number}.npy")
+                shared |= {row for _, row in near_duplicates(pool, found)}
         if shared:
             raise UserError(
-                f"{name}: {shared} of {len(found)} validation pictures are among the training pictures; keep them apart"
+                f"{name}: {len(shared)} of {len(found)} validation pictures are, exactly or nearly, among the training "
+                "pictures; keep them apart"
             )
         pixels.append(found)
         labels.append(load_array(path, "labels"))

@@ -35,7 +35,9 @@ class Prompt(NamedTuple):
     guidance: float | None = None
 
 
-def prompts(strategy: Strategy, name: str, count: int, rng: np.random.Generator, *, gloss: str = "") -> list[Prompt]:
+def class_prompts(
+    strategy: Strategy, name: str, count: int, rng: np.random.Generator, *, gloss: str = ""
+) -> list[Prompt]:
     """``count`` prompts for the class ``name``.
 
     Args:
@@ -69,5 +71,7 @@ def prompts(strategy: Strategy, name: str, count: int, rng: np.random.Generator,
         case "suspect":
             parts: Sequence[Strategy] = ("name", "domain", "random_guidance")
             sizes = [len(part) for part in np.array_split(np.arange(count), len(parts))]
-            return [each for part, size in zip(parts, sizes, strict=True) for each in prompts(part, name, size, rng)]
+            return [
+                each for part, size in zip(parts, sizes, strict=True) for each in class_prompts(part, name, size, rng)
+            ]
     raise UserError(f"strategy: `{strategy}` is unknown; {nearest(str(strategy), get_args(Strategy))}")

@@ -56,10 +56,14 @@ def planned(recipe: AuditRecipe) -> list[Shadow]:
         for kind in kinds
         for number in range(recipe.mine_each if source == 0 else recipe.others_each)
     ]
-    for fraction in recipe.mixtures.fractions:
+    # every pair of other source and architecture as often as any, in an order of its own for each fraction: neither tells
+    # of the other
+    pairs = [(1 + other, kind) for other in range(len(recipe.others)) for kind in kinds]
+    for place, fraction in enumerate(recipe.mixtures.fractions):
+        order = np.random.default_rng([recipe.seed, 2, place]).permutation(len(pairs))
         for number in range(recipe.mixtures.each):
-            other = 1 + number % len(recipe.others)
-            found.append(Shadow(MIXED, number % len(recipe.architectures), number, fraction, other))
+            other, kind = pairs[order[number % len(pairs)]]
+            found.append(Shadow(MIXED, kind, number, fraction, other))
     return found
 
 
