@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class OnnxGraph:
             self._session = onnxruntime.InferenceSession(data, options, providers=_providers(settings.device))
         except Exception as error:  # onnxruntime's own classes share no base
             raise UserError(f"{path}: onnxruntime cannot load it ({_short(error)})") from None
-        self._path, self._answer = path, answer
+        self._path, self._answer, self._timeout = path, answer, settings.timeout
         self._input = self._session.get_inputs()
         self._form = _form(path, self._input)
         self._output = _output(path, answer, self._session.get_outputs())
@@ -105,11 +106,24 @@ class OnnxGraph:
         del self._session
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
+        import onnxruntime
+
         name, argmax = self._output
+        # a stranger's graph may loop for ever; onnxruntime looks at the flag before each operator
+        options = onnxruntime.RunOptions()
+        alarm = threading.Timer(self._timeout, setattr, (options, "terminate", True))
+        alarm.daemon = True
+        alarm.start()
         try:
-            found = np.asarray(self._session.run([name], {self._input[0].name: batch})[0])
+            found = np.asarray(self._session.run([name], {self._input[0].name: batch}, options)[0])
         except Exception as error:  # onnxruntime's own classes share no base
+            if options.terminate:
+                raise UserError(
+                    f"{self._path}: no answer within {self._timeout:g} s; smaller `batch`, longer `timeout`, or another model"
+                ) from None
             raise UserError(f"{self._path}: onnxruntime cannot run it ({_short(error)})") from None
+        finally:
+            alarm.cancel()
         if found.ndim < 1 or len(found) != len(batch):
             raise UserError(f"{self._path}: output `{name}` of shape {found.shape} for {len(batch)} images")
         if argmax and found.ndim == 2:

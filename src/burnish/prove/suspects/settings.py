@@ -27,7 +27,7 @@ class SuspectSettings(Settings):
     retries: int = Field(default=5, ge=0)
     """Attempts after the first, on a time-out, a refused connection, 429 or 5xx (http)."""
     timeout: float = Field(default=60.0, gt=0)
-    """Seconds that one request may take (http)."""
+    """Seconds that one request (http) or one batch (onnx) may take."""
     token_env: str | None = None
     """Environment variable that holds a bearer token to send (http); the token itself is stored nowhere."""
     pooling: Literal["auto", "pooler", "cls", "mean"] = "auto"
