@@ -42,6 +42,8 @@ VISION = (
     "spatial_shapes",
 )
 
+KINDS = ("mm_token_type_ids", "token_type_ids")  # which tokens are an image's, where a model wants to be told
+
 
 def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
     """Train a model by Hint-GRPO. Returns the folder of the trained model (of the adapter, if one was trained).
@@ -162,9 +164,11 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         "use_cpu": recipe.device == "cpu",
         "bf16": recipe.device != "cpu" and torch.cuda.is_available() if recipe.bf16 is None else recipe.bf16,
         "logging_steps": 1,
+        # TRL multiplies the KL by the ratio: the same value, another gradient than the paper's.
+        "use_bias_correction_kl": False,
     }
     try:
-        config = trl.GRPOConfig(**settings, **arguments, **recipe.trl)
+        config = trl.GRPOConfig(**{**settings, **arguments, **recipe.trl})
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(f"recipe: TRL refuses these settings ({error})") from error
     hints = Hints(
@@ -195,7 +199,7 @@ def first_look(chat: ChatModel) -> Callable[[Mapping[str, Any], Sequence[Mapping
     """
 
     def look(tensors: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        from burnish.dialogue.seen import check_seen
+        from burnish.dialogue.seen import check_seen, image_token_id
 
         texts = []
         for row in rows:
@@ -204,6 +208,12 @@ def first_look(chat: ChatModel) -> Callable[[Mapping[str, Any], Sequence[Mapping
             texts += chat.render([question], before[0]["content"] if before else None)
         inputs = {name: tensors[name] for name in VISION if name in tensors}
         inputs |= {"input_ids": tensors["prompt_ids"], "attention_mask": tensors["prompt_mask"]}
+        ids = tensors["prompt_ids"]
+        for name in KINDS:
+            if name in tensors and not ((tensors[name][:, : ids.shape[1]] == 1) == (ids == image_token_id(chat))).all():
+                raise UserError(
+                    f"{rows[0]['where']}: {name} marks other tokens than those of the images; check padding"
+                )
         check_seen(chat, inputs, texts, [row.get("images", []) for row in rows], [row["where"] for row in rows])
 
     return look

@@ -150,7 +150,7 @@ class HintGRPORecipe(Recipe):
     """Weight of the KL term; 0 needs no reference model."""
     epsilon: float = Field(default=0.2, gt=0)
     """Clipping of the ratio; without effect while `updates` is 1."""
-    loss: str = "grpo"
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = "grpo"
     """TRL's `loss_type`; `grpo` is the paper's mean over each sequence."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""

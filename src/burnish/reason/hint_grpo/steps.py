@@ -60,7 +60,7 @@ def _marked(text: str) -> list[str]:
             fits = number > last if at_line_start else marker["end"] is not None and number == last + 1
         if fits:
             accepted.append(marker)
-    ends = [marker.start() for marker in accepted[1:]] + [len(text)]
+    ends = [marker.start() for marker in accepted[1:]] + [len(text)] * bool(accepted)
     pieces = [text[marker.end() : end].strip(" \t\r\n:*_") for marker, end in zip(accepted, ends, strict=True)]
     return [piece for piece in pieces if piece]
 

@@ -119,6 +119,8 @@ class HintGRPOTrainer(GRPOTrainer):
                 "the tokenizer has no chat template, so no conversation can be rendered; "
                 "put the template of the model's chat version beside it as chat_template.jinja"
             )
+        # TRL pads prompts on the left and takes a processor's marks of image tokens as that pads them: both must agree.
+        getattr(processing_class, "tokenizer", processing_class).padding_side = "left"
         self.hints = hints
         super().__init__(
             model=model,
@@ -327,7 +329,7 @@ class HintGRPOTrainer(GRPOTrainer):
         ids, logprobs = self._complete(prompts, [start for _, start in prefixes], num_generations)
         contents = self.processing_class.batch_decode(ids, skip_special_tokens=True)
         completions = [[{"role": "assistant", "content": content}] for content in contents]
-        inputs = [dict(row, prefix=prefix) for row, (prefix, _) in zip(rows, prefixes, strict=True)]
+        inputs = [dict(row, prefix=prefix) for row, (prefix, _) in zip(_alike(rows), prefixes, strict=True)]
         rewards = self._calculate_rewards(inputs, prompts, completions, ids)
         extra = {name: list(values) for name, values in self._pending_extra_logs.items() if len(values) == len(rows)}
         self._pending_extra_logs.clear()
@@ -466,7 +468,7 @@ def _hint_request(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that all have ``images`` if one has: TRL looks at the first only."""
+    """Rows that all have ``images`` if one has: TRL looks for columns in the first only."""
     return [{"images": [], **row} for row in rows] if any("images" in row for row in rows) else rows
 
 

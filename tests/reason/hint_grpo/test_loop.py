@@ -1,0 +1,298 @@
+"""A run of Hint-GRPO from its recipe: what it leaves, killed anywhere, over two processes, and what bad settings get."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from burnish.core.errors import UserError
+from burnish.core.recipe import flatten
+from burnish.core.run import Run
+from burnish.dialogue.models import load_chat_model
+from burnish.reason.hint_grpo import METHOD, HintGRPORecipe
+from burnish.reason.hint_grpo.recipe import SYSTEM
+from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
+from tests.reason.hint_grpo.trainers import chain, make_trainer, ruled
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch._dynamo", "trl.trainer.grpo_trainer", "burnish.reason.hint_grpo.loop"])
+RECIPES = Path(__file__).parents[3] / "recipes" / "hint_grpo"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has learnt how an answer looks and little more."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.set_num_threads(1)
+    train_base(steps=120, width=32).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def recipe(model: Path, **changes: Any) -> HintGRPORecipe:
+    """Ten steps in which every batch of completions is used twice, over more than one epoch, with refilled batches."""
+    settings = {
+        "method": "burnish.reason.hint_grpo:METHOD",
+        "model": str(model),
+        "device": "cpu",
+        "data": {"source": "burnish.worlds.arithmetic:training", "limit": 12},
+        "test": {"source": "burnish.worlds.arithmetic:test", "limit": 32},
+        "system": None,
+        "hints": {"levels": 3, "guard": False},
+        "judge": "answer",
+        "questions": 4,
+        "micro_batch": 8,
+        "updates": 2,
+        "dynamic_sampling": 1,
+        "completion_tokens": 14,
+        "temperature": 1.0,
+        "steps": 10,
+        "learning_rate": 1e-3,
+        "checkpoint_every": 0,
+        "keep": 3,
+    }
+    return HintGRPORecipe.model_validate(settings | changes)
+
+
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """What was logged, less what a clock said."""
+    timed = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss")
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in timed} for row in rows]
+
+
+def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Path) -> None:
+    asked = recipe(model, rewards=[{"name": "accuracy"}, {"name": "format", "weight": 0.1}], zero_variance="mask")
+    with Run(asked, tmp_path / "run", quiet=True) as run:
+        folder = METHOD.run(asked, run)
+    trained = load_chat_model(folder)
+    before = load_chat_model(model)
+    changed = [
+        not torch.equal(one, other)
+        for one, other in zip(trained.model.parameters(), before.model.parameters(), strict=True)
+    ]
+    assert any(changed)
+    outcome = json.loads((tmp_path / "run/artifacts/outcome.json").read_text())
+    assert outcome["steps"] == 10
+    assert 0 <= outcome["accuracy_before"] <= 1
+    assert outcome["tokens"] > 10 * 16
+    rows = [row for row in lines(tmp_path / "run") if "hints/utilisation" in row]
+    assert rows[-1]["generated/tokens"] == outcome["tokens"]
+    assert all(
+        row["hints/selected/0"] + row["hints/selected/1"] + row["hints/selected/2"] == pytest.approx(1) for row in rows
+    )
+    assert METHOD.report is not None
+    sections = METHOD.report(tmp_path / "run")
+    assert next(section.title for section in sections) == "What came of it"
+    with Run(asked, tmp_path / "run", quiet=True) as run:  # a finished run is not run again
+        assert METHOD.run(asked, run) == folder
+    assert json.loads((tmp_path / "run/artifacts/outcome.json").read_text()) == outcome
+
+
+def test_an_adapter_is_saved_as_one(model: Path, tmp_path: Path) -> None:
+    asked = recipe(model, adapter={"rank": 2, "targets": ["q_proj"]}, steps=2, test=None)
+    with Run(asked, tmp_path / "run", quiet=True) as run:
+        folder = METHOD.run(asked, run)
+    assert (folder / "adapter_model.safetensors").exists()
+    load_chat_model(f"{model}+{folder}")
+
+
+def reinforce(path: str, model: str, die_at: int = 0) -> None:
+    """The run; SIGKILL at the ``die_at``-th time that completions are judged, which is in the middle of a step's rounds."""
+    from burnish.dialogue.rewards import Accuracy
+
+    torch.set_num_threads(1)
+    calls, judge = 0, Accuracy.judge
+
+    def counted(self: Accuracy, texts: Any, answers: Any) -> list[float]:
+        nonlocal calls
+        calls += 1
+        if calls == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return judge(self, texts, answers)
+
+    Accuracy.judge = counted  # type: ignore[method-assign]
+    asked = recipe(Path(model), test=None)
+    with Run(asked, path, quiet=True) as run:
+        METHOD.run(asked, run)
+        run.artifact("calls.json", calls)
+
+
+def child(path: Path, model: Path, die_at: int = 0) -> int | None:
+    process = CONTEXT.Process(target=reinforce, args=(str(path), str(model), die_at))
+    process.start()
+    process.join(300)
+    return process.exitcode
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "run"
+    assert child(path, model) == 0
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.55, 0.95])
+def test_killed_in_the_middle_of_a_step_it_ends_bit_identical(
+    whole: Path, model: Path, tmp_path: Path, share: float
+) -> None:
+    """Weights, every logged number, memory and counters; half of the steps reuse completions, and an epoch ends in between."""
+    calls = json.loads((whole / "artifacts/calls.json").read_text())
+    assert child(tmp_path / "run", model, die_at=max(1, int(share * calls))) == -signal.SIGKILL
+    kept = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run/checkpoints").glob("checkpoint-*"))
+    assert kept
+    assert all(step % 2 == 0 for step in kept)  # never where half of a batch of completions is unused
+    assert child(tmp_path / "run", model) == 0
+    assert json.loads((tmp_path / "run/artifacts/calls.json").read_text()) < calls  # it went on, not over
+    assert weights(tmp_path / "run/artifacts/model") == weights(whole / "artifacts/model")
+    assert lines(tmp_path / "run") == lines(whole)
+    for name in ("state.json", "tensors.safetensors"):
+        one, other = (
+            next(path.glob(f"checkpoints/checkpoint-10/hints/*/{name}")) for path in (tmp_path / "run", whole)
+        )
+        assert one.read_bytes() == other.read_bytes()
+
+
+def kinds(question: str, given: int, place: int) -> bool:
+    """Half of the questions are easy, so that one process has more rounds to do than the other."""
+    return (int(question[0]) % 2 == 0 and place < 2) or (given >= 4 and place == 1)
+
+
+def one_step(folder: Path, processes: int) -> dict[str, Any]:
+    """One optimizer step on four questions over ``processes``; then a step with refilled batches, for the sake of its end."""
+    from accelerate import PartialState
+
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    own = folder / str(state.process_index)
+    from burnish.reason.hint_grpo.schedule import Ladder
+    from burnish.reason.hint_grpo.trainer import Hints
+
+    questions = draw_questions(4, (6,), seed=11)
+    trainer = make_trainer(
+        own, Hints(levels=3, schedule=Ladder()), questions, per_device_train_batch_size=16 // processes, max_steps=1,
+    )  # fmt: skip
+    ruled(trainer, kinds)
+    trainer.train()
+    found = {
+        "weights": {name: value.tolist() for name, value in trainer.model.state_dict().items()},
+        "memory": {name: value.tolist() for name, value in trainer.memory.state_dict().items()},
+        "generated": trainer.generated,
+        "utilisation": [row["hints/utilisation"] for row in trainer.state.log_history if "hints/utilisation" in row],
+        "loss": [row["loss"] for row in trainer.state.log_history if "loss" in row],
+    }
+    refilled = make_trainer(
+        own / "refilled", Hints(levels=1, refills=3), questions, per_device_train_batch_size=16 // processes, max_steps=1,
+    )  # fmt: skip
+    ruled(refilled, lambda question, given, place: question[0] in "02468" and place == 0)
+    refilled.train()
+    found["refilled"] = [row["frac_reward_zero_std"] for row in refilled.state.log_history if "loss" in row]
+    return found
+
+
+@pytest.mark.slow
+def test_two_gloo_processes_do_what_one_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command += ["-m", "tests.reason.hint_grpo.test_loop", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = [json.loads((tmp_path / f"two/{rank}.json").read_text()) for rank in range(2)]
+    one = one_step(tmp_path / "one", processes=1)
+    for name, value in one["weights"].items():
+        for found in two:
+            assert torch.allclose(torch.tensor(value), torch.tensor(found["weights"][name]), atol=2e-6), name
+    for found in two:
+        assert found["memory"] == one["memory"]
+        assert found["generated"]["completions"] == one["generated"]["completions"]
+        assert found["generated"]["tokens"] == one["generated"]["tokens"]
+        assert found["utilisation"] == one["utilisation"]
+    assert two[0]["loss"] == pytest.approx(one["loss"], abs=1e-6)
+    assert one["generated"]["idle"] == 0
+    assert two[0]["generated"]["idle"] > 0  # the rule does give the processes unequal work
+    assert two[0]["refilled"] == one["refilled"] == [0.0]
+
+
+@pytest.mark.parametrize("name", ["tiny", "paper", "paper-qwen2.5-vl-3b", "paper-qwen2.5-vl-7b"])
+def test_the_recipes_that_ship_are_recipes(name: str) -> None:
+    loaded = HintGRPORecipe.load(RECIPES / f"{name}.yaml")
+    assert loaded.method == "hint_grpo"
+    if name != "tiny":
+        published = {
+            "hints.levels": 2, "generations": 4, "questions": 1, "completion_tokens": 768, "epochs": 2.0, "beta": 0.04,
+            "temperature": 0.9, "learning_rate": 1e-6, "loss": "grpo", "most_pixels": 2_359_296, "system": SYSTEM,
+            "data.filters.numeric": True, "data.filters.open_questions": True, "data.filters.max_prompt_tokens": 511,
+        }  # fmt: skip
+        written = flatten(loaded.model_dump(mode="json"))
+        assert {key: written[key] for key in published} == published
+        assert [reward.name for reward in loaded.rewards] == ["accuracy"]
+
+
+def test_check_says_what_would_be_done(model: Path) -> None:
+    assert METHOD.check is not None
+    rows = dict(METHOD.check(recipe(model)))
+    assert rows["model"].startswith("LlamaForCausalLM, 0.0")
+    assert "of the first 12 questions 12 have steps" in rows["data"]
+    assert rows["a step"].startswith("4 questions, 16 to 48 completions")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"micro_batch": 3}, "micro_batch 3 does not divide questions x generations = 16"),
+        ({"success": "format"}, "success `format` is none of the rewards accuracy"),
+        ({"trl": {"beta": 0.1}}, "trl.beta is decided by a setting of the recipe"),
+        ({"hints": {"levels": 2, "level": 2}}, "level 2 is not below levels 2"),
+    ],
+)
+def test_settings_that_do_not_fit(model: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words.replace("(", r"\(")):
+        recipe(model, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trl": {"mask_truncated_completion": True}}, "trl.mask_truncated_completion: .* did you mean `mask_truncated_completions`"),
+        ({"rewards": [{"name": "acuracy"}]}, "rewards: `acuracy` is unknown; did you mean `accuracy`"),
+        ({"rewards": [{"name": "os:sep"}]}, "rewards: `os:sep` cannot be called"),
+        ({"hints": {"schedule": "stairs"}}, "hints.schedule: `stairs` is unknown"),
+        ({"questions": 16}, "12 questions are fewer than the 16 of one step"),
+        ({"model": "/nowhere"}, "/nowhere: no such folder"),
+        ({"data": {"source": "/nowhere.jsonl"}}, "/nowhere.jsonl"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_one_line(model: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    asked = recipe(model, test=None, **{key: value for key, value in changes.items() if key != "test"})
+    with pytest.raises(UserError, match=words), Run(asked, tmp_path / "run", quiet=True) as run:
+        METHOD.run(asked, run)
+
+
+def test_a_merged_adapter_cannot_be_its_own_reference(model: Path, tmp_path: Path) -> None:
+    from burnish.reason.hint_grpo.loop import build_trainer
+    from tests.reason.hint_grpo.trainers import accuracy
+
+    asked = recipe(model).model_copy(update={"model": f"{model}+adapter"})
+    with pytest.raises(UserError, match="the KL term would hold it to its base; merge it first"):
+        build_trainer(asked, chain(tmp_path / "chain"), tmp_path / "none.arrow", accuracy())
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    result = one_step(target, processes=2)
+    (target / f"{os.environ['RANK']}.json").write_text(json.dumps(result))
