@@ -262,7 +262,7 @@ def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[dict[str, Any
             "value": float(found.accused.mean()),
             "interval": [low, high],
             "level": found.level,
-            "shadows": len(found.accused),
+            "models": len(found.accused),
         },
     )
 

@@ -104,7 +104,7 @@ def worth_rows(findings: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _with_interval(rate: Mapping[str, Any]) -> str:
     low, high = rate["interval"]
-    return f"{rate['value']:.3f} [{low:.3f}, {high:.3f}] of {rate['shadows']}"
+    return f"{rate['value']:.3f} [{low:.3f}, {high:.3f}] of {rate['models']}"
 
 
 def score_figure(scores: Mapping[str, Any], names: Sequence[str]) -> Any:
