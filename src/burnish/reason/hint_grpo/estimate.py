@@ -105,8 +105,6 @@ def _checkpoints(recipe: HintGRPORecipe, size: int) -> int:
 
 
 def _first(settings: QuestionSettings) -> list[Question]:
-    # Prompt lengths need the model's weights' own processor: the filter by length is left to the run.
-    plain = settings.model_copy(
-        update={"filters": settings.filters.model_copy(update={"max_prompt_tokens": None}), "limit": LOOKED_AT}
-    )
-    return list(islice(read_questions(plain), LOOKED_AT))
+    # The filter by length needs the model's processor, which only the run loads.
+    anywhere = settings.filters.model_copy(update={"max_prompt_tokens": None})
+    return list(islice(read_questions(settings.model_copy(update={"filters": anywhere})), LOOKED_AT))
