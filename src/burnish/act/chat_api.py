@@ -1,0 +1,105 @@
+"""The chat-completions API of OpenAI, as far as planners use it, in front of anything that answers.
+
+Two things stand behind it: a Hugging Face model (``llm_server.py``) and a scripted policy (``policies.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What answers."""
+
+    name: str
+
+    def count(self, messages: Sequence[Mapping[str, str]]) -> int:
+        """Tokens of a prompt."""
+
+    def answer(self, messages: Sequence[Mapping[str, str]], asked: ChatRequest) -> AsyncIterator[str]:
+        """The answer, token by token."""
+
+
+class ChatMessage(BaseModel):
+    """One message."""
+
+    model_config = ConfigDict(extra="ignore")
+    role: str
+    content: str
+
+
+class ChatRequest(BaseModel):
+    """The part of OpenAI's request that is understood; the rest is ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+    model: str = ""
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
+    stream: bool = False
+    response_format: dict[str, Any] | None = None
+
+    @property
+    def json_schema(self) -> dict[str, Any] | None:
+        """The schema that the answer shall fit, if one was sent."""
+        asked = (self.response_format or {}).get("json_schema")
+        return asked.get("schema") if isinstance(asked, dict) else None
+
+
+def chat_app(backend: Backend) -> Any:
+    """An ASGI application with ``POST /v1/chat/completions`` (whole or streamed) and ``GET /v1/models``."""
+    from fastapi import FastAPI
+    from fastapi.responses import StreamingResponse
+
+    app = FastAPI(title=f"Burnish: {backend.name} behind an OpenAI-compatible API")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [{"id": backend.name, "object": "model"}]}
+
+    @app.post("/v1/chat/completions")
+    async def complete(asked: ChatRequest) -> Any:
+        messages = [message.model_dump() for message in asked.messages]
+        prompt_tokens = backend.count(messages)
+        if asked.stream:
+            lines = _events(backend, messages, asked, prompt_tokens)
+            return StreamingResponse(lines, media_type="text/event-stream")
+        pieces = [piece async for piece in backend.answer(messages, asked)]
+        message = {"role": "assistant", "content": "".join(pieces)}
+        choice = {"index": 0, "message": message, "finish_reason": _finish(len(pieces), asked)}
+        return {**_head(backend, "chat.completion"), "choices": [choice], "usage": _usage(prompt_tokens, len(pieces))}
+
+    return app
+
+
+async def _events(
+    backend: Backend, messages: list[dict[str, str]], asked: ChatRequest, prompt_tokens: int
+) -> AsyncIterator[str]:
+    head, count = _head(backend, "chat.completion.chunk"), 0
+    async for piece in backend.answer(messages, asked):
+        count += 1
+        yield _line({**head, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+    yield _line({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": _finish(count, asked)}]})
+    yield _line({**head, "choices": [], "usage": _usage(prompt_tokens, count)})
+    yield "data: [DONE]\n\n"
+
+
+def _line(data: Mapping[str, Any]) -> str:
+    return f"data: {json.dumps(data)}\n\n"
+
+
+def _head(backend: Backend, kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-burnish", "object": kind, "created": 0, "model": backend.name}
+
+
+def _finish(count: int, asked: ChatRequest) -> str:
+    return "length" if count >= asked.max_tokens else "stop"
+
+
+def _usage(prompt: int, completion: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

@@ -1,0 +1,100 @@
+"""What a running skill holds: commands to the world that are logged, counted, and never done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from opentelemetry import trace
+
+from burnish.act.memory.log import Event, Memory
+from burnish.act.world import ActionFailed, World
+
+_tracer = trace.get_tracer("burnish.act")
+
+
+@runtime_checkable
+class Logbook(Protocol):
+    """Where hands write: the runtime."""
+
+    memory: Memory
+
+    async def log(self, kind: str, agent: str, data: Mapping[str, Any], key: str | None = None) -> Event:
+        """Append one event."""
+
+
+class LoggingHands:
+    """Hands of one agent in one run of one skill.
+
+    Args:
+        agent: whose.
+        skill: the number of the skill among the agent's; with a command's number it names that command for ever.
+        world: where.
+        book: the log.
+    """
+
+    def __init__(self, agent: str, skill: int, world: World, book: Logbook) -> None:
+        self._agent = agent
+        self._skill = skill
+        self._world = world
+        self._book = book
+        self._commands = 0
+        self._leaving: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def agent(self) -> str:
+        """Whose hands."""
+        return self._agent
+
+    async def act(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """One command in the world, logged before and after. One that an earlier session finished is answered from the log.
+
+        Raises:
+            ActionFailed: it could not be done, or a killed session left it half done: whether it took effect is not known.
+        """
+        self._commands += 1
+        key = f"{self._agent}/{self._skill}/{self._commands}"
+        about = {"skill": self._skill, "command": command, "arguments": arguments}
+        memory = self._book.memory
+        if await memory.find(key) is not None:
+            ended = await memory.find(f"{key}/end")
+            if ended is None:
+                raise ActionFailed(f"{command}: the run was killed in it; whether it took effect is not known")
+            if ended.data["status"] == "failed":
+                raise ActionFailed(ended.data["why"])
+            return dict(ended.data["result"])
+        await self._book.log("command", self._agent, about, key=key)
+        try:
+            with _tracer.start_as_current_span("command", attributes={"agent": self._agent, "command": command}):
+                result = await self._world.act(self._agent, command, arguments)
+        except ActionFailed as error:
+            await self._book.log(
+                "command_end", self._agent, {**about, "status": "failed", "why": str(error)}, f"{key}/end"
+            )
+            raise
+        await self._book.log("command_end", self._agent, {**about, "status": "done", "result": result}, f"{key}/end")
+        return result
+
+    async def observe(self) -> dict[str, Any]:
+        """What the agent sees now."""
+        return await self._world.observe(self._agent)
+
+    async def say(self, text: str) -> None:
+        """A message to the team."""
+        await self._book.log("chat", self._agent, {"text": text})
+
+    def on_leaving(self, command: str, **arguments: Any) -> None:
+        """A command for the skill's end, however it ends; last in, first out."""
+        self._leaving.append((command, arguments))
+
+    async def leave(self) -> None:
+        """Carry out what was left for the end; a failure there does not keep the rest from being done."""
+        while self._leaving:
+            command, arguments = self._leaving.pop()
+            why = ""
+            try:
+                await self._world.act(self._agent, command, arguments)
+            except ActionFailed as error:
+                why = str(error)
+            about = {"skill": self._skill, "command": command, "arguments": arguments, "why": why}
+            await self._book.log("cleanup", self._agent, about)

@@ -1,0 +1,113 @@
+"""The team's memory in one SQLite file (WAL): survives a killed process, and other processes may read and write it too."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
+
+# Another process's lock is waited for: so often, so many seconds each.
+ATTEMPTS, PAUSE = 600, 0.05
+_TABLE = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY, time REAL NOT NULL, agent TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL, key TEXT UNIQUE
+)"""
+_COLUMNS = "seq, time, agent, kind, data, key"
+
+
+class SQLiteMemory(Memory):
+    """The log in a file.
+
+    Args:
+        path: the file; made if absent.
+
+    Raises:
+        MemoryFailed: it is no SQLite file of this shape, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._state = Snapshot()
+        try:
+            # Autocommit: one event is one transaction. A busy file is waited for in the loop, not in the library.
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=0)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            # In WAL mode a killed process loses nothing at NORMAL; only a power cut may take the last events.
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(_TABLE)
+            self._db.execute(f"SELECT {_COLUMNS} FROM events LIMIT 1")
+        except sqlite3.Error as error:
+            raise MemoryFailed(f"{path}: not usable as a memory ({error})") from None
+
+    async def append(
+        self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
+    ) -> Event:
+        """See :class:`Memory`. SQLite numbers the events: two writers never get the same one."""
+        row = (time, agent, kind, json.dumps(data, ensure_ascii=False), key)
+        attempt = 0
+        while True:
+            try:
+                sql = "INSERT INTO events (time, agent, kind, data, key) VALUES (?, ?, ?, ?, ?)"
+                seq = self._db.execute(sql, row).lastrowid or 0
+                break
+            except sqlite3.IntegrityError:
+                raise MemoryFailed(f"{self._path}: the event {key} is in the log already") from None
+            except sqlite3.Error as error:
+                attempt += 1
+                await self._wait(error, attempt)
+        event = Event(seq, time, agent, kind, json.loads(row[3]), key)
+        if seq == self._state.version + 1:
+            self._state = fold(self._state, event)
+        return event
+
+    async def since(self, seq: int) -> AsyncIterator[Event]:
+        """See :class:`Memory`."""
+        for row in await self._select("WHERE seq > ? ORDER BY seq", (seq,)):
+            yield _event(row)
+
+    async def find(self, key: str) -> Event | None:
+        """See :class:`Memory`."""
+        rows = await self._select("WHERE key = ?", (key,))
+        return _event(rows[0]) if rows else None
+
+    async def snapshot(self) -> Snapshot:
+        """See :class:`Memory`. Only the events since the last call are read."""
+        async for event in self.since(self._state.version):
+            self._state = fold(self._state, event)
+        return self._state
+
+    async def close(self) -> None:
+        """See :class:`Memory`."""
+        self._db.close()
+
+    async def _select(self, where: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        attempt = 0
+        while True:
+            try:
+                return self._db.execute(f"SELECT {_COLUMNS} FROM events {where}", values).fetchall()
+            except sqlite3.Error as error:
+                attempt += 1
+                await self._wait(error, attempt)
+
+    async def _wait(self, error: sqlite3.Error, attempt: int) -> None:
+        """Give a locked file time, without holding up the other agents; anything else is final."""
+        if not isinstance(error, sqlite3.OperationalError) or "locked" not in str(error):
+            raise MemoryFailed(f"{self._path}: {error}") from None
+        if attempt == ATTEMPTS:
+            raise MemoryFailed(
+                f"{self._path}: locked by another process for {ATTEMPTS * PAUSE:.0f} s; close it, then resume"
+            ) from None
+        await anyio.to_thread.run_sync(sleep, PAUSE)  # by the wall's clock, whatever the run's is
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    seq, time, agent, kind, data, key = row
+    return Event(seq, time, agent, kind, json.loads(data), key)

@@ -1,0 +1,224 @@
+"""The planner: a prompt from what the team knows, one call of a chat model, a decision that has been checked.
+
+Speaks to any OpenAI-compatible endpoint. A reply that does not parse, or names no skill, goes back once with the error; after
+that the agent keeps what it is doing. Nothing of a reply is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from burnish.act import clock
+from burnish.act.memory.log import Snapshot
+from burnish.act.recipe import EndpointSettings
+from burnish.act.skills.library import BadCall, Call, Library
+from burnish.core.errors import BurnishError, UserError
+
+Message = Mapping[str, str]
+LONGEST = 65_536  # characters of a reply; a decision has a few hundred
+
+
+class CallFailed(BurnishError):
+    """The endpoint gave no usable answer; one line says why. The agent carries on."""
+
+
+class BudgetSpent(BurnishError):
+    """The tokens or the money that the recipe allows are used up."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A chat model's answer and what it cost, in tokens."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the planner wants.
+
+    Attributes:
+        call: the skill to run next; ``None`` keeps the present one.
+        interrupt: whether the running skill is to stop at once.
+        reason: the model's words.
+    """
+
+    call: Call | None
+    interrupt: bool
+    reason: str
+
+
+def parse_decision(text: str, library: Library) -> Decision:
+    """A decision from a reply.
+
+    Raises:
+        BadCall: it is not the JSON that was asked for, or its skill does not exist or fit.
+    """
+    if len(text) > LONGEST:
+        raise BadCall(f"the reply is longer than {LONGEST} characters")
+    start, end = text.find("{"), text.rfind("}")
+    try:
+        found = json.loads(text[start : end + 1])
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadCall(f"the reply is not one JSON object ({type(error).__name__})") from None
+    if not isinstance(found, dict):
+        raise BadCall("the reply is not one JSON object")
+    interrupt, reason, wanted = found.get("interrupt", False), found.get("reason", ""), found.get("skill")
+    if not isinstance(interrupt, bool) or not isinstance(reason, str):
+        raise BadCall("`interrupt` is true or false, `reason` is text")
+    if wanted is None:
+        return Decision(None, interrupt, reason)
+    if not isinstance(wanted, dict):
+        raise BadCall('`skill` is null or {"name": ..., "arguments": {...}}')
+    return Decision(library.call(wanted.get("name"), wanted.get("arguments")), interrupt, reason)
+
+
+def prompt(agent: str, goal: str, snapshot: Snapshot, library: Library) -> list[Message]:
+    """The messages of one planning call: rules and skills, then all that the team knows (paper, the planning prompt)."""
+    rules = (
+        f"You are {agent}, one agent of a team. You plan while you act: the world does not wait for you.\n"
+        "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null to go on "
+        "with what you do) and `interrupt` (true stops the running skill at once, for danger or a better plan).\n"
+        f"Reply schema: {json.dumps(library.reply_schema())}"
+    )
+    known = {
+        "goal": goal,
+        "you": {
+            "name": agent,
+            "doing": snapshot.actions.get(agent),
+            "last": snapshot.results.get(agent),
+            "see": snapshot.observations.get(agent),
+        },
+        "team": {
+            name: {"doing": snapshot.actions.get(name), "see": seen}
+            for name, seen in sorted(snapshot.observations.items())
+            if name != agent
+        },
+        "chat": list(snapshot.chat),
+    }
+    return [{"role": "system", "content": rules}, {"role": "user", "content": json.dumps(known)}]
+
+
+class Chat:
+    """One endpoint, with its budget shared by all agents that use it.
+
+    Args:
+        settings: address, model, limits.
+        app: an ASGI application to ask in this process instead of the address: then its time is the run's clock.
+
+    Raises:
+        UserError: the package ``openai`` is missing, or the key's environment variable is empty.
+    """
+
+    def __init__(self, settings: EndpointSettings, app: Any = None) -> None:
+        try:
+            import httpx
+            import openai
+        except ImportError:
+            raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+        self.settings = settings
+        self.spent_tokens = 0
+        self.spent_money = 0.0
+        self._outside = app is None
+        self._failures: tuple[type[Exception], ...] = (openai.OpenAIError, httpx.HTTPError, ValueError, OSError)
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app)) if app is not None else None
+        self._client = openai.AsyncOpenAI(
+            base_url=settings.url,
+            api_key=settings.key(),
+            max_retries=settings.retries,
+            timeout=settings.timeout,
+            http_client=client,
+        )
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.close()
+
+    async def complete(
+        self, messages: Sequence[Message], schema: Mapping[str, Any], thought: Callable[[str], None]
+    ) -> Reply:
+        """One call. ``thought`` gets the unfinished text as it streams in.
+
+        Raises:
+            CallFailed: time-out, an error status after the retries, or a body that cannot be read.
+            BudgetSpent: before the call, if nothing is left.
+        """
+        limits = self.settings
+        if self.spent_tokens >= limits.token_budget or self.spent_money >= limits.money_budget:
+            raise BudgetSpent(
+                f"planner: {self.spent_tokens} tokens and {self.spent_money:.2f} spent; the budget is used up"
+            )
+        request = {
+            "model": limits.model,
+            "messages": list(messages),
+            "temperature": limits.temperature,
+            "max_tokens": limits.max_tokens,
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "decision", "schema": schema, "strict": True},
+            },
+        }
+        try:
+            async with self._within(limits.timeout):
+                with clock.hold() if self._outside else nullcontext():
+                    reply = await (self._stream(request, thought) if limits.stream else self._whole(request, thought))
+        except TimeoutError:
+            raise CallFailed(f"no answer within {limits.timeout:g} s") from None
+        except self._failures as error:
+            raise CallFailed(f"{type(error).__name__}: {str(error)[:200]}".replace("\n", " ")) from None
+        self.count(reply)
+        if limits.seconds_per_token:
+            await anyio.sleep(limits.seconds_per_token * reply.completion_tokens)
+        return reply
+
+    def count(self, reply: Reply) -> Reply:
+        """Charge a reply to the budget; gives it back."""
+        self.spent_tokens += reply.prompt_tokens + reply.completion_tokens
+        limits = self.settings
+        self.spent_money += (limits.price_in * reply.prompt_tokens + limits.price_out * reply.completion_tokens) / 1e6
+        return reply
+
+    @asynccontextmanager
+    async def _within(self, seconds: float) -> AsyncIterator[None]:
+        if self._outside:
+            async with clock.fail_after_on_the_wall(seconds):
+                yield
+        else:
+            with anyio.fail_after(seconds):
+                yield
+
+    async def _whole(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
+        answer = await self._client.chat.completions.create(**request)
+        text = answer.choices[0].message.content or "" if answer.choices else ""
+        thought(text[:LONGEST])
+        usage = answer.usage
+        return Reply(text, usage.prompt_tokens, usage.completion_tokens) if usage else _uncounted(request, text)
+
+    async def _stream(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
+        text, usage = "", None
+        stream = await self._client.chat.completions.create(
+            **request, stream=True, stream_options={"include_usage": True}
+        )
+        async with stream:
+            async for chunk in stream:
+                usage = chunk.usage or usage
+                if chunk.choices and chunk.choices[0].delta.content:
+                    text += chunk.choices[0].delta.content
+                    thought(text)
+                if len(text) > LONGEST:
+                    break
+        return Reply(text, usage.prompt_tokens, usage.completion_tokens) if usage else _uncounted(request, text)
+
+
+def _uncounted(request: Mapping[str, Any], text: str) -> Reply:
+    """For servers that do not count tokens: four characters are taken for one."""
+    asked = sum(len(message["content"]) for message in request["messages"])
+    return Reply(text, asked // 4, len(text) // 4)

@@ -1,0 +1,46 @@
+"""Scripted policies behind the chat API: a planner that is not a model, with a latency of its own. For tests and studies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+
+from burnish.act.chat_api import ChatRequest, chat_app
+
+Policy = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""From what the prompt says (goal, you, team, chat) to a reply (skill, interrupt, reason)."""
+
+
+class Scripted:
+    """A policy as a chat back end: it reads the prompt's JSON at once and answers after ``latency`` seconds of the clock.
+
+    Args:
+        policy: the policy.
+        latency: seconds of one call.
+    """
+
+    name = "policy"
+
+    def __init__(self, policy: Policy, latency: float) -> None:
+        self._policy = policy
+        self._latency = latency
+
+    def count(self, messages: Sequence[Mapping[str, str]]) -> int:
+        """Four characters are taken for one token."""
+        return sum(len(message["content"]) for message in messages) // 4
+
+    async def answer(self, messages: Sequence[Mapping[str, str]], asked: ChatRequest) -> AsyncIterator[str]:
+        """The reply, word by word, the last one when the latency is over."""
+        text = json.dumps(self._policy(json.loads(messages[1]["content"])))
+        words = text.split(" ")
+        for number, word in enumerate(words):
+            await anyio.sleep(self._latency / len(words))
+            yield word if number == len(words) - 1 else word + " "
+
+
+def policy_app(policy: Policy, latency: float) -> Any:
+    """An ASGI application that answers by a policy."""
+    return chat_app(Scripted(policy, latency))

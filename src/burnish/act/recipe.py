@@ -1,0 +1,146 @@
+"""What a user may set for agents in a world. Knows no event loop and no model: reading a recipe stays instant."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from burnish.core.errors import UserError
+from burnish.core.recipe import Recipe, Settings
+
+
+class EndpointSettings(Settings):
+    """An OpenAI-compatible chat endpoint."""
+
+    url: str = Field(
+        default="http://127.0.0.1:8321/v1",
+        description="Base URL, ending in /v1. `burnish act llm` serves one here; `policy:NAME` is a scripted policy in this process.",
+    )
+    model: str = Field(default="default", description="The model's name at the endpoint.")
+    key_variable: str | None = Field(
+        default=None, description="Environment variable that holds the key; none for servers that need no key."
+    )
+    timeout: float = Field(default=60.0, gt=0, description="Seconds for one call, all of it.")
+    retries: int = Field(
+        default=2, ge=0, description="New attempts after a refused connection, 429 or 5xx, with back-off."
+    )
+    temperature: float = Field(default=0.0, ge=0, description="Of sampling.")
+    max_tokens: int = Field(default=512, ge=1, description="The longest reply.")
+    stream: bool = Field(
+        default=True, description="Read the reply as it is written; reflexes may see the unfinished thought."
+    )
+    token_budget: int = Field(default=10_000_000, ge=1, description="Prompt and reply tokens of all agents together.")
+    money_budget: float = Field(default=1e9, ge=0, description="In the currency of the prices.")
+    price_in: float = Field(default=0.0, ge=0, description="Price of a million prompt tokens.")
+    price_out: float = Field(default=0.0, ge=0, description="Price of a million reply tokens.")
+    seconds_per_token: float = Field(
+        default=0.0, ge=0, description="With `clock: tokens`, what one reply token costs on the clock."
+    )
+    latency: float = Field(
+        default=8.0, ge=0, description="With `policy:NAME`, seconds of the clock that one call takes."
+    )
+
+    def key(self) -> str:
+        """The key.
+
+        Raises:
+            UserError: the environment variable is empty.
+        """
+        if self.key_variable is None:
+            return "none"
+        found = os.environ.get(self.key_variable, "")
+        if not found:
+            raise UserError(
+                f"planner.key_variable: the environment variable {self.key_variable} is empty; set it to the key"
+            )
+        return found
+
+
+class ReflexSettings(Settings):
+    """A rule that acts without a model: when this happens, do that at once."""
+
+    on: str | None = Field(default=None, description="Kind of happening (damage, chat, ...); none: each of them.")
+    where: str | None = Field(
+        default=None, description="Key of the observation to look at, dotted: `health`, `threat.distance`."
+    )
+    below: float | None = Field(default=None, description="True if that value is below this.")
+    above: float | None = Field(default=None, description="True if that value is above this.")
+    skill: str = Field(description="Skill to run.")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Its arguments.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ReflexSettings:
+        if (self.where is None) != (self.below is None and self.above is None):
+            raise ValueError("give `where` together with `below` or `above`, or neither")
+        if self.on is None and self.where is None:
+            raise ValueError("give `on` or `where`; a reflex without a condition would never stop")
+        return self
+
+
+class AgentSettings(Settings):
+    """One agent."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]{1,16}$", description="Its name in the world and in prompts.")
+    goal: str = Field(description="What it is told to reach, in words.")
+    model: EndpointSettings | None = Field(default=None, description="Its own planner; default: the team's.")
+
+
+class Limits(Settings):
+    """What ends a run at the latest, cleanly."""
+
+    seconds: float = Field(default=1200.0, gt=0, description="Of the run's clock.")
+    steps: int = Field(default=10_000, ge=1, description="Skills started, all agents together.")
+    tokens: int = Field(default=10_000_000, ge=1, description="Prompt and reply tokens of this run.")
+
+
+class RuntimeSettings(Settings):
+    """How agents think and act."""
+
+    mode: Literal["parallel", "serial", "reactive"] = Field(
+        default="parallel",
+        description="parallel: plan while acting (the paper's). serial: plan, act, plan, act. reactive: reflexes alone.",
+    )
+    clock: Literal["wall", "virtual", "tokens"] = Field(
+        default="wall", description="virtual and tokens jump over waiting: for worlds simulated in this process."
+    )
+    interrupts: bool = Field(default=True, description="Whether plans may stop a running skill.")
+    shared_memory: bool = Field(default=True, description="Whether agents see their team's observations and messages.")
+    staleness: Literal["always", "drop_if_precondition_fails", "replan"] = Field(
+        default="drop_if_precondition_fails",
+        description="A plan made on an old snapshot: run it always, drop it if its skill's precondition fails now, or think "
+        "again if anything has happened to the agent since.",
+    )
+    reactive: Literal["rule", "llm", "none"] = Field(
+        default="rule",
+        description="Who acts between plans: the rules under `reflexes`, a second (small, fast) model, or nobody.",
+    )
+    reflexes: list[ReflexSettings] = Field(default_factory=list, description="The rules, first match first.")
+    reactor: EndpointSettings | None = Field(default=None, description="With `reactive: llm`, the second model.")
+    cleanup_seconds: float = Field(
+        default=2.0, gt=0, description="The longest that the clean-up of one skill may take."
+    )
+    limits: Limits = Field(default_factory=Limits, description="What ends the run at the latest.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> RuntimeSettings:
+        if (self.reactive == "llm") != (self.reactor is not None):
+            raise ValueError("`reactor` names the second model of `reactive: llm`, and only of it")
+        return self
+
+
+class TeamRecipe(Recipe):
+    """Settings that every world's recipe shares: the team, its planner, how it runs."""
+
+    agents: list[AgentSettings] = Field(min_length=1, description="The team.")
+    planner: EndpointSettings = Field(default_factory=EndpointSettings, description="The team's chat model.")
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="How they think and act.")
+
+    @model_validator(mode="after")
+    def _names(self) -> TeamRecipe:
+        names = [agent.name for agent in self.agents]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"agents: two are called {twice[0]}; every agent needs a name of its own")
+        return self

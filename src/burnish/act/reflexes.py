@@ -1,0 +1,89 @@
+"""What an agent does before it has thought: rules on what happens, or a second, faster model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from burnish.act.planner import CallFailed, Chat, parse_decision
+from burnish.act.recipe import ReflexSettings
+from burnish.act.skills.library import BadCall, Call, Library
+from burnish.act.world import Happening
+
+
+@runtime_checkable
+class Reactor(Protocol):
+    """Decides at once, or not at all."""
+
+    async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
+        """A skill to run now instead of what runs.
+
+        Args:
+            happening: what has just happened.
+            seen: what the agent sees.
+            thought: the unfinished reply of its planner; empty between calls.
+            library: its skills.
+        """
+
+
+class Rules:
+    """Reflexes of a recipe: the first rule whose conditions hold.
+
+    Args:
+        rules: in order.
+        library: the skills that they name.
+
+    Raises:
+        BadCall: a rule names no skill, or its arguments do not fit.
+    """
+
+    def __init__(self, rules: Sequence[ReflexSettings], library: Library) -> None:
+        self._rules = [(rule, library.call(rule.skill, rule.arguments)) for rule in rules]
+
+    async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
+        """See :class:`Reactor`."""
+        for rule, call in self._rules:
+            if rule.on in (None, happening.kind) and _holds(rule, seen):
+                return call
+        return None
+
+
+def _holds(rule: ReflexSettings, seen: Mapping[str, Any]) -> bool:
+    if rule.where is None:
+        return True
+    value: Any = seen
+    for part in rule.where.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return (rule.below is None or value < rule.below) and (rule.above is None or value > rule.above)
+
+
+class SmallModel:
+    """A second model that reads what has just happened and the planner's unfinished thought (AgileThinker's reactive thread).
+
+    Args:
+        chat: the model.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+
+    async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
+        """See :class:`Reactor`. A reply that cannot be used is no reflex."""
+        rules = (
+            "Something has just happened. Reply with one JSON object: `skill` (null if what the agent does is still right), "
+            f"`interrupt` (true), `reason`. Schema: {json.dumps(library.reply_schema())}"
+        )
+        known = {
+            "happened": {"kind": happening.kind, **happening.data},
+            "see": dict(seen),
+            "unfinished_thought": thought,
+        }
+        messages = [{"role": "system", "content": rules}, {"role": "user", "content": json.dumps(known)}]
+        try:
+            reply = await self._chat.complete(messages, library.reply_schema(), lambda text: None)
+            return parse_decision(reply.text, library).call
+        except (CallFailed, BadCall):
+            return None
