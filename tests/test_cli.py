@@ -56,6 +56,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workshop")
     assert burnish("model", "tiny-llama", "tiny-llama-too", cwd=folder).returncode == 0
     assert burnish("model", "vit-experts", "vit-experts", cwd=folder).returncode == 0
+    assert burnish("model", "tiny-llava", "tiny-llava", cwd=folder).returncode == 0
     (folder / "text.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "merge.yaml").write_text(
         "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"

@@ -95,6 +95,12 @@ def _tiny_llama(work: Path, source: Path | None) -> None:
     tokenizer.save_pretrained(work)
 
 
+def _tiny_llava(work: Path, source: Path | None) -> None:
+    from burnish.worlds.shortcut_model import write_model
+
+    write_model(work)
+
+
 def character_tokenizer(alphabet: str | None = None) -> Any:
     """A tokenizer with one token a character, special tokens and a chat template; printable ASCII by default."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -126,6 +132,10 @@ MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
         "a Llama of 2 layers trained from scratch to write sloppy chains of arithmetic, for `hint_grpo/tiny`",
         _arithmetic,
     ),
+    "tiny-llava": (
+        "a LLaVA of 0.14 M parameters trained from scratch to guess from the text, with questions, for `reason answer`",
+        _tiny_llava,
+    ),
     "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
 }
 
@@ -134,7 +144,7 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``tiny-llama``, ``arithmetic`` or ``vit-experts``.
+        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``arithmetic`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
         source: the wheel or GGUF of ``smollm2``, if it is here already.
 

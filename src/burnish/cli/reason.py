@@ -1,0 +1,69 @@
+"""`burnish reason ...`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from burnish.cli.shared import Json
+
+reason_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@reason_app.callback()
+def _reason() -> None:
+    """Without it typer would make the one command the group itself."""
+
+
+@reason_app.command("answer")
+def reason_answer(
+    model: Annotated[str, typer.Argument(help="Model folder or hub id (`burnish model` gives a tiny one).")],
+    question: Annotated[str, typer.Option(help="What to ask.")],
+    image: Annotated[list[Path] | None, typer.Option(help="A picture; repeat it for several.")] = None,
+    calibrate: Annotated[
+        float, typer.Option(help="How much more the picture counts; 0 decodes plainly, the paper uses 0.8.")
+    ] = 0.0,
+    plausibility: Annotated[
+        float | None, typer.Option(help="Cut off tokens below this share of the likeliest one's probability.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="Cut the answer off after this many.")] = 1024,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token; above 0 samples.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens with this much probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    system: Annotated[str | None, typer.Option(help="A system turn before the question.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: a GPU if there is one.")] = None,
+    json_: Json = False,
+) -> None:
+    """Ask a language model about pictures, decoding plainly or calibrated against text bias.
+
+    Example: burnish reason answer tiny-llava --image tiny-llava/scene.png --question "what is on the left in the kitchen ?" --calibrate 0.8
+    """
+    from burnish.reason import answer
+
+    def write(text: str) -> None:
+        print(text, end="", flush=True)
+
+    found = answer(
+        model,
+        question,
+        image or (),
+        calibrate=calibrate,
+        plausibility=plausibility,
+        max_new_tokens=tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        system=system,
+        device=device,
+        write=None if json_ else write,
+    )
+    if json_:
+        print(json.dumps(found, indent=1))
+        return
+    print()
+    if not found["finished"]:
+        print(f"cut off after {found['tokens']} tokens; --tokens allows more", file=sys.stderr)

@@ -1,0 +1,93 @@
+"""One question from the outside: settings checked, model loaded, answer written as it comes. The work of ``reason answer``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+from pydantic import ValidationError
+
+from burnish.core.errors import UserError
+from burnish.core.recipe import Settings, explain
+from burnish.dialogue.models import ChatModel, load_chat_model
+from burnish.dialogue.rows import Question
+from burnish.reason.calibration.answering import answer_questions
+from burnish.reason.calibration.settings import Calibration, Decoding
+
+Group = TypeVar("Group", bound=Settings)
+OPTIONS = {"gamma": "--calibrate", "plausibility": "--plausibility", "max_new_tokens": "--tokens"}
+"""What a setting is called on the command line, where its name differs."""
+
+
+def ask(
+    model: str | Path | ChatModel,
+    question: str,
+    images: Sequence[str | Path | Image.Image],
+    *,
+    calibration: dict[str, Any],
+    decoding: dict[str, Any],
+    device: str | None,
+    write: Callable[[str], Any] | None,
+) -> dict[str, Any]:
+    """See :func:`burnish.reason.answer`."""
+    settings, how = _checked(Calibration, calibration), _checked(Decoding, decoding)
+    if not question.strip():
+        raise UserError("--question: is empty; write what to ask")
+    if settings.gamma and not images:
+        raise UserError("--calibrate: compares the model with and without the picture; give one with --image")
+    pictures = tuple(image if isinstance(image, Image.Image) else Path(image) for image in images)
+    for picture in pictures:
+        if isinstance(picture, Path) and not picture.is_file():
+            raise UserError(f"{picture}: no such picture; give the path of a file")  # before the model is loaded
+    chat = model if isinstance(model, ChatModel) else load_chat_model(model, device=_device(device))
+    started = time.perf_counter()
+    streamer = None if write is None else _streamer(chat, write)
+    asked = Question(question, "", images=pictures, row="the question")
+    found = answer_questions(chat, [asked], settings, how, streamer=streamer)[0]
+    return {
+        "answer": found.text,
+        "tokens": found.tokens,
+        "finished": found.finished,
+        "calibrate": settings.gamma,
+        "model": chat.name,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _checked(group: type[Group], given: dict[str, Any]) -> Group:
+    try:
+        return group.model_validate(given)
+    except ValidationError as error:
+
+        def where(path: tuple[str | int, ...]) -> str:
+            return OPTIONS.get(str(path[0]), f"--{path[0]}".replace("_", "-"))
+
+        raise UserError(explain(error, group, where)) from None
+
+
+def _device(name: str | None) -> str:
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: not here ({' '.join(str(error).split())[:120]})") from None
+    return name
+
+
+def _streamer(chat: ChatModel, write: Callable[[str], Any]) -> Any:
+    """Hands text on as soon as it cannot change any more (a word whose last token has come)."""
+    from transformers import TextStreamer
+
+    class Written(TextStreamer):
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            if text:
+                write(text)
+
+    # What generate hands over first, the prompt, does not reach a streamer of Calibrated's own.
+    return Written(chat.tokenizer, skip_prompt=False, skip_special_tokens=True)
