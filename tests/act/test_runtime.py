@@ -54,7 +54,7 @@ def test_without_interrupts_the_skill_goes_on() -> None:
 
 def test_a_reflex_acts_at_once_and_an_older_plan_is_dropped() -> None:
     world = Meadow(threat_at=10.0)
-    rule = ReflexSettings(on="threat", where="health", below=6, skill="evade")
+    rule = ReflexSettings(event="threat", where="health", below=6, skill="evade")
 
     def miner(known: Any) -> dict[str, Any]:
         return {"skill": {"name": "mine", "arguments": {}}, "interrupt": True, "reason": "always"}
@@ -187,7 +187,7 @@ def test_limits_end_a_run_cleanly(limits: Limits, named: str) -> None:
 def test_the_same_run_gives_the_same_log() -> None:
     logs = []
     for _ in range(2):
-        rule = ReflexSettings(on="threat", skill="evade")
+        rule = ReflexSettings(event="threat", skill="evade")
         _, events = episode(Meadow(threat_at=10.0), settings(reflexes=[rule]), names=("ann", "bob", "eve"))
         logs.append("\n".join(json.dumps(event.__dict__, sort_keys=True) for event in events))
     assert logs[0] == logs[1]

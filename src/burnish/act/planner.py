@@ -114,6 +114,9 @@ class Chat:
         settings: address, model, limits.
         app: an ASGI application to ask in this process instead of the address: then its time is the run's clock.
 
+    Attributes:
+        outside: whether answers come from outside of this process, and so are not the same when asked for again.
+
     Raises:
         UserError: the package ``openai`` is missing, or the key's environment variable is empty.
     """
@@ -127,9 +130,13 @@ class Chat:
         self.settings = settings
         self.spent_tokens = 0
         self.spent_money = 0.0
-        self._outside = app is None
+        self.outside = app is None
         self._failures: tuple[type[Exception], ...] = (openai.OpenAIError, httpx.HTTPError, ValueError, OSError)
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app)) if app is not None else None
+        client = (
+            httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False))
+            if app is not None
+            else None
+        )
         self._client = openai.AsyncOpenAI(
             base_url=settings.url,
             api_key=settings.key(),
@@ -168,7 +175,7 @@ class Chat:
         }
         try:
             async with self._within(limits.timeout):
-                with clock.hold() if self._outside else nullcontext():
+                with clock.hold() if self.outside else nullcontext():
                     reply = await (self._stream(request, thought) if limits.stream else self._whole(request, thought))
         except TimeoutError:
             raise CallFailed(f"no answer within {limits.timeout:g} s") from None
@@ -188,7 +195,7 @@ class Chat:
 
     @asynccontextmanager
     async def _within(self, seconds: float) -> AsyncIterator[None]:
-        if self._outside:
+        if self.outside:
             async with clock.fail_after_on_the_wall(seconds):
                 yield
         else:
@@ -196,11 +203,15 @@ class Chat:
                 yield
 
     async def _whole(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
+        from openai.types.chat import ChatCompletion
+
         answer = await self._client.chat.completions.create(**request)
-        text = answer.choices[0].message.content or "" if answer.choices else ""
+        # The client does not validate what a server sends.
+        if not isinstance(answer, ChatCompletion) or not answer.choices:
+            raise ValueError("the answer is no chat completion")
+        text = _text(answer.choices[0].message)
         thought(text[:LONGEST])
-        usage = answer.usage
-        return Reply(text, usage.prompt_tokens, usage.completion_tokens) if usage else _uncounted(request, text)
+        return _counted(request, text, answer.usage)
 
     async def _stream(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
         text, usage = "", None
@@ -210,15 +221,23 @@ class Chat:
         async with stream:
             async for chunk in stream:
                 usage = chunk.usage or usage
-                if chunk.choices and chunk.choices[0].delta.content:
-                    text += chunk.choices[0].delta.content
-                    thought(text)
+                text += _text(chunk.choices[0].delta) if chunk.choices else ""
+                thought(text)
                 if len(text) > LONGEST:
                     break
-        return Reply(text, usage.prompt_tokens, usage.completion_tokens) if usage else _uncounted(request, text)
+        return _counted(request, text, usage)
 
 
-def _uncounted(request: Mapping[str, Any], text: str) -> Reply:
-    """For servers that do not count tokens: four characters are taken for one."""
+def _text(part: Any) -> str:
+    content = getattr(part, "content", None)
+    return content if isinstance(content, str) else ""
+
+
+def _counted(request: Mapping[str, Any], text: str, usage: Any) -> Reply:
+    """Tokens as the server counts them; if it does not, four characters are taken for one."""
+    prompt_tokens = getattr(usage, "prompt_tokens", None)
+    completion_tokens = getattr(usage, "completion_tokens", None)
+    if isinstance(prompt_tokens, int) and isinstance(completion_tokens, int):
+        return Reply(text, max(0, prompt_tokens), max(0, completion_tokens))
     asked = sum(len(message["content"]) for message in request["messages"])
     return Reply(text, asked // 4, len(text) // 4)

@@ -61,7 +61,7 @@ class EndpointSettings(Settings):
 class ReflexSettings(Settings):
     """A rule that acts without a model: when this happens, do that at once."""
 
-    on: str | None = Field(default=None, description="Kind of happening (damage, chat, ...); none: each of them.")
+    event: str | None = Field(default=None, description="Kind of happening (damage, chat, ...); none: each of them.")
     where: str | None = Field(
         default=None, description="Key of the observation to look at, dotted: `health`, `threat.distance`."
     )
@@ -74,8 +74,8 @@ class ReflexSettings(Settings):
     def _complete(self) -> ReflexSettings:
         if (self.where is None) != (self.below is None and self.above is None):
             raise ValueError("give `where` together with `below` or `above`, or neither")
-        if self.on is None and self.where is None:
-            raise ValueError("give `on` or `where`; a reflex without a condition would never stop")
+        if self.event is None and self.where is None:
+            raise ValueError("give `event` or `where`; a reflex without a condition would never stop")
         return self
 
 

@@ -44,7 +44,7 @@ class Rules:
     async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
         """See :class:`Reactor`."""
         for rule, call in self._rules:
-            if rule.on in (None, happening.kind) and _holds(rule, seen):
+            if rule.event in (None, happening.kind) and _holds(rule, seen):
                 return call
         return None
 

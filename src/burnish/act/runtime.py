@@ -354,9 +354,12 @@ class Runtime:
     async def _answer(
         self, agent: Agent, messages: Sequence[Mapping[str, str]], key: str, thinking: Callable[[str], None]
     ) -> Reply:
-        """The model's answer, or in a rehearsal the one that it gave, at the time at which it gave it."""
+        """The model's answer, or in a rehearsal the one that it gave, at the time at which it gave it.
+
+        What answers in this process is asked again: it says the same, and takes the same steps of the event loop.
+        """
         assert agent.chat is not None
-        past = self.memory.rehearsed(key)
+        past = self.memory.rehearsed(key) if agent.chat.outside else None
         if past is None:
             return await agent.chat.complete(messages, agent.library.reply_schema(), thinking)
         if past.data["status"] == "cancelled":

@@ -10,7 +10,11 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import anyio
+
 from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
+
+INSTANT = 1e-6  # seconds of a virtual clock, which moves only when nothing else can run
 
 
 class Rehearsal(Memory):
@@ -27,6 +31,7 @@ class Rehearsal(Memory):
         self._keys = {event.key: event for event in past if event.key is not None}
         self._state = Snapshot()
         self._done = 0
+        self._progress = anyio.Event()
 
     async def append(
         self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
@@ -36,18 +41,25 @@ class Rehearsal(Memory):
         Raises:
             MemoryFailed: the event differs from the one in the log.
         """
-        if self._done == len(self._past):
-            return await self._inner.append(kind, agent, data, time=time, key=key)
-        old = self._past[self._done]
-        new = Event(old.seq, time, agent, kind, json.loads(json.dumps(data)), key)
-        if new != old:
-            raise MemoryFailed(
-                f"resume: event {old.seq} was `{old.kind}` of {old.agent or 'the team'} at {old.time:g} s and is now `{kind}` of "
-                f"{agent or 'the team'} at {time:g} s: the world or its skills have changed; start over with --fresh"
-            )
-        self._done += 1
-        self._state = fold(self._state, old)
-        return old
+        data = json.loads(json.dumps(data))
+        while self._done < len(self._past):
+            old = self._past[self._done]
+            if Event(old.seq, time, agent, kind, data, key) == old:
+                self._done += 1
+                self._state = fold(self._state, old)
+                self._progress.set()
+                self._progress = anyio.Event()
+                return old
+            # Another agent's event may be due first at this very moment; once the clock has to move, it is not.
+            before = self._done
+            with anyio.move_on_after(INSTANT):
+                await self._progress.wait()
+            if self._done == before:
+                raise MemoryFailed(
+                    f"resume: event {old.seq} was `{old.kind}` of {old.agent or 'the team'} at {old.time:g} s and is now `{kind}` of "
+                    f"{agent or 'the team'} at {time:g} s: the world or its skills have changed; start over with --fresh"
+                )
+        return await self._inner.append(kind, agent, data, time=time, key=key)
 
     async def since(self, seq: int) -> AsyncIterator[Event]:
         """See :class:`Memory`; the past only as far as it has been rehearsed."""
