@@ -38,11 +38,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recipe(model: Path, **changes: Any) -> HintGRPORecipe:
+def recipe(base: Path, **changes: Any) -> HintGRPORecipe:
     """Ten steps in which every batch of completions is used twice, over more than one epoch, with refilled batches."""
     settings = {
         "method": "burnish.reason.hint_grpo:METHOD",
-        "model": str(model),
+        "model": str(base),
         "device": "cpu",
         "data": {"source": "burnish.worlds.arithmetic:training", "limit": 12},
         "test": {"source": "burnish.worlds.arithmetic:test", "limit": 32},
@@ -100,6 +100,24 @@ def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Pat
     with Run(asked, tmp_path / "run", quiet=True) as run:  # a finished run is not run again
         assert METHOD.run(asked, run) == folder
     assert json.loads((tmp_path / "run/artifacts/outcome.json").read_text()) == outcome
+
+
+def test_a_model_in_memory_practises_until_its_tokens_are_spent(model: Path, tmp_path: Path, capfd: Any) -> None:
+    from burnish.reason.hint_grpo.loop import practise, score
+    from tests.reason.hint_grpo.trainers import accuracy
+
+    asked = recipe(model, steps=50, updates=1, token_budget=1000, model="in memory")
+    chat, test = load_chat_model(model), draw_questions(64, (2, 4), seed=4)
+    before = {name: value.clone() for name, value in chat.model.state_dict().items()}
+    plain = score(asked, chat, test, accuracy())
+    assert score(asked, chat, test, accuracy()) == plain  # sampled, and the same again
+    trainer = practise(asked, chat, draw_questions(16, (6,), seed=5), accuracy(), tmp_path)
+    assert trainer.state.global_step < 50
+    assert 1000 <= trainer.generated["tokens"] < 3000
+    assert any(not torch.equal(value, before[name]) for name, value in chat.model.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in trainer.ref_model.state_dict().items())
+    assert 0 <= score(asked, chat, test, accuracy()) <= 1
+    assert "loss" not in capfd.readouterr().out  # nothing is printed over a notebook
 
 
 def test_an_adapter_is_saved_as_one(model: Path, tmp_path: Path) -> None:
@@ -279,7 +297,7 @@ def test_settings_that_do_not_fit(model: Path, changes: dict[str, Any], words: s
     ],
 )  # fmt: skip
 def test_bad_settings_are_one_line(model: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    asked = recipe(**{"model": model, "test": None, **changes})
+    asked = recipe(model, test=None, **changes)
     with pytest.raises(UserError, match=words), Run(asked, tmp_path / "run", quiet=True) as run:
         METHOD.run(asked, run)
 

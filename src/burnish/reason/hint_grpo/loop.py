@@ -6,7 +6,7 @@ Checkpoints are taken only after steps that leave no generated completion half u
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,44 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
         run.note(f"{outcome['timeouts']:,} answers took over {recipe.verify_seconds:g} s to compare: counted as wrong")
     run.artifact("outcome.json", outcome)
     return folder
+
+
+def practise(
+    recipe: HintGRPORecipe, chat: ChatModel, questions: Iterable[Question], accuracy: Accuracy, folder: Path
+) -> Any:
+    """Train a model that is in memory on questions that are, without a run: for studies and notebooks; no resume.
+
+    Plain GRPO is the same with ``hints.levels: 1``. Measure before and after with :func:`score`.
+
+    Args:
+        recipe: how; its ``model``, ``data`` and ``test`` are not looked at.
+        chat: the model, trained in place.
+        questions: to train on.
+        accuracy: the accuracy reward.
+        folder: for the table of questions and a copy of the model as it is now, the reference of the KL term.
+
+    Returns:
+        The trainer: ``generated`` counts completions and tokens, ``state.log_history`` holds what was logged by step.
+    """
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    if recipe.beta > 0 and recipe.adapter is None:
+        chat.model.save_pretrained(folder / "reference")
+        chat.model.config._name_or_path = str(folder / "reference")
+    takes = chat.takes_images
+    table = write_table(folder / "questions.arrow", questions, recipe.system, recipe.hints.split, takes_images=takes)
+    quiet = {
+        "output_dir": str(folder),
+        "seed": recipe.seed,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    trainer = build_trainer(recipe, chat, table, accuracy, **quiet)
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train()
+    return trainer
 
 
 def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: Callable[[str], None]) -> Path:
