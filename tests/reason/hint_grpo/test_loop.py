@@ -19,7 +19,7 @@ from burnish.core.run import Run
 from burnish.dialogue.models import load_chat_model
 from burnish.reason.hint_grpo import METHOD, HintGRPORecipe
 from burnish.reason.hint_grpo.recipe import SYSTEM
-from burnish.reason.hint_grpo.trainer import Hints
+from burnish.reason.hint_grpo.rounds import Hints
 from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
 from tests.reason.hint_grpo.trainers import chain, make_trainer, ruled
 
@@ -300,6 +300,16 @@ def test_bad_settings_are_one_line(model: Path, tmp_path: Path, changes: dict[st
     asked = recipe(model, test=None, **changes)
     with pytest.raises(UserError, match=words), Run(asked, tmp_path / "run", quiet=True) as run:
         METHOD.run(asked, run)
+
+
+def test_the_guard_reads_a_step_as_a_completion_wherever_the_reward_looks(model: Path, tmp_path: Path) -> None:
+    from burnish.reason.hint_grpo.loop import build_trainer, write_questions
+    from tests.reason.hint_grpo.trainers import accuracy
+
+    asked, chat = recipe(model, hints={"levels": 3, "guard": True}, judge="answer"), load_chat_model(model)
+    table = write_questions(asked, chat, tmp_path / "questions.arrow", lambda line: None)
+    trainer = build_trainer(asked, chat, table, accuracy(), output_dir=str(tmp_path), report_to="none")
+    assert trainer.climber.leaks(["3", "so it is 7", "14/2", "8"], "7") == [False, True, True, False]
 
 
 def test_a_merged_adapter_cannot_be_its_own_reference(model: Path, tmp_path: Path) -> None:

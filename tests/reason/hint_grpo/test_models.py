@@ -12,9 +12,9 @@ from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
 from burnish.reason.hint_grpo.loop import first_look
+from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.rows import opened, read_table, write_table
 from burnish.reason.hint_grpo.schedule import Exhaustive
-from burnish.reason.hint_grpo.trainer import Hints
 from tests.dialogue.tiny import build, picture, save
 from tests.reason.hint_grpo.trainers import batch, chain, make_trainer, ruled
 
@@ -72,10 +72,10 @@ def test_the_hint_does_not_shift_the_image(tmp_path: Path, kind: str) -> None:
     """Log-probabilities of the trainer's padded, hinted batch are those of each prompt and completion alone."""
     chat = on_disk(kind, tmp_path / "model")
     questions = seen_questions(tmp_path)[:2]
+    never = Hints(levels=3, success_above=6.5)  # no success: up to the last level
     trainer = make_trainer(
-        tmp_path, Hints(levels=3), questions, chat=chat, rewards=[by_length], options={}, max_completion_length=5
+        tmp_path, never, questions, chat=chat, rewards=[by_length], max_completion_length=5
     )  # fmt: skip
-    trainer.hints = Hints(levels=3, success_above=6.5)  # never: up to the last level
     output = trainer._generate_and_score_completions(batch(trainer, 0, 1))
     reference = output["ref_per_token_logps"]
     for place, question in ((0, questions[0]), (4, questions[1])):

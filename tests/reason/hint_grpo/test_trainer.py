@@ -14,8 +14,9 @@ from trl import GRPOTrainer
 from burnish.core.errors import UserError
 from burnish.dialogue.rewards import Format
 from burnish.dialogue.rows import Question
+from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.schedule import SELF, Exhaustive, Fixed, Ladder, Memory, SelfHint
-from burnish.reason.hint_grpo.trainer import HintGRPOTrainer, Hints
+from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 from burnish.worlds.arithmetic import draw_questions
 from tests.reason.hint_grpo.trainers import accuracy, batch, chain, make_trainer, ruled
 
@@ -306,8 +307,8 @@ def test_a_hint_of_its_own_that_gives_the_answer_away_is_cut(tmp_path: Path) -> 
     )
     trainer._generate_single_turn = lambda *args: ([[5, 2]] * len(args[0]), None)
     trainer.processing_class.batch_decode = lambda ids, **_: ["Add first. Then it is 7. So done."] * len(ids)
-    visit = trainer._visit(trainer.train_dataset[0])
-    assert trainer._hints_for([(visit, SELF, True)]) == ["Add first."]
+    visit = trainer.climber.visit(trainer.train_dataset[0])
+    assert trainer.climber.hints_for([(visit, SELF, True)]) == ["Add first."]
 
 
 def test_completions_of_vllm_carry_their_logprobs_past_the_hint(tmp_path: Path) -> None:
@@ -383,4 +384,4 @@ def test_a_template_that_opens_the_thought_itself_is_not_given_it_twice(tmp_path
     asked = ruled(trainer, on_top)
     trainer._generate_and_score_completions(batch(trainer, 0, 1))
     assert {given for _, given in asked} == {0, 3}
-    assert trainer._prefix("1 2")[0] == "<think>1 2"  # the format reward still sees it
+    assert trainer.climber.prefix("1 2")[0] == "<think>1 2"  # the format reward still sees it

@@ -63,7 +63,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
             write_questions(recipe, chat, table, run.note)
     measure = _measure(recipe, chat)
     test = [] if recipe.test is None else list(read_questions(recipe.test, run.note, measure))
-    with Verifier(recipe.verify_seconds) as verifier:
+    with Verifier(recipe.verify_seconds, recipe.workers) as verifier:
         accuracy = Accuracy(verifier, recipe.judge)
         trainer = build_trainer(recipe, chat, table, accuracy, **trainer_arguments(run))
         if test and not before.exists():
@@ -126,8 +126,12 @@ def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: C
     """Read a recipe's questions and write the table that the trainer reads.
 
     Raises:
-        UserError: what reading raises; an empty answer; images for a model without eyes.
+        UserError: no chat template, or one that refuses the system turn; what reading raises; an empty answer; images for a
+            model without eyes.
     """
+    chat.render(
+        [Question("?", "!")], recipe.system
+    )  # a template that is missing or refuses is known before data is read
     questions = read_questions(recipe.data, note, _measure(recipe, chat))
     written = write_table(path, questions, recipe.system, recipe.hints.split, takes_images=chat.takes_images)
     table = read_table(written)
@@ -155,7 +159,8 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
     import torch
     import trl
 
-    from burnish.reason.hint_grpo.trainer import HintGRPOTrainer, Hints
+    from burnish.reason.hint_grpo.rounds import Hints
+    from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 
     known = [field.name for field in dataclasses.fields(trl.GRPOConfig)]
     unknown = sorted(set(recipe.trl) - set(known))
@@ -217,7 +222,8 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
             recipe.hints.level,
         ),
         prefill=recipe.hints.prefill,
-        judge=accuracy.judge if recipe.hints.guard else None,
+        # A step has no answer block: it is read as the paper reads a completion, whatever the reward looks at.
+        judge=Accuracy(accuracy.verifier).judge if recipe.hints.guard else None,
         success=names.index(recipe.success or names[0]),
         success_above=recipe.success_above,
         mask_zero_variance=recipe.zero_variance == "mask",

@@ -118,7 +118,7 @@ class HintGRPORecipe(Recipe):
     judge: Literal["completion", "answer"] = "completion"
     """Where the accuracy looks for the answer: in the whole completion, as published, or only inside `<answer>`."""
     verify_seconds: float = Field(default=5.0, gt=0)
-    """Wall-clock limit for comparing one answer; what takes longer is wrong."""
+    """Wall-clock limit for comparing one answer, in one of `workers` processes; what takes longer is wrong."""
 
     generations: int = Field(default=4, ge=2)
     """G: completions of a question at a level."""
