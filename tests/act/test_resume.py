@@ -44,7 +44,11 @@ def rehearsed(path: Path, past: list[Event], agents: Callable[[], list[Agent]]) 
     async def main() -> list[Event]:
         inner = await filled(path, past)
         memory = Rehearsal(inner, [event async for event in inner.since(0)])
-        await Runtime(SETTINGS, Meadow(threat_at=10.0), memory, agents()).run()
+        made = agents()
+        await Runtime(SETTINGS, Meadow(threat_at=10.0), memory, made).run()
+        for agent in made:
+            assert agent.chat is not None
+            await agent.chat.close()
         return [event async for event in inner.since(0)]
 
     return clock.run(main, "virtual")

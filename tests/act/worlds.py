@@ -39,7 +39,10 @@ class Meadow:
 
     async def observe(self, agent: str) -> dict[str, Any]:
         counts: dict[str, int] = {}
-        for _, _, command in self.done:
+        for at, who, command in self.done:
+            # Of another's doing at this very moment nothing is seen yet: what is seen must not hang on who comes first.
+            if who != agent and at >= clock.now():
+                continue
             counts[command] = counts.get(command, 0) + 1
         reached = self.goal is not None and all(counts.get(name, 0) >= need for name, need in self.goal.items())
         threat = self.threat_at is not None and clock.now() >= self.threat_at

@@ -149,6 +149,26 @@ class Chat:
         """Close connections."""
         await self._client.close()
 
+    async def reach(self) -> None:
+        """Ask the endpoint for its models, once, before anything is begun: any answer will do.
+
+        Raises:
+            UserError: nobody answers at the address.
+        """
+        import openai
+
+        try:
+            async with self._within(self.settings.timeout):
+                with clock.hold() if self.outside else nullcontext():
+                    await self._client.models.list()
+        except openai.APIStatusError:
+            return  # a server without this list is a server
+        except (TimeoutError, *self._failures) as error:
+            raise UserError(
+                f"planner.url: nobody answers at {self.settings.url} ({type(error).__name__}); start the server, or "
+                "`burnish act llm` for one of your own"
+            ) from None
+
     async def complete(
         self, messages: Sequence[Message], schema: Mapping[str, Any], thought: Callable[[str], None]
     ) -> Reply:

@@ -140,7 +140,10 @@ class Runtime:
 
         Raises:
             MemoryFailed: the memory cannot be written: nothing may happen that is not remembered.
+            UserError: a planner's endpoint does not answer at all.
         """
+        for chat in {id(agent.chat): agent.chat for agent in self.agents.values() if agent.chat is not None}.values():
+            await chat.reach()
         begun = clock.now()
         try:
             async with anyio.create_task_group() as aside:
