@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -130,16 +130,83 @@ class RuntimeSettings(Settings):
         return self
 
 
+Items = dict[str, Annotated[int, Field(ge=1)]]
+
+
+class GoalSettings(Settings):
+    """What a team in craftworld is to reach: all that is set here. Nothing set: a run ends by its limits."""
+
+    items: Items = Field(default_factory=dict, description="Items and counts that each agent is to hold.")
+    team_items: Items = Field(default_factory=dict, description="Items and counts that the team together is to hold.")
+    boss: str | None = Field(
+        default=None, description="A boss that is there and is to be dead: elder_guardian, wither, ender_dragon."
+    )
+    opponents: bool = Field(default=False, description="Whether all other teams are to be dead.")
+
+
+class OpponentSettings(Settings):
+    """A second team in craftworld, played by a scripted policy."""
+
+    agents: list[str] = Field(min_length=1, description="Their names.")
+    policy: str = Field(default="fighter", description="The policy's name.")
+    latency: float = Field(default=8.0, ge=0, description="Seconds of the clock that one of its calls takes.")
+    mode: Literal["parallel", "serial"] = Field(default="serial", description="How they think and act.")
+
+
+class CraftworldSettings(Settings):
+    """The embedded world; its rules are in ``docs/craftworld.md``."""
+
+    kind: Literal["craftworld"] = "craftworld"
+    size: int = Field(default=64, ge=32, le=4096, description="Cells on a side of the square map.")
+    creatures: Literal["all", "peaceful", "none"] = Field(
+        default="all", description="all: animals, hunters in their lairs and at night; peaceful: animals alone."
+    )
+    day_seconds: float = Field(default=1200.0, gt=0, description="Of a day and its night.")
+    starts_at: float = Field(default=0.0, ge=0, lt=1, description="Share of the day at the start; night is .5 to .95.")
+    start: Items = Field(default_factory=dict, description="What each agent has at the start.")
+    chest: Items = Field(
+        default_factory=dict, description="What lies in a chest beside each team's start; none: no chest."
+    )
+    respawn: bool = Field(default=True, description="Whether the dead come back after 10 s, without what they carried.")
+    boss_health: float | None = Field(default=None, gt=0, description="Of the boss, in points; none: the game's.")
+    goal: GoalSettings = Field(default_factory=GoalSettings, description="What is to be reached.")
+    opponents: OpponentSettings | None = Field(default=None, description="A second team, against the recipe's.")
+
+
+class OwnWorldSettings(Settings):
+    """A world of the user's own."""
+
+    kind: Literal["own"] = "own"
+    function: str = Field(
+        description="`module:function`, called with the recipe; returns the world and a list of its skills."
+    )
+    simulated: bool = Field(
+        default=False,
+        description="Whether the world lives in this process, takes all its time from the run's clock, and does the same each "
+        "time: then a killed run is played again to where it was. Otherwise the world is taken to have gone on.",
+    )
+
+
 class TeamRecipe(Recipe):
     """Settings that every world's recipe shares: the team, its planner, how it runs."""
 
     agents: list[AgentSettings] = Field(min_length=1, description="The team.")
     planner: EndpointSettings = Field(default_factory=EndpointSettings, description="The team's chat model.")
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="How they think and act.")
+    memory: str = Field(
+        default="sqlite",
+        pattern=r"^(sqlite$|rediss?://)",
+        description="Where the team's memory lives: `sqlite` (a file of the run), or redis://HOST:PORT/DB.",
+    )
+    world: Annotated[CraftworldSettings | OwnWorldSettings, Field(discriminator="kind")] = Field(
+        default_factory=CraftworldSettings, description="Where they live."
+    )
 
     @model_validator(mode="after")
     def _names(self) -> TeamRecipe:
         names = [agent.name for agent in self.agents]
+        if isinstance(self.world, CraftworldSettings) and self.world.opponents is not None:
+            names += self.world.opponents.agents
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"agents: two are called {twice[0]}; every agent needs a name of its own")

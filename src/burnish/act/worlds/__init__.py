@@ -1,0 +1,1 @@
+"""Worlds that agents live in: the embedded simulation, and adapters to those outside."""

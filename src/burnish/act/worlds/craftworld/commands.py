@@ -1,0 +1,433 @@
+"""What an agent can do in craftworld: each command is a process that takes ticks and has its effect at once, at their end.
+
+A command that is given up in between has done nothing (a smelting of several items: nothing to the item under way).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from burnish.act.skills.crafting import FURNACE, Craft, Smelt
+from burnish.act.world import ActionFailed
+from burnish.act.worlds.craftworld import creatures, rules
+from burnish.act.worlds.craftworld.bodies import Body, Chest, Creature
+from burnish.act.worlds.craftworld.paths import around
+from burnish.act.worlds.craftworld.rules import REACH, STEP, TICKS, Cell, distance
+from burnish.act.worlds.craftworld.simulation import Process, Simulation
+
+SET_UP = ("crafting_table", FURNACE, "smithing_table")
+
+
+def walk(world: Simulation, body: Body, to: Sequence[int], near: int = 0) -> Process:
+    """Walk until within ``near`` cells of a place."""
+    yield from _travel(world, body, _cell(to), near)
+    return {"at": list(body.at)}
+
+
+def _travel(world: Simulation, body: Body, goal: Cell, near: int) -> Process:
+    if not world.grid.inside(goal):
+        raise ActionFailed(f"{list(goal)} is not on the map of {world.grid.size} x {world.grid.size} cells")
+    while distance(body.at, goal) > near:
+        way = world.grid.way(body.at, goal, near)
+        if way is None:
+            raise ActionFailed(f"there is no way to {list(goal)}")
+        for cell in way:
+            yield STEP
+            if not world.grid.free(cell):
+                break
+            world.place_body(body, cell)
+
+
+def explore(world: Simulation, body: Body) -> Process:
+    """Walk to the nearest part of the map that this agent has not seen."""
+    goal = world.grid.unknown(body.at, body.known)
+    if goal is None:
+        raise ActionFailed("has seen the whole map")
+    chunk, before = rules.chunk_of(goal), len(body.known)
+    for near in (0, 2, 4, 8):
+        way = world.grid.way(body.at, goal, near)
+        if way is None:
+            continue
+        for cell in way:
+            yield STEP
+            if not world.grid.free(cell):
+                break
+            world.place_body(body, cell)
+            if chunk in body.known:
+                break
+        break
+    body.known.add(chunk)  # what cannot be reached is not tried again
+    return {"at": list(body.at), "seen": len(body.known) - before}
+
+
+def claim(world: Simulation, body: Body, blocks: Sequence[str], near: Sequence[int] | None = None) -> Process:
+    """Choose the nearest known block of these kinds that nobody else goes for, and keep others from it."""
+    creatures.release(world, body)
+    start = body.at if near is None else _cell(near)
+    if near is not None:
+        body.known.update(world.grid.chunks_around(rules.chunk_of(start), 0))
+    cell = world.grid.nearest(start, blocks, body.known, world.claims)
+    if cell is None:
+        raise ActionFailed(f"knows of no {' or '.join(blocks[:3])}")
+    world.claims[cell] = body.name
+    body.claim = cell
+    yield 1
+    return {"at": list(cell), "block": world.grid.blocks[cell]}
+
+
+def release(world: Simulation, body: Body) -> Process:
+    """Let go of what was claimed."""
+    creatures.release(world, body)
+    yield 1
+    return {}
+
+
+def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
+    """Break the block at a place within reach, with the fastest tool that fits; what it gives is in the inventory at once."""
+    cell = _near(body, at, REACH)
+    block = world.grid.blocks.get(cell)
+    drops = () if block is None else world.tables.drops.get(block, ())
+    if block is None or (not drops and block not in SET_UP and block != "chest"):
+        raise ActionFailed(f"there is nothing to mine at {list(cell)}")
+    if world.claims.get(cell, body.name) != body.name:
+        raise ActionFailed(f"{world.claims[cell]} means to take it")
+    needed = drops[0].tools if drops else ()
+    hardness = max(0.0, min((way.hardness for way in drops), default=2.5))
+    tool = _best_tool(world, body, block, needed)
+    if needed and tool not in needed:
+        raise ActionFailed(f"{block} needs one of {', '.join(needed[:3])}")
+    yield rules.break_ticks(block, tool, needed, hardness)
+    if world.grid.blocks.get(cell) != block:
+        raise ActionFailed("somebody else took it")
+    chest = world.chests.get(cell)
+    if chest is not None and (chest.stock or chest.held_by not in (None, body.name)):
+        raise ActionFailed("the chest is not empty, or somebody holds it open")
+    world.grid.clear(cell)
+    world.chests.pop(cell, None)
+    if tool is not None and hardness:
+        world.wear(body, tool)
+    if body.claim == cell:
+        creatures.release(world, body)
+    got: Counter[str] = Counter()
+    for number, way in enumerate(drops):
+        count = int(way.chance) + (world.chance(*cell, number) < way.chance % 1)
+        if count and (not way.tools or tool in way.tools):
+            got[way.item] += count
+    if not drops:
+        got[block] += 1
+    for item, count in got.items():
+        world.make(body.stock, item, count)
+    return {"got": dict(got)}
+
+
+def _best_tool(world: Simulation, body: Body, block: str, needed: Sequence[str]) -> str | None:
+    tools = [item for item in body.stock if world.crafting.items[item].uses is not None]
+    fit = [item for item in tools if item in needed or (not needed and rules.fits(item, block))]
+    return max(fit, key=lambda item: (rules.SPEED.get(item.partition("_")[0], 1.0), item), default=None)
+
+
+def approach(world: Simulation, body: Body, target: str) -> Process:
+    """Walk up to the nearest creature of a kind, or to an agent, that is in sight, until within reach of hands."""
+    for _ in range(200):
+        goal = _target(world, body, target).at
+        if distance(body.at, goal) <= REACH:
+            return {"at": list(body.at)}
+        way = world.grid.way(body.at, goal, REACH)
+        if not way:
+            raise ActionFailed(f"there is no way to the {target}")
+        yield STEP
+        if world.grid.free(way[0]):
+            world.place_body(body, way[0])
+    raise ActionFailed(f"the {target} does not let itself be caught")
+
+
+def _target(world: Simulation, body: Body, target: str) -> Body | Creature:
+    other = world.bodies.get(target)
+    if other is not None:
+        if not other.alive or distance(other.at, body.at) > rules.SIGHT:
+            raise ActionFailed(f"{target} is not in sight")
+        return other
+    found = next((each for each in world.creatures_near(body.at, rules.SIGHT) if each.name == target), None)
+    if found is None:
+        raise ActionFailed(f"no {target} in sight")
+    return found
+
+
+def attack(world: Simulation, body: Body, target: str) -> Process:
+    """One blow at a creature or an agent of another team within reach, with what is in the hand."""
+    weapon = body.wields()
+    damage, pause = rules.blow(weapon)
+    yield max(1, body.ready - world.tick)
+    prey = _target(world, body, target)
+    if distance(prey.at, body.at) > REACH:
+        raise ActionFailed(f"the {target} is out of reach")
+    if isinstance(prey, Body) and prey.team == body.team:
+        raise ActionFailed(f"{target} is of the same team")
+    body.ready = world.tick + pause
+    if weapon is not None and body.wields() == weapon:
+        world.wear(body, weapon)
+    if isinstance(prey, Body):
+        creatures.hurt(world, prey, damage, body.name)
+        return {"dead": not prey.alive}
+    before = Counter(body.stock)
+    creatures.strike(world, body, prey, damage)
+    return {"dead": prey.health <= 0, "got": dict(body.stock - before) if prey.health <= 0 else {}}
+
+
+def flee(world: Simulation, body: Body, cells: int = 10) -> Process:
+    """Get away from hunters, charging bosses and enemies nearby: up to so many cells, or until none is within them."""
+    for _ in range(cells):
+        threats = [each.at for each in world.creatures_near(body.at, cells) if each.kind.damage > 0]
+        threats += [other.at for other in world.bodies_near(body.at, cells) if other.team != body.team]
+        if not threats:
+            break
+        free = [cell for cell in around(body.at) if world.grid.free(cell)]
+        if not free:
+            raise ActionFailed("cornered")
+        away = max(free, key=lambda cell: (min(distance(cell, each) for each in threats), _spread(cell, threats), cell))
+        yield STEP
+        if world.grid.free(away):
+            world.place_body(body, away)
+    yield 1
+    return {"at": list(body.at)}
+
+
+def _spread(cell: Cell, threats: Sequence[Cell]) -> int:
+    return sum((cell[0] - x) ** 2 + (cell[1] - y) ** 2 for x, y in threats)
+
+
+def craft(world: Simulation, body: Body, item: str, times: int, uses: Mapping[str, int]) -> Process:
+    """Craft by the recipe with these ingredients, so many times; its station is in reach or in the inventory."""
+    recipe = next(
+        (way for way in world.crafting.ways.get(item, ()) if isinstance(way, Craft) and dict(way.uses) == dict(uses)),
+        None,
+    )
+    if recipe is None or times < 1:
+        raise ActionFailed(f"there is no recipe for {item} from {dict(uses)}")
+    yield rules.CRAFT_TICKS * times + _set_up(world, body, recipe.at)
+    _set_up(world, body, recipe.at)
+    for name, need in uses.items():
+        if body.stock[name] < need * times:
+            raise ActionFailed(f"{item}: needs {need * times} {name}, has {body.stock[name]}")
+    for name, need in uses.items():
+        world.use(body.stock, name, need * times)
+        _remainder(world, body, name, need * times)
+    world.make(body.stock, item, recipe.makes * times)
+    return {"got": {item: recipe.makes * times}}
+
+
+def _set_up(world: Simulation, body: Body, station: str | None) -> int:
+    """Ticks until a station can be used: none if one stands in reach, a second to set up and take up again one's own."""
+    if station is None:
+        return 0
+    x, y = body.at
+    for dx in range(-REACH, REACH + 1):
+        for dy in range(-REACH, REACH + 1):
+            if world.grid.blocks.get((x + dx, y + dy)) == station:
+                return 0
+    if body.stock[station] < 1:
+        raise ActionFailed(f"needs a {station}, in the inventory or within {REACH} cells")
+    return rules.SET_UP_TICKS
+
+
+def _remainder(world: Simulation, body: Body, item: str, count: int) -> None:
+    left = world.crafting.remainders.get(item)
+    if left is not None:
+        world.make(body.stock, left, count)
+
+
+def smelt(world: Simulation, body: Body, item: str, source: str, count: int, fuel: Sequence[str]) -> Process:
+    """Smelt so many, one after another, burning of these fuels what is there; each is done when it is done."""
+    if Smelt(item, source) not in world.crafting.ways.get(item, ()):
+        raise ActionFailed(f"{source} does not smelt to {item}")
+    yield _set_up(world, body, FURNACE)
+    for _ in range(count):
+        while body.heat < 1:  # bamboo burns for a quarter of an item
+            burnt = next((name for name in fuel if body.stock[name] > (name == source)), None)
+            if burnt is None:
+                raise ActionFailed(f"no fuel: needs {' or '.join(fuel[:4])}")
+            world.use(body.stock, burnt, 1)
+            _remainder(world, body, burnt, 1)
+            body.heat += world.crafting.fuel[burnt]
+        yield rules.SMELT_TICKS
+        _set_up(world, body, FURNACE)
+        world.use(body.stock, source, 1)
+        body.heat -= 1
+        world.make(body.stock, item, 1)
+    return {"got": {item: count}}
+
+
+def collect(world: Simulation, body: Body, item: str) -> Process:
+    """Take something from water, a bush or an animal without breaking it: buckets, eggs, wool, berries."""
+    way = world.tables.collected.get(item)
+    if way is None:
+        raise ActionFailed(f"{item} cannot be collected")
+    yield TICKS
+    if way.source in rules.BOSSES:
+        raise ActionFailed(f"the {way.source} gives it only when it is dead")
+    if way.source != "placed_block" and not _beside(world, body, way.source):
+        raise ActionFailed(f"no {way.source} within {REACH} cells")
+    tool = next((name for name in way.tools if body.stock[name] > 0), None)
+    if way.tools and tool is None:
+        raise ActionFailed(f"{item} needs one of {', '.join(way.tools[:3])}")
+    for name, need in way.uses.items():
+        world.use(body.stock, name, need)
+    if tool is not None:
+        world.wear(body, tool)
+    world.make(body.stock, item, 1)
+    return {"got": {item: 1}}
+
+
+def _beside(world: Simulation, body: Body, source: str) -> bool:
+    x, y = body.at
+    reach = range(-REACH, REACH + 1)
+    if any(world.grid.blocks.get((x + dx, y + dy)) == source for dx in reach for dy in reach):
+        return True
+    return any(each.name == source for each in world.creatures_near(body.at, REACH))
+
+
+def eat(world: Simulation, body: Body, item: str) -> Process:
+    """Eat one."""
+    about = world.crafting.items.get(item)
+    if about is None or about.food is None:
+        raise ActionFailed(f"{item} is no food")
+    yield rules.EAT_TICKS
+    world.use(body.stock, item, 1)
+    body.fed, body.fed_at = min(rules.HUNGER, creatures.hunger(world, body) + about.food), world.tick
+    if "golden_apple" in item:
+        body.health = min(rules.HEALTH, body.health + 8)
+    _remainder(world, body, item, 1)
+    return {"hunger": body.fed}
+
+
+def equip(world: Simulation, body: Body, item: str) -> Process:
+    """Take an item into the hand, or put it on if it is armour."""
+    yield 5
+    if body.stock[item] < 1:
+        raise ActionFailed(f"has no {item}")
+    slot = rules.slot_of(item)
+    if slot is None:
+        body.hand = item
+    else:
+        body.worn[slot] = item
+    return {}
+
+
+def place(world: Simulation, body: Body, item: str, at: Sequence[int]) -> Process:
+    """Put a block from the inventory onto a free cell in reach."""
+    cell = _near(body, at, REACH)
+    yield 5
+    if cell in world.grid.blocks or not world.grid.inside(cell) or world.bodies_near(cell, 0):
+        raise ActionFailed(f"{list(cell)} is not free")
+    if item not in world.tables.drops and item not in (*SET_UP, "chest"):
+        raise ActionFailed(f"{item} cannot be placed")
+    world.use(body.stock, item, 1)
+    world.grid.set(cell, item)
+    if item == "chest":
+        world.chests[cell] = Chest()
+    return {"at": list(cell)}
+
+
+def open_chest(world: Simulation, body: Body, at: Sequence[int]) -> Process:
+    """Open the chest at a place in reach; while it is open nobody else can."""
+    cell = _near(body, at, REACH)
+    yield 2
+    chest = world.chests.get(cell)
+    if chest is None:
+        raise ActionFailed(f"there is no chest at {list(cell)}")
+    if chest.held_by not in (None, body.name):
+        raise ActionFailed(f"{chest.held_by} holds the chest open")
+    creatures.close(world, body)
+    chest.held_by, body.chest = body.name, cell
+    return {"items": dict(sorted(chest.stock.items()))}
+
+
+def close_chest(world: Simulation, body: Body) -> Process:
+    """Close the chest that is open."""
+    creatures.close(world, body)
+    yield 1
+    return {}
+
+
+def _open(world: Simulation, body: Body) -> Chest:
+    if body.chest is None:
+        raise ActionFailed("has no chest open")
+    if distance(body.chest, body.at) > REACH:
+        raise ActionFailed("the chest is out of reach")
+    return world.chests[body.chest]
+
+
+def put(world: Simulation, body: Body, item: str, count: int) -> Process:
+    """Put items into the open chest."""
+    yield 2
+    world.move(body.stock, _open(world, body).stock, item, _positive(count))
+    return {}
+
+
+def take(world: Simulation, body: Body, item: str, count: int) -> Process:
+    """Take items out of the open chest."""
+    yield 2
+    world.move(_open(world, body).stock, body.stock, item, _positive(count))
+    return {"got": {item: count}}
+
+
+def give(world: Simulation, body: Body, to: str, item: str, count: int) -> Process:
+    """Give items to an agent in reach."""
+    yield 5
+    other = world.bodies.get(to)
+    if other is None or not other.alive or distance(other.at, body.at) > REACH or other is body:
+        raise ActionFailed(f"{to} is not within {REACH} cells")
+    world.move(body.stock, other.stock, item, _positive(count))
+    world.tell("item", to, item=item, count=count, by=body.name)
+    return {}
+
+
+def wait(world: Simulation, body: Body, seconds: float) -> Process:
+    """Do nothing."""
+    yield max(1, round(min(seconds, 600.0) * TICKS))
+    return {}
+
+
+def _positive(count: int) -> int:
+    if count < 1:
+        raise ActionFailed(f"count: {count}; 1 or more")
+    return count
+
+
+def _near(body: Body, at: Sequence[int], reach: int) -> Cell:
+    cell = _cell(at)
+    if distance(cell, body.at) > reach:
+        raise ActionFailed(f"{list(cell)} is not within {reach} cells of {list(body.at)}")
+    return cell
+
+
+def _cell(at: Sequence[int]) -> Cell:
+    if len(at) != 2:
+        raise ActionFailed(f"{list(at)} is no place; write [x, y]")
+    return int(at[0]), int(at[1])
+
+
+COMMANDS: Mapping[str, Callable[..., Process]] = {
+    "walk": walk,
+    "explore": explore,
+    "claim": claim,
+    "release": release,
+    "mine": mine,
+    "approach": approach,
+    "attack": attack,
+    "flee": flee,
+    "craft": craft,
+    "smelt": smelt,
+    "collect": collect,
+    "eat": eat,
+    "equip": equip,
+    "place": place,
+    "open": open_chest,
+    "close": close_chest,
+    "put": put,
+    "take": take,
+    "give": give,
+    "wait": wait,
+}

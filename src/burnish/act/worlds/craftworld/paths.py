@@ -1,0 +1,145 @@
+"""Cells, blocks and the ways between them: an index by chunk, and A* on it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator
+
+from burnish.act.worlds.craftworld.rules import CHUNK, Cell, chunk_of, distance
+from burnish.act.worlds.craftworld.terrain import is_solid
+
+LONGEST_SEARCH = 8000  # cells looked at for one way
+_AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if (dx, dy) != (0, 0)]
+
+
+class Grid:
+    """The map.
+
+    Args:
+        size: cells on a side.
+        blocks: block by cell; becomes the grid's own.
+    """
+
+    def __init__(self, size: int, blocks: dict[Cell, str]) -> None:
+        self.size = size
+        self.blocks = blocks
+        self._chunks: dict[Cell, dict[str, set[Cell]]] = {}
+        for cell, block in blocks.items():
+            self._index(cell, block)
+
+    def _index(self, cell: Cell, block: str) -> None:
+        self._chunks.setdefault(chunk_of(cell), {}).setdefault(block, set()).add(cell)
+
+    def set(self, cell: Cell, block: str) -> None:
+        """Put a block onto a free cell."""
+        self.blocks[cell] = block
+        self._index(cell, block)
+
+    def clear(self, cell: Cell) -> None:
+        """Take a block away."""
+        block = self.blocks.pop(cell)
+        self._chunks[chunk_of(cell)][block].discard(cell)
+
+    def inside(self, cell: Cell) -> bool:
+        """Whether a cell is on the map."""
+        return 0 <= cell[0] < self.size and 0 <= cell[1] < self.size
+
+    def free(self, cell: Cell) -> bool:
+        """Whether one can stand on a cell."""
+        block = self.blocks.get(cell)
+        return self.inside(cell) and (block is None or not is_solid(block))
+
+    def chunks_around(self, chunk: Cell, reach: int) -> Iterator[Cell]:
+        """Chunks of the map within ``reach`` chunks."""
+        last = (self.size - 1) // CHUNK
+        for cy in range(max(0, chunk[1] - reach), min(last, chunk[1] + reach) + 1):
+            for cx in range(max(0, chunk[0] - reach), min(last, chunk[0] + reach) + 1):
+                yield cx, cy
+
+    def ring(self, chunk: Cell, reach: int) -> Iterator[Cell]:
+        """Chunks of the map at exactly ``reach`` chunks."""
+        return (each for each in self.chunks_around(chunk, reach) if distance(each, chunk) == reach)
+
+    def blocks_in(self, chunk: Cell) -> dict[str, set[Cell]]:
+        """Cells of a chunk by block."""
+        return self._chunks.get(chunk, {})
+
+    def nearest(
+        self, start: Cell, blocks: Collection[str], known: Collection[Cell], taken: Collection[Cell]
+    ) -> Cell | None:
+        """The nearest cell with one of the blocks in a known chunk, not among those taken; ``None`` if there is none."""
+        here = chunk_of(start)
+        best: tuple[int, int, int] | None = None
+        for reach in range((self.size - 1) // CHUNK + 1):
+            if best is not None and (reach - 1) * CHUNK >= best[0]:
+                break
+            for chunk in self.ring(here, reach):
+                if chunk not in known:
+                    continue
+                found = self._chunks.get(chunk, {})
+                for block in blocks:
+                    for cell in found.get(block, ()):
+                        if cell not in taken:
+                            rank = (distance(start, cell), cell[1], cell[0])
+                            best = rank if best is None or rank < best else best
+        return None if best is None else (best[2], best[1])
+
+    def unknown(self, start: Cell, known: Collection[Cell]) -> Cell | None:
+        """The middle of the nearest chunk that is not known; ``None`` if all are."""
+        here = chunk_of(start)
+        for reach in range((self.size - 1) // CHUNK + 1):
+            found = [chunk for chunk in self.ring(here, reach) if chunk not in known]
+            if found:
+                cx, cy = min(found, key=lambda each: ((each[0] * 7 + each[1] * 13 + here[0]) % 5, each))
+                return min(self.size - 1, cx * CHUNK + CHUNK // 2), min(self.size - 1, cy * CHUNK + CHUNK // 2)
+        return None
+
+    def way(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
+        """Cells to step on, one after another, until within ``near`` cells of the goal; ``None`` if there is no way."""
+        straight = self._straight(start, goal, near)
+        return self._search(start, goal, near) if straight is None else straight
+
+    def _straight(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
+        cells, here = [], start
+        while distance(here, goal) > near:
+            here = (here[0] + _sign(goal[0] - here[0]), here[1] + _sign(goal[1] - here[1]))
+            if not self.free(here):
+                return None
+            cells.append(here)
+        return cells
+
+    def _search(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
+        came: dict[Cell, Cell | None] = {start: None}
+        steps = {start: 0}
+        border = [(distance(start, goal), 0, start)]
+        looked = 0
+        while border and looked < LONGEST_SEARCH:
+            _, _, here = heapq.heappop(border)
+            looked += 1
+            if distance(here, goal) <= near:
+                return self._back(came, here)
+            for dx, dy in _AROUND:
+                cell = (here[0] + dx, here[1] + dy)
+                taken = steps[here] + 1
+                if self.free(cell) and taken < steps.get(cell, 1 << 30):
+                    steps[cell], came[cell] = taken, here
+                    heapq.heappush(border, (taken + distance(cell, goal), -taken, cell))
+        return None
+
+    @staticmethod
+    def _back(came: dict[Cell, Cell | None], here: Cell) -> list[Cell]:
+        cells: list[Cell] = []
+        at: Cell | None = here
+        while at is not None:
+            cells.append(at)
+            at = came[at]
+        return cells[-2::-1]
+
+
+def around(cell: Cell) -> Iterator[Cell]:
+    """The eight cells beside one."""
+    return ((cell[0] + dx, cell[1] + dy) for dx, dy in _AROUND)
+
+
+def _sign(value: int) -> int:
+    return (value > 0) - (value < 0)

@@ -1,0 +1,88 @@
+"""What an agent sees: its own state, what is around it, and how far its goal is. Plain JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from burnish.act.worlds.craftworld import creatures, rules
+from burnish.act.worlds.craftworld.bodies import Body
+from burnish.act.worlds.craftworld.goals import Goal
+from burnish.act.worlds.craftworld.rules import TICKS, Cell, distance
+from burnish.act.worlds.craftworld.simulation import Simulation
+
+MOST = 8  # creatures and agents named
+MOST_BLOCKS = 24  # kinds of blocks named, the nearest
+THREAT_RANGE = 10
+
+
+def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
+    """All that an agent knows first hand, as of the last tick."""
+    share = (world.first + world.tick / world.day_ticks) % 1.0
+    seen: dict[str, Any] = {
+        "time": round(world.tick / TICKS, 2),
+        "sky": "night" if rules.is_night(share) else "day",
+        "at": list(body.at),
+        "health": round(body.health, 2),
+        "hunger": creatures.hunger(world, body),
+        "inventory": body.inventory(),
+        "hand": body.wields(),
+        "armour": round(rules.armour(body.wears()), 2),
+        "alive": body.alive,
+        "gone": body.gone,
+        "goal": goal.state(world, body),
+        "goal_reached": goal.reached(world, body),
+    }
+    if not body.alive:
+        return seen
+    near = world.creatures_near(body.at, rules.SIGHT)
+    others = [other for other in world.bodies_near(body.at, rules.SIGHT) if other is not body]
+    seen["blocks"] = _blocks(world, body)
+    seen["creatures"] = [
+        {"name": each.name, "at": list(each.at), "distance": distance(each.at, body.at), "hunts": each.kind.damage > 0}
+        for each in near[:MOST]
+    ]
+    seen["agents"] = [
+        {
+            "name": other.name,
+            "team": other.team,
+            "at": list(other.at),
+            "distance": distance(other.at, body.at),
+            "health": round(other.health, 2),
+        }
+        for other in others[:MOST]
+    ]
+    threats = [
+        (distance(each.at, body.at), each.name)
+        for each in near
+        if each.kind.damage > 0 and each.name not in rules.BOSSES
+    ]
+    threats += [(distance(other.at, body.at), other.name) for other in others if other.team != body.team]
+    if threats and min(threats)[0] <= THREAT_RANGE:
+        far, name = min(threats)
+        seen["threat"] = {"name": name, "distance": far, "enemy": name in world.bodies}
+    boss = next((each for each in near if each.name in rules.BOSSES), None)
+    if boss is not None:
+        doing, left = creatures.phase(world, boss)
+        seen["boss"] = {
+            "name": boss.name,
+            "health": round(boss.health, 2),
+            "distance": distance(boss.at, body.at),
+            "phase": doing,
+            "burst_in": left,
+            "radius": boss.kind.radius,
+        }
+    return seen
+
+
+def _blocks(world: Simulation, body: Body) -> dict[str, list[int]]:
+    """The nearest block of each of the nearest kinds in sight."""
+    nearest: dict[str, tuple[int, Cell]] = {}
+    reach = rules.SIGHT // rules.CHUNK
+    for chunk in world.grid.chunks_around(rules.chunk_of(body.at), reach):
+        for block, cells in world.grid.blocks_in(chunk).items():
+            for cell in cells:
+                rank = (distance(cell, body.at), cell)
+                if block not in nearest or rank < nearest[block]:
+                    nearest[block] = rank
+    kinds = sorted((rank, block) for block, rank in nearest.items() if rank[0] <= rules.SIGHT)[:MOST_BLOCKS]
+    return {block: list(rank[1]) for rank, block in sorted(kinds, key=lambda each: each[1])}

@@ -1,0 +1,320 @@
+"""The order in which things happen: ticks that are only computed when something is due. Knows no event loop.
+
+Everything that takes time (a command, a hunter, a night) is a generator that yields how many ticks to wait. Ticks are worked
+off in order, and within one tick in a fixed order (sky, agents by index, creatures, life). A command that is given at a tick
+begins at the next, so whoever looks first at one moment sees the same as whoever looks last.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any
+
+from burnish.act.skills.crafting import Crafting
+from burnish.act.world import ActionFailed, Happening
+from burnish.act.worlds.craftworld import rules
+from burnish.act.worlds.craftworld.bodies import Body, Chest, Creature, Order
+from burnish.act.worlds.craftworld.paths import Grid
+from burnish.act.worlds.craftworld.rules import Cell, chunk_of, distance
+from burnish.act.worlds.craftworld.terrain import Terrain
+
+Process = Generator[int, None, Any]
+Key = tuple[int, int]  # rank and index: the order within a tick
+SKY, BODY, CREATURE, LIFE = range(4)
+
+
+class Simulation:
+    """The state of the world and its clock of ticks.
+
+    Args:
+        seed: of chance.
+        terrain: the map at the beginning.
+        crafting: items and recipes.
+        teams: names of the agents of each team.
+        homes: where each team begins.
+        hunt: what a creature does once an agent is near.
+        respawn: whether the dead come back.
+        day_ticks: a day and a night.
+        first: share of the day at tick 0.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        terrain: Terrain,
+        crafting: Crafting,
+        teams: Mapping[str, Sequence[str]],
+        homes: Mapping[str, Cell],
+        hunt: Callable[[Any, Creature], Process],
+        *,
+        respawn: bool,
+        day_ticks: int,
+        first: float,
+    ) -> None:
+        self.seed = seed
+        self.crafting = crafting
+        self.tables = rules.tables(crafting)
+        self.grid = Grid(terrain.size, terrain.blocks)
+        self._hunt = hunt
+        self.respawn = respawn
+        self.day_ticks = day_ticks
+        self.first = first
+        self.tick = 0
+        self.news: list[Happening] = []
+        self.made: Counter[str] = Counter()
+        self.used: Counter[str] = Counter()
+        self.chests: dict[Cell, Chest] = {}
+        self.piles: dict[Cell, Counter[str]] = {}
+        self.claims: dict[Cell, str] = {}
+        self.dead_bosses: set[str] = set()
+        self.left = {team: len(names) for team, names in teams.items()}
+        self.bodies: dict[str, Body] = {}
+        self.creatures: dict[int, Creature] = {}
+        self._by_index: list[Body] = []
+        self._body_chunks: dict[Cell, set[int]] = {}
+        self._creature_chunks: dict[Cell, set[int]] = {}
+        self._creature_count = 0
+        self._heap: list[tuple[int, Key, int]] = []
+        self._running: dict[Key, tuple[int, Process]] = {}
+        self._serial = 0
+        for team, names in teams.items():
+            for name in names:
+                body = Body(len(self._by_index), name, team, homes[team], homes[team])
+                self.bodies[name] = body
+                self._by_index.append(body)
+                self._enter(body)
+        for name, cell in terrain.creatures:
+            self.add_creature(name, cell)
+        for body in self._by_index:
+            self.wake_near(body)
+
+    # Time
+
+    def due(self) -> int | None:
+        """The next tick at which anything happens."""
+        while self._heap:
+            tick, key, serial = self._heap[0]
+            if key in self._running and self._running[key][0] == serial:
+                return tick
+            heapq.heappop(self._heap)
+        return None
+
+    def advance(self, to: int) -> None:
+        """Work off all ticks up to and including ``to``."""
+        while (tick := self.due()) is not None and tick <= to:
+            _, key, serial = heapq.heappop(self._heap)
+            self.tick = tick
+            process = self._running[key][1]
+            result, failure = None, ""
+            try:
+                pause = next(process)
+            except StopIteration as stop:
+                result = stop.value
+            except ActionFailed as error:
+                failure = str(error)
+            else:
+                if key in self._running and self._running[key][0] == serial:
+                    heapq.heappush(self._heap, (tick + max(1, pause), key, serial))
+                continue
+            if key in self._running and self._running[key][0] == serial:
+                del self._running[key]
+                if key[0] == BODY:
+                    self._ended(self._by_index[key[1]], result, failure)
+        self.tick = max(self.tick, to)
+
+    def start(self, key: Key, process: Process) -> None:
+        """Begin something at the next tick, in place of what ran under this key."""
+        self.stop(key)
+        self._serial += 1
+        self._running[key] = (self._serial, process)
+        heapq.heappush(self._heap, (self.tick + 1, key, self._serial))
+
+    def stop(self, key: Key) -> None:
+        """Give something up; what it has not finished has had no effect."""
+        running = self._running.pop(key, None)
+        if running is not None and not running[1].gi_running:
+            running[1].close()
+
+    def runs(self, key: Key) -> bool:
+        """Whether something runs under this key."""
+        return key in self._running
+
+    def give(self, body: Body, order: Order, process: Process) -> None:
+        """Let an agent begin a command at the next tick."""
+        body.order = order
+        self.start((BODY, body.index), process)
+
+    def give_up(self, body: Body, order: Order) -> None:
+        """Take a command back, unless it has ended."""
+        if body.order is order:
+            body.order = None
+            self.stop((BODY, body.index))
+
+    def fail(self, body: Body, why: str) -> None:
+        """End an agent's command from outside of it."""
+        self.stop((BODY, body.index))
+        self._ended(body, None, why)
+
+    def _ended(self, body: Body, result: Any, failure: str) -> None:
+        order, body.order = body.order, None
+        if order is not None:
+            order.result, order.failure = result, failure
+            order.wake()
+
+    def chance(self, *parts: int) -> float:
+        """A number in [0, 1) for this moment and these parts."""
+        return rules.draw(self.seed, self.tick, *parts)
+
+    @property
+    def night(self) -> bool:
+        """Whether it is night."""
+        return rules.is_night(self.first + self.tick / self.day_ticks)
+
+    # Items: each is made once and used up once, and the books are kept
+
+    def make(self, stock: Counter[str], item: str, count: int) -> None:
+        """Items come into the world."""
+        self.made[item] += count
+        stock[item] += count
+
+    def use(self, stock: Counter[str], item: str, count: int) -> None:
+        """Items go out of the world.
+
+        Raises:
+            ActionFailed: there are not so many.
+        """
+        if stock[item] < count:
+            raise ActionFailed(f"needs {count} {item}, has {stock[item]}")
+        self.used[item] += count
+        _take(stock, item, count)
+
+    def move(self, source: Counter[str], target: Counter[str], item: str, count: int) -> None:
+        """Items change hands.
+
+        Raises:
+            ActionFailed: there are not so many.
+        """
+        if source[item] < count:
+            raise ActionFailed(f"has {source[item]} {item}, not {count}")
+        _take(source, item, count)
+        target[item] += count
+
+    def wear(self, body: Body, item: str, uses: int = 1) -> None:
+        """Use a tool; a worn-out one is used up."""
+        lasts = self.crafting.items[item].uses
+        if lasts is None:
+            return
+        left = body.opened.pop(item, lasts) - uses
+        if left > 0:
+            body.opened[item] = left
+        else:
+            self.use(body.stock, item, 1)
+
+    def books(self) -> Counter[str]:
+        """All items that lie or are carried anywhere; equal to what was made less what was used, always."""
+        total: Counter[str] = Counter()
+        for stock in self._stocks():
+            total.update(stock)
+        return +total
+
+    def _stocks(self) -> Iterator[Counter[str]]:
+        yield from (body.stock for body in self._by_index)
+        yield from (chest.stock for chest in self.chests.values())
+        yield from self.piles.values()
+
+    # Places
+
+    def place_body(self, body: Body, cell: Cell) -> None:
+        """Move an agent; it picks up what lies there and sees what is around."""
+        before = chunk_of(body.at)
+        body.at = cell
+        pile = self.piles.pop(cell, None)
+        if pile is not None:
+            body.stock.update(pile)
+        if chunk_of(cell) != before:
+            self._body_chunks[before].discard(body.index)
+            self._enter(body)
+            self.wake_near(body)
+
+    def remove_body(self, body: Body) -> None:
+        """Take an agent off the map."""
+        self._body_chunks[chunk_of(body.at)].discard(body.index)
+
+    def _enter(self, body: Body) -> None:
+        chunk = chunk_of(body.at)
+        self._body_chunks.setdefault(chunk, set()).add(body.index)
+        reach = rules.SIGHT // rules.CHUNK
+        body.known.update(self.grid.chunks_around(chunk, reach))
+
+    def put_body(self, body: Body, cell: Cell) -> None:
+        """Put an agent onto the map."""
+        body.at = cell
+        self._enter(body)
+        self.wake_near(body)
+
+    def bodies_near(self, cell: Cell, reach: int) -> list[Body]:
+        """Living agents within ``reach`` cells, nearest first."""
+        found = [
+            body
+            for chunk in self.grid.chunks_around(chunk_of(cell), -(-reach // rules.CHUNK))
+            for body in (self._by_index[index] for index in self._body_chunks.get(chunk, ()))
+            if body.alive and distance(body.at, cell) <= reach
+        ]
+        return sorted(found, key=lambda body: (distance(body.at, cell), body.index))
+
+    def inhabited(self) -> list[Cell]:
+        """Chunks with a living agent in them, in order."""
+        return sorted(
+            chunk for chunk, found in self._body_chunks.items() if any(self._by_index[each].alive for each in found)
+        )
+
+    def creatures_near(self, cell: Cell, reach: int) -> list[Creature]:
+        """Creatures within ``reach`` cells, nearest first."""
+        found = [
+            creature
+            for chunk in self.grid.chunks_around(chunk_of(cell), -(-reach // rules.CHUNK))
+            for creature in (self.creatures[index] for index in self._creature_chunks.get(chunk, ()))
+            if distance(creature.at, cell) <= reach
+        ]
+        return sorted(found, key=lambda creature: (distance(creature.at, cell), creature.index))
+
+    # Creatures
+
+    def add_creature(self, name: str, cell: Cell, nightly: bool = False) -> Creature:
+        """A creature comes; it sleeps until an agent is near."""
+        kind = rules.kind_of(name, self.tables.health.get(name, 20))
+        self._creature_count += 1
+        creature = Creature(self._creature_count, name, kind, cell, kind.health, born=self.tick, nightly=nightly)
+        self.creatures[creature.index] = creature
+        self._creature_chunks.setdefault(chunk_of(cell), set()).add(creature.index)
+        return creature
+
+    def remove_creature(self, creature: Creature) -> None:
+        """A creature goes."""
+        self.stop((CREATURE, creature.index))
+        self._creature_chunks[chunk_of(creature.at)].discard(creature.index)
+        del self.creatures[creature.index]
+
+    def move_creature(self, creature: Creature, cell: Cell) -> None:
+        """A creature walks."""
+        self._creature_chunks[chunk_of(creature.at)].discard(creature.index)
+        creature.at = cell
+        self._creature_chunks.setdefault(chunk_of(cell), set()).add(creature.index)
+
+    def wake_near(self, body: Body) -> None:
+        """Hunters near an agent begin to hunt."""
+        for creature in self.creatures_near(body.at, rules.SIGHT):
+            if creature.kind.damage > 0 and not self.runs((CREATURE, creature.index)):
+                self.start((CREATURE, creature.index), self._hunt(self, creature))
+
+    def tell(self, kind: str, agent: str, **data: Any) -> None:
+        """Something has happened."""
+        self.news.append(Happening(kind, agent, data))
+
+
+def _take(stock: Counter[str], item: str, count: int) -> None:
+    stock[item] -= count
+    if not stock[item]:
+        del stock[item]
