@@ -188,8 +188,9 @@ class OwnWorldSettings(Settings):
 
 
 class TeamRecipe(Recipe):
-    """Settings that every world's recipe shares: the team, its planner, how it runs."""
+    """Agents that plan while they act, in a world. Source: Parallelized Planning-Acting (AAMAS 2026)."""
 
+    method: str = "planning_acting"
     agents: list[AgentSettings] = Field(min_length=1, description="The team.")
     planner: EndpointSettings = Field(default_factory=EndpointSettings, description="The team's chat model.")
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="How they think and act.")

@@ -133,6 +133,10 @@ class Runtime:
         await self.log("human", name, {"interrupt": True})
         self._stop_skill(self.agents[name])
 
+    def stop(self, why: str) -> None:
+        """End the run cleanly, as a limit does."""
+        self._end(why)
+
     # The run
 
     async def run(self) -> Outcome:

@@ -7,8 +7,9 @@ that a model writes executed: its reply names a skill and gives arguments, and b
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -119,7 +120,7 @@ class Library:
                 raise UserError(f"skill {made.name}: defined twice")
             self._skills[made.name] = made
 
-    def __iter__(self) -> Iterable[Skill]:
+    def __iter__(self) -> Iterator[Skill]:
         return iter(self._skills.values())
 
     def call(self, name: Any, arguments: Any) -> Call:
@@ -142,6 +143,11 @@ class Library:
 
     def reply_schema(self) -> dict[str, Any]:
         """JSON Schema of a reply: ``{"skill": {"name", "arguments"} | null, "interrupt": bool, "reason": str}``."""
+        return self._reply_schema
+
+    @cached_property
+    def _reply_schema(self) -> dict[str, Any]:
+        # Every planning call sends it; to make it takes longer than all else in a call.
         calls = [
             {
                 "type": "object",

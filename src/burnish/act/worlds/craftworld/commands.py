@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from burnish.act.skills.crafting import FURNACE, Craft, Smelt
 from burnish.act.world import ActionFailed
@@ -324,7 +323,7 @@ def place(world: Simulation, body: Body, item: str, at: Sequence[int]) -> Proces
     if item not in world.tables.drops and item not in (*SET_UP, "chest"):
         raise ActionFailed(f"{item} cannot be placed")
     world.use(body.stock, item, 1)
-    world.grid.set(cell, item)
+    world.grid.put(cell, item)
     if item == "chest":
         world.chests[cell] = Chest()
     return {"at": list(cell)}

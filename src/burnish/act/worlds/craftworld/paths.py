@@ -30,7 +30,7 @@ class Grid:
     def _index(self, cell: Cell, block: str) -> None:
         self._chunks.setdefault(chunk_of(cell), {}).setdefault(block, set()).add(cell)
 
-    def set(self, cell: Cell, block: str) -> None:
+    def put(self, cell: Cell, block: str) -> None:
         """Put a block onto a free cell."""
         self.blocks[cell] = block
         self._index(cell, block)

@@ -8,6 +8,7 @@ begins at the next, so whoever looks first at one moment sees the same as whoeve
 from __future__ import annotations
 
 import heapq
+import inspect
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
@@ -134,7 +135,7 @@ class Simulation:
     def stop(self, key: Key) -> None:
         """Give something up; what it has not finished has had no effect."""
         running = self._running.pop(key, None)
-        if running is not None and not running[1].gi_running:
+        if running is not None and inspect.getgeneratorstate(running[1]) != inspect.GEN_RUNNING:
             running[1].close()
 
     def runs(self, key: Key) -> bool:

@@ -69,7 +69,7 @@ def generate(seed: int, size: int, tables: Tables, creatures: bool) -> Terrain:
     spawn = (size // 2, size // 2)
     blocks: dict[Cell, str] = {}
     share = size * size / 10_000
-    deposits = {**{block: RARE for block in sorted(tables.drops)}, **COMMON, **FLUIDS}
+    deposits = {**dict.fromkeys(sorted(tables.drops), RARE), **COMMON, **FLUIDS}
     for block, (number, cells) in deposits.items():
         if block not in tables.drops and block not in FLUIDS:
             continue

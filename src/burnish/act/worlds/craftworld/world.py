@@ -88,7 +88,7 @@ class CraftWorld:
         for home in homes.values():
             cell = (home[0] + 1, home[1] + 1)
             if settings.chest and cell not in world.grid.blocks:
-                world.grid.set(cell, "chest")
+                world.grid.put(cell, "chest")
                 world.chests[cell] = Chest()
                 for item, count in settings.chest.items():
                     world.make(world.chests[cell].stock, item, count)

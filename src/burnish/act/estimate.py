@@ -1,0 +1,44 @@
+"""What an episode's recipe would do, without playing or asking anything."""
+
+from __future__ import annotations
+
+from burnish.act.recipe import CraftworldSettings, TeamRecipe
+from burnish.act.scene import Cast, open_scene
+
+
+def check(recipe: TeamRecipe) -> list[tuple[str, str]]:
+    """Rows for ``burnish check``: world, team, planner, clock, limits.
+
+    Raises:
+        UserError: an item, boss, policy, reflex or function that does not exist.
+    """
+    scene = open_scene(recipe)
+    Cast(recipe, scene.library)
+    runtime, planner = recipe.runtime, recipe.planner
+    skills = sorted(skill.name for skill in scene.library)
+    asked = f"{planner.url}, {planner.latency:g} s a call" if planner.url.startswith("policy:") else planner.url
+    limits = runtime.limits
+    kept = "played again to where it was" if scene.simulated else "taken to have gone on"
+    return [
+        ("world", _world(recipe)),
+        ("team", ", ".join(agent.name for agent in recipe.agents)),
+        ("skills", ", ".join(skills)),
+        ("planner", "none: reflexes alone" if runtime.mode == "reactive" else asked),
+        ("mode", f"{runtime.mode}, interrupts {'allowed' if runtime.interrupts else 'not allowed'}"),
+        ("reflexes", f"{len(runtime.reflexes)} rules" if runtime.reactive == "rule" else runtime.reactive),
+        ("clock", f"{runtime.clock}; after a kill the world is {kept}"),
+        ("limits", f"{limits.seconds:g} s, {limits.steps:,} skills, {limits.tokens:,} tokens"),
+        ("memory", recipe.memory.rpartition("@")[2]),
+    ]
+
+
+def _world(recipe: TeamRecipe) -> str:
+    world = recipe.world
+    if not isinstance(world, CraftworldSettings):
+        return f"{world.function}, your own"
+    goal = world.goal
+    asked = [f"{count} {item} each" for item, count in goal.items.items()]
+    asked += [f"{count} {item}" for item, count in goal.team_items.items()]
+    asked += [f"{goal.boss} dead"] if goal.boss else []
+    asked += ["the other team dead"] if goal.opponents else []
+    return f"craftworld, {world.size} x {world.size} cells, creatures: {world.creatures}; goal: {', '.join(asked) or 'none'}"

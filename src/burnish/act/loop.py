@@ -1,0 +1,203 @@
+"""An episode as a run: played live in the terminal, remembered event by event, gone on with after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from burnish.act import clock
+from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot
+from burnish.act.memory.rehearsal import Rehearsal
+from burnish.act.memory.sqlite import SQLiteMemory
+from burnish.act.recipe import CraftworldSettings, TeamRecipe
+from burnish.act.runtime import Outcome, Runtime
+from burnish.act.scene import Cast, Scene, open_memory, open_scene, opposing
+from burnish.act.telling import line
+from burnish.act.timeline import overlap, timeline
+from burnish.core.errors import Interrupted, UserError
+from burnish.core.run import Run
+
+STOPPED = "stopped by a signal"
+POLL = 0.2  # seconds between looks for a stop signal, on the wall's clock
+
+
+class Stopped(MemoryFailed):
+    """A stop signal came: the log ends here, as if the run had been killed, and is gone on with from here."""
+
+
+class Told(Memory):
+    """A memory whose new events are told to somebody, and that takes none after a stop.
+
+    Args:
+        inner: where the log is.
+        tell: called with each new event.
+        stop: whether to take no more.
+    """
+
+    def __init__(self, inner: Memory, tell: Callable[[Event], None], stop: Callable[[], bool]) -> None:
+        self._inner = inner
+        self._tell = tell
+        self._stop = stop
+
+    async def append(
+        self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
+    ) -> Event:
+        """See :class:`Memory`.
+
+        Raises:
+            Stopped: a stop was asked for.
+        """
+        if self._stop():
+            raise Stopped("stopped")
+        event = await self._inner.append(kind, agent, data, time=time, key=key)
+        self._tell(event)
+        return event
+
+    def since(self, seq: int) -> AsyncIterator[Event]:
+        """See :class:`Memory`."""
+        return self._inner.since(seq)
+
+    async def find(self, key: str) -> Event | None:
+        """See :class:`Memory`."""
+        return await self._inner.find(key)
+
+    async def snapshot(self) -> Snapshot:
+        """See :class:`Memory`."""
+        return await self._inner.snapshot()
+
+    async def close(self) -> None:
+        """See :class:`Memory`."""
+        await self._inner.close()
+
+
+def play(recipe: TeamRecipe, run: Run) -> Path:
+    """Play an episode to its end. Returns the folder with its log, map and outcome.
+
+    Raises:
+        UserError: something in the recipe does not exist, or this run cannot be gone on with.
+        Interrupted: a stop signal came; the same command goes on.
+        MemoryFailed: the memory cannot be written.
+    """
+    folder = run.path / "artifacts"
+    if run.finished:
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        clock.run(lambda: _episode(recipe, run), recipe.runtime.clock)
+    except Stopped:
+        raise Interrupted(f"{run.path}: stopped; the same command goes on", run.stop_signal) from None
+    return folder
+
+
+async def _episode(recipe: TeamRecipe, run: Run) -> None:
+    scene = open_scene(recipe)
+    inner = open_memory(recipe, run.path)
+    past = [event async for event in inner.since(0)]
+    if past:
+        _check_resume(recipe, scene)
+        run.note(f"{run.path}: going on after event {past[-1].seq}, at {past[-1].time:.1f} s")
+    at_once = recipe.runtime.clock != "wall"
+    told = Told(inner, _Teller(run, past).tell, lambda: at_once and run.stop_requested)
+    memory: Memory = Rehearsal(told, past) if past and scene.simulated else told
+    cast = Cast(recipe, scene.library)
+    runtime = Runtime(recipe.runtime, scene.world, memory, cast.agents)
+    try:
+        outcome = await _with_company(recipe, scene, runtime, run)
+        events = [event async for event in inner.since(0)]
+        if outcome.limit == STOPPED:
+            raise Stopped("stopped")
+        _keep(run, scene, outcome, events)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await cast.close()
+            await inner.close()
+
+
+async def _with_company(recipe: TeamRecipe, scene: Scene, runtime: Runtime, run: Run) -> Outcome:
+    """The team's run, with its opponents and the watch for stop signals beside it."""
+    try:
+        async with anyio.create_task_group() as aside:
+            if recipe.runtime.clock == "wall":
+                aside.start_soon(_watch, runtime, run)
+            if isinstance(recipe.world, CraftworldSettings) and recipe.world.opponents is not None:
+                assert scene.craft is not None
+                theirs = SQLiteMemory(Path(":memory:"))
+                aside.start_soon(opposing(scene.craft, recipe.world.opponents, recipe.runtime, theirs).run)
+            outcome = await runtime.run()
+            aside.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
+    return outcome
+
+
+async def _watch(runtime: Runtime, run: Run) -> None:
+    while not run.stop_requested:
+        await anyio.sleep(POLL)
+    runtime.stop(STOPPED)
+
+
+def _check_resume(recipe: TeamRecipe, scene: Scene) -> None:
+    if scene.craft is not None and not scene.simulated:
+        raise UserError(
+            "runtime.clock: on the wall's clock craftworld cannot be played again to where the killed run was; start over with "
+            "--fresh, or use `clock: virtual`"
+        )
+
+
+class _Teller:
+    """Tells what happens in the terminal, and keeps count from the first session on."""
+
+    def __init__(self, run: Run, past: Sequence[Event]) -> None:
+        self._run = run
+        self._tokens = 0
+        self._done: Counter[str] = Counter()
+        for event in past:
+            self._count(event)
+
+    def tell(self, event: Event) -> None:
+        words = line(event)
+        if words is not None:
+            self._run.note(f"{event.time:8.1f} s  {words}")
+        self._count(event)
+        if event.kind == "skill_end":
+            skills = {f"skills_{status}": number for status, number in self._done.items()}
+            self._run.log(event.seq, seconds=event.time, tokens=self._tokens, **skills)
+
+    def _count(self, event: Event) -> None:
+        if event.kind == "call_end":
+            self._tokens += sum(event.data["tokens"].values())
+        elif event.kind == "skill_end":
+            self._done[event.data["status"]] += 1
+
+
+def _keep(run: Run, scene: Scene, outcome: Outcome, events: Sequence[Event]) -> None:
+    """The log as text, the map, and the outcome."""
+    rows = (json.dumps(event.__dict__, ensure_ascii=False, sort_keys=True) for event in events)
+    run.artifact("events.jsonl", "\n".join(rows) + "\n")
+    render = getattr(scene.craft or scene.world, "render", None)
+    if render is not None:
+        run.artifact("map.svg", render())
+    lanes = timeline(events)
+    found = {
+        "reached": list(outcome.reached),
+        "gone": list(outcome.gone),
+        "seconds": outcome.seconds,
+        "tokens": outcome.tokens,
+        "limit": outcome.limit,
+        "overlap": {agent: round(overlap(lanes, agent), 4) for agent in lanes.agents()},
+    }
+    run.artifact("outcome.json", found)
+    run.note(in_words(found))
+
+
+def in_words(outcome: Mapping[str, Any]) -> str:
+    """How an episode ended, in one line."""
+    reached = f"goal reached by {', '.join(outcome['reached'])}" if outcome["reached"] else "goal not reached"
+    gone = f"; out of the world: {', '.join(outcome['gone'])}" if outcome["gone"] else ""
+    limit = f"; ended by a limit: {outcome['limit']}" if outcome["limit"] else ""
+    return f"{reached} after {outcome['seconds']:.1f} s and {outcome['tokens']:,} tokens{gone}{limit}"

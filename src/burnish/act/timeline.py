@@ -1,0 +1,113 @@
+"""From the event log to two lanes for each agent, planning and acting: spans, interrupts, overlap. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from burnish.act.memory.log import Event
+
+Lane = Literal["planning", "acting"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """One planning call or one skill.
+
+    Attributes:
+        status: of a call: done, cancelled, or what failed; of a skill: done, failed, interrupted, or ``open``.
+    """
+
+    agent: str
+    lane: Lane
+    start: float
+    end: float
+    label: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What an episode looked like.
+
+    Attributes:
+        spans: in order of their start.
+        interrupts: agent, time and reason of each skill stopped by a plan or a reflex.
+        reflexes: agent and time of each.
+        hits: agent, time and points of damage.
+        end: seconds of the last event.
+    """
+
+    spans: tuple[Span, ...]
+    interrupts: tuple[tuple[str, float, str], ...]
+    reflexes: tuple[tuple[str, float], ...]
+    hits: tuple[tuple[str, float, float], ...]
+    end: float
+
+    def agents(self) -> list[str]:
+        """Names, in order of appearance."""
+        return list(dict.fromkeys(span.agent for span in self.spans))
+
+
+def timeline(events: Iterable[Event]) -> Timeline:
+    """Lanes of a log."""
+    spans: list[Span] = []
+    calls: dict[str, float] = {}
+    skills: dict[str, tuple[float, str]] = {}
+    reasons: dict[str, str] = {}
+    interrupts: list[tuple[str, float, str]] = []
+    reflexes: list[tuple[str, float]] = []
+    hits: list[tuple[str, float, float]] = []
+    end = 0.0
+    for event in events:
+        end, agent, data = event.time, event.agent, event.data
+        match event.kind:
+            case "call_start":
+                calls[agent] = event.time
+            case "call_end":
+                spans.append(Span(agent, "planning", calls.pop(agent, event.time), event.time, "", data["status"]))
+            case "plan":
+                reasons[agent] = str(data.get("reason", ""))
+            case "skill_start":
+                skills[agent] = (event.time, label(data))
+            case "skill_end":
+                start, name = skills.pop(agent, (event.time, label(data)))
+                spans.append(Span(agent, "acting", start, event.time, name, data["status"]))
+                if data["status"] == "interrupted":
+                    interrupts.append((agent, event.time, reasons.get(agent, "")))
+            case "reflex":
+                reflexes.append((agent, event.time))
+                reasons[agent] = f"reflex on {data['on']}"
+            case "world" if data.get("kind") == "damage":
+                hits.append((agent, event.time, float(data.get("amount", 0.0))))
+    spans += [Span(agent, "planning", start, end, "", "open") for agent, start in calls.items()]
+    spans += [Span(agent, "acting", start, end, name, "open") for agent, (start, name) in skills.items()]
+    spans.sort(key=lambda span: span.start)
+    return Timeline(tuple(spans), tuple(interrupts), tuple(reflexes), tuple(hits), end)
+
+
+def label(call: Any) -> str:
+    """A skill call in a few words: ``obtain item torch``."""
+    arguments = call.get("arguments", {})
+    about = next((str(arguments[key]) for key in ("item", "target", "to") if key in arguments), "")
+    return f"{call['name']} {about}".replace("_", " ").strip()
+
+
+def busy(spans: Sequence[Span], agent: str, lane: Lane) -> list[tuple[float, float]]:
+    """Times in which an agent plans or acts, merged and in order."""
+    merged: list[tuple[float, float]] = []
+    for span in sorted((s for s in spans if s.agent == agent and s.lane == lane), key=lambda s: s.start):
+        if merged and span.start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], span.end))
+        else:
+            merged.append((span.start, span.end))
+    return merged
+
+
+def overlap(line: Timeline, agent: str) -> float:
+    """Share of an agent's acting time in which it also plans; 0 without any acting."""
+    planning, acting = busy(line.spans, agent, "planning"), busy(line.spans, agent, "acting")
+    both = sum(max(0.0, min(a[1], p[1]) - max(a[0], p[0])) for a in acting for p in planning)
+    total = sum(end - start for start, end in acting)
+    return both / total if total else 0.0

@@ -1,0 +1,186 @@
+"""Scripted planners for craftworld: the same function plays in parallel and in serial mode.
+
+A policy reads what a chat model would read (the prompt's JSON) and replies as one would. While a skill runs, its reply names the
+skill to run after it; it asks for an interrupt only for danger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from burnish.act.policies import Policy
+from burnish.act.skills import decompose
+from burnish.act.skills.algebra import Step
+from burnish.act.skills.crafting import Kill, load_crafting
+from burnish.act.skills.gathering import WEAPONS
+from burnish.core.errors import UserError
+
+Known = Mapping[str, Any]
+Reply = dict[str, Any]
+ARMOUR = ("iron_chestplate", "iron_leggings", "iron_helmet", "iron_boots", "shield")
+CLOSE = 6  # cells; nearer than this a hunter is dealt with
+LOW, HUNGRY = 8.0, 10.0
+
+
+def gatherer(known: Known) -> Reply:
+    """Obtain what is missing, each agent something else; fight or leave what hunts it; eat when hungry."""
+    urgent = _survive(known)
+    if urgent is not None:
+        return urgent
+    wanted = _share(known)
+    if wanted is None:
+        return _nothing("all is under way")
+    item, count = wanted
+    return _do("obtain_item", f"{item} is missing", item=item, count=count)
+
+
+def stepper(known: Known) -> Reply:
+    """A gatherer without ``obtain_item``: decomposes by itself, and has every single step planned by a call of its own."""
+    urgent = _survive(known)
+    if urgent is not None:
+        return urgent
+    doing, have = known["you"]["doing"], known["you"]["see"]["inventory"]
+    wanted = _share(known, {})
+    if wanted is None:
+        return _nothing("nothing is missing")
+    try:
+        steps = decompose.plan(*wanted, have, load_crafting()).steps
+    except UserError as error:
+        return _nothing(str(error))
+    calls = [_step(step) for step in steps]
+    # The step under way is still in the plan, which was made on an inventory without its result: the next one follows it.
+    if doing is not None:
+        names = [(call["skill"]["name"], call["skill"]["arguments"].get("item")) for call in calls]
+        now = (doing["name"], doing["arguments"].get("item"))
+        calls = calls[names.index(now) + 1 :] if now in names else []
+    return calls[0] if calls else _nothing("one step after the other")
+
+
+def slayer(known: Known) -> Reply:
+    """Fight a boss: strike while it is open, be out of its reach when it bursts, eat and heal in between."""
+    you, see = known["you"], known["you"]["see"]
+    boss, doing = see.get("boss"), _doing(known)
+    if see.get("threat") and boss is None:
+        urgent = _survive(known)
+        if urgent is not None:
+            return urgent
+    if boss is None:
+        return (
+            _nothing("on its way") if doing else _do("kill", "where is it?", target=see["goal"].get("kill", "wither"))
+        )
+    name, radius = boss["name"], boss["radius"]
+    danger = boss["phase"] == "charging" and boss["distance"] <= radius + 1
+    if danger:
+        return _now(you, "retreat", "it is about to burst", cells=radius + 3)
+    if see["health"] <= LOW:
+        apples = see["inventory"].get("golden_apple", 0)
+        if apples and doing != "eat":
+            return _now(you, "eat", "wounded", item="golden_apple")
+        if boss["distance"] <= radius + 1:
+            return _now(you, "retreat", "wounded", cells=radius + 3)
+        return _nothing("healing")
+    if boss["phase"] == "charging":
+        return _nothing("waiting for the burst")
+    return _nothing("at it") if doing == "kill" else _do("kill", "it is open", target=name, seconds=12.0)
+
+
+def fighter(known: Known) -> Reply:
+    """Against another team: arm, look for them, strike when they are near, eat or leave when wounded."""
+    you, see, doing = known["you"], known["you"]["see"], _doing(known)
+    threat, have = see.get("threat"), see["inventory"]
+    if threat is not None:
+        if see["health"] <= LOW and have.get("golden_apple", 0):
+            return _now(you, "eat", "wounded", item="golden_apple")
+        if see["health"] <= LOW / 2:
+            return _now(you, "retreat", "badly wounded", cells=12)
+        return (
+            _nothing("at it")
+            if doing == "kill"
+            else _now(you, "kill", f"{threat['name']} is near", target=threat["name"])
+        )
+    bare = [item for item in ARMOUR if have.get(item, 0)]
+    if bare and see["armour"] == 0 and doing is None:
+        return _do("equip", "armour on", item=bare[0])
+    for item in ("wooden_sword", "stone_sword", "iron_sword"):
+        better = WEAPONS[: WEAPONS.index(item) + 1]
+        if doing != "obtain_item" and not any(have.get(weapon, 0) for weapon in better):
+            return _do("obtain_item", "a weapon first", item=item, count=1)
+    return _do("explore", "where are they?", times=2)
+
+
+def _survive(known: Known) -> Reply | None:
+    """What cannot wait: a hunter at hand, hunger."""
+    you, see = known["you"], known["you"]["see"]
+    threat, have, doing = see.get("threat"), see["inventory"], _doing(known)
+    if threat is not None and threat["distance"] <= CLOSE:
+        armed = any(have.get(weapon, 0) for weapon in WEAPONS)
+        if armed and see["health"] > LOW:
+            return (
+                _nothing("at it") if doing == "kill" else _now(you, "kill", "a hunter is near", target=threat["name"])
+            )
+        return _now(you, "retreat", "a hunter is near", cells=12)
+    if see["hunger"] <= HUNGRY and doing != "eat":
+        foods = load_crafting().items
+        food = next((item for item in have if item in foods and foods[item].food), None)
+        if food is not None:
+            return _do("eat", "hungry", item=food)
+    return None
+
+
+def _share(known: Known, doing: Mapping[str, Any] | None = None) -> tuple[str, int] | None:
+    """The item that this agent goes for next, and how many it is to have then: what nobody in the team does yet."""
+    you, team = known["you"], known["team"]
+    goal, have = you["see"]["goal"], you["see"]["inventory"]
+    doing = you["doing"] if doing is None else doing
+    if "missing" in goal:  # each for itself
+        left = [item for item in goal["missing"] if item != _item(doing)]
+        return (left[0], have.get(left[0], 0) + goal["missing"][left[0]]) if left else None
+    missing = goal.get("team_missing", {})
+    taken = {_item(mate.get("doing")) for mate in team.values()} | {_item(doing)}
+    left = [item for item in missing if item not in taken]
+    if not left:
+        return None
+    # Those who think at the same moment know nothing of each other's choice: by rank, each takes another.
+    rank = sorted([you["name"], *team]).index(you["name"])
+    item = left[rank % len(left)]
+    return item, have.get(item, 0) + missing[item]
+
+
+def _item(doing: Mapping[str, Any] | None) -> str | None:
+    return None if not doing else doing.get("arguments", {}).get("item")
+
+
+def _doing(known: Known) -> str | None:
+    doing = known["you"]["doing"]
+    return None if doing is None else doing["name"]
+
+
+def _step(step: Step) -> Reply:
+    if isinstance(step.way, Kill):
+        return _do("kill", "step by step", target=step.way.creature)
+    return _do(step.skill, "step by step", item=step.item, count=step.count)
+
+
+def _do(skill: str, reason: str, **arguments: Any) -> Reply:
+    return {"reason": reason, "skill": {"name": skill, "arguments": arguments}, "interrupt": False}
+
+
+def _now(you: Mapping[str, Any], skill: str, reason: str, **arguments: Any) -> Reply:
+    """At once, unless it is what is being done."""
+    doing = you["doing"]
+    if doing is not None and doing["name"] == skill:
+        return _nothing(reason)
+    return {**_do(skill, reason, **arguments), "interrupt": True}
+
+
+def _nothing(reason: str) -> Reply:
+    return {"reason": reason, "skill": None, "interrupt": False}
+
+
+POLICIES: Mapping[str, Policy] = {
+    "gatherer": gatherer,
+    "stepper": stepper,
+    "slayer": slayer,
+    "fighter": fighter,
+}
