@@ -33,21 +33,25 @@ def test_smoke_and_resume(tmp_path: Path) -> None:
 
 def cell(world: int, gains: dict[str, float], base: float = 0.2) -> dict[str, Any]:
     rng = np.random.default_rng(world)
-    arms = {}
-    for name in ("GRPO", "GRPO, groups of 12", "exhaustive", "ladder", AT_EQUAL_STEPS):
-        course = [
-            {"tokens": 100.0 * step, "utilisation": 0.5, "selected/0": 0.75, "selected/1": 0.25, "selected/2": 0.0}
-            for step in range(1, 11)
-        ]
-        arms[name] = {
-            "accuracy": 0.5 + gains.get(name, 0.0) + float(rng.normal(0, 0.01)),
-            "utilisation": 0.5 + gains.get(name, 0.0),
-            "steps": 10,
-            "completions": 40,
-            "tokens": 1000,
-            "course": course,
+    names = ("GRPO", "GRPO, groups of 12", "exhaustive", "ladder", AT_EQUAL_STEPS)
+    arms = {
+        name: {
+            "30000": {
+                "accuracy": 0.5 + gains.get(name, 0.0) + float(rng.normal(0, 0.01)),
+                "utilisation": 0.5 + gains.get(name, 0.0),
+                "steps": 10,
+                "completions": 40,
+                "tokens": 1000,
+            }
         }
-    return {"world": world, "base": base, "arms": arms, "seconds": 1.0}
+        for name in names
+    }
+    course = [
+        {"tokens": 100.0 * step, "utilisation": 0.5, "selected/0": 0.75, "selected/1": 0.25, "selected/2": 0.0}
+        for step in range(1, 11)
+    ]
+    courses = dict.fromkeys(names, course)
+    return {"world": world, "base": base, "judged": "30000", "arms": arms, "courses": courses, "seconds": 1.0}
 
 
 def test_verdicts_follow_the_arms() -> None:
@@ -63,7 +67,7 @@ def test_verdicts_follow_the_arms() -> None:
     }
     worse = copy.deepcopy(cells)
     for each in worse:
-        each["arms"]["ladder"]["accuracy"] -= 0.5
+        each["arms"]["ladder"]["30000"]["accuracy"] -= 0.5
     assert next(c for c in judge_training(worse) if c.name == "ladder_equal_tokens").verdict == "does not hold"
 
 

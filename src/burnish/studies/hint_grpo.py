@@ -30,20 +30,24 @@ class Both(NamedTuple):
     bias: BiasPlan
 
 
-QUICK = Both(Plan(worlds=2), BiasPlan())
+QUICK = Both(Plan(base=900, worlds=2), BiasPlan())
 PLANS: dict[Size, Both] = {
     "smoke": Both(
-        Plan(base=5, tokens=400, questions=2, tests=8),
+        Plan(base=5, tokens=(200, 400), judged=400, questions=2, tests=8),
         BiasPlan(spend=Spend(scenes=128, looking=2, biased=2), questions=16),
     ),
-    "tour": Both(dataclasses.replace(QUICK.training, worlds=1, tokens=30_000, tests=400), BiasPlan(questions=192)),
+    "tour": Both(dataclasses.replace(QUICK.training, worlds=1, tests=400), BiasPlan(questions=192)),
     "quick": QUICK,
-    "full": Both(Plan(arms=tuple(ARMS), tokens=120_000, worlds=2, real=6), BiasPlan(emoji=True, questions=1024)),
+    "full": Both(
+        Plan(arms=tuple(ARMS), tokens=(15_000, 30_000, 60_000, 120_000), worlds=2, real=6),
+        BiasPlan(emoji=True, questions=1024),
+    ),
 }
 """What each size spends: ``quick`` has two worlds of arithmetic and one vision-language model a seed."""
 
 FIRST_SEED = 1000
-"""Smaller seeds were looked at while token budget and learning rate were settled (by plain GRPO's accuracy): no judged one is among them."""
+"""Smaller seeds were looked at while the study was built, and showed that the budget matters: plain GRPO catches up by 60,000
+tokens, when it solves most of these questions. The claims speak of 30,000, where it solves about a third; `full` shows both."""
 
 
 def run(recipe: StudyRecipe, run: Run) -> Outcome:

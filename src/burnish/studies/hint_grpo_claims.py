@@ -16,6 +16,12 @@ from burnish.studies.hint_grpo_cell import AT_EQUAL_STEPS
 Cells = Sequence[dict[str, Any]]
 
 
+def judged(cell: dict[str, Any], arm: str) -> dict[str, Any]:
+    """What an arm of a world was worth at the judged budget."""
+    found: dict[str, Any] = cell["arms"][arm][cell["judged"]]
+    return found
+
+
 def judge_training(cells: Cells) -> list[Claim]:
     """The claims of the training half, each with its own verdict."""
     return [
@@ -74,9 +80,9 @@ def judge_training(cells: Cells) -> list[Claim]:
 def _compared(
     cells: Cells, name: str, claim: str, paper: str, ours: str, baseline: str, figure: str = "accuracy"
 ) -> Claim:
-    mine, theirs = ([float(cell["arms"][arm][figure]) for cell in cells] for arm in (ours, baseline))
+    mine, theirs = ([float(judged(cell, arm)[figure]) for cell in cells] for arm in (ours, baseline))
     interval = t_interval(np.subtract(mine, theirs).tolist())
-    spent = {arm: np.mean([cell["arms"][arm]["tokens"] for cell in cells]) for arm in (ours, baseline)}
+    spent = {arm: np.mean([judged(cell, arm)["tokens"] for cell in cells]) for arm in (ours, baseline)}
     return Claim(
         name=name,
         claim=claim,

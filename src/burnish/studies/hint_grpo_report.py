@@ -9,7 +9,8 @@ import numpy as np
 
 from burnish.core.report import Section, subplots
 from burnish.studies.claims import t_interval
-from burnish.studies.hint_grpo_cell import LEVELS
+from burnish.studies.hint_grpo_cell import AT_EQUAL_STEPS, LEVELS
+from burnish.studies.hint_grpo_claims import judged
 
 Cells = Sequence[dict[str, Any]]
 POINTS = 30  # of a curve over tokens
@@ -21,7 +22,7 @@ def training_sections(cells: Cells) -> list[Section]:
         Section(
             "Accuracy without hints",
             "Chains of 2 to 8 arithmetic steps, sampled, no hint. One small dot a world, the large one their mean with its 95 % t "
-            "interval. All arms but the last have generated as many tokens; the dashed line is the base model.",
+            f"interval. All arms but the last have generated as many tokens ({cells[0]['judged']}); the dashed line is the base model.",
             figure=accuracy_figure(cells),
         ),
         Section(
@@ -30,28 +31,35 @@ def training_sections(cells: Cells) -> list[Section]:
             "worlds. Right: the hint level that the ladder selected; hints are withdrawn as the model improves.",
             figure=course_figure(cells),
         ),
-        Section("Arms", "Means over worlds.", table=arm_table(cells)),
+        Section("Arms", "Means over worlds, at every budget of generated tokens.", table=arm_table(cells)),
     ]
 
 
 def arm_table(cells: Cells) -> list[dict[str, str]]:
-    """What every arm spent and reached."""
+    """What every arm spent and reached at each budget."""
     rows = []
-    for name in cells[0]["arms"]:
-        arms = [cell["arms"][name] for cell in cells]
-        mean = {key: float(np.mean([arm[key] for arm in arms])) for key in ("accuracy", "utilisation", "steps", "completions", "tokens")}  # fmt: skip
-        plain = [row["reward_without_hint"] for arm in arms for row in arm["course"] if "reward_without_hint" in row]
-        rows.append(
-            {
-                "arm": name,
-                "accuracy": f"{mean['accuracy']:.3f}",
-                "utilisation": f"{mean['utilisation']:.2f}",
-                "reward earned without a hint": f"{np.mean(plain):.2f}" if plain else "-",
-                "steps": f"{mean['steps']:.0f}",
-                "completions": f"{mean['completions']:,.0f}",
-                "tokens": f"{mean['tokens']:,.0f}",
-            }
-        )
+    for name, budgets in cells[0]["arms"].items():
+        for budget in budgets:
+            arms = [cell["arms"][name][budget] for cell in cells]
+            plain = [
+                row["reward_without_hint"]
+                for cell, arm in zip(cells, arms, strict=True)
+                for row in cell["courses"][name]
+                if row["tokens"] <= arm["tokens"] and "reward_without_hint" in row
+            ]
+            mean = {key: float(np.mean([arm[key] for arm in arms])) for key in arms[0]}
+            rows.append(
+                {
+                    "arm": name,
+                    "budget": f"{int(budget):,}" if name != AT_EQUAL_STEPS else "steps",
+                    "accuracy": f"{mean['accuracy']:.3f}",
+                    "utilisation": f"{mean['utilisation']:.2f}",
+                    "reward earned without a hint": f"{np.mean(plain):.2f}" if plain else "-",
+                    "steps": f"{mean['steps']:.0f}",
+                    "completions": f"{mean['completions']:,.0f}",
+                    "tokens": f"{mean['tokens']:,.0f}",
+                }
+            )
     return rows
 
 
@@ -61,7 +69,7 @@ def accuracy_figure(cells: Cells) -> Any:
     figure, axes = subplots(1, 1, height=0.5 + 0.42 * len(names))
     axis = np.ravel(axes)[0]
     for place, name in enumerate(names):
-        values = [cell["arms"][name]["accuracy"] for cell in cells]
+        values = [judged(cell, name)["accuracy"] for cell in cells]
         axis.plot(values, [place] * len(values), "o", color="#98a2b3", markersize=4)
         interval = t_interval(values)
         if interval.n > 1:
@@ -77,9 +85,9 @@ def course_figure(cells: Cells) -> Any:
     """Utilisation of every arm, and the ladder's levels, over generated tokens."""
     figure, axes = subplots(1, 2, height=3.4)
     left, right = np.ravel(axes)
-    most = max(row["tokens"] for cell in cells for arm in cells[0]["arms"] for row in cell["arms"][arm]["course"])
+    most = max(row["tokens"] for cell in cells for course in cell["courses"].values() for row in course)
     grid = np.linspace(0, most, POINTS)
-    for name in cells[0]["arms"]:
+    for name in cells[0]["courses"]:
         left.plot(grid / 1000, _mean_course(cells, name, "utilisation", grid), label=name, linewidth=1.6)
     left.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="utilisation")
     left.legend(fontsize=7)
@@ -95,7 +103,7 @@ def _mean_course(cells: Cells, arm: str, key: str, grid: np.ndarray) -> np.ndarr
     """Mean over worlds of a metric, as a moving average over a tenth of the course; empty where no world has got."""
     curves = []
     for cell in cells:
-        rows = [row for row in cell["arms"][arm]["course"] if key in row]
+        rows = [row for row in cell["courses"][arm] if key in row]
         if not rows:
             continue
         width = max(1, len(rows) // 10)

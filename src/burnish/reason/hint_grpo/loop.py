@@ -85,7 +85,12 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
 
 
 def practise(
-    recipe: HintGRPORecipe, chat: ChatModel, questions: Iterable[Question], accuracy: Accuracy, folder: Path
+    recipe: HintGRPORecipe,
+    chat: ChatModel,
+    questions: Iterable[Question],
+    accuracy: Accuracy,
+    folder: Path,
+    after_step: Callable[[Any], None] = lambda trainer: None,
 ) -> Any:
     """Train a model that is in memory on questions that are, without a run: for studies and notebooks; no resume.
 
@@ -97,6 +102,7 @@ def practise(
         questions: to train on.
         accuracy: the accuracy reward.
         folder: for the table of questions and a copy of the model as it is now, the reference of the KL term.
+        after_step: called with the trainer after every step, to measure on the way.
 
     Returns:
         The trainer: ``generated`` counts completions and tokens, ``state.log_history`` holds what was logged by step.
@@ -118,6 +124,12 @@ def practise(
     }
     trainer = build_trainer(recipe, chat, table, accuracy, **quiet)
     trainer.remove_callback(transformers.PrinterCallback)
+
+    class AfterStep(transformers.TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            after_step(trainer)
+
+    trainer.add_callback(AfterStep())
     trainer.train()
     return trainer
 
