@@ -37,6 +37,8 @@ EMOJI = (
 """Names in emoji.json; their first word is the answer."""
 CELL = 16
 """Pixels of a thing's side; a scene is two by two such cells."""
+STRAY = 0.06
+"""Standard deviation of a thing's hue around its own; the next thing's is a tenth away."""
 HELD_OUT = 1_000_000
 """Seeds from here on are of scenes that no model is trained on."""
 
@@ -102,7 +104,7 @@ class Scenes:
         return np.take_along_axis(self.things, self.asked[:, None], axis=1)[:, 0]
 
 
-def scenes(count: int, seed: int, usual: float = 0.9, things: Things = SHAPE_THINGS, noise: float = 0.1) -> Scenes:
+def scenes(count: int, seed: int, usual: float = 0.9, things: Things = SHAPE_THINGS, noise: float = 0.2) -> Scenes:
     """Draw scenes.
 
     Args:
@@ -125,7 +127,7 @@ def scenes(count: int, seed: int, usual: float = 0.9, things: Things = SHAPE_THI
     canvas[:] = rng.uniform(0.2, 0.8, (count, 1, 1, 3))
     for side in (0, 1):
         ink, cover = _drawn(both[:, side], things, rng)
-        top = rng.integers(CELL // 4, 3 * CELL // 4 + 1, size=count)
+        top = CELL * rng.integers(2, size=count)  # a cell is a patch of the model's eye
         rows = top[:, None] + np.arange(CELL)
         where = np.arange(count)[:, None], rows, slice(side * CELL, (side + 1) * CELL)
         canvas[where] = canvas[where] * (1 - cover) + ink * cover
@@ -145,7 +147,7 @@ def _drawn(kinds: Int[np.ndarray, " n"], things: Things, rng: np.random.Generato
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     mask = inside(u, v)[kinds, np.arange(count)].astype(float)[..., None]
     # Every shape has its hue as well: learnt in seconds, where shape alone would take minutes.
-    hue = kinds[:, None] / len(things.names) + rng.normal(0, 0.02, (count, 1))
+    hue = kinds[:, None] / len(things.names) + rng.normal(0, STRAY, (count, 1))
     colour = 0.5 + 0.5 * np.cos(2 * np.pi * (hue + np.array([0, 1 / 3, 2 / 3])))
     return np.broadcast_to(colour[:, None, None, :], (count, CELL, CELL, 3)), mask
 

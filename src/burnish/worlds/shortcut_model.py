@@ -20,7 +20,7 @@ TEMPLATE = (
     "{% if c['type'] == 'image' %}<image> {% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endfor %}"
     "{% if add_generation_prompt %}assistant : {% endif %}"
 )
-PATCH = 8
+PATCH = CELL
 START = (
     3.0  # transformers' first weights are for models a hundred times wider; these learn nothing for hundreds of steps
 )
@@ -42,13 +42,13 @@ class Spend:
     """
 
     scenes: int = 4096
-    looking: int = 450
-    biased: int = 120
+    looking: int = 500
+    biased: int = 200
     batch: int = 64
     rate: float = 4e-3
     blind: float = 0.2
     usual: float = 0.9
-    noise: float = 0.1
+    noise: float = 0.2
 
 
 def new_model(seed: int = 0, things: Things = SHAPE_THINGS) -> ChatModel:
