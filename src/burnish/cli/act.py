@@ -34,6 +34,29 @@ def act_plan(
     print("out of the world: " + (", ".join(f"{n} {item}" for item, n in found["raw"].items()) or "nothing"))
 
 
+Host = Annotated[str, typer.Option(help="Address to listen at; any but this machine's own needs a --token.")]
+Token = Annotated[
+    str | None, typer.Option(envvar="BURNISH_TOKEN", help="What clients must know; better in the variable than here.")
+]
+
+
+@act_app.command("llm")
+def act_llm(
+    model: Annotated[str, typer.Argument(help="An embedded model (smollm2), a folder, or a hub id.")],
+    port: Annotated[int, typer.Option(help="Port; 0 takes any free one.", min=0, max=65535)] = 8321,
+    host: Host = "127.0.0.1",
+    token: Token = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1, mps.")] = "cpu",
+) -> None:
+    """Serve a chat model behind OpenAI's API, for agents that plan offline; JSON schemas are kept to exactly.
+
+    Example: burnish act llm smollm2
+    """
+    from burnish.act.llm_server import serve_language_model
+
+    serve_language_model(model, host, port, token, device)
+
+
 def _inventory(text: str) -> dict[str, int]:
     try:
         found = json.loads(text)
