@@ -165,8 +165,8 @@ SCENE = "what is on the left in the kitchen ?"
 def write_model(work: Path) -> None:
     """The trained model as a folder, with held-out questions beside it.
 
-    ``held-out.jsonl`` has a third of counter-examples, ``counter.jsonl`` nothing else. ``scene.png`` is a counter-example for
-    the question ``SCENE``; of the first few it is the one on which calibration was seen to help.
+    ``held-out.jsonl`` has a third of counter-examples, ``counter.jsonl`` nothing else. ``scene.png`` is the first
+    counter-example drawn for the question ``SCENE``.
     """
     chat = train_model()
     chat.model.save_pretrained(work)
@@ -180,4 +180,4 @@ def write_model(work: Path) -> None:
             lines.append(json.dumps({"question": question.question, "answer": question.answer, "image": path}))
         (work / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     asked = [question for question in held_out(0.0, 400, HELD_OUT + 3) if question.question == SCENE]
-    opened(asked[2:3])[0][0].save(work / "scene.png")
+    opened(asked[:1])[0][0].save(work / "scene.png")
