@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.core.errors import UserError
-from burnish.core.methods import Method
+from burnish.core.methods import Method, need_packages
 from burnish.merge.rmm.recipe import SearchRecipe
 
 if TYPE_CHECKING:
@@ -18,11 +16,12 @@ if TYPE_CHECKING:
     from burnish.core.run import Run
 
 __all__ = ["METHOD", "SearchRecipe", "search"]
+PACKAGES = ("cma", "gymnasium", "sb3_contrib")
 
 
 def search(recipe: SearchRecipe, run: Run) -> Path:
     """Layer-wise merge search; see ``burnish.merge.rmm.loop.search``."""
-    _need_extra()
+    need_packages("rmm", PACKAGES, "search")
     from burnish.merge.rmm.loop import search as loop
 
     return loop(recipe, run)
@@ -30,16 +29,10 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
 
 def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
     """What a search would do; see ``burnish.merge.rmm.estimate.check``."""
-    _need_extra()
+    need_packages("rmm", PACKAGES, "search")
     from burnish.merge.rmm.estimate import check as rows
 
     return rows(recipe)
-
-
-def _need_extra() -> None:
-    missing = [name for name in ("cma", "gymnasium", "sb3_contrib") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"method: rmm needs {', '.join(missing)}; pip install -e '.[search]'")
 
 
 def _report(path: Path) -> list[Section]:

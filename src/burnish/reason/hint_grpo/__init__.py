@@ -7,12 +7,10 @@ solution given. ``reinforce`` runs a recipe in a run folder. The pure parts need
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.core.errors import UserError
-from burnish.core.methods import Method
+from burnish.core.methods import Method, need_packages
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 
 if TYPE_CHECKING:
@@ -20,11 +18,12 @@ if TYPE_CHECKING:
     from burnish.core.run import Run
 
 __all__ = ["METHOD", "HintGRPORecipe", "reinforce"]
+PACKAGES = ("trl", "datasets")
 
 
 def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
     """Train a model by Hint-GRPO; see ``burnish.reason.hint_grpo.loop.reinforce``."""
-    _need_extra()
+    need_packages("hint_grpo", PACKAGES, "post")
     from burnish.reason.hint_grpo.loop import reinforce as loop
 
     return loop(recipe, run)
@@ -32,7 +31,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
 
 def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     """What a training would do; see ``burnish.reason.hint_grpo.estimate.check``."""
-    _need_extra()
+    need_packages("hint_grpo", PACKAGES, "post")
     from burnish.reason.hint_grpo.estimate import check as rows
 
     return rows(recipe)
@@ -43,12 +42,6 @@ def sections(path: Path) -> list[Section]:
     from burnish.reason.hint_grpo.report import run_sections
 
     return run_sections(path)
-
-
-def _need_extra() -> None:
-    for package in ("trl", "datasets"):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"hint_grpo: the package `{package}` is not installed; pip install -e '.[post]'")
 
 
 METHOD = Method(
