@@ -231,8 +231,7 @@ def test_requests_wait_their_turn_and_one_that_is_given_up_leaves_the_queue(tiny
 
     async def one(name: str, seconds: float) -> None:
         with anyio.move_on_after(seconds):
-            async for _ in tiny.answer(ASK, asked(max_tokens=10)):
-                order.append(name)
+            order.extend([name async for _ in tiny.answer(ASK, asked(max_tokens=10))])
 
     async def main() -> None:
         backend = tiny

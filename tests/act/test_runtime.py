@@ -15,8 +15,9 @@ from burnish.act import clock
 from burnish.act.memory.log import MemoryFailed
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import Limits, ReflexSettings, RuntimeSettings
+from burnish.act.runtime import Runtime
 from burnish.act.skills.library import Hands, skill
-from tests.act.worlds import Meadow, chop, episode, wary
+from tests.act.worlds import Meadow, chop, episode, team, wary
 
 
 def settings(**changes: Any) -> RuntimeSettings:
@@ -234,3 +235,57 @@ def test_memory_failures_end_the_run() -> None:
 
     with pytest.raises(MemoryFailed, match="the disk is full"):
         episode(Meadow(), settings(), memory=lambda: Full(Path(":memory:")))
+
+
+def test_what_people_write_into_the_log_from_elsewhere_is_heard(tmp_path: Path) -> None:
+    """On the wall's clock: another process's interrupt stops the skill, and its words wake a reflex and reach the planner."""
+    path = tmp_path / "memory.sqlite"
+    heard: list[Any] = []
+
+    def policy(known: Any) -> dict[str, Any]:
+        heard.append(known["chat"])
+        name = "mine" if known["you"]["last"] is None else "chop"
+        return {"skill": {"name": name, "arguments": {}}, "interrupt": False, "reason": ""}
+
+    async def person(world: Meadow, scope: anyio.CancelScope) -> None:
+        other = SQLiteMemory(path)
+        while not world.begun:
+            await anyio.sleep(0.01)
+        await other.append("human", "ann", {"interrupt": True}, time=0.0)
+        await other.append("chat", "human", {"text": "hello"}, time=0.0)
+        while ["hello"] not in [[message["text"] for message in chat] for chat in heard]:
+            await anyio.sleep(0.01)
+        while "evade" not in [command for _, _, command in world.begun]:
+            await anyio.sleep(0.01)
+        await other.close()
+        scope.cancel()
+
+    async def main() -> list[Any]:
+        world, memory = Meadow(), SQLiteMemory(path)
+        rule = ReflexSettings(event="chat", skill="evade")
+        rules = RuntimeSettings(clock="wall", reflexes=[rule], limits=Limits(seconds=60.0))
+        with anyio.move_on_after(60):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(person, world, tasks.cancel_scope)
+                await Runtime(rules, world, memory, team(("ann",), policy, 0.1, rules)).run()
+        return [event async for event in memory.since(0)]
+
+    events = clock.run(main, "wall")
+    ended = next(event for event in events if event.kind == "skill_end")
+    assert (ended.data["name"], ended.data["status"]) == ("mine", "interrupted")
+    assert next(event for event in events if event.kind == "reflex").data["on"] == "chat"
+    assert 0.0 <= ended.time < 60.0  # the log's time starts at 0, on this clock, too
+
+
+def test_the_time_of_the_log_never_goes_backwards(tmp_path: Path) -> None:
+    """A later session's clock starts anew (the machine was started again): the log's time goes on."""
+    path = tmp_path / "memory.sqlite"
+    for seconds in (20.0, 10.0):
+        episode(Meadow(), settings(limits=Limits(seconds=seconds)), memory=lambda: SQLiteMemory(path))
+
+    async def main() -> list[float]:
+        return [event.time async for event in SQLiteMemory(path).since(0)]
+
+    times = anyio.run(main)
+    assert times == sorted(times)
+    assert times[-1] == 30.0

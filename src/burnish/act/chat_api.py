@@ -100,8 +100,7 @@ async def _unless_gone(request: Any, answer: AsyncIterator[str]) -> list[str]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch, tasks.cancel_scope)
         try:
-            async for piece in answer:
-                pieces.append(piece)
+            pieces.extend([piece async for piece in answer])
         except BadRequest as error:
             refused.append(error)
         tasks.cancel_scope.cancel()

@@ -163,7 +163,7 @@ class Chat:
                     await self._client.models.list()
         except openai.APIStatusError:
             return  # a server without this list is a server
-        except (TimeoutError, *self._failures) as error:
+        except self._failures as error:  # a TimeoutError is an OSError
             raise UserError(
                 f"planner.url: nobody answers at {self.settings.url} ({type(error).__name__}); start the server, or "
                 "`burnish act llm` for one of your own"

@@ -25,6 +25,7 @@ from burnish.act.world import ActionFailed, Happening, World
 _tracer = trace.get_tracer("burnish.act")
 # An agent whose planner answers in no time still gives the world a moment between two plans.
 SHORTEST_PLAN = 0.05
+HEARING = 0.1  # seconds between looks for what people wrote
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds between calls that fail one after another
 
 
@@ -121,6 +122,10 @@ class Runtime:
         self._tokens = 0
         self._started = 0
         self._limit = ""
+        self._zero = 0.0
+        """The clock's time at which the log's is 0."""
+        self._own: set[int] = set()
+        """Interrupts of this process."""
 
     # What a person may do while it runs
 
@@ -130,7 +135,7 @@ class Runtime:
 
     async def interrupt(self, name: str) -> None:
         """Stop an agent's running skill."""
-        await self.log("human", name, {"interrupt": True})
+        self._own.add((await self.log("human", name, {"interrupt": True})).seq)
         self._stop_skill(self.agents[name])
 
     def stop(self, why: str) -> None:
@@ -149,9 +154,16 @@ class Runtime:
         for chat in {id(agent.chat): agent.chat for agent in self.agents.values() if agent.chat is not None}.values():
             await chat.reach()
         begun = clock.now()
+        # The log's time goes on where an earlier session ended, whatever the clock says: it never goes backwards.
+        last = 0.0
+        async for event in self.memory.since(0):
+            last = event.time
+        self._zero = begun - last
         try:
             async with anyio.create_task_group() as aside:
                 aside.start_soon(self._listen)
+                if self.settings.clock == "wall":
+                    aside.start_soon(self._hear)
                 aside.start_soon(self._time)
                 async with anyio.create_task_group() as lives:
                     for agent in self.agents.values():
@@ -171,8 +183,11 @@ class Runtime:
         )
 
     async def log(self, kind: str, agent: str, data: Mapping[str, Any], key: str | None = None) -> Event:
-        """One event of the team's memory, at the present time of the clock."""
-        return await self.memory.append(kind, agent, data, time=clock.now(), key=key)
+        """One event of the team's memory, at the present time of its run."""
+        return await self.memory.append(kind, agent, data, time=self._now(), key=key)
+
+    def _now(self) -> float:
+        return round(clock.now() - self._zero, 9)
 
     async def _time(self) -> None:
         await anyio.sleep(self.settings.limits.seconds)
@@ -258,6 +273,22 @@ class Runtime:
                 for agent in [one] if one is not None else self.agents.values():
                     if agent.reactor is not None:
                         reactions.start_soon(self._react, agent, happening, event.seq)
+
+    async def _hear(self) -> None:
+        """What people write into the log from other processes (the live page): their words, and their interrupts."""
+        heard = (await self.memory.snapshot()).version
+        async with anyio.create_task_group() as reactions:
+            while True:
+                async for event in self.memory.since(heard):
+                    heard = event.seq
+                    if event.kind == "human" and event.seq not in self._own and event.agent in self.agents:
+                        self._stop_skill(self.agents[event.agent])
+                    elif event.kind == "chat" and event.agent not in self.agents:
+                        for agent in self.agents.values():
+                            if agent.reactor is not None:
+                                said = Happening("chat", "", event.data)
+                                reactions.start_soon(self._react, agent, said, event.seq)
+                await anyio.sleep(HEARING)
 
     async def _react(self, agent: Agent, happening: Happening, seq: int) -> None:
         assert agent.reactor is not None
@@ -371,7 +402,7 @@ class Runtime:
             return await agent.chat.complete(messages, agent.library.reply_schema(), thinking)
         if past.data["status"] == "cancelled":
             await anyio.sleep_forever()  # whatever cancelled it then does so now
-        await anyio.sleep(past.time - clock.now())
+        await anyio.sleep(past.time - self._now())
         if past.data["status"] != "done":
             raise CallFailed(past.data["status"])
         tokens = past.data["tokens"]
