@@ -24,6 +24,7 @@ from burnish.core.run import Run
 
 STOPPED = "stopped by a signal"
 POLL = 0.2  # seconds between looks for a stop signal, on the wall's clock
+MAP = 1.0  # seconds between new maps for the live page, likewise
 
 
 class Stopped(MemoryFailed):
@@ -107,7 +108,7 @@ async def _episode(recipe: TeamRecipe, run: Run) -> None:
     cast = Cast(recipe, scene.library)
     runtime = Runtime(recipe.runtime, scene.world, memory, cast.agents)
     try:
-        outcome = await _with_company(recipe, scene, runtime, run)
+        outcome = await with_company(recipe, scene, runtime, run)
         events = [event async for event in inner.since(0)]
         if outcome.limit == STOPPED:
             raise Stopped("stopped")
@@ -118,12 +119,13 @@ async def _episode(recipe: TeamRecipe, run: Run) -> None:
             await inner.close()
 
 
-async def _with_company(recipe: TeamRecipe, scene: Scene, runtime: Runtime, run: Run) -> Outcome:
-    """The team's run, with its opponents and the watch for stop signals beside it."""
+async def with_company(recipe: TeamRecipe, scene: Scene, runtime: Runtime, run: Run | None) -> Outcome:
+    """The team's run, with its opponents beside it; on the wall's clock also the watch for stop signals, and fresh maps."""
     try:
         async with anyio.create_task_group() as aside:
-            if recipe.runtime.clock == "wall":
+            if run is not None and recipe.runtime.clock == "wall":
                 aside.start_soon(_watch, runtime, run)
+                aside.start_soon(_draw, scene, run)
             if isinstance(recipe.world, CraftworldSettings) and recipe.world.opponents is not None:
                 assert scene.craft is not None
                 theirs = SQLiteMemory(Path(":memory:"))
@@ -139,6 +141,21 @@ async def _watch(runtime: Runtime, run: Run) -> None:
     while not run.stop_requested:
         await anyio.sleep(POLL)
     runtime.stop(STOPPED)
+
+
+async def _draw(scene: Scene, run: Run) -> None:
+    drawn = ""
+    while True:
+        found = _render(scene)
+        if found is not None and found != drawn:
+            drawn = found
+            run.artifact("map.svg", found)
+        await anyio.sleep(MAP)
+
+
+def _render(scene: Scene) -> str | None:
+    render = getattr(scene.craft or scene.world, "render", None)
+    return None if render is None else str(render())
 
 
 def _check_resume(recipe: TeamRecipe, scene: Scene) -> None:
@@ -179,9 +196,9 @@ def _keep(run: Run, scene: Scene, outcome: Outcome, events: Sequence[Event]) -> 
     """The log as text, the map, and the outcome."""
     rows = (json.dumps(event.__dict__, ensure_ascii=False, sort_keys=True) for event in events)
     run.artifact("events.jsonl", "\n".join(rows) + "\n")
-    render = getattr(scene.craft or scene.world, "render", None)
-    if render is not None:
-        run.artifact("map.svg", render())
+    drawn = _render(scene)
+    if drawn is not None:
+        run.artifact("map.svg", drawn)
     lanes = timeline(events)
     found = {
         "reached": list(outcome.reached),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,6 +56,61 @@ def act_llm(
     from burnish.act.llm_server import serve_language_model
 
     serve_language_model(model, host, port, token, device)
+
+
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder.")]
+
+
+@act_app.command("replay")
+def act_replay(
+    run: RunFolder,
+    speed: Annotated[
+        float | None, typer.Option(help="With the pauses as they were, so many times faster; default: none.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Play a simulated run again, and say whether every event came out the same.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Tell what happened in a run again, in order; with --json, all events as they are in the log, one a line.
+
+    Example: burnish act replay runs/planning_acting-tiny --speed 20
+    """
+    from burnish.act import replay
+
+    if again:
+        found = replay.play_again(run)
+        if json_:
+            print(json.dumps(found.__dict__))
+        else:
+            print(
+                f"{found.events} events: " + (f"not the same: {found.difference}" if found.difference else "the same")
+            )
+        if not found.same:
+            raise typer.Exit(1)
+        return
+    from burnish.act.telling import line
+
+    for event in replay.paced(replay.read_log(run), speed):
+        text = replay.to_line(event) if json_ else line(event)
+        if text is not None:
+            print(text if json_ else f"{event.time:8.1f} s  {text}", flush=speed is not None)
+
+
+@act_app.command("watch")
+def act_watch(
+    run: RunFolder,
+    port: Annotated[int, typer.Option(help="Port; 0 takes any free one.", min=0, max=65535)] = 8322,
+    host: Host = "127.0.0.1",
+    token: Token = None,
+) -> None:
+    """Show a run on a live page: map, agents, timeline, chat; a run on the wall's clock can be spoken to and interrupted.
+
+    Example: burnish act watch runs/planning_acting-tiny
+    """
+    from burnish.act.watch.server import watch
+
+    watch(run, host, port, token)
 
 
 def _inventory(text: str) -> dict[str, int]:
