@@ -22,7 +22,7 @@ def training_sections(cells: Cells) -> list[Section]:
         Section(
             "Accuracy without hints",
             "Chains of 2 to 8 arithmetic steps, sampled, no hint. One small dot a world, the large one their mean with its 95 % t "
-            f"interval. All arms but the last have generated as many tokens ({cells[0]['judged']}); the dashed line is the base model.",
+            f"interval. All arms but the last have generated as many tokens ({int(cells[0]['judged']):,}); the dashed line is the base model.",
             figure=accuracy_figure(cells),
         ),
         Section(
@@ -91,9 +91,10 @@ def course_figure(cells: Cells) -> Any:
         left.plot(grid / 1000, _mean_course(cells, name, "utilisation", grid), label=name, linewidth=1.6)
     left.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="utilisation")
     left.legend(fontsize=7)
+    grid = np.linspace(0, max(row["tokens"] for cell in cells for row in cell["courses"]["ladder"]), POINTS)
     shares = np.array([_mean_course(cells, "ladder", f"selected/{level}", grid) for level in range(LEVELS)])
     labels = [f"{level}/{LEVELS} of the steps given" if level else "no hint" for level in range(LEVELS)]
-    right.stackplot(grid / 1000, np.nan_to_num(shares), labels=labels, colors=["#1f6fb4", "#f2a65a", "#c8553d"])
+    right.stackplot(grid / 1000, shares, labels=labels, colors=["#1f6fb4", "#f2a65a", "#c8553d"])
     right.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="share of questions")
     right.legend(fontsize=7, loc="lower left")
     return figure
