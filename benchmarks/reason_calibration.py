@@ -71,8 +71,8 @@ def main() -> None:
             }
             for name in ways
         ]
-    for row in rows:
-        print("  ".join(f"{key} {value}" for key, value in row.items()))
+        for row in rows[-len(ways) :]:
+            print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
