@@ -91,6 +91,10 @@ def test_what_cannot_be_loaded(llama: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["Nonsense"]}))
     with pytest.raises(UserError, match="`architectures` names Nonsense"):
         load_model(tmp_path)
+    shape = json.loads((llama / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(shape | {"hidden_size": "wide", "num_attention_heads": 7}))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_model(tmp_path)
     (tmp_path / "config.json").write_bytes((llama / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes((llama / "model.safetensors").read_bytes()[:-100])
     with pytest.raises(UserError, match="cannot be loaded"):

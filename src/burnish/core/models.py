@@ -117,6 +117,7 @@ def load_reported(
     ``task="base"`` loads the network without a head (``AutoModel``).
     """
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     transformers.utils.logging.disable_progress_bar()
@@ -140,7 +141,7 @@ def load_reported(
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, resolve(adapter), use_safetensors=True).merge_and_unload()
-    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError, StrictDataclassError) as error:
         raise UserError(f"{name}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
     if device:
         model = model.to(device)

@@ -87,8 +87,8 @@ def _decoded(line: bytes) -> Row:
 
 def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet as parquet
     except ModuleNotFoundError:
         raise UserError("source: Parquet needs the package `pyarrow`; pip install -e '.[post]'") from None
 
