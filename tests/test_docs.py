@@ -39,7 +39,18 @@ STORIES = [
     ["hint_grpo.md"],
     ["calibration.md"],
 ]
-SLOW = {"README.md", "spine.md", "write-a-method.md", "merge.md", "rmm.md", "suspects.md", "dov4cl.md", "trainprove.md", "hint_grpo.md", "calibration.md"}
+SLOW = {
+    "README.md",
+    "spine.md",
+    "write-a-method.md",
+    "merge.md",
+    "rmm.md",
+    "suspects.md",
+    "dov4cl.md",
+    "trainprove.md",
+    "hint_grpo.md",
+    "calibration.md",
+}
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -68,7 +68,11 @@ def open_scene(recipe: TeamRecipe) -> Scene:
 
 
 def _own(recipe: TeamRecipe, settings: OwnWorldSettings) -> Scene:
-    made = import_object(settings.function, "world.function")(recipe)
+    function = import_object(settings.function, "world.function")
+    try:
+        made = function(recipe)
+    except Exception as error:  # the user's own code
+        raise UserError(f"world.function: `{settings.function}` failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], World):
         raise UserError(
             f"world.function: `{settings.function}` returned a {type(made).__name__}; return (world, [skills]), where the world has "

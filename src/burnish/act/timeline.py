@@ -88,10 +88,10 @@ def timeline(events: Iterable[Event]) -> Timeline:
 
 
 def label(call: Any) -> str:
-    """A skill call in a few words: ``obtain item torch``."""
+    """A skill call in a few words: ``obtain torch``."""
     arguments = call.get("arguments", {})
     about = next((str(arguments[key]) for key in ("item", "target", "to") if key in arguments), "")
-    return f"{call['name']} {about}".replace("_", " ").strip()
+    return f"{call['name'].removesuffix('_item')} {about}".replace("_", " ").strip()
 
 
 def busy(spans: Sequence[Span], agent: str, lane: Lane) -> list[tuple[float, float]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.act.worlds.craftworld.rules import HEALTH, HUNGER, Cell, Kind
+from burnish.act.worlds.craftworld.rules import HEALTH, HUNGER, LEASH, Cell, Kind, distance
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Creature:
 
     Attributes:
         born: tick from which a boss's cycles count.
-        nightly: came with the night and goes with it.
+        lair: where it keeps to; none for a hunter that came with the night and goes with it.
     """
 
     index: int
@@ -94,7 +94,12 @@ class Creature:
     health: float
     born: int = 0
     ready: int = 0
-    nightly: bool = False
+    lair: Cell | None = None
+
+    def hunts(self, cell: Cell) -> bool:
+        """Whether it goes for who stands there: hunters of the night do anywhere, others around their lair."""
+        near = self.lair is None or distance(cell, self.lair) <= LEASH
+        return self.kind.damage > 0 and near
 
 
 @dataclass

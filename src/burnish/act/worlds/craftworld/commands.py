@@ -178,7 +178,9 @@ def attack(world: Simulation, body: Body, target: str) -> Process:
 def flee(world: Simulation, body: Body, cells: int = 10) -> Process:
     """Get away from hunters, charging bosses and enemies nearby: up to so many cells, or until none is within them."""
     for _ in range(cells):
-        threats = [each.at for each in world.creatures_near(body.at, cells) if each.kind.damage > 0]
+        threats = [
+            each.at for each in world.creatures_near(body.at, cells) if each.hunts(body.at) or each.name in rules.BOSSES
+        ]
         threats += [other.at for other in world.bodies_near(body.at, cells) if other.team != body.team]
         if not threats:
             break

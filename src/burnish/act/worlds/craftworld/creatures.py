@@ -9,7 +9,7 @@ from burnish.act.worlds.craftworld.rules import TICKS, Cell, distance
 from burnish.act.worlds.craftworld.simulation import LIFE, Process, Simulation
 
 NIGHT_PAUSE = 10 * TICKS
-MOST_HUNTERS = 2  # of the night, around one chunk
+MOST_HUNTERS = 1  # of the night, around one chunk
 
 
 def hunt(world: Simulation, creature: Creature) -> Process:
@@ -18,9 +18,13 @@ def hunt(world: Simulation, creature: Creature) -> Process:
         yield from _stand(world, creature)
         return
     while True:
-        prey = next(iter(world.bodies_near(creature.at, rules.SIGHT + rules.CHUNK)), None)
-        if prey is None:
+        near = world.bodies_near(creature.at, rules.SIGHT + rules.CHUNK)
+        if not near:
             return
+        prey = next((body for body in near if creature.hunts(body.at)), None)
+        if prey is None:
+            yield TICKS
+            continue
         gap = distance(prey.at, creature.at)
         if gap <= creature.kind.reach:
             if world.tick >= creature.ready:
@@ -155,15 +159,15 @@ def nights(world: Simulation) -> Process:
     """Hunters come out of the dark near agents, and burn at dawn."""
     while True:
         if not world.night:
-            for creature in [each for each in world.creatures.values() if each.nightly]:
+            for creature in [each for each in world.creatures.values() if each.lair is None]:
                 world.remove_creature(creature)
             share = (world.first + world.tick / world.day_ticks) % 1.0
             yield max(1, round(((rules.NIGHT[0] - share) % 1.0) * world.day_ticks))
             continue
         for chunk in world.inhabited():
             centre = (chunk[0] * rules.CHUNK + rules.CHUNK // 2, chunk[1] * rules.CHUNK + rules.CHUNK // 2)
-            hunters = [each for each in world.creatures_near(centre, rules.SIGHT) if each.nightly]
-            if len(hunters) < MOST_HUNTERS and world.chance(1, *chunk) < 0.5:
+            hunters = [each for each in world.creatures_near(centre, rules.SIGHT) if each.lair is None]
+            if len(hunters) < MOST_HUNTERS and world.chance(1, *chunk) < 0.3:
                 _come(world, centre, chunk)
         yield NIGHT_PAUSE
 
@@ -174,7 +178,7 @@ def _come(world: Simulation, centre: Cell, chunk: Cell) -> None:
     cell = (centre[0] + dx, centre[1] + dy)
     if world.grid.free(cell):
         name = rules.NIGHT_HUNTERS[int(world.chance(3, *chunk) * len(rules.NIGHT_HUNTERS))]
-        world.add_creature(name, cell, nightly=True)
+        world.add_creature(name, cell, lair=False)
         for body in world.bodies_near(cell, rules.SIGHT):
             world.wake_near(body)
             break

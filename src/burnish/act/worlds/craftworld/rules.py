@@ -25,6 +25,7 @@ EAT_TICKS, CRAFT_TICKS, SET_UP_TICKS, SMELT_TICKS = 32, 10, 20, 200
 RESPAWN_TICKS = 10 * TICKS
 NIGHT = (0.5, 0.95)  # share of the day
 HUNT_RANGE, WAKE_TICKS = 12, 8
+LEASH = 6  # cells around its lair that a hunter of the day keeps to
 
 Cell = tuple[int, int]
 

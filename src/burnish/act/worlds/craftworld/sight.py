@@ -38,7 +38,7 @@ def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
     others = [other for other in world.bodies_near(body.at, rules.SIGHT) if other is not body]
     seen["blocks"] = _blocks(world, body)
     seen["creatures"] = [
-        {"name": each.name, "at": list(each.at), "distance": distance(each.at, body.at), "hunts": each.kind.damage > 0}
+        {"name": each.name, "at": list(each.at), "distance": distance(each.at, body.at), "hunts": each.hunts(body.at)}
         for each in near[:MOST]
     ]
     seen["agents"] = [
@@ -54,7 +54,7 @@ def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
     threats = [
         (distance(each.at, body.at), each.name)
         for each in near
-        if each.kind.damage > 0 and each.name not in rules.BOSSES
+        if each.hunts(body.at) and each.name not in rules.BOSSES
     ]
     threats += [(distance(other.at, body.at), other.name) for other in others if other.team != body.team]
     if threats and min(threats)[0] <= THREAT_RANGE:

@@ -283,11 +283,12 @@ class Simulation:
 
     # Creatures
 
-    def add_creature(self, name: str, cell: Cell, nightly: bool = False) -> Creature:
-        """A creature comes; it sleeps until an agent is near."""
+    def add_creature(self, name: str, cell: Cell, lair: bool = True) -> Creature:
+        """A creature comes, to live there or (without a lair) for the night; it sleeps until an agent is near."""
         kind = rules.kind_of(name, self.tables.health.get(name, 20))
         self._creature_count += 1
-        creature = Creature(self._creature_count, name, kind, cell, kind.health, born=self.tick, nightly=nightly)
+        home = cell if lair else None
+        creature = Creature(self._creature_count, name, kind, cell, kind.health, born=self.tick, lair=home)
         self.creatures[creature.index] = creature
         self._creature_chunks.setdefault(chunk_of(cell), set()).add(creature.index)
         return creature

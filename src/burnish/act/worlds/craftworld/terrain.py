@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from burnish.act.worlds.craftworld.rules import Cell, Tables, kind_of
+from burnish.act.worlds.craftworld.rules import BOSSES, Cell, Tables, kind_of
 
 # Deposits a hundred by hundred cells, and cells in one. What is not named has one deposit.
 COMMON = {
@@ -103,7 +103,7 @@ def _deposit(rng: np.random.Generator, blocks: dict[Cell, str], block: str, cell
 def _creatures(
     rng: np.random.Generator, blocks: dict[Cell, str], tables: Tables, size: int, spawn: Cell, share: float
 ) -> Iterator[tuple[str, Cell]]:
-    for name in sorted(tables.loot):
+    for name in sorted(set(tables.loot) - set(BOSSES)):
         hunter = kind_of(name, tables.health[name]).damage > 0
         for _ in range(max(1, round(HERDS.get(name, 1) * share))):
             for _ in range(50):

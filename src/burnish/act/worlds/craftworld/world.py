@@ -112,6 +112,8 @@ class CraftWorld:
         except TypeError as error:
             raise ActionFailed(f"{command}: {error}") from None
         if not body.alive:
+            if command in ("release", "close"):  # who died has let go of everything
+                return {}
             raise await self._lie(agent)
         if body.order is not None:
             raise ActionFailed(f"{agent} does something else already: {body.order.command}")
