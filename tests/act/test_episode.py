@@ -82,7 +82,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_log(tmp_path: Path) -
 def test_a_stop_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path) -> None:
     whole = played(tmp_path / "whole")
     asked = recipe()
-    with pytest.raises(Interrupted, match="the same command goes on") as caught:
+    with pytest.raises(Interrupted, match="the same command goes on") as caught:  # noqa: SIM117
         with Run(asked, tmp_path / "stopped", quiet=True) as run:
             note, notes = run.note, iter(range(100))
 
@@ -116,7 +116,8 @@ def test_the_tiny_episode_shows_interrupts_and_ends_well(tmp_path: Path) -> None
         "What happened",
     ]
     html = run_report(tmp_path / "run", run_sections(tmp_path / "run")).read_text()
-    assert "Goal reached by ann, bob" in html and "killed a" in html
+    assert "Goal reached by ann, bob" in html
+    assert "killed a" in html
     assert [row["agent"] for row in agent_rows(events, lines)] == ["ann", "bob"]
 
 

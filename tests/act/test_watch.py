@@ -282,7 +282,7 @@ def test_files_state_and_map(ended: Path) -> None:
 
 def test_events_stream_from_where_one_left_off(ended: Path) -> None:
     log = read_log(ended)
-    with served(watch_app(ended)) as url, httpx.Client() as client:
+    with served(watch_app(ended)) as url, httpx.Client() as client:  # noqa: SIM117
         with client.stream("GET", f"{url}/events", headers={"last-event-id": str(len(log) - 3)}) as answer:
             lines = answer.iter_lines()
             got = [next(lines) for _ in range(11)]

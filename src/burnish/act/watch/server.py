@@ -61,7 +61,7 @@ def watch_app(run: Path) -> Any:
     try:
         from fastapi import FastAPI, HTTPException, Request
         from fastapi.responses import JSONResponse, Response, StreamingResponse
-        from starlette.routing import Route
+        from starlette.routing import BaseRoute, Route
     except ImportError:
         raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
     recipe = run_recipe(run)
@@ -138,7 +138,9 @@ def watch_app(run: Path) -> Any:
     ]
     routes += [Route("/state", state), Route("/map.svg", picture), Route("/events", events)]
     routes += [Route("/chat", chat, methods=["POST"]), Route("/interrupt", interrupt, methods=["POST"])]
-    return FastAPI(title="Burnish: a run", routes=routes, docs_url=None, redoc_url=None, openapi_url=None)
+    return FastAPI(
+        title="Burnish: a run", routes=list[BaseRoute](routes), docs_url=None, redoc_url=None, openapi_url=None
+    )
 
 
 def _status(run: Path) -> str:
