@@ -44,6 +44,8 @@ class Example(Recipe):
         ),
         ("experts:\n- weight: 1", 2, "`experts.0.model` is missing"),
         ("seed: 1\nseed: 2", 2, "`seed` is given twice"),
+        ("steps: 3\non: 4", 2, "the key `on` is read as bool, not as text; put it in quotes"),
+        ("optimizer:\n  ~: 4", 2, "the key `~` is read as null"),
         ("steps: [1", 1, "not valid YAML"),
         ("a: &x\n  b: *x", 1, "an alias contains itself"),
         ("- 1", 1, "a recipe is a mapping"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,10 @@ def train(trainer: Any, run: Run, boundary: int = 1) -> None:
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
     trainer.add_callback(RunCallback(run, boundary))
-    trainer.train(resume_from_checkpoint=last_checkpoint(run))
+    with warnings.catch_warnings():
+        # transformers warns of a name of its own that TRL and PEFT still read; the user can do nothing about it.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        trainer.train(resume_from_checkpoint=last_checkpoint(run))
 
 
 def last_checkpoint(run: Run) -> str | None:

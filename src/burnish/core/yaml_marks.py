@@ -34,7 +34,7 @@ def load_yaml(source: Path | str, name: str | None = None) -> tuple[Any, Callabl
         The data, and ``locate(path) -> line``: the line (from 1) of the key at ``path``, or of its nearest ancestor.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, is not YAML, or repeats a key.
+        UserError: the file cannot be read, is not UTF-8, is not YAML, repeats a key, or has a key that is no text.
     """
     if isinstance(source, Path):
         name = name or str(source)
@@ -90,6 +90,10 @@ def _record(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UserError(f"{name}:{line}: a key must be a plain word")
             key = str(key_node.value)
+            # YAML 1.1 reads `on`, `~` and `2` as true, nothing and a number; no setting is called so.
+            if key_node.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                kind = key_node.tag.rpartition(":")[2]
+                raise UserError(f"{name}:{line}: the key `{key}` is read as {kind}, not as text; put it in quotes")
             # YAML lets a repeated key win silently; a recipe with two `lr:` lines is a mistake that nobody sees.
             if key in seen and key != "<<":
                 raise UserError(f"{name}:{line}: `{key}` is given twice; keep one")
