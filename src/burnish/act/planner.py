@@ -125,6 +125,7 @@ class Chat:
         try:
             import httpx
             import openai
+            from openai._base_client import get_platform
         except ImportError:
             raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
         self.settings = settings
@@ -144,6 +145,9 @@ class Chat:
             timeout=settings.timeout,
             http_client=client,
         )
+        # The client would ask a thread for it in its first request; a thread's answer comes at no certain turn of the loop, and
+        # the agents of two teams would take turns differently each time.
+        self._client._platform = get_platform()
 
     async def close(self) -> None:
         """Close connections."""

@@ -44,9 +44,14 @@ async def retreat(hands: Hands, cells: int = 10) -> None:
 
 
 async def explore(hands: Hands, times: int = 1) -> None:
-    """Look at `times` parts of the map that were not seen before."""
+    """Look at `times` parts of the map that were not seen before; go around in it when all has been seen."""
     for _ in range(times):
-        await hands.act("explore")
+        try:
+            await hands.act("explore")
+        except ActionFailed as error:
+            if "has seen the whole map" not in str(error):
+                raise
+            await hands.act("patrol")
 
 
 async def give(hands: Hands, to: str, item: str, count: int = 1) -> None:

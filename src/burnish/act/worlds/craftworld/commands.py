@@ -45,20 +45,30 @@ def explore(world: Simulation, body: Body) -> Process:
     if goal is None:
         raise ActionFailed("has seen the whole map")
     chunk, before = rules.chunk_of(goal), len(body.known)
-    for near in (0, 2, 4, 8):
-        way = world.grid.way(body.at, goal, near)
-        if way is None:
-            continue
-        for cell in way:
-            yield STEP
-            if not world.grid.free(cell):
-                break
-            world.place_body(body, cell)
-            if chunk in body.known:
-                break
-        break
+    for cell in world.grid.towards(body.at, goal, (0, 2, 4, 8)) or ():
+        yield STEP
+        if not world.grid.free(cell):
+            break
+        world.place_body(body, cell)
+        if chunk in body.known:
+            break
     body.known.add(chunk)  # what cannot be reached is not tried again
     return {"at": list(body.at), "seen": len(body.known) - before}
+
+
+def patrol(world: Simulation, body: Body) -> Process:
+    """Walk to another part of the map, in an order of chance: for who looks for what moves. Stops when an enemy comes into sight."""
+    last = world.grid.size - 1
+    goal = (int(world.chance(body.index, 1) * last), int(world.chance(body.index, 2) * last))
+    for cell in world.grid.towards(body.at, goal, (2, 4, 8)) or ():
+        yield STEP
+        if not world.grid.free(cell):
+            break
+        world.place_body(body, cell)
+        if any(other.team != body.team for other in world.bodies_near(cell, rules.SIGHT)):
+            break
+    yield 1
+    return {"at": list(body.at)}
 
 
 def claim(world: Simulation, body: Body, blocks: Sequence[str], near: Sequence[int] | None = None) -> Process:
@@ -413,6 +423,7 @@ def _cell(at: Sequence[int]) -> Cell:
 COMMANDS: Mapping[str, Callable[..., Process]] = {
     "walk": walk,
     "explore": explore,
+    "patrol": patrol,
     "claim": claim,
     "release": release,
     "mine": mine,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from burnish.act.worlds.craftworld.rules import CHUNK, Cell, chunk_of, distance
 from burnish.act.worlds.craftworld.terrain import is_solid
@@ -99,6 +99,15 @@ class Grid:
         straight = self._straight(start, goal, near)
         return self._search(start, goal, near) if straight is None else straight
 
+    def towards(self, start: Cell, goal: Cell, near: Sequence[int]) -> list[Cell] | None:
+        """The way to within the first of the distances ``near`` that can be reached, by one search; ``None`` if none can."""
+        straight = self._straight(start, goal, near[0])
+        if straight is not None:
+            return straight
+        closest: dict[int, list[Cell]] = {}
+        exact = self._search(start, goal, near[0], near, closest)
+        return exact if exact is not None else next((closest[gap] for gap in near if gap in closest), None)
+
     def _straight(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
         cells, here = [], start
         while distance(here, goal) > near:
@@ -108,7 +117,17 @@ class Grid:
             cells.append(here)
         return cells
 
-    def _search(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
+    def _search(
+        self,
+        start: Cell,
+        goal: Cell,
+        near: int,
+        gaps: Sequence[int] = (),
+        closest: dict[int, list[Cell]] | None = None,
+    ) -> list[Cell] | None:
+        """A*. Into ``closest`` goes the first way found to within each of ``gaps``."""
+        # The inner loop is most of the time of a crowded world: nothing is called in it that can be written out.
+        blocks, size, (goal_x, goal_y) = self.blocks, self.size, goal
         came: dict[Cell, Cell | None] = {start: None}
         steps = {start: 0}
         border = [(distance(start, goal), 0, start)]
@@ -116,14 +135,28 @@ class Grid:
         while border and looked < LONGEST_SEARCH:
             _, _, here = heapq.heappop(border)
             looked += 1
-            if distance(here, goal) <= near:
+            here_x, here_y = here
+            gap = max(abs(here_x - goal_x), abs(here_y - goal_y))
+            if gap <= near:
                 return self._back(came, here)
+            if closest is not None:
+                for each in gaps:
+                    if gap <= each and each not in closest:
+                        closest[each] = self._back(came, here)
+            taken = steps[here] + 1
             for dx, dy in _AROUND:
-                cell = (here[0] + dx, here[1] + dy)
-                taken = steps[here] + 1
-                if self.free(cell) and taken < steps.get(cell, 1 << 30):
+                x, y = here_x + dx, here_y + dy
+                if not (0 <= x < size and 0 <= y < size):
+                    continue
+                cell = (x, y)
+                if taken >= steps.get(cell, 1 << 30):
+                    continue
+                block = blocks.get(cell)
+                if block is None or not is_solid(block):
                     steps[cell], came[cell] = taken, here
-                    heapq.heappush(border, (taken + distance(cell, goal), -taken, cell))
+                    far_x, far_y = x - goal_x, y - goal_y
+                    far_x, far_y = (far_x if far_x > 0 else -far_x), (far_y if far_y > 0 else -far_y)
+                    heapq.heappush(border, (taken + (far_x if far_x > far_y else far_y), -taken, cell))
         return None
 
     @staticmethod

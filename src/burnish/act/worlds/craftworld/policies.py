@@ -102,9 +102,11 @@ def fighter(known: Known) -> Reply:
     bare = [item for item in ARMOUR if have.get(item, 0)]
     if bare and see["armour"] == 0 and doing is None:
         return _do("equip", "armour on", item=bare[0])
+    last = you["last"] or {}
     for item in ("wooden_sword", "stone_sword", "iron_sword"):
         better = WEAPONS[: WEAPONS.index(item) + 1]
-        if doing != "obtain_item" and not any(have.get(weapon, 0) for weapon in better):
+        tried = last.get("status") == "failed" and last.get("arguments", {}).get("item") == item
+        if doing != "obtain_item" and not tried and not any(have.get(weapon, 0) for weapon in better):
             return _do("obtain_item", "a weapon first", item=item, count=1)
     return _do("explore", "where are they?", times=2)
 

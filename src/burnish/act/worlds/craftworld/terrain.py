@@ -36,6 +36,7 @@ COMMON = {
 }
 FLUIDS = {"water": (6, 26), "lava": (2, 6), "powder_snow": (1, 4), "bee_nest": (4, 1), "sweet_berry_bush": (6, 2)}
 RARE = (1, 5)
+ROOM = 0.45  # share of the map that deposits of what is rare may take; on a small map they are smaller, or agents could not move
 HERDS = {"cow": 10, "pig": 8, "sheep": 10, "chicken": 10, "rabbit": 6, "cod": 5, "salmon": 5, "squid": 4}
 LAIR = 14  # no lair of a hunter is nearer to where agents begin
 PLANTS = ("grass", "wheat", "carrots", "potatoes", "beetroots", "poppy", "dandelion", "sweet_berry_bush", "sapling")
@@ -70,12 +71,13 @@ def generate(seed: int, size: int, tables: Tables, creatures: bool) -> Terrain:
     blocks: dict[Cell, str] = {}
     share = size * size / 10_000
     deposits = {**dict.fromkeys(sorted(tables.drops), RARE), **COMMON, **FLUIDS}
+    most = max(1, int(ROOM * size * size / len(deposits)))
     for block, (number, cells) in deposits.items():
         if block not in tables.drops and block not in FLUIDS:
             continue
         common = block in COMMON or block in FLUIDS
         for _ in range(max(1, round(number * share)) if common else max(1, round(share / 4))):
-            _deposit(rng, blocks, block, cells, size, spawn)
+            _deposit(rng, blocks, block, cells if common else min(cells, most), size, spawn)
     living = tuple(_creatures(rng, blocks, tables, size, spawn, share)) if creatures else ()
     return Terrain(size, blocks, living, spawn)
 
