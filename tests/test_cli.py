@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from typer.main import get_command
@@ -52,11 +53,12 @@ def test_every_command_teaches_by_example() -> None:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the examples speak of: a tiny model, a text, a merge, the models and data of rmm/tiny, evidence."""
+    """A folder with what the examples speak of: a tiny model, a text, a merge, a run, evidence."""
     folder = tmp_path_factory.mktemp("workshop")
     assert burnish("model", "tiny-llama", "tiny-llama-too", cwd=folder).returncode == 0
     assert burnish("model", "vit-experts", "vit-experts", cwd=folder).returncode == 0
     assert burnish("model", "tiny-llava", "tiny-llava", cwd=folder).returncode == 0
+    assert burnish("run", "planning_acting/tiny", cwd=folder, timeout=60).returncode == 0
     (folder / "text.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "merge.yaml").write_text(
         "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"
@@ -73,14 +75,48 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SERVING = {"act llm": "/v1/models", "act watch": "/state"}
+"""Commands that go on until they are stopped, and what answers at their address."""
+EXAMPLE_SECONDS = 60.0  # the longest that one example may take
+LONGER = {"tour": 400.0}  # goes through all studies
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_example_works(workshop: Path) -> None:
     """In an order in which later examples find what earlier ones made."""
     first = ["model", "run"]
     for name in sorted(EXAMPLES, key=lambda name: (first.index(name) if name in first else len(first), name)):
-        done = burnish(*shlex.split(EXAMPLES[name][1]), cwd=workshop, timeout=600)
-        assert done.returncode == 0, f"burnish {EXAMPLES[name][1]}\n{done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
+        words = shlex.split(EXAMPLES[name][1])
+        if name in SERVING:
+            code, said = served(words, SERVING[name], workshop)
+            assert code == 128 + signal.SIGINT, f"burnish {EXAMPLES[name][1]}\n{said}"
+        else:
+            done = burnish(*words, cwd=workshop, timeout=LONGER.get(name, EXAMPLE_SECONDS))
+            said = done.stdout + done.stderr
+            assert done.returncode == 0, f"burnish {EXAMPLES[name][1]}\n{said}"
+        assert "Traceback" not in said
+
+
+def served(words: list[str], where: str, cwd: Path) -> tuple[int, str]:
+    """Start a serving command at a free port, wait until it answers, press Ctrl-C. Its exit status and all that it said."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (cwd / "served.txt").open("w+") as said:
+        process = subprocess.Popen(
+            [*BURNISH, *words, "--port", "0"], cwd=cwd, env=environment, stdout=said, stderr=subprocess.STDOUT
+        )
+        try:
+            deadline, found = time.monotonic() + EXAMPLE_SECONDS, None
+            while found is None and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+                found = re.search(r"http://127\.0\.0\.1:\d+", Path(said.name).read_text())
+            assert found is not None, Path(said.name).read_text()
+            assert httpx.get(found[0] + where, timeout=30.0).status_code == 200
+            process.send_signal(signal.SIGINT)
+            return process.wait(timeout=30), Path(said.name).read_text()
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
