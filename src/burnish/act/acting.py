@@ -1,0 +1,128 @@
+"""What comes of a plan: it waits in the slot, is dropped if it is stale, and is carried out with its clean-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+from opentelemetry import trace
+
+from burnish.act.hands import LoggingHands
+from burnish.act.memory.log import Event, MemoryFailed
+from burnish.act.recipe import RuntimeSettings
+from burnish.act.session import Session
+from burnish.act.skills.library import BadCall, Call
+from burnish.act.team import Agent, Planned
+from burnish.act.world import ActionFailed, World
+
+_tracer = trace.get_tracer("burnish.act")
+
+
+class Actor:
+    """Carries out the plans of a team's agents.
+
+    Args:
+        session: where it is logged.
+        settings: how stale a plan may be, and how long a clean-up may take.
+        world: where they live.
+    """
+
+    def __init__(self, session: Session, settings: RuntimeSettings, world: World) -> None:
+        self._session = session
+        self._settings = settings
+        self._world = world
+
+    async def hand_over(self, agent: Agent, planned: Planned) -> None:
+        """Leave a plan for the acting loop, in place of one that was not begun."""
+        if planned.by == "planner" and planned.version < agent.reflexed:
+            await self._drop(agent, planned, "overtaken by a reflex")
+            return
+        replaced = agent.slot.put(planned)
+        if replaced is not None:
+            await self._drop(agent, replaced, "replaced by a newer plan")
+
+    async def _drop(self, agent: Agent, planned: Planned, why: str) -> None:
+        await self._session.log("plan_dropped", agent.name, {"skill": planned.call.to_json(), "why": why})
+
+    async def dropped(self, agent: Agent, planned: Planned) -> bool:
+        """Whether a plan is stale by the recipe's rule; then it is dropped."""
+        if self._settings.staleness == "always" or planned.by == "reflex":
+            return False
+        if planned.version < agent.reflexed:
+            await self._drop(agent, planned, "overtaken by a reflex")
+            return True
+        if self._settings.staleness == "replan":
+            snapshot = await self._session.memory.snapshot()
+            if snapshot.touched.get(agent.name, 0) > planned.version:
+                await self._drop(agent, planned, "something has happened since")
+                return True
+        elif planned.call.skill.precondition is not None:
+            seen = await self._world.observe(agent.name)
+            why = planned.call.skill.precondition(seen, **planned.call.arguments)
+            if why is not None:
+                await self._drop(agent, planned, why)
+                return True
+        return False
+
+    def stop_skill(self, agent: Agent) -> None:
+        """Take the running skill away."""
+        if agent.running is not None:
+            agent.running.cancel()
+
+    async def perform(self, agent: Agent, planned: Planned, number: int | None = None) -> None:
+        """Run one skill to its end, its failure or its interruption; then its clean-up, whatever happened."""
+        resumed = number is not None
+        if not resumed:
+            if not self._session.may_start_skill():
+                return
+            agent.skills += 1
+        number = agent.skills if number is None else number
+        what = {"skill": number, **planned.call.to_json()}
+        if not resumed:
+            about = {**what, "by": planned.by, "version": planned.version, "reason": planned.reason}
+            await self._session.log("skill_start", agent.name, about)
+        hands = LoggingHands(agent.name, number, self._world, self._session)
+        status, why = "interrupted", ""
+        scope = anyio.CancelScope()
+        agent.running = scope
+        try:
+            with scope, _tracer.start_as_current_span("skill", attributes={"agent": agent.name, **_flat(what)}):
+                status, why = await _outcome(planned.call, hands)
+        finally:
+            agent.running = None
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(self._settings.cleanup_seconds) as limit:
+                    await hands.leave()
+                if limit.cancelled_caught:
+                    why = (why + "; " if why else "") + "the clean-up took too long and was cut off"
+                await self._session.log("skill_end", agent.name, {**what, "status": status, "why": why})
+
+    async def finish_skill(self, agent: Agent, left_over: Event | None) -> None:
+        """Go on with a skill of an earlier session; its finished commands are answered from the log, not repeated."""
+        if left_over is None:
+            return
+        data = {key: left_over.data[key] for key in ("skill", "name", "arguments")}
+        try:
+            call = agent.library.call(data["name"], data["arguments"])
+        except BadCall as error:
+            await self._session.log("skill_end", agent.name, {**data, "status": "failed", "why": str(error)})
+        else:
+            await self.perform(agent, Planned(call, "resume", left_over.data["version"], ""), data["skill"])
+
+
+async def _outcome(call: Call, hands: LoggingHands) -> tuple[str, str]:
+    """Run a skill's function; its own mistakes end the skill, not the agent."""
+    try:
+        await call.skill.function(hands, **call.arguments)
+    except ActionFailed as error:
+        return "failed", str(error)
+    except MemoryFailed:
+        raise
+    except Exception as error:
+        return "failed", f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
+    return "done", ""
+
+
+def _flat(what: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in what.items()}

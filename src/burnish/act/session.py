@@ -1,0 +1,71 @@
+"""One session of a run: its time, its log, what it has used up, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from burnish.act import clock
+from burnish.act.memory.log import Event, Memory
+from burnish.act.recipe import Limits
+from burnish.act.team import Agent
+
+
+class Session:
+    """What the loops of a team share.
+
+    Args:
+        memory: the team's; holds the log of an earlier session when it is resumed.
+        limits: what ends the run at the latest.
+        agents: the team.
+
+    Attributes:
+        limit: what ended the run; empty while it runs, or if nothing did.
+        tokens: used in this session.
+    """
+
+    def __init__(self, memory: Memory, limits: Limits, agents: Sequence[Agent]) -> None:
+        self.memory = memory
+        self.limit = ""
+        self.tokens = 0
+        self._limits = limits
+        self._agents = agents
+        self._skills = 0
+        self._zero = 0.0
+        """The clock's time at which the log's is 0."""
+
+    async def begin(self) -> None:
+        """Take up the log's time where an earlier session ended, whatever the clock says: it never goes backwards."""
+        begun, last = clock.now(), 0.0
+        async for event in self.memory.since(0):
+            last = event.time
+        self._zero = begun - last
+
+    def now(self) -> float:
+        """Seconds of the run, as they stand in the log."""
+        return round(clock.now() - self._zero, 9)
+
+    async def log(self, kind: str, agent: str, data: Mapping[str, Any], key: str | None = None) -> Event:
+        """One event of the team's memory, at the present time of its run."""
+        return await self.memory.append(kind, agent, data, time=self.now(), key=key)
+
+    def use(self, tokens: int) -> None:
+        """Count tokens; ends the run when none are left."""
+        self.tokens += tokens
+        if self.tokens >= self._limits.tokens:
+            self.end(f"{self._limits.tokens} tokens")
+
+    def may_start_skill(self) -> bool:
+        """Count one skill; ends the run when it is one too many."""
+        self._skills += 1
+        if self._skills > self._limits.steps:
+            self.end(f"{self._limits.steps} steps")
+            return False
+        return True
+
+    def end(self, limit: str) -> None:
+        """End the run. Loop by loop, in order: a scope with many tasks would cancel them in an order of its own, differently each time."""
+        self.limit = self.limit or limit
+        for agent in self._agents:
+            for scope in agent.loops:
+                scope.cancel()

@@ -1,0 +1,86 @@
+"""A team: its agents, the plan that lies ready for each, and how a run of theirs ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from burnish.act.planner import Chat
+from burnish.act.reflexes import Reactor
+from burnish.act.skills.library import Call, Library
+
+
+@dataclass
+class Planned:
+    """A plan in the slot: what to run, who wanted it, and the memory that it was made on."""
+
+    call: Call
+    by: str
+    version: int
+    reason: str
+
+
+class Slot:
+    """Room for one plan. A newer one replaces it; taking waits until there is one."""
+
+    def __init__(self) -> None:
+        self._plan: Planned | None = None
+        self._filled = anyio.Event()
+
+    def put(self, plan: Planned) -> Planned | None:
+        """Leave a plan; returns the one that it replaces."""
+        replaced, self._plan = self._plan, plan
+        self._filled.set()
+        return replaced
+
+    async def take(self) -> Planned:
+        """Wait for a plan and take it out."""
+        while self._plan is None:
+            self._filled = anyio.Event()
+            await self._filled.wait()
+        plan, self._plan = self._plan, None
+        return plan
+
+
+@dataclass
+class Agent:
+    """One agent: its name, its goal in words, its chat model (``None``: it never plans) and its skills."""
+
+    name: str
+    goal: str
+    library: Library
+    chat: Chat | None = None
+    reactor: Reactor | None = None
+    slot: Slot = field(default_factory=Slot)
+    thought: str = ""
+    """The unfinished reply of its planner."""
+    running: anyio.CancelScope | None = None
+    """The scope of its running skill."""
+    loops: list[anyio.CancelScope] = field(default_factory=list)
+    """The scopes of its loops."""
+    done: bool = False
+    gone: bool = False
+    calls: int = 0
+    skills: int = 0
+    reflexed: int = 0
+    """The event at which a reflex last took over: plans made before it are overtaken."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        reached: agents whose goal was reached.
+        gone: agents that the world took out (dead for good, disconnected).
+        seconds: on the run's clock.
+        tokens: prompt and reply tokens.
+        limit: the limit that ended it, or empty.
+    """
+
+    reached: tuple[str, ...]
+    gone: tuple[str, ...]
+    seconds: float
+    tokens: int
+    limit: str

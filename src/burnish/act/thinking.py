@@ -1,0 +1,121 @@
+"""One thought of an agent: what it knows, a call of its chat model, a decision. Every call is in the log, finished or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+from opentelemetry import trace
+
+from burnish.act.memory.log import Snapshot
+from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Decision, Reply, parse_decision, prompt
+from burnish.act.session import Session
+from burnish.act.skills.library import BadCall
+from burnish.act.team import Agent
+
+_tracer = trace.get_tracer("burnish.act")
+
+
+class Thinker:
+    """Thinks for the agents of a team.
+
+    Args:
+        session: where it is logged.
+        shared: whether an agent knows what its team does and says.
+    """
+
+    def __init__(self, session: Session, shared: bool) -> None:
+        self._session = session
+        self._shared = shared
+
+    async def think(self, agent: Agent) -> tuple[Decision | None, int]:
+        """One planning call, with one round of repair. Returns the decision and the memory's version that it was made on."""
+        assert agent.chat is not None
+        snapshot = await self._known(agent)
+        messages = prompt(agent.name, agent.goal, snapshot, agent.library)
+        decision, problem = None, ""
+        for attempt in range(2):
+            text = await self._call(agent, messages, attempt)
+            if text is None:
+                break
+            try:
+                decision = parse_decision(text, agent.library)
+                break
+            except BadCall as error:
+                problem = str(error)
+                repair = f"That reply cannot be used: {problem}. Reply again with one JSON object of the schema."
+                messages = [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": repair}]
+        data: dict[str, Any] = {"version": snapshot.version}
+        if decision is None:
+            data["unusable"] = problem or "no answer"
+        else:
+            skill = None if decision.call is None else decision.call.to_json()
+            data |= {"skill": skill, "interrupt": decision.interrupt, "reason": decision.reason}
+        await self._session.log("plan", agent.name, data)
+        return decision, snapshot.version
+
+    async def _known(self, agent: Agent) -> Snapshot:
+        snapshot = await self._session.memory.snapshot()
+        if self._shared:
+            return snapshot
+        own = snapshot.observations.get(agent.name)
+        return Snapshot(
+            version=snapshot.version,
+            observations={} if own is None else {agent.name: own},
+            actions={name: action for name, action in snapshot.actions.items() if name == agent.name},
+            results={name: result for name, result in snapshot.results.items() if name == agent.name},
+            touched=snapshot.touched,
+        )
+
+    async def _call(self, agent: Agent, messages: Sequence[Mapping[str, str]], attempt: int) -> str | None:
+        """One call of the chat model, logged; ``None`` if it failed."""
+        assert agent.chat is not None
+        if not attempt:
+            agent.calls += 1
+        key = f"{agent.name}/call/{agent.calls}/{attempt}"
+        await self._session.log("call_start", agent.name, {"call": agent.calls, "attempt": attempt})
+        agent.thought = ""
+
+        def thinking(text: str) -> None:
+            agent.thought = text
+
+        status, reply = "cancelled", None
+        try:
+            with _tracer.start_as_current_span("llm_call", attributes={"agent": agent.name}):
+                reply = await self._answer(agent, messages, key, thinking)
+            status = "done"
+        except CallFailed as error:
+            status = str(error)
+        except BudgetSpent as error:
+            status = str(error)
+            self._session.end("the planner's budget")
+        finally:
+            # What was half said is kept as such, also when the call is cancelled.
+            with anyio.CancelScope(shield=True):
+                used = reply or Reply(agent.thought, 0, 0)
+                tokens = {"prompt": used.prompt_tokens, "completion": used.completion_tokens}
+                data = {"call": agent.calls, "attempt": attempt, "status": status, "tokens": tokens}
+                await self._session.log("call_end", agent.name, {**data, "text": used.text[:LONGEST]}, key=key)
+            agent.thought = ""
+        self._session.use(sum(tokens.values()))
+        return None if reply is None else reply.text
+
+    async def _answer(
+        self, agent: Agent, messages: Sequence[Mapping[str, str]], key: str, thinking: Callable[[str], None]
+    ) -> Reply:
+        """The model's answer, or in a rehearsal the one that it gave, at the time at which it gave it.
+
+        What answers in this process is asked again: it says the same, and takes the same steps of the event loop.
+        """
+        assert agent.chat is not None
+        past = self._session.memory.rehearsed(key) if agent.chat.outside else None
+        if past is None:
+            return await agent.chat.complete(messages, agent.library.reply_schema(), thinking)
+        if past.data["status"] == "cancelled":
+            await anyio.sleep_forever()  # whatever cancelled it then does so now
+        await anyio.sleep(past.time - self._session.now())
+        if past.data["status"] != "done":
+            raise CallFailed(past.data["status"])
+        tokens = past.data["tokens"]
+        return agent.chat.count(Reply(past.data["text"], tokens["prompt"], tokens["completion"]))
