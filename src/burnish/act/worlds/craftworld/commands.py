@@ -138,17 +138,30 @@ def _best_tool(world: Simulation, body: Body, block: str, needed: Sequence[str])
 
 
 def approach(world: Simulation, body: Body, target: str) -> Process:
-    """Walk up to the nearest creature of a kind, or to an agent, that is in sight, until within reach of hands."""
+    """Walk up to the nearest creature of a kind, or to an agent, that is in sight, until within reach of hands.
+
+    What a detour takes out of sight is looked for where it was seen last.
+    """
+    goal: Cell | None = None
+    way: list[Cell] = []
     for _ in range(200):
-        goal = _target(world, body, target).at
-        if distance(body.at, goal) <= REACH:
+        try:
+            seen = _target(world, body, target).at
+        except ActionFailed:
+            if goal is None or distance(body.at, goal) <= rules.SIGHT // 2:
+                raise
+            seen = goal
+        if distance(body.at, seen) <= REACH:
             return {"at": list(body.at)}
-        way = world.grid.way(body.at, goal, REACH)
-        if not way:
-            raise ActionFailed(f"there is no way to the {target}")
+        if seen != goal or not way:
+            goal, way = seen, world.grid.way(body.at, seen, REACH) or []
+            if not way:
+                raise ActionFailed(f"there is no way to the {target}")
         yield STEP
         if world.grid.free(way[0]):
-            world.place_body(body, way[0])
+            world.place_body(body, way.pop(0))
+        else:
+            way = []
     raise ActionFailed(f"the {target} does not let itself be caught")
 
 

@@ -66,9 +66,12 @@ def slayer(known: Known) -> Reply:
         if urgent is not None:
             return urgent
     if boss is None:
-        return (
-            _nothing("on its way") if doing else _do("kill", "where is it?", target=see["goal"].get("kill", "wither"))
-        )
+        if doing:
+            return _nothing("on its way")
+        last = you["last"] or {}
+        if last.get("name") == "kill" and last.get("status") == "failed":
+            return _do("explore", "it is not in sight")
+        return _do("kill", "where is it?", target=see["goal"].get("kill", "wither"))
     name, radius = boss["name"], boss["radius"]
     danger = boss["phase"] == "charging" and boss["distance"] <= radius + 1
     if danger:

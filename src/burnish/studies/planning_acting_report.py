@@ -1,0 +1,202 @@
+"""Tables and pictures of the planning-acting study. Knows matplotlib; plays one world again for its timelines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from burnish.act.report import LANES, draw_lanes
+from burnish.act.timeline import Timeline, timeline
+from burnish.core.report import Section, subplots
+from burnish.studies.claims import Interval, t_interval
+from burnish.studies.planning_acting_cell import PAIR, Plan, gathering, play
+from burnish.studies.planning_acting_claims import Worlds, judge_worlds, latencies, pairs, ratio, scores, values
+
+PARALLEL, SERIAL, REACTIVE, GREY = "#1f6fb4", "#d08428", "#6b7280", "#98a2b3"
+COLOURS = {"parallel": PARALLEL, "serial": SERIAL}
+FAIR = (
+    "Both modes get the same scripted policy behind the same chat API with the same latency, the same limits and the same reflex "
+    "(badly hurt: retreat); the serial team has it too. Only whether planning waits for acting differs. Intervals are 95 % t "
+    "intervals over worlds."
+)
+
+
+def sections(worlds: Worlds, plan: Plan) -> list[Section]:
+    """The report's parts."""
+    pair = {mode: replay(worlds, plan, mode) for mode in ("parallel", "serial")}
+    return [
+        Section(
+            "Time to goal, and who survives the boss",
+            f"Two agents gather tools, or face a boss, at four speeds of thought. {FAIR} Reactive: rules alone, no planner; they can "
+            "fight (rules written for this boss) but nothing sets them going to gather. An episode that does not reach its goal "
+            "counts as the limit.",
+            figure=latency_figure(worlds, plan),
+        ),
+        Section(
+            "The same team, the same world, both ways",
+            f"World {worlds[0]['seed']}, planning calls of {plan.judged:g} s. {LANES}",
+            figure=pair_figure(pair),
+        ),
+        Section(
+            "Two against two",
+            "Parallel against serial with the same policy; each world is played twice, with the sides swapped. Left: share of fights "
+            "won by the parallel team, a draw as half, with its interval. Right: how the fights ended.",
+            figure=duel_figure(worlds),
+        ),
+        Section(
+            "What each part is worth",
+            "The whole team is at the dashed line; a dot right of it says that the team is worse off without the part. Left: time "
+            "without the part divided by time with it. Right: what interrupts add in danger, with the interval of the difference.",
+            figure=ablation_figure(worlds),
+        ),
+        Section("Arms", "Means over worlds.", table=arm_table(worlds)),
+    ]
+
+
+def replay(worlds: Worlds, plan: Plan, mode: str) -> Timeline:
+    """The first world's timeline: episodes on the virtual clock are exactly repeatable."""
+    return timeline(play(gathering(worlds[0]["seed"], plan, PAIR, plan.judged, mode)).events)
+
+
+def latency_figure(worlds: Worlds, plan: Plan) -> Any:
+    """Time to goal and the share of dead bosses over the planner's latency, by mode."""
+    figure, axes = subplots(1, 3, width=11.5, height=3.5)
+    shown = (
+        ("gather", f"gather/{PAIR}/", "seconds", "gathering: seconds to the goal", plan.limit),
+        ("boss", "boss/", "success", "boss: share of fights won", 1.0),
+        ("boss", "boss/", "health", "boss: health left, of 20", 20.0),
+    )
+    for axis, (kind, prefix, number, title, most) in zip(axes[0], shown, strict=True):
+        ticks = latencies(worlds, kind)
+        for shift, mode in ((-0.04, "parallel"), (0.04, "serial")):
+            found = [t_interval(values(worlds, [f"{prefix}{each}/{mode}"], number)) for each in ticks]
+            places = [place + shift for place in range(len(ticks))]
+            _line(
+                axis, places, found, COLOURS[mode], "plans while acting" if mode == "parallel" else "takes turns", most
+            )
+        alone = float(np.mean(values(worlds, [f"{prefix}reactive"], number)))
+        axis.axhline(alone, color=REACTIVE, linestyle=":", linewidth=1.5, label="rules alone")
+        axis.set_xticks(range(len(ticks)), [f"{each} s" for each in ticks])
+        axis.set(xlabel="one planning call", ylim=(0, most * 1.06))
+        axis.set_title(title, fontsize=10, loc="left")
+    axes[0, 0].legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.78))
+    return figure
+
+
+def _line(axis: Any, places: Sequence[float], found: Sequence[Interval], colour: str, label: str, most: float) -> None:
+    means = [each.mean for each in found]
+    axis.plot(places, means, "o-", color=colour, label=label, linewidth=1.8, markersize=5)
+    if found[0].n > 1:
+        low = [each.mean - max(0.0, each.low) for each in found]
+        high = [min(most, each.high) - each.mean for each in found]
+        axis.errorbar(places, means, yerr=[low, high], fmt="none", ecolor=colour, capsize=3, linewidth=1.2)
+
+
+def pair_figure(pair: Mapping[str, Timeline]) -> Any:
+    """Lanes of both modes above one another, on one scale of time."""
+    figure, axes = subplots(2, 1, width=11.5, height=6.2)
+    end = max(line.end for line in pair.values())
+    for axis, (mode, line) in zip(axes[:, 0], pair.items(), strict=True):
+        draw_lanes(axis, line, line.agents())
+        axis.set_xlim(0, end)
+        axis.axvline(line.end, color="#111827", linewidth=1.2)
+        words = "plans while acting" if mode == "parallel" else "takes turns: plan, act, plan, act"
+        axis.set_title(f"{words}: done after {line.end:.0f} s", fontsize=10, loc="left")
+        if line.end < end * 0.93:
+            axis.text(line.end + end * 0.008, axis.get_ylim()[0] / 2, "done", fontsize=9, va="center")
+    axes[0, 0].set_xlabel("")
+    return figure
+
+
+def duel_figure(worlds: Worlds) -> Any:
+    """Share of duels won, and wins, draws and losses."""
+    figure, axes = subplots(1, 2, width=9.5, height=2.0 + 0.3 * len(latencies(worlds, "duel")))
+    left, right = axes[0]
+    asked = latencies(worlds, "duel")
+    rows = [*((f"calls of {each} s", scores(worlds, each)) for each in asked), ("all", scores(worlds))]
+    for place, (_, found) in enumerate(rows):
+        _dot(left, t_interval(found), place, "{:.0%}", (0.0, 1.0))
+    left.axvline(0.5, color=GREY, linewidth=1)
+    left.axvline(0.75, color="#9a3412", linestyle="--", linewidth=1.2)
+    left.text(0.755, -0.62, "paper: 75 %", fontsize=8, color="#9a3412", va="center")
+    left.set_yticks(range(len(rows)), [name for name, _ in rows])
+    left.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.9), xlabel="share won by the parallel team")
+    for place, each in enumerate(asked):
+        ends = outcomes(worlds, each)
+        start = 0
+        for (name, count), colour in zip(ends.items(), (PARALLEL, "#cbd5e1", SERIAL), strict=True):
+            right.barh(place, count, left=start, color=colour, height=0.6, label=name if place == 0 else None)
+            if count:
+                right.text(start + count / 2, place, str(count), ha="center", va="center", fontsize=8, color="white" if name != "draw" else "#111827")  # fmt: skip
+            start += count
+    right.set_yticks(range(len(asked)), [f"calls of {each} s" for each in asked])
+    right.set(xlabel="fights", ylim=(len(asked) - 0.4, -1.1))
+    right.legend(fontsize=8, frameon=False, ncols=3, loc="upper left")
+    return figure
+
+
+def outcomes(worlds: Worlds, latency: str) -> dict[str, int]:
+    """How the fights at a latency ended: parallel won, draw, serial won."""
+    counts = {"parallel won": 0, "draw": 0, "serial won": 0}
+    for world in worlds:
+        for side, ours in (("home", 1.0), ("away", -1.0)):
+            found = world["played"][f"duel/{latency}/{side}"]
+            point = ours * (found["success"] - found["lost"])
+            counts["parallel won" if point > 0 else "serial won" if point < 0 else "draw"] += 1
+    return counts
+
+
+def ablation_figure(worlds: Worlds) -> Any:
+    """The claims on what is taken away, as intervals."""
+    claims = [claim for claim in judge_worlds(worlds) if claim.name.startswith("without_")]
+    ratios = [claim for claim in claims if not claim.name.endswith(("_boss", "_duel"))]
+    danger = [claim for claim in claims if claim not in ratios]
+    figure, axes = subplots(1, 1 + len(danger), width=11.5, height=2.4)
+    for place, claim in enumerate(ratios):
+        assert claim.interval is not None
+        _dot(axes[0, 0], claim.interval, place, "{:.2f}x", (0.0, 10.0))
+    names = [claim.name.removeprefix("without_").replace("_", " ") for claim in ratios]
+    axes[0, 0].set_yticks(range(len(ratios)), [f"no {name}" for name in names])
+    axes[0, 0].set(ylim=(len(ratios) - 0.4, -0.8), xlabel="gathering: time without / with")
+    axes[0, 0].axvline(1.0, color=GREY, linestyle="--", linewidth=1)
+    for axis, claim in zip(axes[0, 1:], danger, strict=True):
+        assert claim.interval is not None
+        _dot(axis, claim.interval, 0, "{:+.2f}", (-20.0, 20.0))
+        axis.axvline(0.0, color=GREY, linestyle="--", linewidth=1)
+        boss = claim.name.endswith("_boss")
+        axis.set_yticks([0], ["interrupts"])
+        axis.set(ylim=(0.8, -0.8), xlabel="boss: points of health gained" if boss else "duel: share of fights gained")
+    return figure
+
+
+def _dot(axis: Any, found: Interval, place: float, words: str, clip: tuple[float, float]) -> None:
+    if found.n > 1:
+        axis.plot([max(clip[0], found.low), min(clip[1], found.high)], [place, place], color=PARALLEL, linewidth=2.4)
+    axis.plot([found.mean], [place], "o", color=PARALLEL, markersize=8)
+    axis.annotate(words.format(found.mean), (found.mean, place), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
+
+
+def arm_table(worlds: Worlds) -> list[dict[str, str]]:
+    """Means of every arm, and how much faster the parallel one is."""
+    rows = []
+    for name in worlds[0]["played"]:
+        mean = {key: float(np.mean([w["played"][name][key] for w in worlds])) for key in worlds[0]["played"][name]}
+        whole = name.removesuffix("/parallel")
+        faster = name.endswith("/parallel") and whole in pairs(worlds, "gather")
+        rows.append(
+            {
+                "arm": name.replace("/", ", "),
+                "seconds": f"{mean['seconds']:.0f}",
+                "serial / parallel time": str(ratio(worlds, [f"{whole}/serial"], [name])) if faster else "",
+                "reached": f"{mean['success']:.2f}",
+                "health left": f"{mean['health']:.1f}",
+                "deaths": f"{mean['deaths']:.2f}",
+                "interrupts": f"{mean['interrupts']:.1f}",
+                "overlap": f"{mean['overlap']:.0%}",
+                "calls": f"{mean['calls']:.0f}",
+                "tokens": f"{mean['tokens']:,.0f}",
+            }
+        )
+    return rows
