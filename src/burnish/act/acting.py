@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
-from opentelemetry import trace
+from opentelemetry.trace import Span
 
 from burnish.act.hands import LoggingHands
 from burnish.act.memory.log import Event, MemoryFailed
@@ -15,8 +15,6 @@ from burnish.act.session import Session
 from burnish.act.skills.library import BadCall, Call
 from burnish.act.team import Agent, Planned
 from burnish.act.world import ActionFailed, World
-
-_tracer = trace.get_tracer("burnish.act")
 
 
 class Actor:
@@ -83,12 +81,18 @@ class Actor:
             about = {**what, "by": planned.by, "version": planned.version, "reason": planned.reason}
             await self._session.log("skill_start", agent.name, about)
         hands = LoggingHands(agent.name, number, self._world, self._session)
+        with self._session.span("skill", agent.name, {"by": planned.by, **what}) as span:
+            await self._carry_out(agent, planned.call, hands, what, span)
+
+    async def _carry_out(
+        self, agent: Agent, call: Call, hands: LoggingHands, what: Mapping[str, Any], span: Span
+    ) -> None:
         status, why = "interrupted", ""
         scope = anyio.CancelScope()
         agent.running = scope
         try:
-            with scope, _tracer.start_as_current_span("skill", attributes={"agent": agent.name, **_flat(what)}):
-                status, why = await _outcome(planned.call, hands)
+            with scope:
+                status, why = await _outcome(call, hands)
         finally:
             agent.running = None
             with anyio.CancelScope(shield=True):
@@ -96,6 +100,7 @@ class Actor:
                     await hands.leave()
                 if limit.cancelled_caught:
                     why = (why + "; " if why else "") + "the clean-up took too long and was cut off"
+                span.set_attributes({"status": status, "why": why})
                 await self._session.log("skill_end", agent.name, {**what, "status": status, "why": why})
 
     async def finish_skill(self, agent: Agent, left_over: Event | None) -> None:
@@ -122,7 +127,3 @@ async def _outcome(call: Call, hands: LoggingHands) -> tuple[str, str]:
     except Exception as error:
         return "failed", f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
     return "done", ""
-
-
-def _flat(what: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in what.items()}

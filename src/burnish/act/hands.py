@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
-
-from opentelemetry import trace
 
 from burnish.act.memory.log import Event, Memory
 from burnish.act.world import ActionFailed, World
-
-_tracer = trace.get_tracer("burnish.act")
 
 
 @runtime_checkable
@@ -21,6 +18,9 @@ class Logbook(Protocol):
 
     async def log(self, kind: str, agent: str, data: Mapping[str, Any], key: str | None = None) -> Event:
         """Append one event."""
+
+    def span(self, name: str, agent: str, about: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        """Around what takes time, for traces."""
 
 
 class LoggingHands:
@@ -65,7 +65,7 @@ class LoggingHands:
             return dict(ended.data["result"])
         await self._book.log("command", self._agent, about, key=key)
         try:
-            with _tracer.start_as_current_span("command", attributes={"agent": self._agent, "command": command}):
+            with self._book.span("command", self._agent, {**about, "key": key}):
                 result = await self._world.act(self._agent, command, arguments)
         except ActionFailed as error:
             await self._book.log(

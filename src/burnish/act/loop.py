@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from opentelemetry.trace import Tracer
 
 from burnish.act import clock
 from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot
@@ -19,6 +20,7 @@ from burnish.act.runtime import Outcome, Runtime
 from burnish.act.scene import Cast, Scene, open_memory, open_scene, opposing
 from burnish.act.telling import line
 from burnish.act.timeline import overlap, timeline
+from burnish.act.tracing import tracing
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.run import Run
 
@@ -89,13 +91,14 @@ def play(recipe: TeamRecipe, run: Run) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        clock.run(lambda: _episode(recipe, run), recipe.runtime.clock)
+        with tracing(recipe.runtime.tracing) as tracer:
+            clock.run(lambda: _episode(recipe, run, tracer), recipe.runtime.clock)
     except Stopped:
         raise Interrupted(f"{run.path}: stopped; the same command goes on", run.stop_signal) from None
     return folder
 
 
-async def _episode(recipe: TeamRecipe, run: Run) -> None:
+async def _episode(recipe: TeamRecipe, run: Run, tracer: Tracer | None) -> None:
     scene = open_scene(recipe)
     inner = open_memory(recipe, run.path)
     past = [event async for event in inner.since(0)]
@@ -106,7 +109,7 @@ async def _episode(recipe: TeamRecipe, run: Run) -> None:
     told = Told(inner, _Teller(run, past).tell, lambda: at_once and run.stop_requested)
     memory: Memory = Rehearsal(told, past) if past and scene.simulated else told
     cast = Cast(recipe, scene.library)
-    runtime = Runtime(recipe.runtime, scene.world, memory, cast.agents)
+    runtime = Runtime(recipe.runtime, scene.world, memory, cast.agents, tracer)
     try:
         outcome = await with_company(recipe, scene, runtime, run)
         events = [event async for event in inner.since(0)]

@@ -121,6 +121,9 @@ class RuntimeSettings(Settings):
     cleanup_seconds: float = Field(
         default=2.0, gt=0, description="The longest that the clean-up of one skill may take."
     )
+    tracing: Literal["none", "console", "otlp"] = Field(
+        default="none", description="Where OpenTelemetry spans go: the terminal, or a collector (OTLP over HTTP)."
+    )
     limits: Limits = Field(default_factory=Limits, description="What ends the run at the latest.")
 
     @model_validator(mode="after")

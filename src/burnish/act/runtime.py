@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
+from opentelemetry.trace import Tracer
 
 from burnish.act import clock
 from burnish.act.acting import Actor
@@ -35,14 +36,22 @@ class Runtime:
         world: where they live.
         memory: what they know; holds the log of an earlier session when it is resumed.
         agents: the team.
+        tracer: makes OpenTelemetry spans; default: as the process has set them up, if it has.
     """
 
-    def __init__(self, settings: RuntimeSettings, world: World, memory: Memory, agents: Sequence[Agent]) -> None:
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        world: World,
+        memory: Memory,
+        agents: Sequence[Agent],
+        tracer: Tracer | None = None,
+    ) -> None:
         self.settings = settings
         self.world = world
         self.memory = memory
         self.agents = {agent.name: agent for agent in agents}
-        self.session = Session(memory, settings.limits, agents)
+        self.session = Session(memory, settings.limits, agents, tracer)
         self._thinker = Thinker(self.session, settings.shared_memory)
         self._actor = Actor(self.session, settings, world)
         self._own: set[int] = set()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from opentelemetry import trace
 
 from burnish.act import clock
 from burnish.act.memory.log import Event, Memory
 from burnish.act.recipe import Limits
 from burnish.act.team import Agent
+from burnish.act.tracing import NAME
+
+# Events that have no length of their own in a trace. The others begin or end a span, or (what is seen) are too long and too many.
+MOMENTS = {"chat", "cleanup", "goal", "human", "limit", "plan_dropped", "reflex", "world"}
+LONGEST = 300  # characters of any one attribute
 
 
 class Session:
@@ -18,19 +27,24 @@ class Session:
         memory: the team's; holds the log of an earlier session when it is resumed.
         limits: what ends the run at the latest.
         agents: the team.
+        tracer: makes the spans; default: the process's own.
 
     Attributes:
         limit: what ended the run; empty while it runs, or if nothing did.
         tokens: used in this session.
     """
 
-    def __init__(self, memory: Memory, limits: Limits, agents: Sequence[Agent]) -> None:
+    def __init__(
+        self, memory: Memory, limits: Limits, agents: Sequence[Agent], tracer: trace.Tracer | None = None
+    ) -> None:
         self.memory = memory
         self.limit = ""
         self.tokens = 0
         self._limits = limits
         self._agents = agents
         self._skills = 0
+        self._tracer = tracer or trace.get_tracer(NAME)
+        self._epoch = time.time_ns()
         self._zero = 0.0
         """The clock's time at which the log's is 0."""
 
@@ -40,6 +54,7 @@ class Session:
         async for event in self.memory.since(0):
             last = event.time
         self._zero = begun - last
+        self._epoch = time.time_ns() - int(last * 1e9)
 
     def now(self) -> float:
         """Seconds of the run, as they stand in the log."""
@@ -47,7 +62,25 @@ class Session:
 
     async def log(self, kind: str, agent: str, data: Mapping[str, Any], key: str | None = None) -> Event:
         """One event of the team's memory, at the present time of its run."""
-        return await self.memory.append(kind, agent, data, time=self.now(), key=key)
+        event = await self.memory.append(kind, agent, data, time=self.now(), key=key)
+        if kind in MOMENTS:
+            with self.span(kind, agent, {"event": event.seq, **data}):
+                pass
+        return event
+
+    @contextmanager
+    def span(self, name: str, agent: str, about: Mapping[str, Any]) -> Iterator[trace.Span]:
+        """Something that takes time, as a span at the run's time; what happens inside is its child."""
+        short = {key: _short(value) for key, value in {"agent": agent, **about}.items()}
+        span = self._tracer.start_span(name, start_time=self._nanoseconds(), attributes=short)
+        with trace.use_span(span):
+            try:
+                yield span
+            finally:
+                span.end(self._nanoseconds())
+
+    def _nanoseconds(self) -> int:
+        return self._epoch + int(self.now() * 1e9)
 
     def use(self, tokens: int) -> None:
         """Count tokens; ends the run when none are left."""
@@ -69,3 +102,7 @@ class Session:
         for agent in self._agents:
             for scope in agent.loops:
                 scope.cancel()
+
+
+def _short(value: Any) -> bool | int | float | str:
+    return value if isinstance(value, bool | int | float) else str(value)[:LONGEST]

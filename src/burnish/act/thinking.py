@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
-from opentelemetry import trace
 
 from burnish.act.memory.log import Snapshot
 from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Decision, Reply, parse_decision, prompt
 from burnish.act.session import Session
 from burnish.act.skills.library import BadCall
 from burnish.act.team import Agent
-
-_tracer = trace.get_tracer("burnish.act")
 
 
 class Thinker:
@@ -31,29 +28,34 @@ class Thinker:
 
     async def think(self, agent: Agent) -> tuple[Decision | None, int]:
         """One planning call, with one round of repair. Returns the decision and the memory's version that it was made on."""
-        assert agent.chat is not None
         snapshot = await self._known(agent)
+        with self._session.span("plan", agent.name, {"version": snapshot.version}) as span:
+            decision, problem = await self._decide(agent, snapshot)
+            data: dict[str, Any] = {"version": snapshot.version}
+            if decision is None:
+                data["unusable"] = problem or "no answer"
+            else:
+                skill = None if decision.call is None else decision.call.to_json()
+                data |= {"skill": skill, "interrupt": decision.interrupt, "reason": decision.reason}
+            span.set_attributes({key: str(value) for key, value in data.items() if key != "version"})
+            await self._session.log("plan", agent.name, data)
+        return decision, snapshot.version
+
+    async def _decide(self, agent: Agent, snapshot: Snapshot) -> tuple[Decision | None, str]:
+        """A decision, or what was wrong with the replies."""
         messages = prompt(agent.name, agent.goal, snapshot, agent.library)
-        decision, problem = None, ""
+        problem = ""
         for attempt in range(2):
             text = await self._call(agent, messages, attempt)
             if text is None:
                 break
             try:
-                decision = parse_decision(text, agent.library)
-                break
+                return parse_decision(text, agent.library), ""
             except BadCall as error:
                 problem = str(error)
                 repair = f"That reply cannot be used: {problem}. Reply again with one JSON object of the schema."
                 messages = [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": repair}]
-        data: dict[str, Any] = {"version": snapshot.version}
-        if decision is None:
-            data["unusable"] = problem or "no answer"
-        else:
-            skill = None if decision.call is None else decision.call.to_json()
-            data |= {"skill": skill, "interrupt": decision.interrupt, "reason": decision.reason}
-        await self._session.log("plan", agent.name, data)
-        return decision, snapshot.version
+        return None, problem
 
     async def _known(self, agent: Agent) -> Snapshot:
         snapshot = await self._session.memory.snapshot()
@@ -81,23 +83,26 @@ class Thinker:
             agent.thought = text
 
         status, reply = "cancelled", None
-        try:
-            with _tracer.start_as_current_span("llm_call", attributes={"agent": agent.name}):
+        with self._session.span("llm_call", agent.name, {"call": agent.calls, "attempt": attempt}) as span:
+            try:
                 reply = await self._answer(agent, messages, key, thinking)
-            status = "done"
-        except CallFailed as error:
-            status = str(error)
-        except BudgetSpent as error:
-            status = str(error)
-            self._session.end("the planner's budget")
-        finally:
-            # What was half said is kept as such, also when the call is cancelled.
-            with anyio.CancelScope(shield=True):
-                used = reply or Reply(agent.thought, 0, 0)
-                tokens = {"prompt": used.prompt_tokens, "completion": used.completion_tokens}
-                data = {"call": agent.calls, "attempt": attempt, "status": status, "tokens": tokens}
-                await self._session.log("call_end", agent.name, {**data, "text": used.text[:LONGEST]}, key=key)
-            agent.thought = ""
+                status = "done"
+            except CallFailed as error:
+                status = str(error)
+            except BudgetSpent as error:
+                status = str(error)
+                self._session.end("the planner's budget")
+            finally:
+                # What was half said is kept as such, also when the call is cancelled.
+                with anyio.CancelScope(shield=True):
+                    used = reply or Reply(agent.thought, 0, 0)
+                    tokens = {"prompt": used.prompt_tokens, "completion": used.completion_tokens}
+                    data = {"call": agent.calls, "attempt": attempt, "status": status, "tokens": tokens}
+                    span.set_attributes(
+                        {"status": status, **{f"tokens.{name}": count for name, count in tokens.items()}}
+                    )
+                    await self._session.log("call_end", agent.name, {**data, "text": used.text[:LONGEST]}, key=key)
+                agent.thought = ""
         self._session.use(sum(tokens.values()))
         return None if reply is None else reply.text
 
