@@ -16,7 +16,7 @@ from burnish.studies.planning_acting_report import sections
 
 PLANS: dict[Size, Plan] = {
     "smoke": Plan(worlds=1, latencies=(4.0,), judged=4.0, teams=(2,), limit=150.0, duel=(4.0,)),
-    "tour": Plan(worlds=4),
+    "tour": Plan(worlds=2),
     "quick": Plan(),
     "full": Plan(worlds=20, duel=(1.0, 4.0, 8.0, 16.0)),
 }

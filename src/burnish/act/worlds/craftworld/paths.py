@@ -108,6 +108,16 @@ class Grid:
         exact = self._search(start, goal, near[0], near, closest)
         return exact if exact is not None else next((closest[gap] for gap in near if gap in closest), None)
 
+    def open_way(self, start: Cell, goal: Cell) -> None:
+        """Make sure that one can walk from a cell to another; where there is no way, blocks in the straight line go."""
+        if self.way(start, goal, 0) is not None:
+            return
+        here = start
+        while here != goal:
+            here = (here[0] + _sign(goal[0] - here[0]), here[1] + _sign(goal[1] - here[1]))
+            if not self.free(here):
+                self.clear(here)
+
     def _straight(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
         cells, here = [], start
         while distance(here, goal) > near:

@@ -65,6 +65,9 @@ class CraftWorld:
 
     def _populate(self, settings: CraftworldSettings, homes: Mapping[str, Cell]) -> None:
         world = self.simulation
+        first, *others = homes.values()
+        for home in others:
+            world.grid.open_way(first, home)
         if settings.creatures != "all":
             for creature in [each for each in world.creatures.values() if each.kind.damage > 0]:
                 world.remove_creature(creature)
@@ -74,6 +77,7 @@ class CraftWorld:
             for spot in (cell, *around(cell)):
                 if spot in world.grid.blocks:
                     world.grid.clear(spot)
+            world.grid.open_way((x, y), cell)
             boss = world.add_creature(settings.goal.boss, cell)
             if settings.boss_health is not None:
                 boss.health = settings.boss_health
