@@ -14,8 +14,8 @@ import anyio.to_thread
 
 from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
 
-# Another process's lock is waited for: so often, so many seconds each.
-ATTEMPTS, PAUSE = 600, 0.05
+# Another process's lock is waited for: so often, so many seconds each; shorter at first, for most locks are held for one event.
+ATTEMPTS, PAUSE, FIRST_PAUSE = 600, 0.05, 0.0005
 _TABLE = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, time REAL NOT NULL, agent TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL, key TEXT UNIQUE
@@ -105,7 +105,8 @@ class SQLiteMemory(Memory):
             raise MemoryFailed(
                 f"{self._path}: locked by another process for {ATTEMPTS * PAUSE:.0f} s; close it, then resume"
             ) from None
-        await anyio.to_thread.run_sync(sleep, PAUSE)  # by the wall's clock, whatever the run's is
+        pause = min(PAUSE, FIRST_PAUSE * 2 ** min(attempt, 10))
+        await anyio.to_thread.run_sync(sleep, pause)  # by the wall's clock, whatever the run's is
 
 
 def _event(row: tuple[Any, ...]) -> Event:
