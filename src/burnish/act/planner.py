@@ -182,11 +182,8 @@ class Chat:
             CallFailed: time-out, an error status after the retries, or a body that cannot be read.
             BudgetSpent: before the call, if nothing is left.
         """
+        self.afford()
         limits = self.settings
-        if self.spent_tokens >= limits.token_budget or self.spent_money >= limits.money_budget:
-            raise BudgetSpent(
-                f"planner: {self.spent_tokens} tokens and {self.spent_money:.2f} spent; the budget is used up"
-            )
         request = {
             "model": limits.model,
             "messages": list(messages),
@@ -209,6 +206,18 @@ class Chat:
         if limits.seconds_per_token:
             await anyio.sleep(limits.seconds_per_token * reply.completion_tokens)
         return reply
+
+    def afford(self) -> None:
+        """Nothing, while there is budget left for one more call.
+
+        Raises:
+            BudgetSpent: there is none.
+        """
+        limits = self.settings
+        if self.spent_tokens >= limits.token_budget or self.spent_money >= limits.money_budget:
+            raise BudgetSpent(
+                f"planner: {self.spent_tokens} tokens and {self.spent_money:.2f} spent; the budget is used up"
+            )
 
     def count(self, reply: Reply) -> Reply:
         """Charge a reply to the budget; gives it back."""
@@ -250,6 +259,28 @@ class Chat:
                 if len(text) > LONGEST:
                     break
         return _counted(request, text, usage)
+
+
+class Unasked(Chat):
+    """An endpoint that is not asked, because its answers are in the log; one that is not there never comes.
+
+    Args:
+        settings: the endpoint's.
+    """
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        super().__init__(settings.model_copy(update={"key_variable": None}))
+
+    async def reach(self) -> None:
+        """See :class:`Chat`; nobody needs to answer."""
+
+    async def complete(
+        self, messages: Sequence[Message], schema: Mapping[str, Any], thought: Callable[[str], None]
+    ) -> Reply:
+        """See :class:`Chat`."""
+        self.afford()
+        await anyio.sleep_forever()
+        raise AssertionError("never comes here")
 
 
 def _text(part: Any) -> str:

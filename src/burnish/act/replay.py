@@ -13,7 +13,7 @@ from burnish.act import clock
 from burnish.act.memory.log import Event, Memory, MemoryFailed
 from burnish.act.memory.rehearsal import Rehearsal
 from burnish.act.memory.sqlite import SQLiteMemory
-from burnish.act.recipe import TeamRecipe
+from burnish.act.recipe import EndpointSettings, TeamRecipe
 from burnish.core.errors import UserError
 from burnish.core.files import read_json
 
@@ -122,6 +122,7 @@ def play_again(run: Path) -> Repetition:
         UserError: its world lives outside of the run, or it ran on the wall's clock: nothing comes out the same there.
     """
     from burnish.act.loop import with_company
+    from burnish.act.planner import Unasked
     from burnish.act.runtime import Runtime
     from burnish.act.scene import Cast, open_scene
 
@@ -135,7 +136,10 @@ def play_again(run: Path) -> Repetition:
                 f"{run}: only a simulated world on the clock `virtual` or `tokens` can be played again; this one can be told again "
                 "(without --again)"
             )
-        cast = Cast(recipe, scene.library)
+        cast = Cast(_without_keys(recipe), scene.library)
+        for agent in cast.agents:
+            if agent.chat is not None and agent.chat.outside:
+                agent.chat = Unasked(agent.chat.settings)
         memory = Rehearsal(_Ended(), events)
         try:
             await with_company(recipe, scene, Runtime(recipe.runtime, scene.world, memory, cast.agents), None)
@@ -150,6 +154,17 @@ def play_again(run: Path) -> Repetition:
 
     difference = clock.run(main, recipe.runtime.clock)
     return Repetition(len(events), not difference, difference)
+
+
+def _without_keys(recipe: TeamRecipe) -> TeamRecipe:
+    """The recipe for somebody who has no key of the models' endpoints, and needs none."""
+
+    def free(settings: EndpointSettings | None) -> EndpointSettings | None:
+        return None if settings is None else settings.model_copy(update={"key_variable": None})
+
+    agents = [agent.model_copy(update={"model": free(agent.model)}) for agent in recipe.agents]
+    runtime = recipe.runtime.model_copy(update={"reactor": free(recipe.runtime.reactor)})
+    return recipe.model_copy(update={"agents": agents, "planner": free(recipe.planner), "runtime": runtime})
 
 
 def to_line(event: Event) -> str:

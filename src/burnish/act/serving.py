@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
@@ -18,6 +19,7 @@ from burnish.core.errors import BurnishError, UserError
 
 HERE = ("127.0.0.1", "localhost", "::1")
 COOKIE = "burnish_token"
+TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def is_loopback(host: str) -> bool:
@@ -32,10 +34,14 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
     """A socket bound to an address; port 0 takes any free one.
 
     Raises:
-        UserError: an address beyond this machine without a token, or one that cannot be had.
+        UserError: an address beyond this machine without a token, a token that cannot be sent, or an address that cannot be had.
     """
     if token is not None and not token:
         raise UserError("--token: is empty; give a long random one, or none for 127.0.0.1")
+    if token is not None and not TOKEN.fullmatch(token):
+        raise UserError(
+            "--token: only letters, digits and -._~ can be sent in a cookie and an address; choose another one"
+        )
     if token is None and not is_loopback(host):
         raise UserError(f"--host {host}: others could reach this address; give a --token, or stay at 127.0.0.1")
     try:

@@ -117,6 +117,9 @@ class Thinker:
         past = self._session.memory.rehearsed(key) if agent.chat.outside else None
         if past is None:
             return await agent.chat.complete(messages, agent.library.reply_schema(), thinking)
+        agent.chat.afford()
+        if past.data["status"] != "done":
+            thinking(past.data["text"])  # what it had said by then
         if past.data["status"] == "cancelled":
             await anyio.sleep_forever()  # whatever cancelled it then does so now
         await anyio.sleep(past.time - self._session.now())

@@ -74,6 +74,7 @@ async def chest_deposit(hands: Hands, item: str, count: int = 1, at: list[int] |
 
 async def _open(hands: Hands, at: list[int] | None) -> None:
     if at is None:
+        hands.on_leaving("release")  # a skill that is stopped right here must not keep others from the chest
         at = list((await hands.act("claim", blocks=["chest"]))["at"])
         await hands.act("release")
     await hands.act("walk", to=at, near=2)
