@@ -54,15 +54,18 @@ def train(trainer: Any, run: Run, boundary: int = 1) -> None:
     """
     import transformers
 
+    keep_to_themselves()
     transformers.utils.logging.disable_progress_bar()
     # The run shows progress and stores the numbers; a second printer would only talk over it.
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
     trainer.add_callback(RunCallback(run, boundary))
-    with warnings.catch_warnings():
-        # transformers warns of a name of its own that TRL and PEFT still read; the user can do nothing about it.
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        trainer.train(resume_from_checkpoint=last_checkpoint(run))
+    trainer.train(resume_from_checkpoint=last_checkpoint(run))
+
+
+def keep_to_themselves() -> None:
+    """Silence what transformers warns of a name of its own that TRL and PEFT still read: no user can do anything about it."""
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def last_checkpoint(run: Run) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,9 +177,7 @@ def _practised(
         while left and trainer.generated["tokens"] >= left[0]:
             measure(trainer, str(left.pop(0)))
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # transformers warns of a name of its own that TRL still reads
-        warnings.simplefilter("ignore", FutureWarning)
+    with tempfile.TemporaryDirectory() as folder:
         trainer = practise(recipe, chat, training, accuracy, Path(folder), after_step)
     if not budgets:
         measure(trainer, "end")

@@ -55,7 +55,7 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
         ),
         (
             "hints",
-            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has {sum(map(len, ladders)) / len(ladders):.1f}",
+            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has {sum(map(len, ladders)) / len(ladders):.1f} of them on average",
         ),
         (
             "a step",

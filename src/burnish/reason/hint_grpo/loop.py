@@ -14,7 +14,7 @@ from burnish.core.errors import UserError, nearest
 from burnish.core.files import read_json
 from burnish.core.methods import import_object
 from burnish.core.run import Run
-from burnish.core.trainer import train, trainer_arguments
+from burnish.core.trainer import keep_to_themselves, train, trainer_arguments
 from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rewards import Accuracy, Format
@@ -174,6 +174,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
     from burnish.reason.hint_grpo.rounds import Hints
     from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 
+    keep_to_themselves()
     known = [field.name for field in dataclasses.fields(trl.GRPOConfig)]
     unknown = sorted(set(recipe.trl) - set(known))
     if unknown:
@@ -219,6 +220,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         "use_cpu": recipe.device == "cpu",
         "bf16": recipe.device != "cpu" and torch.cuda.is_available() if recipe.bf16 is None else recipe.bf16,
         "logging_steps": 1,
+        "dataloader_pin_memory": recipe.device != "cpu" and torch.cuda.is_available(),
         # TRL multiplies the KL by the ratio: the same value, another gradient than the paper's.
         "use_bias_correction_kl": False,
     }
