@@ -20,8 +20,11 @@ function element(tag, text = "", name = "") {
 }
 
 function words(call) {
-  const about = Object.values(call.arguments || {}).filter((each) => typeof each !== "object" || each === null);
-  return [call.name.replaceAll("_", " "), ...about].join(" ");
+  const given = call.arguments || {};
+  const what = given.item ?? given.target ?? given.to;
+  // What it is about says enough; skills of another world are told with all that is short.
+  const about = what === undefined ? Object.values(given).filter((each) => typeof each !== "object" || each === null) : [given.count > 1 ? given.count : "", what];
+  return [call.name.replace(/_item$/, ""), ...about].filter((each) => each !== "").join(" ").replaceAll("_", " ");
 }
 
 // Agents
@@ -39,23 +42,26 @@ function card(name, goal) {
   Object.assign(health, { min: 0, max: 20, low: 6, high: 12, optimum: 20, value: 20, hidden: true });
   health.setAttribute("aria-label", `Health of ${name}`);
   const parts = { box, stop, health, doing: element("span", "idle", "doing"), thinking: element("span", "", "thinking") };
+  parts.points = element("span", "", "points");
+  const body = element("div");
+  body.append(health, parts.points);
   parts.thought = element("span", "", "thought");
   parts.has = element("span", "", "has");
   const line = element("div");
   line.append(parts.doing, parts.thinking);
-  box.append(top, element("span", goal, "goal"), health, line, parts.thought, parts.has);
+  box.append(top, element("span", goal, "goal"), body, line, parts.thought, parts.has);
   box.dataset.agent = name;
   $("agents").append(box);
   agents.set(name, { parts, call: null, skill: null });
 }
 
 function observed(agent, seen) {
-  const { health, has } = agent.parts;
+  const { health, has, points } = agent.parts;
   if (typeof seen.health === "number") {
     health.hidden = false;
     health.max = Math.max(health.max, seen.health);
     health.value = seen.health;
-    health.title = `${seen.health} health`;
+    points.textContent = `${+seen.health.toFixed(1)} health`;
   }
   const inventory = Object.entries(seen.inventory || {}).map(([item, count]) => `${count} ${item.replaceAll("_", " ")}`);
   const plain = Object.entries(seen).filter(([key, value]) => ["number", "string"].includes(typeof value) && key !== "health" && key !== "time");
@@ -79,13 +85,13 @@ function take(event) {
     agent.call = null;
     parts.thinking.textContent = "";
     if (!["done", "cancelled"].includes(data.status)) tell(event, `${name}: the planner gave no answer: ${data.status}`, "bad");
-  } else if (kind === "plan" && agent && data.reason) parts.thought.textContent = data.reason;
+  } else if (kind === "plan" && agent && data.reason) parts.thought.textContent = data.reason.replaceAll("_", " ");
   else if (kind === "skill_start" && agent) {
     agent.skill = { name, lane: 1, start: time, end: null, kind: "open", label: words(data) };
     spans.push(agent.skill);
     parts.doing.textContent = words(data);
     parts.doing.classList.add("busy");
-    tell(event, `${name}: ${words(data)}${data.reason ? ` (${data.reason})` : ""}`);
+    tell(event, `${name}: ${words(data)}${data.reason ? ` (${data.reason.replaceAll("_", " ")})` : ""}`);
   } else if (kind === "skill_end" && agent) {
     if (agent.skill) Object.assign(agent.skill, { end: time, kind: data.status });
     agent.skill = null;
@@ -99,8 +105,10 @@ function take(event) {
   else if (kind === "goal") tell(event, `${name}: goal reached`, "chat");
   else if (kind === "limit") tell(event, `ended by a limit: ${data.limit}`);
   else if (kind === "world") {
+    const hit = data.kind === "damage" && data.by !== undefined;
     const more = Object.entries(data).filter(([key]) => key !== "kind").map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`);
-    tell(event, `${name || "the world"}: ${data.kind} ${more.join(", ")}`, ["damage", "death"].includes(data.kind) ? "bad" : "");
+    const about = data.kind === "kill" ? `killed a ${data.what}` : hit ? `hit by ${data.by}, ${data.amount} points, health ${data.health}` : `${data.kind} ${more.join(", ")}`;
+    tell(event, `${name || "the world"}: ${about}`, ["damage", "death"].includes(data.kind) ? "bad" : "");
   }
   dirty = true;
 }
