@@ -85,3 +85,18 @@ def test_a_boss_and_the_other_team_can_be_walked_to() -> None:
         cells = reached(world.grid, world.bodies["ann"].at)
         assert world.bodies["eve"].at in cells
         assert boss.at in cells
+
+
+def test_rings_and_the_nearest_block_against_looking_everywhere() -> None:
+    grid = Grid(61, {(int(x), int(y)): "stone" for x, y in np.random.default_rng(3).integers(0, 61, (300, 2))})
+    every = list(grid.chunks_around((0, 0), 99))
+    for chunk in [(0, 0), (3, 4), (7, 7)]:
+        for reach in range(8):
+            assert list(grid.ring(chunk, reach)) == [each for each in every if distance(each, chunk) == reach]
+    known = set(every[::2])
+    taken = dict.fromkeys(list(grid.blocks)[::3], "ann")
+    free = [cell for cell in grid.blocks if cell not in taken and (cell[0] // 8, cell[1] // 8) in known]
+    for start in [(0, 0), (30, 30), (60, 12)]:
+        best = min(free, key=lambda cell: (distance(start, cell), cell[1], cell[0]))
+        assert grid.nearest(start, ["stone"], known, taken) == best
+    assert grid.nearest((0, 0), ["stone"], set(), {}) is None

@@ -9,6 +9,7 @@ from burnish.act.worlds.craftworld.rules import CHUNK, Cell, chunk_of, distance
 from burnish.act.worlds.craftworld.terrain import is_solid
 
 LONGEST_SEARCH = 8000  # cells looked at for one way
+POCKET = 300  # cells looked at to see whether a goal is shut in
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if (dx, dy) != (0, 0)]
 
 
@@ -58,7 +59,11 @@ class Grid:
 
     def ring(self, chunk: Cell, reach: int) -> Iterator[Cell]:
         """Chunks of the map at exactly ``reach`` chunks."""
-        return (each for each in self.chunks_around(chunk, reach) if distance(each, chunk) == reach)
+        last, (middle_x, middle_y) = (self.size - 1) // CHUNK, chunk
+        for cy in range(max(0, middle_y - reach), min(last, middle_y + reach) + 1):
+            whole = abs(cy - middle_y) == reach  # the upper and the lower side; of the rows between only the ends
+            row = range(middle_x - reach, middle_x + reach + 1, 1 if whole else 2 * reach)
+            yield from ((cx, cy) for cx in row if 0 <= cx <= last)
 
     def blocks_in(self, chunk: Cell) -> dict[str, set[Cell]]:
         """Cells of a chunk by block."""
@@ -70,18 +75,15 @@ class Grid:
         """The nearest cell with one of the blocks in a known chunk, not among those taken; ``None`` if there is none."""
         here = chunk_of(start)
         best: tuple[int, int, int] | None = None
-        for reach in range((self.size - 1) // CHUNK + 1):
+        for reach, chunk in sorted((distance(here, each), each) for each in known):
             if best is not None and (reach - 1) * CHUNK >= best[0]:
                 break
-            for chunk in self.ring(here, reach):
-                if chunk not in known:
-                    continue
-                found = self._chunks.get(chunk, {})
-                for block in blocks:
-                    for cell in found.get(block, ()):
-                        if cell not in taken:
-                            rank = (distance(start, cell), cell[1], cell[0])
-                            best = rank if best is None or rank < best else best
+            found = self._chunks.get(chunk, {})
+            for block in blocks:
+                for cell in found.get(block, ()):
+                    if cell not in taken:
+                        rank = (distance(start, cell), cell[1], cell[0])
+                        best = rank if best is None or rank < best else best
         return None if best is None else (best[2], best[1])
 
     def unknown(self, start: Cell, known: Collection[Cell]) -> Cell | None:
@@ -97,16 +99,14 @@ class Grid:
     def way(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
         """Cells to step on, one after another, until within ``near`` cells of the goal; ``None`` if there is no way."""
         straight = self._straight(start, goal, near)
-        return self._search(start, goal, near) if straight is None else straight
-
-    def towards(self, start: Cell, goal: Cell, near: Sequence[int]) -> list[Cell] | None:
-        """The way to within the first of the distances ``near`` that can be reached, by one search; ``None`` if none can."""
-        straight = self._straight(start, goal, near[0])
         if straight is not None:
             return straight
-        closest: dict[int, list[Cell]] = {}
-        exact = self._search(start, goal, near[0], near, closest)
-        return exact if exact is not None else next((closest[gap] for gap in near if gap in closest), None)
+        return None if self._shut_in(start, goal, near) else self._search(start, goal, near)
+
+    def towards(self, start: Cell, goal: Cell, near: Sequence[int]) -> list[Cell] | None:
+        """The way to within the first of the distances ``near`` that can be reached; ``None`` if none can."""
+        ways = (self.way(start, goal, gap) for gap in near)
+        return next((way for way in ways if way is not None), None)
 
     def open_way(self, start: Cell, goal: Cell) -> None:
         """Make sure that one can walk from a cell to another; where there is no way, blocks in the straight line go."""
@@ -127,15 +127,24 @@ class Grid:
             cells.append(here)
         return cells
 
-    def _search(
-        self,
-        start: Cell,
-        goal: Cell,
-        near: int,
-        gaps: Sequence[int] = (),
-        closest: dict[int, list[Cell]] | None = None,
-    ) -> list[Cell] | None:
-        """A*. Into ``closest`` goes the first way found to within each of ``gaps``."""
+    def _shut_in(self, start: Cell, goal: Cell, near: int) -> bool:
+        """Whether all that is within ``near`` of the goal lies in pockets that one sees from inside to have no way out to ``start``.
+
+        A search from the start would look at all of the map before it knew.
+        """
+        (x, y), sides = goal, range(-near, near + 1)
+        border = [cell for dx in sides for dy in sides if self.free(cell := (x + dx, y + dy))]
+        seen = set(border)
+        while border and len(seen) < POCKET:
+            for cell in around(border.pop()):
+                if cell not in seen and self.free(cell):
+                    if cell == start:
+                        return False
+                    seen.add(cell)
+                    border.append(cell)
+        return not border
+
+    def _search(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
         # The inner loop is most of the time of a crowded world: nothing is called in it that can be written out.
         blocks, size, (goal_x, goal_y) = self.blocks, self.size, goal
         came: dict[Cell, Cell | None] = {start: None}
@@ -146,13 +155,8 @@ class Grid:
             _, _, here = heapq.heappop(border)
             looked += 1
             here_x, here_y = here
-            gap = max(abs(here_x - goal_x), abs(here_y - goal_y))
-            if gap <= near:
+            if max(abs(here_x - goal_x), abs(here_y - goal_y)) <= near:
                 return self._back(came, here)
-            if closest is not None:
-                for each in gaps:
-                    if gap <= each and each not in closest:
-                        closest[each] = self._back(came, here)
             taken = steps[here] + 1
             for dx, dy in _AROUND:
                 x, y = here_x + dx, here_y + dy

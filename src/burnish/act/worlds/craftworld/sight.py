@@ -77,11 +77,11 @@ def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
 def _blocks(world: Simulation, body: Body) -> dict[str, list[int]]:
     """The nearest block of each of the nearest kinds in sight."""
     nearest: dict[str, tuple[int, Cell]] = {}
-    reach = rules.SIGHT // rules.CHUNK
+    reach, (x, y) = rules.SIGHT // rules.CHUNK, body.at
     for chunk in world.grid.chunks_around(rules.chunk_of(body.at), reach):
         for block, cells in world.grid.blocks_in(chunk).items():
-            for cell in cells:
-                rank = (distance(cell, body.at), cell)
+            if cells:
+                rank = min((max(abs(cell[0] - x), abs(cell[1] - y)), cell) for cell in cells)
                 if block not in nearest or rank < nearest[block]:
                     nearest[block] = rank
     kinds = sorted((rank, block) for block, rank in nearest.items() if rank[0] <= rules.SIGHT)[:MOST_BLOCKS]
