@@ -90,7 +90,7 @@ def _line(axis: Any, places: Sequence[float], found: Sequence[Interval], colour:
     axis.plot(places, means, "o-", color=colour, label=label, linewidth=1.8, markersize=5)
     if found[0].n > 1:
         low = [each.mean - max(0.0, each.low) for each in found]
-        high = [min(most, each.high) - each.mean for each in found]
+        high = [max(0.0, min(most, each.high) - each.mean) for each in found]
         axis.errorbar(places, means, yerr=[low, high], fmt="none", ecolor=colour, capsize=3, linewidth=1.2)
 
 
