@@ -397,6 +397,31 @@ def test_a_whole_run_can_be_put_back_to_any_moment(tmp_path: Path) -> None:
     assert after[-1].time == events[cut - 1].time + outcome.seconds
 
 
+def test_a_stop_before_the_beginning_is_not_forgotten() -> None:
+    async def main() -> tuple[Any, list[Event]]:
+        settings, memory = rules(limits=Limits(seconds=500.0)), SQLiteMemory(Path(":memory:"))
+        runtime = Runtime(settings, Meadow(), memory, team(("ann", "bob"), once("mine", {}), 1.0, settings))
+        runtime.stop("a signal")
+        return await runtime.run(), [event async for event in memory.since(0)]
+
+    outcome, events = clock.run(main, "virtual")
+    assert (outcome.limit, outcome.seconds) == ("a signal", 0.0)
+    assert [event.kind for event in events] == ["limit"]
+
+
+def test_an_interrupted_errand_of_many_steps_cleans_up_once(tmp_path: Path) -> None:
+    from burnish.act.replay import read_log
+
+    recipe = TeamRecipe.load(TINY)
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        play(recipe, run)
+    cleaned = Counter(
+        (e.agent, e.data["skill"], e.data["command"]) for e in read_log(tmp_path / "run") if e.kind == "cleanup"
+    )
+    assert len(cleaned) >= 6
+    assert set(cleaned.values()) == {1}
+
+
 # Replay, tokens
 
 

@@ -121,6 +121,8 @@ class Runtime:
             "reactive": [self._acting],
         }[self.settings.mode]
         agent.loops = [anyio.CancelScope() for _ in loops]
+        if self.session.limit:  # ended before it had begun: a signal while it started up
+            return
         async with anyio.create_task_group() as tasks:
             for loop, scope in zip(loops, agent.loops, strict=True):
                 tasks.start_soon(self._loop, loop, agent, scope, left_over)

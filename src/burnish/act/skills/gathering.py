@@ -32,12 +32,16 @@ async def inventory(hands: Hands) -> dict[str, int]:
 
 async def mine(hands: Hands, item: str, count: int = 1, near: list[int] | None = None) -> None:
     """Mine blocks until `count` more of `item` are in the inventory, exploring if none is known; `near`: [x, y] to look first."""
+    hands.on_leaving("release")
+    await _mine(hands, item, count, near)
+
+
+async def _mine(hands: Hands, item: str, count: int, near: list[int] | None = None) -> None:
     ways = [way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Mine)]
     if not ways:
         raise ActionFailed(f"{item} is not mined from any block")
     have = await inventory(hands)
     wanted = have.get(item, 0) + count
-    hands.on_leaving("release")
     place = near
     while have.get(item, 0) < wanted:
         blocks = [way.block for way in ways if not way.tools or any(have.get(tool, 0) for tool in way.tools)]
@@ -102,10 +106,14 @@ async def hunt_for(hands: Hands, item: str, count: int, creature: str) -> None:
 
 async def collect(hands: Hands, item: str, count: int = 1) -> None:
     """Take `item` from water, a bush or an animal without breaking it: buckets of water or milk, eggs, wool, berries."""
+    hands.on_leaving("release")
+    await _collect(hands, item, count)
+
+
+async def _collect(hands: Hands, item: str, count: int) -> None:
     way = next((way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Collect)), None)
     if way is None:
         raise ActionFailed(f"{item} is not collected from anything")
-    hands.on_leaving("release")
     for _ in range(count):
         if way.source != "placed_block":
             await _beside(hands, way.source)
@@ -162,6 +170,7 @@ def _fuels(crafting: Crafting, have: Mapping[str, int]) -> list[str]:
 async def obtain_item(hands: Hands, count: int, item: str) -> None:
     """Have at least `count` of `item` in the inventory, whatever that takes: plans all of mining, crafting, smelting, hunting."""
     crafting = _crafting(item)
+    hands.on_leaving("release")  # once for all steps: who is interrupted shall not let go of it thirty times
     failures, why = 0, ""
     for _ in range(STEPS):
         # Planned anew on what is there after every step: what was given, lost, or wore out in between is taken into account.
@@ -185,11 +194,11 @@ async def obtain_item(hands: Hands, count: int, item: str) -> None:
 async def _carry_out(hands: Hands, step: Step, crafting: Crafting) -> None:
     way = step.way
     if isinstance(way, Mine):
-        await mine(hands, step.item, step.count)
+        await _mine(hands, step.item, step.count)
     elif isinstance(way, Kill):
         await hunt_for(hands, step.item, step.count, way.creature)
     elif isinstance(way, Collect):
-        await collect(hands, step.item, step.count)
+        await _collect(hands, step.item, step.count)
     elif isinstance(way, Craft):
         await hands.act("craft", item=step.item, times=step.count // way.makes, uses=dict(way.uses))
     else:
