@@ -38,6 +38,9 @@ STORIES = [
     ["trainprove.md"],
     ["hint_grpo.md"],
     ["calibration.md"],
+    ["act.md"],
+    ["own-world.md"],
+    ["craftworld.md"],
 ]
 SLOW = {
     "README.md",
@@ -50,6 +53,9 @@ SLOW = {
     "trainprove.md",
     "hint_grpo.md",
     "calibration.md",
+    "act.md",
+    "own-world.md",
+    "craftworld.md",
 }
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -214,7 +220,8 @@ def settings_table(settings: type[BaseModel], left_out: Collection[str] = ()) ->
         meaning = entry.get("description", "")
         if "enum" in entry:
             meaning = f"{' / '.join(f'`{value}`' for value in entry['enum'])}. {meaning}"
-        default = f"`{str(entry['default']).lower()}`" if "default" in entry else "required"
+        missing = "required" if settings.model_fields[name].is_required() else "none"
+        default = f"`{str(entry['default']).lower()}`" if "default" in entry else missing
         lines.append(f"| `{name}` | {default} | {meaning.strip().replace('|', '/')} |")
     return "\n".join(lines)
 
@@ -251,10 +258,23 @@ def suspect_openapi() -> str:
     return f"```yaml\n{yaml.safe_dump(described, sort_keys=False, width=110)}```"
 
 
+def craftworld_settings() -> str:
+    from burnish.act.recipe import CraftworldSettings
+
+    return settings_table(CraftworldSettings, {"kind", "goal", "opponents"})
+
+
+def craftworld_goal() -> str:
+    from burnish.act.recipe import GoalSettings
+
+    return settings_table(GoalSettings)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "merge.md": {"methods": methods_table},
     "rmm.md": {"settings": search_settings},
     "trainprove.md": {"settings": audit_settings},
+    "craftworld.md": {"settings": craftworld_settings, "goal": craftworld_goal},
     "suspects.md": {"settings": suspect_settings, "openapi": suspect_openapi},
 }
 

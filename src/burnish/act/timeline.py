@@ -9,6 +9,7 @@ from typing import Any, Literal
 from burnish.act.memory.log import Event
 
 Lane = Literal["planning", "acting"]
+SHORT = 40  # characters of an argument that is told with its skill
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ def timeline(events: Iterable[Event]) -> Timeline:
 
 
 def label(call: Any) -> str:
-    """A skill call in a few words: ``obtain torch``."""
+    """A skill call in a few words: ``obtain torch``; of other skills than craftworld's, the first short text among the arguments."""
     arguments = call.get("arguments", {})
-    about = next((str(arguments[key]) for key in ("item", "target", "to") if key in arguments), "")
+    words = [value for value in arguments.values() if isinstance(value, str) and len(value) <= SHORT]
+    about = next((str(arguments[key]) for key in ("item", "target", "to") if key in arguments), next(iter(words), ""))
     return f"{call['name'].removesuffix('_item')} {about}".replace("_", " ").strip()
 
 
