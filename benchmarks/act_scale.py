@@ -45,7 +45,7 @@ from burnish.act.worlds.craftworld.world import CraftWorld
 
 SIZES = {
     "small": {"agents": 100, "seconds": 10.0, "interrupts": 50},
-    "full": {"agents": 1_000, "seconds": 60.0, "interrupts": 600},
+    "full": {"agents": 1_000, "seconds": 20.0, "interrupts": 600},
 }
 TARGET = 0.010  # seconds, of the 99th percentile with one agent
 
