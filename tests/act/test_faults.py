@@ -125,6 +125,18 @@ def test_a_half_said_thought_is_kept_as_such(why: str) -> None:
     assert first.data["text"] == '{"reason": "let me'
 
 
+def test_an_unfinished_thought_can_be_read_on_a_virtual_clock() -> None:
+    def policy(known: Any) -> dict[str, Any]:
+        return {**NOTHING, "reason": "one two three four five six seven"}
+
+    _, events = episode(Meadow(), rules(limits=Limits(seconds=6.0)), policy, 12.0)
+    (call,) = [event for event in events if event.kind == "call_end"]
+    assert (call.time, call.data["status"]) == (6.0, "cancelled")
+    whole = json.dumps(policy(None))
+    assert whole.startswith(call.data["text"])
+    assert 0.3 * len(whole) < len(call.data["text"]) < 0.7 * len(whole)
+
+
 def test_a_call_that_times_out_is_not_sent_again() -> None:
     """A retry after a time-out would pay twice, and be answered twice; only what was refused is tried again."""
     backend = Faulty("timeout")

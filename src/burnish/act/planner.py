@@ -126,6 +126,8 @@ class Chat:
             import httpx
             import openai
             from openai._base_client import get_platform
+
+            from burnish.act.in_process import InProcess
         except ImportError:
             raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
         self.settings = settings
@@ -133,11 +135,7 @@ class Chat:
         self.spent_money = 0.0
         self.outside = app is None
         self._failures: tuple[type[Exception], ...] = (openai.OpenAIError, httpx.HTTPError, ValueError, OSError)
-        client = (
-            httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False))
-            if app is not None
-            else None
-        )
+        client = None if app is None else httpx.AsyncClient(transport=InProcess(app))
         self._client = openai.AsyncOpenAI(
             base_url=settings.url,
             api_key=settings.key(),
