@@ -94,7 +94,9 @@ def play(recipe: TeamRecipe, run: Run) -> Path:
         with tracing(recipe.runtime.tracing) as tracer:
             clock.run(lambda: _episode(recipe, run, tracer), recipe.runtime.clock)
     except Stopped:
-        raise Interrupted(f"{run.path}: stopped; the same command goes on", run.stop_signal) from None
+        lost = isinstance(recipe.world, CraftworldSettings) and recipe.runtime.clock == "wall"
+        how = "on the wall's clock craftworld starts over, with --fresh" if lost else "the same command goes on"
+        raise Interrupted(f"{run.path}: stopped; {how}", run.stop_signal) from None
     return folder
 
 
