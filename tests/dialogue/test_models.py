@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -133,18 +134,38 @@ def test_templates_and_questions_that_go_wrong() -> None:
         chat.prompt_lengths([Question("?", "1", images=(Path("absent.png"),), row="a:8")])
 
 
-def test_a_template_that_writes_the_first_token_does_not_get_it_twice() -> None:
+@pytest.mark.parametrize("kind", ["text", "llava"])
+def test_a_prompts_marks_are_those_of_transformers_own_encoding(kind: str) -> None:
+    """TRL trains on what ``apply_chat_template`` encodes: what is asked, measured and tested must be the same tokens."""
     from tokenizers import processors
 
-    chat = text_model()
+    chat = text_model() if kind == "text" else build(kind)
     chat.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", chat.tokenizer.bos_token_id)]
     )
-    plain = chat.render(QUESTIONS[2:])
-    chat.tokenizer.chat_template = "{{ bos_token }}" + chat.tokenizer.chat_template
-    written = chat.render(QUESTIONS[2:])
-    assert torch.equal(chat.encode(plain)["input_ids"], chat.encode(written)["input_ids"])
-    assert chat.prompt_lengths(QUESTIONS[2:]) == [chat.encode(written)["input_ids"].shape[1]]
+    first = []
+    for start in ("", "{{ bos_token }}"):
+        chat.processor.chat_template = start + chat.processor.chat_template
+        found = chat.encode(chat.render(QUESTIONS[2:]))["input_ids"]
+        theirs = chat.processor.apply_chat_template(
+            [chat._messages(QUESTIONS[2], None, images=True)],
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=True,
+        )
+        assert found.tolist() == [list(ids) for ids in theirs["input_ids"]]
+        assert chat.prompt_lengths(QUESTIONS[2:]) == [found.shape[1]]
+        first.append(found[0, :2].tolist())
+    # A processor adds the mark that the template lacks, a tokenizer does not; nobody writes it twice.
+    mark = chat.tokenizer.bos_token_id
+    assert [ids.count(mark) for ids in first] == ([0, 1] if kind == "text" else [1, 1])
+
+
+def test_a_template_gets_its_options() -> None:
+    chat = text_model()
+    chat.tokenizer.chat_template += "{% if thoughts %}<think>{% endif %}"
+    told = dataclasses.replace(chat, template_options={"thoughts": True})
+    assert told.render(QUESTIONS[2:]) == [text + "<think>" for text in chat.render(QUESTIONS[2:])]
 
 
 def test_folders_that_hold_no_such_model(tmp_path: Path) -> None:

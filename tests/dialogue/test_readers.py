@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from pydantic import ValidationError
+from transformers.image_utils import load_image
 
 from burnish.core.errors import UserError
 from burnish.dialogue.layouts import Columns, Filters
 from burnish.dialogue.readers import QuestionSettings, read_questions
-from burnish.dialogue.rows import Question, check_picture, open_picture
+from burnish.dialogue.rows import Question, check_picture, open_picture, orientation
 
 from .tiny import picture
 
@@ -336,3 +337,48 @@ def test_pictures_come_in_rgb_on_white_and_not_too_large() -> None:
     source = picture(300, 100)
     check_picture(source)
     assert source.size == (300, 100)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_picture_is_upright_once(number: int, tmp_path: Path) -> None:
+    """As ``transformers.image_utils.load_image`` shows it; a telephone stores what it saw and how it was held."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = number
+    stored = Image.new("RGB", (64, 32), "black")
+    stored.paste("white", (0, 0, 16, 8))
+    stored.save(tmp_path / "a.jpg", exif=exif, quality=100)
+    found = open_picture(tmp_path / "a.jpg")
+    theirs = load_image(str(tmp_path / "a.jpg"))
+    assert found.tobytes() == theirs.tobytes()
+    assert found.size == theirs.size == ((64, 32) if number < 5 else (32, 64))
+    assert open_picture(found).tobytes() == found.tobytes()
+    assert open_picture(tmp_path / "a.jpg", most_pixels=512).size == ((32, 16) if number < 5 else (16, 32))
+    if number > 1:
+        assert number == orientation(Image.open(tmp_path / "a.jpg"))
+
+
+def test_damaged_exif_costs_the_orientation_only(tmp_path: Path) -> None:
+    picture(8, 8).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00no TIFF at all")
+    assert open_picture(tmp_path / "a.jpg").size == (8, 8)
+    assert orientation(Image.open(tmp_path / "a.jpg")) == 1
+
+
+def ready_made() -> Iterator[Question]:
+    yield Question("good", "1", images=(picture(8, 8),))
+    yield Question("no answer", " ")
+    yield Question("half \ud800", "1")
+    yield Question("no such picture", "1", images=(Path("absent.png"),))
+    yield Question("steps", "1", steps=("\udfff",))
+
+
+def test_ready_made_questions_are_held_to_what_rows_are() -> None:
+    found, notes = read(f"{__name__}:ready_made")
+    assert [question.question for question in found] == ["good"]
+    assert [note.split("skipped: ")[-1] for note in notes[:4]] == [
+        "`answer` is empty",
+        "`question` is not valid Unicode (half a surrogate pair)",
+        "absent.png: no such picture; check the image root",
+        "`rationale` is not valid Unicode (half a surrogate pair)",
+    ]
+    with pytest.raises(UserError, match="ready_made:1: `answer` is empty; mend the row"):
+        read(f"{__name__}:ready_made", bad_rows="fatal")

@@ -1,12 +1,14 @@
 """Rewards for checkable answers, and the clock that stops a pathological expression."""
 
 import os
+import queue
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -126,6 +128,56 @@ def test_a_process_that_dies_makes_its_pair_wrong_and_is_replaced() -> None:
         assert verifier.equal([("x = 2", "2")]) == [True]
         verifier._workers[0]._process.kill()
         assert verifier.equal([("x = 2", "2 + 0"), ("x = 3", "3 + 0")]) == [False, True]
+
+
+def test_a_verdict_is_not_taken_for_the_next_pairs_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(timeout: float) -> object:
+        raise KeyboardInterrupt
+
+    with Verifier(limit=30.0) as verifier:
+        assert verifier.equal([("x = 2", "2")]) == [True]
+        with monkeypatch.context() as patched:
+            patched.setattr(verifier._lines, "get", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                verifier.equal([("x = 3", "3")])
+        assert verifier.equal([("x = 3", "4 apples"), ("x = 5", "5")]) == [False, True]
+
+
+class Scripted:
+    """A worker whose words come by the clock: the first hangs, the second takes its time, the third replaces the first."""
+
+    made: ClassVar[list["Scripted"]] = []
+
+    def __init__(self, lines: queue.Queue[tuple["Scripted", str]], limit: float) -> None:
+        self.lines, self.limit, self.ready, self.deadline = (
+            lines,
+            (0.2, 60.0, 60.0)[len(self.made)],
+            False,
+            float("inf"),
+        )
+        self.made.append(self)
+        if len(self.made) == 3:
+            lines.put((self, "ready\n"))
+            threading.Timer(0.2, lines.put, [(self.made[1], "right\n")]).start()
+
+    def ask(self, pair: tuple[str, str]) -> None:
+        self.lines.put((self, "ready\n"))
+        self.deadline = time.monotonic() + 60
+
+    def begin(self) -> None:
+        self.ready, self.deadline = True, time.monotonic() + self.limit
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_worker_that_starts_while_nothing_is_left_for_it_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its next pair would have the time of a start, and the run would end if that pair is endless."""
+    monkeypatch.setattr(verify, "_Worker", Scripted)
+    verifier = Verifier(workers=2)
+    assert verifier.equal([("x = 1", "1 + y"), ("x = 2", "2 + y")]).count(True) == 1
+    assert [worker.ready for worker in verifier._workers] == [True, True]
+    assert Scripted.made[2] in verifier._workers
 
 
 def test_processes_end_with_the_one_that_asked(tmp_path: object) -> None:

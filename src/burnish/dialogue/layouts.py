@@ -100,6 +100,27 @@ def to_question(
     return Question(question, answer, rationale, steps, images, where)
 
 
+def check_question(question: Question) -> Question:
+    """A question that came ready made, held to what :func:`to_question` holds a row to.
+
+    Raises:
+        BadRow: no text, no answer, half a character, or a picture that cannot be read.
+    """
+    for name in ("question", "answer"):
+        text = getattr(question, name)
+        _encodable(text, name)
+        if not text.strip():
+            raise BadRow(f"`{name}` is empty")
+    for text in (question.rationale or "", *(question.steps or ())):
+        _encodable(text, "rationale")
+    try:
+        for picture in question.images:
+            check_picture(picture, "its picture")
+    except UserError as error:
+        raise BadRow(str(error)) from None
+    return question
+
+
 Found = tuple[str, str, str | None, tuple[str, ...] | None]
 
 

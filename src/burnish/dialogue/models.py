@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 from burnish.core.errors import UserError
 from burnish.core.models import load_reported, load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.processors import load_processor
-from burnish.dialogue.rows import MOST_PIXELS, Question, open_picture
+from burnish.dialogue.rows import MOST_PIXELS, Question, open_picture, orientation
 
 Pictures = Sequence[Sequence[Image.Image]]
 """For each prompt of a batch its pictures, in the order of their placeholders."""
@@ -31,11 +31,13 @@ class ChatModel:
         model: as transformers loads it.
         processor: the model's processor, or its tokenizer if it takes no images.
         name: what to call it in messages.
+        template_options: what the chat template is given beside the conversation (``enable_thinking``, say).
     """
 
     model: Any
     processor: Any
     name: str = "the model"
+    template_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def takes_images(self) -> bool:
@@ -70,7 +72,11 @@ class ChatModel:
         conversations = [self._messages(question, system, images=images) for question in questions]
         try:
             texts = self.processor.apply_chat_template(
-                conversations, chat_template=template, tokenize=False, add_generation_prompt=True
+                conversations,
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=True,
+                **self.template_options,
             )
         # The template is the model's own Jinja: it may raise anything, on a system turn for one.
         except Exception as error:
@@ -123,7 +129,11 @@ class ChatModel:
         return {key: value.to(self.model.device) for key, value in found.items()}
 
     def _marks(self, texts: Sequence[str]) -> dict[str, bool]:
-        """A template that writes the first token itself must not get it twice."""
+        """As transformers encodes conversations, and TRL with it: a tokenizer adds no marks to what the template wrote, a
+        processor adds them unless the template wrote the first itself.
+        """
+        if not self.takes_images:
+            return {"add_special_tokens": False}
         start = self.tokenizer.bos_token
         return {"add_special_tokens": not (start and all(text.startswith(start) for text in texts))}
 
@@ -199,10 +209,10 @@ def _size(picture: Image.Image | Path, where: str) -> tuple[int, int]:
     if isinstance(picture, Path):
         try:
             with Image.open(picture) as found:
-                width, height = found.size
+                width, height = found.size if orientation(found) < 5 else found.size[::-1]
         except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
             raise UserError(f"{picture}: not a picture that can be read ({error}); asked for by {where}") from None
     else:
-        width, height = picture.size
+        width, height = picture.size if orientation(picture) < 5 else picture.size[::-1]
     shrink = min(1.0, (MOST_PIXELS / (width * height)) ** 0.5)
     return max(1, int(width * shrink)), max(1, int(height * shrink))

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from burnish.core.errors import UserError
 from burnish.core.recipe import Settings
-from burnish.dialogue.layouts import BadRow, Columns, Filtered, Filters, Layout, detect, to_question
+from burnish.dialogue.layouts import BadRow, Columns, Filtered, Filters, Layout, check_question, detect, to_question
 from burnish.dialogue.rows import Question
 from burnish.dialogue.sources import Row, rows
 
@@ -110,7 +110,7 @@ def _question(where: str, row: Row, layout: Layout, settings: QuestionSettings, 
     if isinstance(row, str):
         raise BadRow(row)
     if isinstance(row, Question):
-        return row
+        return check_question(row)
     return to_question(row, layout, settings.columns, settings.filters, root, where)
 
 

@@ -6,12 +6,23 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from burnish.core.errors import UserError
 
 MOST_PIXELS = 2_359_296
 """The released recipe of Hint-GRPO shows models no picture larger than this."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of an EXIF orientation upright."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,8 @@ class Question:
 
 
 def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixels: int = MOST_PIXELS) -> Image.Image:
-    """A picture in RGB, decoded, shrunk to at most ``most_pixels`` with its shape kept; transparency lies on white.
+    """A picture in RGB, decoded, upright as its EXIF says, shrunk to at most ``most_pixels`` with its shape kept; transparency
+    lies on white.
 
     Args:
         source: a path, the bytes of a file, or an opened picture.
@@ -57,6 +69,7 @@ def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixel
             picture.paste(layer, mask=layer)
         else:
             picture = opened.convert("RGB")
+        turn = _TURNS.get(orientation(opened))
     except FileNotFoundError:
         raise UserError(f"{name}: no such picture; check the image root") from None
     except UnidentifiedImageError:
@@ -64,7 +77,21 @@ def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixel
     # Pillow's decoders raise whatever the damage leads them to, SyntaxError and struct.error among it.
     except Exception as error:
         raise UserError(f"{name}: the picture cannot be read ({error}); it is damaged or cut off") from None
-    return picture if shrink == 1 else picture.resize(size, Image.Resampling.BICUBIC)
+    picture = picture if shrink == 1 else picture.resize(size, Image.Resampling.BICUBIC)
+    if turn is not None:
+        picture = picture.transpose(turn)
+        picture.info.clear()  # with its EXIF: opened again, it must not be turned again
+    return picture
+
+
+def orientation(picture: Image.Image) -> int:
+    """The EXIF orientation of a picture, 1 to 8; 1, upright, where it has none that can be read. Decodes nothing."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1  # Pillow would decode the picture to look for one behind the pixels
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF leads Pillow to whatever its parsers raise; the picture itself may be whole
+        return 1
 
 
 def check_picture(source: Image.Image | Path | bytes, where: str = "") -> None:

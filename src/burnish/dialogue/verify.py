@@ -96,7 +96,11 @@ class Verifier:
         verdicts = {pair: compare_plainly(*pair) for pair in dict.fromkeys(pairs)}
         hard = [pair for pair, verdict in verdicts.items() if verdict is None]
         with self._lock:
-            verdicts.update(zip(hard, self._judge(hard), strict=True))
+            try:
+                verdicts.update(zip(hard, self._judge(hard), strict=True))
+            except BaseException:
+                self.close()  # one may still be at its pair, and that verdict would be taken for the next pair's
+                raise
         return [bool(verdicts[pair]) for pair in pairs]
 
     def close(self) -> None:
@@ -130,7 +134,9 @@ class Verifier:
                     busy.pop(worker)
                 continue
             if worker not in busy:
-                continue  # the last word of a process that was given up
+                # The last word of a process that was given up; or a new one has started, and nothing is left for it yet.
+                worker.ready = worker.ready or line == "ready\n"
+                continue
             if line == "ready\n":
                 worker.begin()
             elif line:

@@ -4,9 +4,11 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from burnish.core.errors import UserError
 from burnish.core.recipe import flatten
 from burnish.core.run import Run
 from burnish.dialogue.models import load_chat_model
+from burnish.dialogue.rewards import Accuracy
+from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo import METHOD, HintGRPORecipe
+from burnish.reason.hint_grpo.loop import score
 from burnish.reason.hint_grpo.recipe import SYSTEM
 from burnish.reason.hint_grpo.rounds import Hints
 from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
@@ -310,6 +315,32 @@ def test_the_guard_reads_a_step_as_a_completion_wherever_the_reward_looks(model:
     table = write_questions(asked, chat, tmp_path / "questions.arrow", lambda line: None)
     trainer = build_trainer(asked, chat, table, accuracy(), output_dir=str(tmp_path), report_to="none")
     assert trainer.climber.leaks(["3", "so it is 7", "14/2", "8"], "7") == [False, True, True, False]
+
+
+def test_a_test_samples_as_training_does_whatever_the_models_own_config_says(tmp_path: Path) -> None:
+    """Qwen2-VL's config, for one, has a repetition penalty; TRL samples without."""
+    chat, seen = chain(tmp_path / "model"), []
+
+    class Seen(Accuracy):
+        def judge(self, texts: Sequence[str], answers: Sequence[str]) -> list[float]:
+            seen.append(list(texts))
+            return [0.0] * len(texts)
+
+    for penalty in (1.0, 50.0):
+        chat.model.generation_config.repetition_penalty = penalty
+        score(recipe(tmp_path / "model"), chat, draw_questions(8, (4,), seed=1), Seen(Verifier()))
+    assert seen[0] == seen[1]
+
+
+def test_options_of_the_template_reach_training_and_test_alike(model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template += "{% if thoughts %}<think>{% endif %}"
+    tokenizer.save_pretrained(folder)
+    asked = recipe(folder, steps=2, trl={"chat_template_kwargs": {"thoughts": True}})
+    with Run(asked, tmp_path / "run", quiet=True) as run:
+        METHOD.run(asked, run)  # the look before the first step would say so if they differed
+    assert (tmp_path / "run" / "artifacts" / "outcome.json").exists()
 
 
 def test_a_merged_adapter_cannot_be_its_own_reference(model: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
+from PIL import Image
 
 from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
@@ -127,6 +128,13 @@ def test_an_answer_that_nothing_can_be_verified_against_is_one_line(tmp_path: Pa
     with pytest.raises(UserError, match="row 7: its answer is empty"):
         write_table(tmp_path / "table.arrow", [Question("what?", " ", row="row 7")])
     assert not list(tmp_path.iterdir())  # nothing half-written is left
+
+
+def test_a_picture_in_memory_is_kept_as_it_will_be_seen(tmp_path: Path) -> None:
+    print_colours = Image.new("CMYK", (6, 4), (0, 255, 255, 0))  # PNG holds no CMYK
+    asked = [Question("?", "1", images=(print_colours,))]
+    row = read_table(write_table(tmp_path / "a.arrow", asked, takes_images=True))[0]
+    assert opened(row)["images"][0].tobytes() == print_colours.convert("RGB").tobytes()
 
 
 def test_a_picture_that_went_missing_is_named(tmp_path: Path) -> None:

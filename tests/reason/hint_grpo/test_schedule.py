@@ -180,6 +180,16 @@ def test_success_is_a_threshold_not_a_sum() -> None:
     assert not is_mixed([0.2] * 4)
 
 
+def test_what_no_function_could_score_counts_for_nothing() -> None:
+    nan = float("nan")
+    assert not is_mixed([1.0, nan, 1.0])
+    assert not is_mixed([nan, nan])
+    assert is_mixed([nan, 1.0, 0.0])
+    assert solve_rate([nan, 1.0], above=-1.0) == 0.5
+    outcomes = [Outcome(0, (1.0, nan), 0.5, 0.5, False), Outcome(1, (nan, 1.0), 0.5, None, False)]
+    assert figures(tally(outcomes, 2), 2)["reward_without_hint"] == 0.5
+
+
 def test_expected_utilisation_by_hand() -> None:
     """G = 4, success .1 plain and .5 with a hint, two levels: .9178875, and 6.6244 rollouts a prompt against 8."""
     outcomes = [(0, 1)[bits >> place & 1] for bits in range(16) for place in range(4)]

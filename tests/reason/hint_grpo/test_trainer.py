@@ -281,6 +281,21 @@ def test_a_level_whose_total_is_positive_without_success_is_not_selected(tmp_pat
     assert len(asked) == 16  # well formed, and climbed all the same
 
 
+def test_a_completion_that_nobody_can_score_is_no_success_and_no_variance(tmp_path: Path) -> None:
+    """TRL leaves it out of its group: the group's other completions are all equal, and nothing is learnt from it."""
+
+    def shaped(completions: Any, **columns: Any) -> list[float | None]:
+        return [None if place % 4 == 0 else -1.0 for place in range(len(completions))]
+
+    trainer = make_trainer(tmp_path, Hints(levels=2, success_above=-0.5, mask_zero_variance=True), rewards=[shaped])
+    asked = ruled(trainer, lambda question, given, place: False)
+    output = trainer._generate_and_score_completions(batch(trainer, 0, 1))
+    assert len(asked) == 16  # no level has a success
+    assert output["advantages"].tolist() == [0.0] * 8
+    assert output["tool_mask"].sum() == 0
+    assert trainer._metrics["train"]["hints/utilisation"] == [0.0]
+
+
 def test_the_model_writes_its_own_hint_when_a_group_collapses(tmp_path: Path) -> None:
     trainer = make_trainer(
         tmp_path,
@@ -385,3 +400,11 @@ def test_a_template_that_opens_the_thought_itself_is_not_given_it_twice(tmp_path
     trainer._generate_and_score_completions(batch(trainer, 0, 1))
     assert {given for _, given in asked} == {0, 3}
     assert trainer.climber.prefix("1 2")[0] == "<think>1 2"  # the format reward still sees it
+
+
+def test_a_template_may_open_the_thought_because_it_is_told_to(tmp_path: Path) -> None:
+    chat = chain(tmp_path / "model")
+    chat.processor.chat_template += "{% if thoughts %}<think>{% endif %}"
+    for told, count in (({"thoughts": True}, 0), ({}, 1)):
+        trainer = make_trainer(tmp_path / str(count), Hints(), chat=chat, chat_template_kwargs=told)
+        assert len(trainer.climber.prefix("")[1]) == count

@@ -57,6 +57,7 @@ def hint_free_accuracy(
         max_new_tokens=sampling.tokens,
         do_sample=not greedy,
         num_return_sequences=1 if greedy else sampling.samples,
+        repetition_penalty=1.0,  # as in training: what is left out here is taken from the model's own config
         pad_token_id=chat.tokenizer.pad_token_id,
         eos_token_id=chat.model.generation_config.eos_token_id or chat.tokenizer.eos_token_id,
         **how,

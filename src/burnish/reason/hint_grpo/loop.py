@@ -6,6 +6,7 @@ Checkpoints are taken only after steps that leave no generated completion half u
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
 
     if run.finished:
         return run.path / "artifacts" / "model"
-    chat = load_chat_model(recipe.model, dtype=recipe.dtype)
+    chat = spoken_to(recipe, load_chat_model(recipe.model, dtype=recipe.dtype))
     table, before = run.path / "artifacts" / "questions.arrow", run.path / "artifacts" / "before.json"
     with PartialState(cpu=recipe.device == "cpu").main_process_first():
         if not table.exists():  # a resumed run trains on the questions that it began with
@@ -244,7 +245,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         refills=recipe.dynamic_sampling,
         most_pixels=recipe.most_pixels,
         token_budget=recipe.token_budget,
-        look=first_look(chat),
+        look=first_look(spoken_to(recipe, chat)),
     )
     rewards = [_reward(name, accuracy) for name in names]
     return HintGRPOTrainer(chat.model, rewards, config, read_table(table), chat.processor, hints, peft_config=adapter)
@@ -287,7 +288,14 @@ def score(recipe: HintGRPORecipe, chat: ChatModel, test: Sequence[Question], acc
         seed=recipe.seed,
     )
     prefill, pixels = recipe.hints.prefill, recipe.most_pixels
+    chat = spoken_to(recipe, chat)
     return hint_free_accuracy(chat, test, accuracy, sampling, system=recipe.system, prefill=prefill, most_pixels=pixels)
+
+
+def spoken_to(recipe: HintGRPORecipe, chat: ChatModel) -> ChatModel:
+    """The model with its chat template used as TRL's trainer will use it."""
+    options = recipe.trl.get("chat_template_kwargs") or {}
+    return dataclasses.replace(chat, template_options=json.loads(options) if isinstance(options, str) else options)
 
 
 def _reward(name: str, accuracy: Accuracy) -> Any:

@@ -135,7 +135,8 @@ class Climber:
         rows = [visit.row for visit, _, _ in jobs for _ in range(size)]
         ids, logprobs, rewards, extra = self.sample(rows, prefixes, size)
         totals = (rewards * self.trainer.reward_weights.to(rewards)).nansum(dim=1)
-        successes = totals if self.hints.success is None else rewards[:, self.hints.success].nan_to_num()
+        totals[rewards.isnan().all(dim=1)] = torch.nan
+        successes = totals if self.hints.success is None else rewards[:, self.hints.success]  # NaN never succeeds
         for place, (visit, level, real) in enumerate(jobs):
             own = slice(place * size, (place + 1) * size)
             if not real:
@@ -216,7 +217,7 @@ class Climber:
         """Whether the chat template writes the prefill itself (those of reasoning models do)."""
         messages = prepare_multimodal_messages(prompt) if self.trainer._is_vlm else prompt
         text = self.trainer.processing_class.apply_chat_template(
-            [messages], tokenize=False, add_generation_prompt=True
+            [messages], tokenize=False, add_generation_prompt=True, **self.trainer.chat_template_kwargs
         )[0]
         return bool(self.hints.prefill) and text.rstrip().endswith(self.hints.prefill)
 

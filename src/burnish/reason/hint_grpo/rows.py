@@ -123,5 +123,6 @@ def _stored(picture: Image.Image | Path) -> dict[str, Any]:
     if isinstance(picture, Path):
         return {"path": str(picture.resolve()), "bytes": None}
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    # As it will be seen: PNG holds no CMYK, and no orientation beside the pixels.
+    open_picture(picture, "a picture", most_pixels=picture.width * picture.height).save(buffer, "PNG")
     return {"path": None, "bytes": buffer.getvalue()}

@@ -5,6 +5,7 @@ Source: Hint-GRPO: the smallest level with a right completion is selected; data 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,9 +30,11 @@ def select(rates: Mapping[int, float]) -> int | None:
 def is_mixed(rewards: Sequence[float]) -> bool:
     """Whether a group's rewards differ at all, so that some advantage is not zero.
 
-    Equality, not a small standard deviation: a shaped reward may vary little and mean it.
+    Equality, not a small standard deviation: a shaped reward may vary little and mean it. NaN, a completion that no function
+    could score, has no part in it: TRL leaves it out of the group's mean and gives it no advantage.
     """
-    return any(reward != rewards[0] for reward in rewards)
+    scored = [reward for reward in rewards if not math.isnan(reward)]
+    return any(reward != scored[0] for reward in scored)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Outcome:
 
     Attributes:
         level: the selected one; the first tried where none had a success.
-        rewards: total rewards of the selected group.
+        rewards: total rewards of the selected group; NaN for what could not be scored.
         rate: its solve rate.
         plain_rate: the solve rate without hint; none where level 0 was not tried.
         hintless: the question has no steps to give hints from.
@@ -71,7 +74,7 @@ def tally(outcomes: Sequence[Outcome], places: int) -> list[float]:
         sums[5] += outcome.plain_rate or 0.0
         sums[6 + place] += 1
         sums[6 + (places + 1) + place] += is_mixed(outcome.rewards)
-        sums[6 + 2 * (places + 1) + place] += sum(outcome.rewards)
+        sums[6 + 2 * (places + 1) + place] += sum(reward for reward in outcome.rewards if not math.isnan(reward))
     return sums
 
 

@@ -19,7 +19,7 @@ class Try:
         completion_ids: what the model wrote, [G] lists of tokens.
         logprobs: of these tokens under the sampler; none where it gives none.
         rewards: by reward function, [G][functions]; NaN where a function had nothing to say.
-        totals: weighted sums of them, [G].
+        totals: weighted sums of them, [G]; NaN where no function had anything to say.
         rate: share of the completions that succeed.
         extra: columns that reward functions asked to log, [G] values each.
     """
