@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from burnish.act.recipe import CraftworldSettings, TeamRecipe
+from burnish.act.recipe import CraftworldSettings, MinecraftSettings, TeamRecipe
 from burnish.act.scene import Cast, open_scene
 
 
@@ -34,6 +34,11 @@ def check(recipe: TeamRecipe) -> list[tuple[str, str]]:
 
 def _world(recipe: TeamRecipe) -> str:
     world = recipe.world
+    if isinstance(world, MinecraftSettings):
+        wanted = [f"{count} {item} each" for item, count in world.goal.items.items()]
+        wanted += [f"{count} {item}" for item, count in world.goal.team_items.items()]
+        where = f"minecraft {world.version} at {world.host}:{world.port}, auth: {world.auth}"
+        return f"{where}; goal: {', '.join(wanted) or 'none'}"
     if not isinstance(world, CraftworldSettings):
         return f"{world.function}, your own"
     goal = world.goal

@@ -122,6 +122,9 @@ async def _episode(recipe: TeamRecipe, run: Run, tracer: Tracer | None) -> None:
         with anyio.CancelScope(shield=True):
             await cast.close()
             await inner.close()
+            close = getattr(scene.world, "close", None)  # a world may hold a process or a connection
+            if close is not None:
+                await close()
 
 
 async def with_company(recipe: TeamRecipe, scene: Scene, runtime: Runtime, run: Run | None) -> Outcome:

@@ -176,6 +176,34 @@ class CraftworldSettings(Settings):
     opponents: OpponentSettings | None = Field(default=None, description="A second team, against the recipe's.")
 
 
+class ItemGoalSettings(Settings):
+    """What a team in Minecraft is to reach: all that is set here. Nothing set: a run ends by its limits."""
+
+    items: Items = Field(default_factory=dict, description="Items and counts that each agent is to hold.")
+    team_items: Items = Field(default_factory=dict, description="Items and counts that the team together is to hold.")
+
+
+class MinecraftSettings(Settings):
+    """A Minecraft server, Java edition; needs Node. See ``docs/minecraft.md``."""
+
+    kind: Literal["minecraft"] = "minecraft"
+    host: str = Field(default="127.0.0.1", min_length=1, description="The server's address.")
+    port: int = Field(default=25565, ge=1, le=65535, description="The server's port.")
+    version: str = Field(
+        default="1.20.4", pattern=r"^[0-9]+(\.[0-9]+)+$", description="The game's version on the server."
+    )
+    auth: Literal["offline", "microsoft"] = Field(
+        default="offline", description="offline: for servers in offline mode; microsoft: each agent signs in, once."
+    )
+    command_seconds: float = Field(default=120.0, gt=0, description="The longest that one command may take.")
+    craft_command: str | None = Field(
+        default=None,
+        pattern=r"^[a-z_]+$",
+        description="For servers without crafting windows: a chat command that crafts. None: the game's own crafting.",
+    )
+    goal: ItemGoalSettings = Field(default_factory=ItemGoalSettings, description="What is to be reached.")
+
+
 class OwnWorldSettings(Settings):
     """A world of the user's own."""
 
@@ -202,9 +230,15 @@ class TeamRecipe(Recipe):
         pattern=r"^(sqlite$|rediss?://)",
         description="Where the team's memory lives: `sqlite` (a file of the run), or redis://HOST:PORT/DB.",
     )
-    world: Annotated[CraftworldSettings | OwnWorldSettings, Field(discriminator="kind")] = Field(
+    world: Annotated[CraftworldSettings | MinecraftSettings | OwnWorldSettings, Field(discriminator="kind")] = Field(
         default_factory=CraftworldSettings, description="Where they live."
     )
+
+    @model_validator(mode="after")
+    def _real_time(self) -> TeamRecipe:
+        if isinstance(self.world, MinecraftSettings) and self.runtime.clock != "wall":
+            raise ValueError("runtime.clock: a Minecraft server keeps its own time; write `wall`")
+        return self
 
     @model_validator(mode="after")
     def _names(self) -> TeamRecipe:

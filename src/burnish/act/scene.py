@@ -12,6 +12,7 @@ from burnish.act.policies import Policy, policy_app
 from burnish.act.recipe import (
     CraftworldSettings,
     EndpointSettings,
+    MinecraftSettings,
     OpponentSettings,
     OwnWorldSettings,
     RuntimeSettings,
@@ -64,6 +65,10 @@ def open_scene(recipe: TeamRecipe) -> Scene:
         world = CraftWorld(recipe.world, recipe.seed, teams)
         library = Library([OBTAIN, *STEPWISE, *LIVING])
         return Scene(world.team(HOME), library, recipe.runtime.clock != "wall", world)
+    if isinstance(recipe.world, MinecraftSettings):
+        from burnish.act.worlds.minecraft.world import MinecraftWorld
+
+        return Scene(MinecraftWorld(recipe.world, names), Library([OBTAIN, *STEPWISE, *LIVING]), simulated=False)
     return _own(recipe, recipe.world)
 
 
