@@ -1,0 +1,189 @@
+"""Agents on a real server in this process tree: flying-squid on 127.0.0.1. One module, one server, so that workers share nothing."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from burnish.act.recipe import MinecraftSettings
+from burnish.act.world import ActionFailed
+from burnish.act.worlds.minecraft.packages import install
+from burnish.act.worlds.minecraft.world import MinecraftWorld
+from burnish.core.errors import UserError
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="Node or npm is missing"),
+]
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    try:
+        return install(HERE)
+    except UserError as error:
+        pytest.skip(f"the test server's packages are not here, and could not be installed: {error}")
+
+
+@pytest.fixture(scope="module")
+def port(packages: Path) -> Iterator[int]:
+    node = shutil.which("node")
+    assert node is not None
+    command = [node, str(HERE / "server.js"), str(packages)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        found = None
+        for line in server.stdout:
+            if line.startswith('{"port"'):
+                found = int(json.loads(line)["port"])
+                break
+        assert found is not None, "the server did not start"
+        yield found
+        server.kill()
+
+
+@asynccontextmanager
+async def playing(port: int, packages: Path, *names: str, **more: object) -> AsyncIterator[MinecraftWorld]:
+    settings = MinecraftSettings.model_validate({"port": port, "craft_command": "craft", "command_seconds": 30, **more})
+    world = MinecraftWorld(settings, names, packages)
+    try:
+        yield world
+    finally:
+        await world.close()
+
+
+async def give(world: MinecraftWorld, agent: str, item: str, count: int) -> None:
+    await world.act(agent, "chat", {"text": f"/give {agent} {item} {count}"})
+    with anyio.fail_after(5):
+        while (await world.observe(agent))["inventory"].get(item, 0) < count:
+            await anyio.sleep(0.05)
+
+
+async def below(world: MinecraftWorld, agent: str) -> list[int]:
+    x, y, z = (await world.observe(agent))["at"]
+    return [x + 1, y - 1, z]
+
+
+def test_walks(port: int, packages: Path) -> None:
+    async def play() -> None:
+        async with playing(port, packages, "walker") as world:
+            x, y, z = (await world.observe("walker"))["at"]
+            assert (await world.act("walker", "walk", {"to": [x + 4, y, z]}))["at"] == [x + 4, y, z]
+            assert (await world.observe("walker"))["at"] == [x + 4, y, z]
+            with pytest.raises(ActionFailed, match="no place"):
+                await world.act("walker", "walk", {"to": [1, 2]})
+            with pytest.raises(ActionFailed, match="no command"):
+                await world.act("walker", "constructor", {})
+
+    anyio.run(play)
+
+
+def test_digs_and_collects(port: int, packages: Path) -> None:
+    async def play() -> None:
+        async with playing(port, packages, "digger", goal={"items": {"dirt": 1}}) as world:
+            seen = await world.observe("digger")
+            assert seen["goal"]["missing"] == {"dirt": 1}
+            assert not seen["goal_reached"]
+            at = await below(world, "digger")
+            assert (await world.act("digger", "mine", {"at": at}))["got"] == {"dirt": 1}
+            assert (await world.observe("digger"))["goal_reached"]
+            with pytest.raises(ActionFailed, match="nothing to mine"):
+                await world.act("digger", "mine", {"at": at})
+
+    anyio.run(play)
+
+
+def test_chats_crafts_and_shares(port: int, packages: Path) -> None:
+    async def play() -> None:
+        heard: list[str] = []
+        async with playing(port, packages, "ann") as one, playing(port, packages, "bob") as other:
+
+            async def listen() -> None:
+                async for happening in one.happenings():
+                    if happening.kind == "chat":
+                        heard.append(happening.data["text"])
+
+            await one.observe("ann")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(listen)
+                await other.observe("bob")
+                await other.act("bob", "chat", {"text": "hello"})
+                with anyio.fail_after(5):
+                    while "hello" not in heard:
+                        await anyio.sleep(0.05)
+                tasks.cancel_scope.cancel()
+            await give(one, "ann", "oak_log", 2)
+            made = await one.act("ann", "craft", {"item": "oak_planks", "times": 2, "uses": {"oak_log": 1}})
+            assert made["got"] == {"oak_planks": 8}
+            inventory = (await one.observe("ann"))["inventory"]
+            assert inventory.get("oak_planks") == 8
+            assert "oak_log" not in inventory
+            with pytest.raises(ActionFailed, match="needs 1 oak_log"):
+                await one.act("ann", "craft", {"item": "oak_planks", "times": 1, "uses": {"oak_log": 1}})
+
+    anyio.run(play)
+
+
+def test_interrupted_mid_dig(port: int, packages: Path) -> None:
+    async def play() -> None:
+        async with playing(port, packages, "stopper") as world:
+            at = await below(world, "stopper")
+            block = (await world.act("stopper", "claim", {"blocks": ["grass_block", "dirt"], "near": at}))["block"]
+            begun = time.monotonic()
+            with anyio.move_on_after(0.2):
+                await world.act("stopper", "mine", {"at": at})
+            assert time.monotonic() - begun < 1.0
+            await anyio.sleep(1.5)
+            assert (await world.observe("stopper"))["inventory"] == {}
+            assert (await world.act("stopper", "claim", {"blocks": [block], "near": at}))["at"] == at
+            assert (await world.act("stopper", "mine", {"at": at}))["got"] == {"dirt": 1}
+
+    anyio.run(play)
+
+
+def test_node_killed_mid_command(port: int, packages: Path) -> None:
+    async def play() -> None:
+        async with playing(port, packages, "lazarus") as world:
+            await world.observe("lazarus")
+            first = world.pid
+            assert first is not None
+
+            async def kill() -> None:
+                await anyio.sleep(0.3)
+                os.kill(first, signal.SIGKILL)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(kill)
+                with pytest.raises(ActionFailed, match="connection to the game was lost"):
+                    await world.act("lazarus", "wait", {"seconds": 20})
+            assert (await world.observe("lazarus"))["alive"]
+            assert world.pid not in (None, first)
+
+    anyio.run(play)
+
+
+def test_refused_connection_is_one_line(packages: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        closed = held.getsockname()[1]
+
+        async def play() -> None:
+            async with playing(closed, packages, "nobody") as world:
+                with pytest.raises(
+                    UserError, match=rf"127.0.0.1:{closed} does not let nobody in: ECONNREFUSED"
+                ) as refused:
+                    await world.observe("nobody")
+                assert "\n" not in str(refused.value)
+
+        anyio.run(play)
