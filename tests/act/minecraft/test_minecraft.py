@@ -192,7 +192,20 @@ def test_refused_connection_is_one_line(packages: Path) -> None:
         anyio.run(play)
 
 
-def test_two_agents_share_memory_and_reach_a_goal(port: int, packages: Path, tmp_path: Path) -> None:
+async def kill_in_a_command(world: MinecraftWorld, memory: SQLiteMemory) -> None:
+    with anyio.fail_after(20):
+        while True:
+            mined = [
+                event async for event in memory.since(0) if event.kind == "command" and event.data["command"] == "mine"
+            ]
+            if mined and world.pid is not None:
+                os.kill(world.pid, signal.SIGKILL)
+                return
+            await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_agents_share_memory_and_reach_a_goal(port: int, packages: Path, tmp_path: Path, killed: bool) -> None:
     recipe = TeamRecipe.model_validate(
         {
             "agents": [{"name": name, "goal": "what the team is missing"} for name in ("eve", "fay")],
@@ -207,12 +220,17 @@ def test_two_agents_share_memory_and_reach_a_goal(port: int, packages: Path, tmp
         memory = SQLiteMemory(tmp_path / "memory.sqlite")
         cast = Cast(recipe, open_scene(recipe).library)
         try:
-            outcome = await Runtime(recipe.runtime, world, memory, cast.agents).run()
+            async with anyio.create_task_group() as aside:
+                if killed:
+                    aside.start_soon(kill_in_a_command, world, memory)
+                outcome = await Runtime(recipe.runtime, world, memory, cast.agents).run()
             assert not outcome.limit
             events = [event async for event in memory.since(0)]
             assert {event.agent for event in events if event.kind == "command_end"} == {"eve", "fay"}
             held = [(await world.observe(name))["inventory"].get("dirt", 0) for name in ("eve", "fay")]
             assert sum(held) >= 2
+            lost = [event for event in events if "was lost" in event.data.get("why", "")]
+            assert bool(lost) == killed
         finally:
             await cast.close()
             await memory.close()
