@@ -24,7 +24,7 @@ def node() -> str:
     """
     found = shutil.which("node")
     if found is None or shutil.which("npm") is None:
-        raise UserError("world.kind: minecraft needs Node 18 or newer with npm (Debian: apt-get install nodejs npm)")
+        raise UserError("world.kind: minecraft needs Node with npm, 20 or newer (Debian: apt-get install nodejs npm)")
     return found
 
 
