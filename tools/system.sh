@@ -8,9 +8,9 @@ command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 command -v npm >/dev/null 2>&1 || missing="$missing npm"
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq >/dev/null 2>&1
+    timeout 120 apt-get update -qq >/dev/null 2>&1
     for package in $missing; do
-        apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1
+        timeout 300 apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1
     done
 fi
 tell() { command -v "$1" >/dev/null 2>&1 || echo "$1 is missing, for $3: apt-get install $2"; }
