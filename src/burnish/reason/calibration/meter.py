@@ -82,7 +82,11 @@ def measure_text_bias(
     ]
     answers = [question.answer for question in asked]
     with_image, without_image, wrong_image = (float(np.mean(judge(some, answers))) for some in texts)
-    unchanged = np.mean([mine == theirs for mine, theirs in zip(texts[0], texts[2], strict=True)])
+    # By the judge too: two chains of thought that end in one answer are hardly ever the same text.
+    alike = judge(texts[0], texts[2])
+    unchanged = np.mean(
+        [mine == theirs or same > 0 for mine, theirs, same in zip(texts[0], texts[2], alike, strict=True)]
+    )
     return TextBias(with_image, without_image, wrong_image, float(unchanged), len(asked))
 
 

@@ -73,7 +73,8 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
         folder = run.save_model(_Gathered(trainer), chat.processor, _card(recipe, trainer))
         outcome = {**trainer.generated, "steps": trainer.state.global_step, "timeouts": verifier.timeouts}
         if test:
-            trained = chat if not _sharded(trainer) else load_chat_model(_saved(recipe, folder))
+            device = str(trainer.accelerator.device)
+            trained = chat if not _sharded(trainer) else load_chat_model(_saved(recipe, folder), device=device)
             outcome["accuracy_before"] = read_json(before)["accuracy"]
             outcome["accuracy"] = score(recipe, trained, test, accuracy)
             run.note(

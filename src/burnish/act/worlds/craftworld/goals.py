@@ -9,6 +9,7 @@ from typing import Any
 
 from burnish.act.worlds.craftworld.bodies import Body
 from burnish.act.worlds.craftworld.simulation import Simulation
+from burnish.act.worlds.stock import missing
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Goal:
         """What is asked for and what is missing, for a prompt."""
         state: dict[str, Any] = {}
         if self.items:
-            state |= {"items": dict(self.items), "missing": _missing(self.items, body.stock)}
+            state |= {"items": dict(self.items), "missing": missing(self.items, body.stock)}
         if self.team_items:
             state |= {"team_items": dict(self.team_items), "team_missing": self._team_missing(world, body.team)}
         if self.boss is not None:
@@ -45,7 +46,7 @@ class Goal:
         if not (self.items or self.team_items or self.boss or self.opponents):
             return False
         return (
-            not _missing(self.items, body.stock)
+            not missing(self.items, body.stock)
             and not self._team_missing(world, body.team)
             and (self.boss is None or self.boss in world.dead_bosses)
             and not (self.opponents and self._opponents(world, body.team))
@@ -59,12 +60,8 @@ class Goal:
             if body.team == team:
                 for item in self.team_items:
                     total[item] += body.stock[item]
-        return _missing(self.team_items, total)
+        return missing(self.team_items, total)
 
     @staticmethod
     def _opponents(world: Simulation, team: str) -> int:
         return sum(left for name, left in world.left.items() if name != team)
-
-
-def _missing(asked: Mapping[str, int], stock: Counter[str]) -> dict[str, int]:
-    return {item: count - stock[item] for item, count in asked.items() if stock[item] < count}

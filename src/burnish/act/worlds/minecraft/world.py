@@ -15,6 +15,7 @@ from burnish.act.recipe import MinecraftSettings
 from burnish.act.world import ActionFailed, Happening
 from burnish.act.worlds.minecraft.bridge import Bridge, Died
 from burnish.act.worlds.minecraft.packages import install
+from burnish.act.worlds.stock import missing
 from burnish.core import places
 from burnish.core.errors import UserError
 
@@ -62,8 +63,8 @@ class MinecraftWorld:
             raise self._given_up()
         team = {name: Counter(held) for name, held in seen.pop("team").items()}
         goal = self._settings.goal
-        own = _missing(goal.items, Counter(seen["inventory"]))
-        together = _missing(goal.team_items, sum(team.values(), Counter()))
+        own = missing(goal.items, Counter(seen["inventory"]))
+        together = missing(goal.team_items, sum(team.values(), Counter()))
         state: dict[str, Any] = {}
         if goal.items:
             state |= {"items": dict(goal.items), "missing": own}
@@ -174,7 +175,3 @@ class MinecraftWorld:
             news.append(happening)
         self._changed.set()
         self._changed = anyio.Event()
-
-
-def _missing(asked: Mapping[str, int], stock: Mapping[str, int]) -> dict[str, int]:
-    return {item: count - stock.get(item, 0) for item, count in asked.items() if stock.get(item, 0) < count}
