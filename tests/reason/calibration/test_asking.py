@@ -114,6 +114,20 @@ def test_the_meter_tells_looking_from_reading(
     assert found.questions == 6
 
 
+def test_the_meter_hears_the_same_answer_in_other_words(chat: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter(range(1000))
+    monkeypatch.setattr(
+        meter, "answer_questions", answering(lambda question: f"thought {next(said)} <answer>4</answer>")
+    )
+    ends = measure_text_bias(
+        chat,
+        QUESTIONS,
+        judge=lambda texts, answers: [float(a[-10:] == b[-10:]) for a, b in zip(texts, answers, strict=True)],
+    )
+    assert ends.unchanged == 1
+    assert measure_text_bias(chat, QUESTIONS).unchanged == 0
+
+
 def test_the_meter_on_a_real_model_and_too_few_questions(chat: ChatModel) -> None:
     found = measure_text_bias(chat, QUESTIONS, decoding=SHORT)
     assert found.with_image == 0
