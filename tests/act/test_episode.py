@@ -67,8 +67,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_log(tmp_path: Path) -
         while process.poll() is None and events_so_far(path) < at and time.monotonic() < until:
             time.sleep(0.002)
         process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "it was to be killed before its end"
+        told, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"it was to be killed before its end; it said {told!r}"
         seen = events_so_far(path)
         assert seen >= at
     process = start(path)

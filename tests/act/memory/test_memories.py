@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,37 @@ def test_a_locked_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await memory.close()
 
     anyio.run(main)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_file_that_is_locked_while_it_is_opened_is_waited_for(
+    journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watcher that leaves, or the mending after a killed writer, locks the whole file for a moment."""
+    path = tmp_path / "memory.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute(f"PRAGMA journal_mode={journal}")
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("CREATE TABLE held (n)")
+    unlock = threading.Timer(0.3, other.close)
+    unlock.start()
+
+    async def main() -> int:
+        memory = SQLiteMemory(path)
+        try:
+            return (await memory.append("observe", "ann", {}, time=0.0)).seq
+        finally:
+            await memory.close()
+
+    assert anyio.run(main) == 1
+    unlock.join()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("INSERT INTO held VALUES (1)")
+    monkeypatch.setattr(sqlite_memory, "ATTEMPTS", 3)
+    with pytest.raises(MemoryFailed, match="locked by another process"):
+        SQLiteMemory(path)
+    other.close()
 
 
 def test_what_is_no_memory_is_refused(tmp_path: Path) -> None:

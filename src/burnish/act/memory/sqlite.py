@@ -36,16 +36,17 @@ class SQLiteMemory(Memory):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._state = Snapshot()
-        try:
-            # Autocommit: one event is one transaction. A busy file is waited for in the loop, not in the library.
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=0)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            # In WAL mode a killed process loses nothing at NORMAL; only a power cut may take the last events.
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(_TABLE)
-            self._db.execute(f"SELECT {_COLUMNS} FROM events LIMIT 1")
-        except sqlite3.Error as error:
-            raise MemoryFailed(f"{path}: not usable as a memory ({error})") from None
+        attempt = 0
+        while True:
+            try:
+                self._db = _opened(path)
+                break
+            except sqlite3.Error as error:
+                if not _locked(error):
+                    raise MemoryFailed(f"{path}: not usable as a memory ({error})") from None
+                # A watcher that closes the file, or the mending after a killed writer, locks it for a moment.
+                attempt += 1
+                sleep(self._pause(attempt))
 
     async def append(
         self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
@@ -99,14 +100,37 @@ class SQLiteMemory(Memory):
 
     async def _wait(self, error: sqlite3.Error, attempt: int) -> None:
         """Give a locked file time, without holding up the other agents; anything else is final."""
-        if not isinstance(error, sqlite3.OperationalError) or "locked" not in str(error):
+        if not _locked(error):
             raise MemoryFailed(f"{self._path}: {error}") from None
+        pause = self._pause(attempt)
+        await anyio.to_thread.run_sync(sleep, pause)  # by the wall's clock, whatever the run's is
+
+    def _pause(self, attempt: int) -> float:
+        """Seconds to wait for the other process's lock before the next attempt."""
         if attempt == ATTEMPTS:
             raise MemoryFailed(
                 f"{self._path}: locked by another process for {ATTEMPTS * PAUSE:.0f} s; close it, then resume"
             ) from None
-        pause = min(PAUSE, FIRST_PAUSE * 2 ** min(attempt, 10))
-        await anyio.to_thread.run_sync(sleep, pause)  # by the wall's clock, whatever the run's is
+        return min(PAUSE, FIRST_PAUSE * 2 ** min(attempt, 10))
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    # Autocommit: one event is one transaction. A busy file is waited for by the memory, not in the library.
+    db = sqlite3.connect(path, isolation_level=None, timeout=0)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        # In WAL mode a killed process loses nothing at NORMAL; only a power cut may take the last events.
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(_TABLE)
+        db.execute(f"SELECT {_COLUMNS} FROM events LIMIT 1")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _locked(error: sqlite3.Error) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _event(row: tuple[Any, ...]) -> Event:
