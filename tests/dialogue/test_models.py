@@ -32,6 +32,8 @@ def encoded(chat: ChatModel, questions: list[Question], **options: Any) -> tuple
 
 
 def test_a_batch_of_ragged_prompts_is_seen_as_asked(chat: ChatModel) -> None:
+    inputs, asked = encoded(chat, [QUESTIONS[1], QUESTIONS[0], QUESTIONS[2]])
+    check_seen(chat, inputs, *asked)
     inputs, asked = encoded(chat, QUESTIONS, system="look", start="<think>")
     check_seen(chat, inputs, *asked)
     lengths = inputs["attention_mask"].sum(1).tolist()

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -337,6 +338,14 @@ def test_pictures_come_in_rgb_on_white_and_not_too_large() -> None:
     source = picture(300, 100)
     check_picture(source)
     assert source.size == (300, 100)
+
+
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path) -> None:
+    ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    for name in ("a.png", "a.tiff"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        found = np.asarray(open_picture(tmp_path / name))
+        assert (found == np.arange(256, dtype=np.uint8).reshape(16, 16, 1)).all()
 
 
 @pytest.mark.parametrize("number", range(1, 9))

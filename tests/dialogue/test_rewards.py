@@ -123,11 +123,37 @@ def test_it_works_off_the_main_thread_and_leaves_no_process() -> None:
     assert all(process.poll() is not None for process in processes)
 
 
-def test_a_process_that_dies_makes_its_pair_wrong_and_is_replaced() -> None:
+def test_a_process_killed_while_it_had_nothing_to_do_makes_no_pair_wrong() -> None:
     with Verifier(limit=30.0) as verifier:
         assert verifier.equal([("x = 2", "2")]) == [True]
         verifier._workers[0]._process.kill()
-        assert verifier.equal([("x = 2", "2 + 0"), ("x = 3", "3 + 0")]) == [False, True]
+        assert verifier.equal([("x = 2", "2 + 0"), ("x = 3", "3 + 0")]) == [True, True]
+        assert verifier.timeouts == 0
+
+
+def test_a_pair_that_two_processes_die_over_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadly = (ENDLESS[0], "3 apples")
+    asked: list[tuple[str, str]] = []
+    ask, begin = verify._Worker.ask, verify._Worker.begin
+
+    def asking(worker: verify._Worker, pair: tuple[str, str]) -> None:
+        asked.append(pair)
+        ask(worker, pair)
+        if worker.ready and pair == deadly:
+            worker._process.kill()  # out of memory, say
+
+    def beginning(worker: verify._Worker) -> None:
+        begin(worker)
+        if asked[-1] == deadly:
+            worker._process.kill()
+
+    monkeypatch.setattr(verify._Worker, "ask", asking)
+    monkeypatch.setattr(verify._Worker, "begin", beginning)
+    with Verifier(limit=30.0) as verifier:
+        assert verifier.equal([("x = 1", "1")]) == [True]
+        assert verifier.equal([deadly, ("x = 3", "3 + 0")]) == [False, True]
+        assert verifier.timeouts == 1
+    assert asked.count(deadly) == 2
 
 
 def test_a_verdict_is_not_taken_for_the_next_pairs_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Image-text models of three kinds with random weights, and a text model: what the tests of this room look through."""
+"""Image-text models of four kinds with random weights, and a text model: what the tests of this room look through."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import transformers
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from burnish.dialogue.models import ChatModel
@@ -28,7 +29,7 @@ TEMPLATE = (
     "{{% if c['type'] == 'image' %}}{image}{{% else %}}{{{{ c['text'] }}}}{{% endif %}}{{% endfor %}}{{{{ '\\n' }}}}{{% endfor %}}"
     "{{% if add_generation_prompt %}}assistant: {{% endif %}}"
 )
-KINDS = ("llava", "idefics3", "qwen2_vl")
+KINDS = ("llava", "llava_next", "idefics3", "qwen2_vl")
 
 
 def tokenizer_with(*tokens: str) -> Any:
@@ -48,9 +49,32 @@ def special(tokenizer: Any) -> dict[str, int]:
 
 def llava() -> ChatModel:
     tokenizer = tokenizer_with("<image>")
-    config = transformers.LlavaConfig(
-        text_config={"model_type": "qwen2", **TEXT, **special(tokenizer)},
-        vision_config={
+    config = transformers.LlavaConfig(**_llava_parts(tokenizer))
+    processor = transformers.LlavaProcessor(
+        CLIPImageProcessorPil(**CLIP_SIZES), tokenizer, chat_template=TEMPLATE.format(image="<image>"), **LLAVA
+    )
+    return ChatModel(transformers.LlavaForConditionalGeneration(config).eval(), processor, "llava")
+
+
+def llava_next() -> ChatModel:
+    """Tiles of 16 pixels, two or one of them beside the whole picture."""
+    tokenizer, grids = tokenizer_with("<image>"), [[16, 32], [32, 16]]
+    config = transformers.LlavaNextConfig(**_llava_parts(tokenizer), image_grid_pinpoints=grids)
+    images = LlavaNextImageProcessorPil(**CLIP_SIZES, image_grid_pinpoints=grids)
+    processor = transformers.LlavaNextProcessor(
+        images, tokenizer, chat_template=TEMPLATE.format(image="<image>"), **LLAVA
+    )
+    return ChatModel(transformers.LlavaNextForConditionalGeneration(config).eval(), processor, "llava_next")
+
+
+CLIP_SIZES = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+LLAVA = {"patch_size": 4, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+
+
+def _llava_parts(tokenizer: Any) -> dict[str, Any]:
+    return {
+        "text_config": {"model_type": "qwen2", **TEXT, **special(tokenizer)},
+        "vision_config": {
             "model_type": "clip_vision_model",
             "hidden_size": 32,
             "intermediate_size": 64,
@@ -60,18 +84,9 @@ def llava() -> ChatModel:
             "patch_size": 4,
             "projection_dim": 32,
         },
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        vision_feature_layer=-1,
-    )
-    processor = transformers.LlavaProcessor(
-        CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-        tokenizer,
-        patch_size=4,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=TEMPLATE.format(image="<image>"),
-    )
-    return ChatModel(transformers.LlavaForConditionalGeneration(config).eval(), processor, "llava")
+        "image_token_id": tokenizer.convert_tokens_to_ids("<image>"),
+        "vision_feature_layer": -1,
+    }
 
 
 def idefics3() -> ChatModel:
@@ -142,7 +157,13 @@ def text_model(template: bool = True) -> ChatModel:
 
 def build(kind: str, seed: int = 0) -> ChatModel:
     torch.manual_seed(seed)
-    chat: ChatModel = {"llava": llava, "idefics3": idefics3, "qwen2_vl": qwen2_vl, "text": text_model}[kind]()
+    chat: ChatModel = {
+        "llava": llava,
+        "llava_next": llava_next,
+        "idefics3": idefics3,
+        "qwen2_vl": qwen2_vl,
+        "text": text_model,
+    }[kind]()
     # Random weights of .02 make every logit alike; larger ones make a token depend on what came before.
     with torch.no_grad():
         for parameter in chat.model.parameters():

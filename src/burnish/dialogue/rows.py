@@ -1,4 +1,4 @@
-"""One question with a checkable answer, and its pictures. Knows Pillow; knows no file layout and no model."""
+"""One question with a checkable answer, and its pictures. Knows Pillow and numpy; knows no file layout and no model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from burnish.core.errors import UserError
@@ -63,7 +64,9 @@ def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixel
         shrink = min(1.0, (most_pixels / max(1, opened.width * opened.height)) ** 0.5)
         size = max(1, int(opened.width * shrink)), max(1, int(opened.height * shrink))
         opened.draft("RGB", size)  # a large JPEG is decoded at a smaller scale
-        if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
+        if opened.mode.startswith("I;16"):  # Pillow would cut every value over 255 off
+            picture = Image.fromarray((np.asarray(opened) / 257).round().astype(np.uint8)).convert("RGB")
+        elif opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
             layer = opened.convert("RGBA")
             picture = Image.new("RGB", layer.size, "white")
             picture.paste(layer, mask=layer)

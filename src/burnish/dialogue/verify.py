@@ -114,6 +114,7 @@ class Verifier:
         while len(self._workers) < min(self._count, len(pairs)):
             self._workers.append(_Worker(self._lines, self.limit))
         waiting = list(range(len(pairs)))[::-1]
+        deadly: set[int] = set()
         busy: dict[_Worker, int] = {}
         while waiting or busy:
             for worker in self._workers:
@@ -142,12 +143,16 @@ class Verifier:
             elif line:
                 verdicts[busy.pop(worker)] = line == "right\n"
             else:
-                # It died: out of memory, most likely, over the pair it was given, which is then wrong.
+                # It died: out of memory over its pair, or killed by someone, maybe while it had none. A second one tells.
                 if not worker.ready:
                     raise BurnishError("math-verify: its process cannot start; try `python -c 'import math_verify'`")
-                self.timeouts += 1
                 self._replace(worker)
-                busy.pop(worker)
+                pair = busy.pop(worker)
+                if pair in deadly:
+                    self.timeouts += 1
+                else:
+                    deadly.add(pair)
+                    waiting.append(pair)
         return verdicts
 
     def _replace(self, worker: _Worker) -> None:

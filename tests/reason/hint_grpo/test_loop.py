@@ -20,13 +20,16 @@ from burnish.core.recipe import flatten
 from burnish.core.run import Run
 from burnish.dialogue.models import load_chat_model
 from burnish.dialogue.rewards import Accuracy
+from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
-from burnish.reason.hint_grpo import METHOD, HintGRPORecipe
+from burnish.reason.hint_grpo import METHOD, HintGRPORecipe, loop
 from burnish.reason.hint_grpo.loop import score
+from burnish.reason.hint_grpo.questions import write_questions
 from burnish.reason.hint_grpo.recipe import SYSTEM
 from burnish.reason.hint_grpo.rounds import Hints
+from burnish.reason.hint_grpo.rows import read_table
 from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
-from tests.reason.hint_grpo.trainers import chain, make_trainer, ruled
+from tests.reason.hint_grpo.trainers import accuracy, chain, make_trainer, ruled
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch._dynamo", "trl.trainer.grpo_trainer", "burnish.reason.hint_grpo.loop"])
@@ -109,7 +112,6 @@ def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Pat
 
 def test_a_model_in_memory_practises_until_its_tokens_are_spent(model: Path, tmp_path: Path, capfd: Any) -> None:
     from burnish.reason.hint_grpo.loop import practise, score
-    from tests.reason.hint_grpo.trainers import accuracy
 
     asked = recipe(model, steps=50, updates=1, token_budget=1000, model="in memory")
     chat, test = load_chat_model(model), draw_questions(64, (2, 4), seed=4)
@@ -195,6 +197,13 @@ def kinds(question: str, given: int, place: int) -> bool:
     return (int(question[0]) % 2 == 0 and place < 2) or (given >= 4 and place == 1)
 
 
+class Odd(Accuracy):
+    """Half of what an untrained model writes is right."""
+
+    def judge(self, texts: Sequence[str], answers: Sequence[str]) -> list[float]:
+        return [float(len(text) % 2) for text in texts]
+
+
 def one_step(folder: Path, processes: int) -> dict[str, Any]:
     """One optimizer step on four questions over ``processes``; then a step with refilled batches, for the sake of its end."""
     from accelerate import PartialState
@@ -223,6 +232,8 @@ def one_step(folder: Path, processes: int) -> dict[str, Any]:
     )  # fmt: skip
     ruled(refilled, lambda question, given, place: question[0] in "02468" and place == 0)
     refilled.train()
+    exam, untrained = recipe(folder / "model", test_batch=3), chain(folder / "test" / str(state.process_index))
+    found["accuracy"] = score(exam, untrained, draw_questions(32, (1,), seed=2), Odd(Verifier()))
     found["refilled"] = [row["frac_reward_zero_std"] for row in refilled.state.log_history if "loss" in row]
     return found
 
@@ -250,6 +261,8 @@ def test_two_gloo_processes_do_what_one_does(tmp_path: Path) -> None:
     assert one["generated"]["idle"] == 0
     assert two[0]["generated"]["idle"] > 0  # the rule does give the processes unequal work
     assert two[0]["refilled"] == one["refilled"] == [0.0]
+    assert two[0]["accuracy"] == two[1]["accuracy"] == one["accuracy"]  # each took half of the batches
+    assert 0 < one["accuracy"] < 1
 
 
 @pytest.mark.parametrize("name", ["tiny", "paper", "paper-qwen2.5-vl-3b", "paper-qwen2.5-vl-7b"])
@@ -308,8 +321,7 @@ def test_bad_settings_are_one_line(model: Path, tmp_path: Path, changes: dict[st
 
 
 def test_the_guard_reads_a_step_as_a_completion_wherever_the_reward_looks(model: Path, tmp_path: Path) -> None:
-    from burnish.reason.hint_grpo.loop import build_trainer, write_questions
-    from tests.reason.hint_grpo.trainers import accuracy
+    from burnish.reason.hint_grpo.loop import build_trainer
 
     asked, chat = recipe(model, hints={"levels": 3, "guard": True}, judge="answer"), load_chat_model(model)
     table = write_questions(asked, chat, tmp_path / "questions.arrow", lambda line: None)
@@ -332,6 +344,55 @@ def test_a_test_samples_as_training_does_whatever_the_models_own_config_says(tmp
     assert seen[0] == seen[1]
 
 
+def test_a_test_samples_with_what_trl_is_given(model: Path) -> None:
+    chat, questions = load_chat_model(model), draw_questions(32, (6,), seed=1)
+
+    class Seen(Accuracy):
+        def judge(self, texts: Sequence[str], answers: Sequence[str]) -> list[float]:
+            seen.append(list(texts))
+            return [0.0] * len(texts)
+
+    for options in ({"top_k": 1}, {"min_p": 1.0}, {}):
+        seen: list[list[str]] = []
+        for seed in (0, 1):
+            score(recipe(model, seed=seed, test_batch=32, trl=options), chat, questions, Seen(Verifier()))
+        assert (seen[0] == seen[1]) == bool(options)  # whoever samples the likeliest alone draws nothing
+
+
+def test_a_model_spread_over_processes_is_tested_whole(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, outcomes = recipe(model, steps=2), []
+    for spread in (False, True):
+        monkeypatch.setattr(loop, "_sharded", lambda trainer, spread=spread: spread)
+        with Run(asked, tmp_path / str(spread), quiet=True) as run:
+            METHOD.run(asked, run)
+        outcomes.append(json.loads((tmp_path / str(spread) / "artifacts" / "outcome.json").read_text()))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_questions_without_room_for_an_answer_are_left_out(model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    # 8 digits, `=` and the prefill are 10 tokens; at level 2 of 3 there are 4 of 6 steps and 5 of 8.
+    for context, kept in ((28, 6), (29, 12)):
+        (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": context}))
+        asked, chat, said = recipe(folder), load_chat_model(folder), []
+        asked = asked.model_copy(
+            update={"data": asked.data.model_copy(update={"source": f"{__name__}:short_and_long"})}
+        )
+        table = read_table(write_questions(asked, chat, tmp_path / f"{context}.arrow", said.append))
+        assert len(table) == kept
+        assert any("6 questions left out" in line for line in said) == (kept == 6)
+    asked = asked.model_copy(update={"completion_tokens": 20})
+    with pytest.raises(UserError, match="of each of the 12 questions prompt, hint and 20 completion_tokens"):
+        write_questions(asked, chat, tmp_path / "none.arrow", said.append)
+
+
+def short_and_long() -> list[Question]:
+    return draw_questions(16, (6, 8), seed=0)
+
+
 def test_options_of_the_template_reach_training_and_test_alike(model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(model, tmp_path / "model")
     tokenizer = make_tokenizer()
@@ -345,7 +406,6 @@ def test_options_of_the_template_reach_training_and_test_alike(model: Path, tmp_
 
 def test_a_merged_adapter_cannot_be_its_own_reference(model: Path, tmp_path: Path) -> None:
     from burnish.reason.hint_grpo.loop import build_trainer
-    from tests.reason.hint_grpo.trainers import accuracy
 
     asked = recipe(model).model_copy(update={"model": f"{model}+adapter"})
     with pytest.raises(UserError, match="the KL term would hold it to its base; merge it first"):

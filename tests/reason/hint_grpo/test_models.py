@@ -12,7 +12,7 @@ from PIL import Image
 from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.hint_grpo.loop import first_look
+from burnish.reason.hint_grpo.questions import first_look
 from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.rows import opened, read_table, write_table
 from burnish.reason.hint_grpo.schedule import Exhaustive

@@ -186,7 +186,7 @@ def test_what_no_function_could_score_counts_for_nothing() -> None:
     assert not is_mixed([nan, nan])
     assert is_mixed([nan, 1.0, 0.0])
     assert solve_rate([nan, 1.0], above=-1.0) == 0.5
-    outcomes = [Outcome(0, (1.0, nan), 0.5, 0.5, False), Outcome(1, (nan, 1.0), 0.5, None, False)]
+    outcomes = [Outcome(0, (1.0, nan), 0.5, 0.5, False, False), Outcome(1, (nan, 1.0), 0.5, None, False, False)]
     assert figures(tally(outcomes, 2), 2)["reward_without_hint"] == 0.5
 
 
@@ -213,10 +213,10 @@ def test_expected_utilisation_by_hand() -> None:
 
 def test_the_figures_of_a_batch() -> None:
     outcomes = [
-        Outcome(0, (1.0, 0.0), 0.5, 0.5, False),
-        Outcome(0, (1.0, 1.0), 1.0, 1.0, True),
-        Outcome(1, (1.0, 0.0), 0.5, 0.0, False),
-        Outcome(SELF, (0.0, 0.0), 0.0, None, False),
+        Outcome(0, (1.0, 0.0), 0.5, 0.5, False, True),
+        Outcome(0, (1.0, 1.0), 1.0, 1.0, True, False),
+        Outcome(1, (1.0, 0.0), 0.5, 0.0, False, True),
+        Outcome(SELF, (0.0, 0.0), 0.0, None, False, False),
     ]
     found = figures(tally(outcomes, places=2), places=2)
     assert found == {

@@ -296,6 +296,27 @@ def test_a_completion_that_nobody_can_score_is_no_success_and_no_variance(tmp_pa
     assert trainer._metrics["train"]["hints/utilisation"] == [0.0]
 
 
+@pytest.mark.parametrize("aggregation", ["sum_then_normalize", "normalize_then_sum"])
+def test_equal_sums_of_unlike_rewards_are_masked_only_where_the_sums_count(tmp_path: Path, aggregation: str) -> None:
+    def against(completions: Any, answer: Any, **columns: Any) -> list[float]:
+        right = accuracy()(completions=completions, answer=answer, **columns)
+        return [2.0 - 2.0 * each for each in right]
+
+    trainer = make_trainer(
+        tmp_path,
+        Hints(levels=1, success=0, mask_zero_variance=True),
+        rewards=[accuracy(), against],
+        reward_weights=[2.0, 1.0],
+        multi_objective_aggregation=aggregation,
+    )
+    ruled(trainer, lambda question, given, place: place == 0)
+    output = trainer._generate_and_score_completions(batch(trainer, 0, 1))
+    learnt = aggregation == "normalize_then_sum"
+    assert bool(output["advantages"].any()) is learnt
+    assert bool(output["tool_mask"].any()) is learnt
+    assert trainer._metrics["train"]["hints/utilisation"] == [float(learnt)]
+
+
 def test_the_model_writes_its_own_hint_when_a_group_collapses(tmp_path: Path) -> None:
     trainer = make_trainer(
         tmp_path,

@@ -111,7 +111,7 @@ class SQLiteMemory(Memory):
             raise MemoryFailed(
                 f"{self._path}: locked by another process for {ATTEMPTS * PAUSE:.0f} s; close it, then resume"
             ) from None
-        return min(PAUSE, FIRST_PAUSE * 2 ** min(attempt, 10))
+        return min(PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 10))
 
 
 def _opened(path: Path) -> sqlite3.Connection:

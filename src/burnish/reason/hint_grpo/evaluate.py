@@ -16,10 +16,13 @@ class Sampling:
 
     Attributes:
         samples: completions a question.
-        batch: questions at a time.
+        batch: questions at a time, on each process.
         tokens: longest completion.
         temperature: of sampling; 0 is greedy.
         top_p: nucleus of sampling.
+        top_k: most likely tokens of sampling; 0 is all.
+        min_p: tokens less likely than this share of the likeliest are not sampled.
+        repetition_penalty: divides the logits of what was written; 1 is none.
         seed: of the draws.
     """
 
@@ -28,6 +31,9 @@ class Sampling:
     tokens: int = 768
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
     seed: int = 0
 
 
@@ -43,21 +49,27 @@ def hint_free_accuracy(
 ) -> float:
     """Share of sampled completions that are right, with the prompt of training and no hint.
 
-    The global random state of torch is left as it was.
+    In a distributed job every process calls it with the same questions, takes its share of the batches and returns the figure
+    of all. Each batch has a seed of its own: that figure does not depend on the number of processes. The global random state
+    of torch is left as it was.
 
     Raises:
         UserError: no chat template, images for a model without eyes, a picture that cannot be read.
     """
     import torch
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
     from transformers import GenerationConfig
 
     greedy = sampling.temperature == 0
-    how = {} if greedy else {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    names = ("temperature", "top_p", "top_k", "min_p")
+    how = {} if greedy else {name: getattr(sampling, name) for name in names}
     config = GenerationConfig(
         max_new_tokens=sampling.tokens,
         do_sample=not greedy,
         num_return_sequences=1 if greedy else sampling.samples,
-        repetition_penalty=1.0,  # as in training: what is left out here is taken from the model's own config
+        # As in training: what is left out here is taken from the model's own config.
+        repetition_penalty=sampling.repetition_penalty,
         pad_token_id=chat.tokenizer.pad_token_id,
         eos_token_id=chat.model.generation_config.eos_token_id or chat.tokenizer.eos_token_id,
         **how,
@@ -65,10 +77,12 @@ def hint_free_accuracy(
     was_training = chat.model.training
     chat.model.eval()
     right, asked = 0.0, 0
+    state = PartialState()
+    starts = range(0, len(questions), sampling.batch)[state.process_index :: state.num_processes]
     on_gpu = chat.model.device.type == "cuda"
     with torch.random.fork_rng(devices=[chat.model.device] if on_gpu else []), torch.no_grad():
-        torch.manual_seed(sampling.seed)
-        for start in range(0, len(questions), sampling.batch):
+        for start in starts:
+            torch.manual_seed(sampling.seed + start)
             part = questions[start : start + sampling.batch]
             texts = chat.render(part, system)
             texts = [text if prefill and text.rstrip().endswith(prefill) else text + prefill for text in texts]
@@ -79,4 +93,5 @@ def hint_free_accuracy(
             right += sum(accuracy.judge(written, answers))
             asked += len(written)
     chat.model.train(was_training)
-    return right / asked
+    counts: list[tuple[float, int]] = gather_object([(right, asked)])
+    return sum(each for each, _ in counts) / sum(each for _, each in counts)

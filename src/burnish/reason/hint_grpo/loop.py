@@ -6,8 +6,7 @@ Checkpoints are taken only after steps that leave no generated completion half u
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from burnish.dialogue.rewards import Accuracy, Format
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo.evaluate import Sampling, hint_free_accuracy
+from burnish.reason.hint_grpo.questions import first_look, prompt_lengths, spoken_to, write_questions
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.schedule import Ladder, make_schedule
@@ -32,18 +32,6 @@ tags: [hint-grpo, grpo, trl]
 ---
 {name}, trained by Hint-GRPO (`burnish run`): {steps} steps, {tokens:,} generated tokens, seed {seed}.
 """
-
-# What TRL's trainer may hand a model beside the prompt, for its images.
-VISION = (
-    "pixel_values",
-    "image_grid_thw",
-    "pixel_attention_mask",
-    "image_sizes",
-    "image_position_ids",
-    "spatial_shapes",
-)
-
-KINDS = ("mm_token_type_ids", "token_type_ids")  # which tokens are an image's, where a model wants to be told
 
 
 def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
@@ -62,19 +50,19 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
     with PartialState(cpu=recipe.device == "cpu").main_process_first():
         if not table.exists():  # a resumed run trains on the questions that it began with
             write_questions(recipe, chat, table, run.note)
-    measure = _measure(recipe, chat)
+    measure = prompt_lengths(recipe, chat)
     test = [] if recipe.test is None else list(read_questions(recipe.test, run.note, measure))
     with Verifier(recipe.verify_seconds, recipe.workers) as verifier:
         accuracy = Accuracy(verifier, recipe.judge)
         trainer = build_trainer(recipe, chat, table, accuracy, **trainer_arguments(run))
         if test and not before.exists():
-            run.artifact(before.name, {"accuracy": score(recipe, chat, test, accuracy)})
+            untrained = _whole(recipe, recipe.model, trainer) if _sharded(trainer) else chat
+            run.artifact(before.name, {"accuracy": score(recipe, untrained, test, accuracy)})
         train(trainer, run, boundary=recipe.updates)
         folder = run.save_model(_Gathered(trainer), chat.processor, _card(recipe, trainer))
         outcome = {**trainer.generated, "steps": trainer.state.global_step, "timeouts": verifier.timeouts}
         if test:
-            device = str(trainer.accelerator.device)
-            trained = chat if not _sharded(trainer) else load_chat_model(_saved(recipe, folder), device=device)
+            trained = _whole(recipe, _saved(recipe, folder), trainer) if _sharded(trainer) else chat
             outcome["accuracy_before"] = read_json(before)["accuracy"]
             outcome["accuracy"] = score(recipe, trained, test, accuracy)
             run.note(
@@ -134,27 +122,6 @@ def practise(
     trainer.add_callback(AfterStep())
     trainer.train()
     return trainer
-
-
-def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: Callable[[str], None]) -> Path:
-    """Read a recipe's questions and write the table that the trainer reads.
-
-    Raises:
-        UserError: no chat template, or one that refuses the system turn; what reading raises; an empty answer; images for a
-            model without eyes.
-    """
-    chat.render(
-        [Question("?", "!")], recipe.system
-    )  # a template that is missing or refuses is known before data is read
-    questions = read_questions(recipe.data, note, _measure(recipe, chat))
-    written = write_table(path, questions, recipe.system, recipe.hints.split, takes_images=chat.takes_images)
-    table = read_table(written)
-    plain = sum(not steps for steps in table["steps"])
-    note(
-        f"{len(table):,} questions"
-        + (f", {plain:,} of them without a rationale: plain GRPO for these" if plain else "")
-    )
-    return written
 
 
 def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy: Accuracy, **arguments: Any) -> Any:
@@ -252,51 +219,20 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
     return HintGRPOTrainer(chat.model, rewards, config, read_table(table), chat.processor, hints, peft_config=adapter)
 
 
-def first_look(chat: ChatModel) -> Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]:
-    """A check of the tensors of a step against its rows, each prompt rendered and encoded again alone.
-
-    The check raises UserError: a prompt is cut or changed, or an image would not be seen as it is.
-    """
-
-    def look(tensors: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        from burnish.dialogue.seen import check_seen, image_token_id
-
-        texts = []
-        for row in rows:
-            *before, user = row["prompt"]
-            question = Question(user["content"], row["answer"], images=tuple(row.get("images", ())), row=row["where"])
-            texts += chat.render([question], before[0]["content"] if before else None)
-        inputs = {name: tensors[name] for name in VISION if name in tensors}
-        inputs |= {"input_ids": tensors["prompt_ids"], "attention_mask": tensors["prompt_mask"]}
-        ids = tensors["prompt_ids"]
-        for name in KINDS:
-            if name in tensors and not ((tensors[name][:, : ids.shape[1]] == 1) == (ids == image_token_id(chat))).all():
-                raise UserError(
-                    f"{rows[0]['where']}: {name} marks other tokens than those of the images; check padding"
-                )
-        check_seen(chat, inputs, texts, [row.get("images", []) for row in rows], [row["where"] for row in rows])
-
-    return look
-
-
 def score(recipe: HintGRPORecipe, chat: ChatModel, test: Sequence[Question], accuracy: Accuracy) -> float:
     """Accuracy without hints on ``test``, sampled as the recipe trains."""
     sampling = Sampling(
         samples=recipe.test_samples,
+        batch=recipe.test_batch,
         tokens=recipe.completion_tokens,
         temperature=recipe.temperature,
         top_p=recipe.top_p,
         seed=recipe.seed,
+        **{name: recipe.trl[name] for name in ("top_k", "min_p", "repetition_penalty") if name in recipe.trl},
     )
     prefill, pixels = recipe.hints.prefill, recipe.most_pixels
     chat = spoken_to(recipe, chat)
     return hint_free_accuracy(chat, test, accuracy, sampling, system=recipe.system, prefill=prefill, most_pixels=pixels)
-
-
-def spoken_to(recipe: HintGRPORecipe, chat: ChatModel) -> ChatModel:
-    """The model with its chat template used as TRL's trainer will use it."""
-    options = recipe.trl.get("chat_template_kwargs") or {}
-    return dataclasses.replace(chat, template_options=json.loads(options) if isinstance(options, str) else options)
 
 
 def _reward(name: str, accuracy: Accuracy) -> Any:
@@ -314,10 +250,6 @@ def _reward(name: str, accuracy: Accuracy) -> Any:
     )
 
 
-def _measure(recipe: HintGRPORecipe, chat: ChatModel) -> Callable[[Sequence[Question]], Sequence[int]]:
-    return lambda questions: chat.prompt_lengths(questions, recipe.system, recipe.hints.prefill)
-
-
 def _card(recipe: HintGRPORecipe, trainer: Any) -> str:
     steps, tokens = trainer.state.global_step, trainer.generated["tokens"]
     return CARD.format(name=recipe.model, steps=steps, tokens=tokens, seed=recipe.seed)
@@ -325,6 +257,16 @@ def _card(recipe: HintGRPORecipe, trainer: Any) -> str:
 
 def _sharded(trainer: Any) -> bool:
     return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
+
+
+def _whole(recipe: HintGRPORecipe, reference: str, trainer: Any) -> ChatModel:
+    """A model on the device of each process, for sampling: what is trained is spread over all of them."""
+    from accelerate.utils import patch_environment
+
+    trainer.accelerator.wait_for_everyone()  # until the first has saved it
+    # While FSDP is on, transformers loads weights in the first process only.
+    with patch_environment(FSDP_CPU_RAM_EFFICIENT_LOADING="false"):
+        return load_chat_model(reference, dtype=recipe.dtype, device=str(trainer.accelerator.device))
 
 
 def _saved(recipe: HintGRPORecipe, folder: Path) -> str:

@@ -102,6 +102,8 @@ class HintGRPORecipe(Recipe):
     """Questions on which the accuracy without hints is measured before and after."""
     test_samples: int = Field(default=1, ge=1)
     """Sampled completions for each test question."""
+    test_batch: int = Field(default=64, ge=1)
+    """Test questions that a process answers at a time."""
     system: str | None = SYSTEM
     """System turn of every conversation; none leaves it out."""
     most_pixels: int = Field(default=MOST_PIXELS, ge=1)

@@ -18,7 +18,7 @@ from burnish.dialogue.rows import MOST_PIXELS
 from burnish.reason.hint_grpo.hints import hint_text, ladder, steps_before_answer
 from burnish.reason.hint_grpo.rows import opened
 from burnish.reason.hint_grpo.schedule import SELF, Ladder, Schedule, View
-from burnish.reason.hint_grpo.selection import solve_rate
+from burnish.reason.hint_grpo.selection import is_mixed, solve_rate
 from burnish.reason.hint_grpo.steps import split_steps
 from burnish.reason.hint_grpo.visits import Try, Visit
 
@@ -136,6 +136,9 @@ class Climber:
         ids, logprobs, rewards, extra = self.sample(rows, prefixes, size)
         totals = (rewards * self.trainer.reward_weights.to(rewards)).nansum(dim=1)
         totals[rewards.isnan().all(dim=1)] = torch.nan
+        # Where TRL normalizes each function's rewards before it adds them up, equal sums may hide different parts.
+        apart = self.trainer.args.multi_objective_aggregation == "normalize_then_sum"
+        counted = rewards[:, self.trainer.reward_weights.to(rewards) != 0] if apart else totals.unsqueeze(1)
         successes = totals if self.hints.success is None else rewards[:, self.hints.success]  # NaN never succeeds
         for place, (visit, level, real) in enumerate(jobs):
             own = slice(place * size, (place + 1) * size)
@@ -152,6 +155,7 @@ class Climber:
                 rewards=rewards[own].tolist(),
                 totals=tuple(totals[own].tolist()),
                 rate=solve_rate(successes[own].tolist(), self.hints.success_above),
+                mixed=any(is_mixed(column) for column in counted[own].T.tolist()),
                 extra={name: values[own] for name, values in extra.items()},
             )
 

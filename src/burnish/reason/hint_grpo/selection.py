@@ -47,6 +47,7 @@ class Outcome:
         rate: its solve rate.
         plain_rate: the solve rate without hint; none where level 0 was not tried.
         hintless: the question has no steps to give hints from.
+        mixed: some completion of the selected group has an advantage.
     """
 
     level: int
@@ -54,6 +55,7 @@ class Outcome:
     rate: float
     plain_rate: float | None
     hintless: bool
+    mixed: bool
 
 
 def tally(outcomes: Sequence[Outcome], places: int) -> list[float]:
@@ -73,7 +75,7 @@ def tally(outcomes: Sequence[Outcome], places: int) -> list[float]:
         sums[4] += outcome.plain_rate is not None
         sums[5] += outcome.plain_rate or 0.0
         sums[6 + place] += 1
-        sums[6 + (places + 1) + place] += is_mixed(outcome.rewards)
+        sums[6 + (places + 1) + place] += outcome.mixed
         sums[6 + 2 * (places + 1) + place] += sum(reward for reward in outcome.rewards if not math.isnan(reward))
     return sums
 

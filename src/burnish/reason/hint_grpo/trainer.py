@@ -25,7 +25,7 @@ from burnish.core.errors import UserError
 from burnish.reason.hint_grpo.memory import QuestionMemory
 from burnish.reason.hint_grpo.rounds import Climber, Hints, alike
 from burnish.reason.hint_grpo.rows import opened
-from burnish.reason.hint_grpo.selection import figures, is_mixed, tally
+from burnish.reason.hint_grpo.selection import figures, tally
 from burnish.reason.hint_grpo.visits import Try, Visit
 
 
@@ -122,7 +122,7 @@ class HintGRPOTrainer(GRPOTrainer):
             self.hints.look(output, rows)
             self._looked = True
         if self.hints.mask_zero_variance:
-            self._mask(output, [is_mixed(each.totals) for each in self._ready])
+            self._mask(output, [each.mixed for each in self._ready])
         self._ready = None
         self._log_visits(asked)
         return output
@@ -199,6 +199,7 @@ class HintGRPOTrainer(GRPOTrainer):
                 rewards=rewards[place : place + 1].tolist(),
                 totals=(),
                 rate=0.0,
+                mixed=False,
                 extra={name: [values[place]] for name, values in extra.items()},
             )
             for place in range(len(rows))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.reason.hint_grpo.schedule import Memory, Rounds, Schedule
-from burnish.reason.hint_grpo.selection import Outcome, is_mixed, select
+from burnish.reason.hint_grpo.selection import Outcome, select
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Try:
         rewards: by reward function, [G][functions]; NaN where a function had nothing to say.
         totals: weighted sums of them, [G]; NaN where no function had anything to say.
         rate: share of the completions that succeed.
+        mixed: some completion has an advantage: they are not rewarded all alike.
         extra: columns that reward functions asked to log, [G] values each.
     """
 
@@ -31,6 +32,7 @@ class Try:
     rewards: list[list[float]]
     totals: tuple[float, ...]
     rate: float
+    mixed: bool
     extra: dict[str, list[Any]]
 
 
@@ -78,7 +80,7 @@ class Visit:
     @property
     def mixed(self) -> bool:
         """Whether the group has any advantage that is not zero."""
-        return is_mixed(self.chosen.totals)
+        return self.chosen.mixed
 
     def outcome(self) -> Outcome:
         """For the tally."""
@@ -89,6 +91,7 @@ class Visit:
             rate=self.chosen.rate,
             plain_rate=None if plain is None else plain.rate,
             hintless=not self.row["steps"],
+            mixed=self.mixed,
         )
 
     def remembered(self, schedule: Schedule) -> Memory | None:
