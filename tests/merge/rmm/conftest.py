@@ -11,6 +11,7 @@ from burnish.merge.rmm.problem import Problem
 from burnish.merge.rmm.recipe import SearchRecipe
 
 LAYERS = 3
+PPO = {"epochs": 3}
 
 
 def vit(seed=0, layers=LAYERS, hidden=16, labels=3, channels=1):
@@ -111,3 +112,30 @@ def vit_problem():
 def recipe(**settings):
     tasks = [{"name": f"task {n}", "validation": "v", "test": "t"} for n in range(2)]
     return SearchRecipe(**{"base": "b", "experts": ["x", "y"], "tasks": tasks, "tuning_budget": 0, **settings})
+
+
+def save_run(tmp_path, **settings):
+    """A recipe of two experts on two tasks, with all its files in ``tmp_path``."""
+    base = vit()
+    base.save_pretrained(tmp_path / "base")
+    tasks = []
+    for number in range(2):
+        drifted(base, number + 1).save_pretrained(tmp_path / f"expert{number}")
+        task = {"name": f"task {number}"}
+        for part in ("validation", "test"):
+            data = task_for(base, items=20, seed=number + 7 * (part == "test"))
+            path = tmp_path / f"{part}{number}.npz"
+            np.savez(path, images=data.inputs["pixel_values"].numpy(), labels=data.labels.numpy())
+            task[part] = str(path)
+        tasks.append(task)
+    experts = [str(tmp_path / f"expert{number}") for number in range(2)]
+    settings = {"tuning_budget": 6, **settings}
+    return SearchRecipe(base=str(tmp_path / "base"), experts=experts, tasks=tasks, **settings)
+
+
+def wrong_recipe(**settings):
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError) as caught:
+        recipe(**settings)
+    return str(caught.value)

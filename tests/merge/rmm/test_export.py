@@ -12,8 +12,7 @@ from burnish.merge.rmm import search
 from burnish.merge.rmm.architecture import Scales
 from burnish.merge.rmm.export import build, merge_yaml
 from burnish.merge.rmm.problem import Problem
-from tests.merge.rmm.conftest import bart, bert, drifted, gpt2, llama, t5, task_for, vit
-from tests.merge.rmm.test_search import save_run
+from tests.merge.rmm.conftest import bart, bert, drifted, gpt2, llama, save_run, t5, task_for, vit
 
 
 def bare(folder, prefix):

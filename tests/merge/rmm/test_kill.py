@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.merge.rmm.test_search import PPO, save_run
+from tests.merge.rmm.conftest import PPO, save_run
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "sb3_contrib", "burnish.merge.rmm.loop"])
