@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import pytest
 
 from burnish.act.loop import play
 from burnish.act.recipe import TeamRecipe
 from burnish.act.replay import read_log, to_line
 from burnish.act.watch.server import watch_app
-from burnish.core.errors import BurnishError
+from burnish.core.errors import BurnishError, Interrupted
 from burnish.core.run import Run
 from tests.act.test_faults import TINY
 from tests.act.test_watch import RECIPE, ask, served
@@ -30,6 +33,35 @@ def test_a_run_over_redis_can_be_told_again(tmp_path: Path, redis_url: str) -> N
     assert [to_line(event) for event in log] == (path / "artifacts" / "events.jsonl").read_text("utf-8").splitlines()
     assert sum(event.kind == "skill_start" for event in log) >= 2
     assert not (path / "artifacts" / "memory.sqlite").exists()
+
+
+def test_a_simulated_run_over_redis_is_the_run_in_a_file_cut_off_or_not(tmp_path: Path, redis_url: str) -> None:
+    logs = [
+        simulated(tmp_path / f"{tmp_path.name}-file", "sqlite"),
+        simulated(tmp_path / f"{tmp_path.name}-redis", redis_url),
+    ]
+    path = tmp_path / f"{tmp_path.name}-cut"
+    with pytest.raises(Interrupted):
+        simulated(path, redis_url, notes=4)
+    assert 0 < len(read_log(path)) < logs[0].count(b"\n")
+    logs.append(simulated(path, redis_url))
+    assert logs[0] == logs[1] == logs[2]
+
+
+def simulated(path: Path, memory: str, notes: int | None = None) -> bytes:
+    """The log of 60 simulated seconds; a stop signal comes after so many lines in the terminal."""
+    recipe = TeamRecipe.load(TINY, ["runtime.limits.seconds=60", f"memory={memory}"])
+    with Run(recipe, path, quiet=True) as run:
+        told: list[str] = []
+
+        def note(message: str) -> None:
+            told.append(message)
+            if len(told) == notes:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        run.note = note  # type: ignore[method-assign]
+        play(recipe, run)
+    return (path / "artifacts" / "events.jsonl").read_bytes()
 
 
 def test_a_person_watches_and_interrupts_over_redis(tmp_path: Path, redis_url: str) -> None:

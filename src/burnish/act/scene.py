@@ -173,4 +173,4 @@ def open_memory(recipe: TeamRecipe, path: Path) -> Memory:
         return SQLiteMemory(path / "artifacts" / "memory.sqlite")
     from burnish.act.memory.redis_streams import RedisMemory
 
-    return RedisMemory(recipe.memory, path.resolve().name)
+    return RedisMemory(recipe.memory, path.resolve().name, blocking=recipe.runtime.clock != "wall")

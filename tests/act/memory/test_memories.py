@@ -26,13 +26,13 @@ from burnish.core.errors import UserError
 Opened = Callable[[], Memory]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "blocking redis"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     """Opens the same log again each time it is called."""
     if request.param == "sqlite":
         return lambda: SQLiteMemory(tmp_path / "memory.sqlite")
     url, name = request.getfixturevalue("redis_url"), uuid.uuid4().hex
-    return lambda: RedisMemory(url, name)
+    return lambda: RedisMemory(url, name, blocking=request.param == "blocking redis")
 
 
 def test_events_are_numbered_kept_and_found(opened: Opened) -> None:

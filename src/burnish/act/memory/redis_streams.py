@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from burnish.act.clock import hold
@@ -31,22 +31,27 @@ class RedisMemory(Memory):
     Args:
         url: ``redis://[:password@]host:port/db``.
         name: names the log; agents of one team give the same.
+        blocking: hold everything up while the server answers. A simulated run is exactly repeatable only so: nothing else may
+            happen meanwhile, for how much would depend on the server. A run on the wall's clock goes on.
 
     Raises:
         UserError: the package ``redis`` is missing, or the URL is none.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, *, blocking: bool = False) -> None:
         try:
+            import redis
             import redis.asyncio
             import redis.exceptions
         except ImportError:
             raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
         try:
-            self._db = redis.asyncio.from_url(url, decode_responses=True)
+            client = redis.from_url if blocking else redis.asyncio.from_url
+            self._db: Any = client(url, decode_responses=True)
         except ValueError as error:
             raise UserError(f"memory: `{url}` is no Redis URL ({error}); write redis://HOST:PORT/DB") from None
         self._url = url.rpartition("@")[2]  # without a password
+        self._blocking = blocking
         self._failures = redis.exceptions.RedisError
         self._stream, self._names = f"burnish:{name}:log", f"burnish:{name}:keys"
         self._append = self._db.register_script(_APPEND)
@@ -57,12 +62,8 @@ class RedisMemory(Memory):
     ) -> Event:
         """See :class:`Memory`."""
         text = json.dumps(data, ensure_ascii=False)
-        try:
-            with hold():
-                values = [repr(time), agent, kind, text, key or ""]
-                seq = await self._append(keys=[self._stream, self._names], args=values)
-        except (self._failures, OSError) as error:
-            raise self._failed(error) from None
+        values = [repr(time), agent, kind, text, key or ""]
+        seq = await self._answer(self._append, keys=[self._stream, self._names], args=values)
         if seq < 0:
             raise MemoryFailed(f"{self._url}: the event {key} is in the log already")
         event = Event(seq, time, agent, kind, json.loads(text), key)
@@ -82,11 +83,7 @@ class RedisMemory(Memory):
 
     async def find(self, key: str) -> Event | None:
         """See :class:`Memory`."""
-        try:
-            with hold():
-                seq = await self._db.hget(self._names, key)
-        except (self._failures, OSError) as error:
-            raise self._failed(error) from None
+        seq = await self._answer(self._db.hget, self._names, key)
         return None if seq is None else (await self._range(f"{seq}-0", f"{seq}-0", 1))[0]
 
     async def snapshot(self) -> Snapshot:
@@ -99,14 +96,13 @@ class RedisMemory(Memory):
 
     async def close(self) -> None:
         """See :class:`Memory`."""
-        await self._db.aclose()
+        if self._blocking:
+            self._db.close()
+        else:
+            await self._db.aclose()
 
     async def _range(self, first: str, last: str, count: int) -> list[Event]:
-        try:
-            with hold():
-                rows = await self._db.xrange(self._stream, first, last, count)
-        except (self._failures, OSError) as error:
-            raise self._failed(error) from None
+        rows = await self._answer(self._db.xrange, self._stream, first, last, count)
         return [
             Event(
                 int(entry.partition("-")[0]),
@@ -119,5 +115,10 @@ class RedisMemory(Memory):
             for entry, row in rows
         ]
 
-    def _failed(self, error: Exception) -> MemoryFailed:
-        return MemoryFailed(f"{self._url}: the memory's Redis server does not answer ({str(error)[:120]})")
+    async def _answer(self, command: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        try:
+            with hold():
+                answer = command(*values, **named)
+                return answer if self._blocking else await answer
+        except (self._failures, OSError) as error:
+            raise MemoryFailed(f"{self._url}: the memory's Redis server does not answer ({str(error)[:120]})") from None
