@@ -191,7 +191,7 @@ def run(arguments: argparse.Namespace, folder: Path, tiny: Path) -> list[dict[st
             # What a machine's very first merge costs: an empty cache of compiled kernels.
             with tempfile.TemporaryDirectory() as cache:
                 clear(folder)
-                cold = measure(tools["burnish"], {"NUMBA_CACHE_DIR": cache})["wall"]
+                cold = measure(tools["burnish"], {"BURNISH_CACHE": cache})["wall"]
         # One run each to warm byte code, compiled kernels and page cache.
         for tool in tools:
             clear(tiny)

@@ -5,19 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.merge.kernels.native import compiled
+from burnish.merge.kernels import machine
 
 # Bits without the sign at and above which a number is no number.
 _LIMITS = {"BF16": (np.uint16, 0x7F80), "F16": (np.uint16, 0x7C00), "F32": (np.uint32, 0x7F800000)}
-
-
-@compiled
-def _largest(bits, mask):  # type: ignore[no-untyped-def]
-    largest = bits[0] & mask
-    for index in range(bits.size):
-        magnitude = bits[index] & mask
-        largest = max(largest, magnitude)
-    return largest
 
 
 def all_finite(data: NDArray[np.uint8], dtype: str) -> bool:
@@ -31,4 +22,6 @@ def all_finite(data: NDArray[np.uint8], dtype: str) -> bool:
         return True
     word, limit = _LIMITS[dtype]
     mask = word(0x7FFF if word is np.uint16 else 0x7FFFFFFF)
-    return int(_largest(data.view(word), mask)) < limit
+    found = np.zeros(1, word)
+    machine.call("largest", data.view(word), mask, found)
+    return int(found[0]) < limit

@@ -154,15 +154,6 @@ def test_only_these_have_kernels():
     assert kernel("ties", "float64") is None
 
 
-def test_works_where_no_cache_folder_is_writable(monkeypatch):
-    from numba.core import caching
-
-    from burnish.merge.kernels.native import compiled
-
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    assert compiled(lambda x: x + 1)(1) == 2
-
-
 def test_same_bits_from_any_number_of_threads():
     base, models = make("bfloat16", 200_000, 2)
 

@@ -1,4 +1,4 @@
-"""From a user's parameters to the numbers the compiled loops take. Imports numba only when a kernel is called."""
+"""From a user's parameters to the numbers the compiled loops take. No numba; what runs the loops is imported when a kernel is called."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.merge.kernels.modes import ALL, BAND, BLOCK, RANDOM, WHOLE
 from burnish.merge.methods import registry
 from burnish.merge.methods.scalars import band_counts, chance, kept_by_density, key, slerp_coefficients
 
@@ -37,7 +38,7 @@ def kernel(name: str, dtype: str) -> "Kernel | None":
 class Stream(Protocol):
     """One tensor's merge, tile by tile: nothing of its size is ever held.
 
-    Tiles are whole blocks (`compiled.BLOCK` entries) but for the last, and come in order.
+    Tiles are whole blocks (`BLOCK` entries) but for the last, and come in order.
     """
 
     def surveys(self) -> Iterator[Survey]:
@@ -147,9 +148,9 @@ class _Linear:
         yield from ()
 
     def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
-        from burnish.merge.kernels import compiled
+        from burnish.merge.kernels import machine
 
-        compiled.average(_addresses(arrays), self._weight, self._divisor, out)
+        machine.call("average", _addresses(arrays), self._weight, self._divisor, out, _floats(BLOCK))
 
 
 class _Slerp:
@@ -158,43 +159,41 @@ class _Slerp:
         self._factors = np.zeros(2, np.float32)
 
     def surveys(self) -> Iterator[Survey]:
-        from burnish.merge.kernels import compiled
+        from burnish.merge.kernels import machine
 
         sums = np.zeros((3, 128))
-        yield lambda arrays, start: compiled.products(arrays[0], _address(arrays[1]), sums)
+        yield lambda arrays, start: machine.call("products", arrays[0], _address(arrays[1]), sums)
         dot, square_base, square_model = sums.sum(axis=1)
         self._factors[:] = slerp_coefficients(dot, square_base, square_model, self._t)
 
     def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
-        from burnish.merge.kernels import compiled
+        from burnish.merge.kernels import machine
 
-        compiled.average(_addresses(arrays), self._factors, np.float32(1), out)
+        machine.call("average", _addresses(arrays), self._factors, np.float32(1), out, _floats(BLOCK))
 
 
 class _Mix:
     """Task vectors, sparsified by a band of magnitudes or at random, mixed with or without an election of signs."""
 
     def __init__(self, name: str, size: int, count: int, arguments: Mapping[str, Any], seed: int) -> None:
-        from burnish.merge.kernels import compiled
 
         self._arguments, self._size, self._count = arguments, size, count
         self._elect = name in _TIES
         sparse = [name in _BAND + _RANDOM and arguments["density"][m] < 1 for m in range(count)]
-        mode = compiled.BAND if name in _BAND else compiled.RANDOM
-        self._modes = np.where(sparse, mode, compiled.WHOLE).astype(np.int64)
+        mode = BAND if name in _BAND else RANDOM
+        self._modes = np.where(sparse, mode, WHOLE).astype(np.int64)
         self._scales = np.ones(count, np.float32)
         # Per model, by its mode; see `compiled.mix`.
         self._rows = np.zeros((count, 4), np.uint64)
-        for m in self._models(compiled.RANDOM):
+        for m in self._models(RANDOM):
             self._rows[m] = np.array([key(seed, m), 0 if m % 2 else 32, chance(arguments["density"][m]), 0], np.uint64)
 
     def surveys(self) -> Iterator[Survey]:
-        from burnish.merge.kernels import compiled
 
-        banded = self._models(compiled.BAND)
+        banded = self._models(BAND)
         if banded:
             yield from self._bands(banded)
-        sparse = banded + self._models(compiled.RANDOM)
+        sparse = banded + self._models(RANDOM)
         if sparse and self._arguments["rescale"]:
             yield from self._rescaling(sparse)
 
@@ -204,13 +203,14 @@ class _Mix:
 
     def _bands(self, banded: list[int]) -> Iterator[Survey]:
         """Find the thresholds: count the upper 15 bits of all magnitudes, then the lower 16 in the buckets that matter."""
-        from burnish.merge.kernels import compiled
+        from burnish.merge.kernels import machine
 
         upper = np.zeros((self._count, 2, 1 << 15), np.uint32)
+        scratch, hits = np.empty(BLOCK, np.uint32), np.empty(BLOCK // 16, np.uint32)
 
         def count_upper(arrays: Sequence[Bits], start: int) -> None:
             for m in banded:
-                compiled.count_upper(arrays[0], _address(arrays[1 + m]), upper[m])
+                machine.call("count_upper", arrays[0], _address(arrays[1 + m]), upper[m], scratch)
 
         yield count_upper
         wanted = []
@@ -224,12 +224,13 @@ class _Mix:
 
         def count_lower(arrays: Sequence[Bits], start: int) -> None:
             for m, _, bucket, _, counts in wanted:
-                compiled.count_lower(arrays[0], _address(arrays[1 + m]), np.uint32(bucket), counts)
+                address = _address(arrays[1 + m])
+                machine.call("count_lower", arrays[0], address, np.uint32(bucket), counts, scratch, hits)
 
         yield count_lower
         for m, column, bucket, room, counts in wanted:
             low, ties = _bucket(counts, room)
-            self._rows[m, column : column + 2] = bucket << 16 | low, compiled.ALL if ties == counts[low] else ties
+            self._rows[m, column : column + 2] = bucket << 16 | low, ALL if ties == counts[low] else ties
 
     def _counts(self, m: int) -> tuple[int, int]:
         """How many of the largest entries the model keeps, and how many outliers above them it drops."""
@@ -239,7 +240,7 @@ class _Mix:
         return kept_by_density(self._size, density), 0
 
     def _rescaling(self, sparse: list[int]) -> Iterator[Survey]:
-        from burnish.merge.kernels import compiled
+        from burnish.merge.kernels import machine
 
         density, norm = self._arguments["density"], self._arguments["rescale_norm"]
         if norm == "probability":
@@ -248,10 +249,12 @@ class _Mix:
             return
         found = np.zeros((self._count, 2, 3))
         rows = self._rows.copy()  # the room for ties is used up by every pass
+        scratch, words = _floats(BLOCK), np.empty(BLOCK, np.uint64)
 
         def measure(arrays: Sequence[Bits], start: int) -> None:
             for m in sparse:
-                compiled.norms(arrays[0], _address(arrays[1 + m]), start, self._modes[m], rows[m], found[m])
+                address, mode = _address(arrays[1 + m]), self._modes[m]
+                machine.call("norms", arrays[0], address, start, mode, rows[m], found[m], scratch, words)
 
         yield measure
         for m in sparse:
@@ -261,11 +264,12 @@ class _Mix:
             self._scales[m] = before / after if min(before, after) >= 1e-7 else 1.0
 
     def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
-        from burnish.merge.kernels import compiled
+        from burnish.merge.kernels import machine
 
         arguments = self._arguments
         divisor = sum(arguments["weight"]) if arguments["normalize"] else 1.0
-        compiled.mix(
+        machine.call(
+            "mix",
             arrays[0],
             _addresses(arrays[1:]),
             start,
@@ -278,6 +282,8 @@ class _Mix:
             np.float32(1.0 if abs(divisor) < 1e-8 else divisor),
             np.float32(arguments["lambda_"]),
             out,
+            _floats(self._count + 3, BLOCK),
+            np.empty(BLOCK, np.uint64),
         )
 
 
@@ -290,6 +296,10 @@ def _bucket(counts: NDArray[np.int64], wanted: int) -> tuple[int, int]:
 
 def _widened(arrays: Sequence[Bits]) -> list[Bits]:
     return [array.view(np.float16).astype(np.float32) for array in arrays]
+
+
+def _floats(*shape: int) -> NDArray[np.float32]:
+    return np.empty(shape, np.float32)
 
 
 def _addresses(arrays: Sequence[Bits]) -> NDArray[np.uint64]:

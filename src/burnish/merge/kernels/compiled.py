@@ -3,28 +3,24 @@
 How they are written, and why it matters for speed:
 - Work goes block by block through scratch arrays that stay in the first cache level, and every inner loop runs over
   slices from 0: numba then drops the tests for negative indices, and LLVM turns the loop into vector instructions.
-- Models come as an array of addresses: one compilation serves any number. All of it is in this file, because numba's
-  cache sees a change in the file of a function, not in the files it imports.
+- Models come as an array of addresses: one compilation serves any number.
+- Nothing is allocated: scratch comes from the caller, and the machine code needs nothing of numba's (see `machine.py`).
 - float32 throughout and no fast-math: an element is rounded in the same places as in the torch functions.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import carray
 from numpy.typing import NDArray
 
-from burnish.merge.kernels.native import compiled, pointer
+from burnish.merge.kernels.modes import ALL, BAND, BLOCK, RANDOM, WHOLE
+from burnish.merge.kernels.native import array_at, compiled
 from burnish.merge.methods.scalars import GOLDEN, MIX_A, MIX_B
 
 Array = NDArray[Any]
 
-BLOCK = 1024
 _GOLDEN, _MIX_A, _MIX_B = np.uint64(GOLDEN), np.uint64(MIX_A), np.uint64(MIX_B)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
-ALL = np.uint64(1 << 62)  # room for more ties than any tensor has
-
-WHOLE, BAND, RANDOM = 0, 1, 2  # what `mix` keeps of a delta: all, a band of magnitudes, a random part
 
 
 @compiled
@@ -120,11 +116,13 @@ def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> 
 
 
 @compiled
-def count_upper(base: Array, address: int, counts: Array) -> None:
-    """Add a tile's |model - base| to the histogram of their upper 15 bits: `counts`, uint32 [2, 2^15], to be summed."""
+def count_upper(base: Array, address: int, counts: Array, scratch: Array) -> None:
+    """Add a tile's |model - base| to the histogram of their upper 15 bits: `counts`, uint32 [2, 2^15], to be summed.
+
+    `scratch`: uint32 [BLOCK].
+    """
     size = base.size
-    model = carray(pointer(address, base), size)
-    scratch = np.empty(BLOCK, np.uint32)
+    model = array_at(address, base, size)
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
@@ -132,12 +130,13 @@ def count_upper(base: Array, address: int, counts: Array) -> None:
 
 
 @compiled
-def count_lower(base: Array, address: int, upper: np.uint32, counts: Array) -> None:
-    """Add a tile's |model - base| with these upper 15 bits to the histogram of their lower 16: `counts`, int64 [2^16]."""
+def count_lower(base: Array, address: int, upper: np.uint32, counts: Array, scratch: Array, hits: Array) -> None:
+    """Add a tile's |model - base| with these upper 15 bits to the histogram of their lower 16: `counts`, int64 [2^16].
+
+    `scratch`, `hits`: uint32 [BLOCK] and [BLOCK / 16].
+    """
     size = base.size
-    model = carray(pointer(address, base), size)
-    scratch = np.empty(BLOCK, np.uint32)
-    hits = np.empty(BLOCK // 16, np.uint32)
+    model = array_at(address, base, size)
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
@@ -234,15 +233,16 @@ def _sparsify(
 
 
 @compiled
-def norms(base: Array, address: int, start: int, mode: int, row: Array, found: Array) -> None:
+def norms(
+    base: Array, address: int, start: int, mode: int, row: Array, found: Array, scratch: Array, words: Array
+) -> None:
     """Add a tile to the l1, squared l2 and linf norms of a delta, before and after its entries are dropped.
 
-    `found`: float64 [2, 3]; `start`: the tile's first flat index; `row`: as for `mix`, used up likewise.
+    `found`: float64 [2, 3]; `start`: the tile's first flat index; `row`: as for `mix`, used up likewise; `scratch`, float32, and
+    `words`, uint64: [BLOCK].
     """
     size = base.size
-    model = carray(pointer(address, base), size)
-    scratch = np.empty(BLOCK, np.float32)
-    words = np.empty(BLOCK, np.uint64)
+    model = array_at(address, base, size)
     for first in range(0, size, BLOCK):
         stop = min(first + BLOCK, size)
         block = scratch[: stop - first]
@@ -328,27 +328,26 @@ def mix(
     divisor: np.float32,
     factor: np.float32,
     out: Array,
+    scratch: Array,
+    words: Array,
 ) -> None:
     """base + factor * mix_m(weights[m] * scales[m] * sparsified delta m) of one tile, rounded once.
 
     `start`: the tile's first flat index. `rows`, uint64 [models, 4]: of a BAND the thresholds and the room for ties, which
-    is used up as tiles come in order; of a RANDOM part key, shift and chance. `elect`: mix over the entries that agree with the elected sign, and `divide` by their weights; else mix over all and
-    divide by `divisor`.
+    is used up as tiles come in order; of a RANDOM part key, shift and chance. `elect`: mix over the entries that agree with
+    the elected sign, and `divide` by their weights; else mix over all and divide by `divisor`. `scratch`, float32
+    [models + 3, BLOCK], and `words`, uint64 [BLOCK].
     """
     size = base.size
     count = addresses.size
-    parts = np.empty((count, BLOCK), np.float32)
-    totals = np.empty(BLOCK, np.float32)
-    masses = np.empty(BLOCK, np.float32)
-    merged = np.empty(BLOCK, np.float32)
-    words = np.empty(BLOCK, np.uint64)
+    parts, totals, masses, merged = scratch[:count], scratch[count], scratch[count + 1], scratch[count + 2]
     # Many small functions: LLVM vectorises each of these loops alone, and none of them in one long body.
     for first in range(0, size, BLOCK):
         stop = min(first + BLOCK, size)
         length = stop - first
         before, after, total = base[first:stop], out[first:stop], totals[:length]
         for m in range(count):
-            model = carray(pointer(addresses[m], base), size)[first:stop]
+            model = array_at(addresses[m], base, size)[first:stop]
             # Two neighbours share their words.
             fresh = (m == 0) or (modes[m - 1] != RANDOM) or (rows[m, 0] != rows[m - 1, 0])
             _sparsify(before, model, start + first, modes[m], rows[m], words[:length], fresh, parts[m, :length])
@@ -380,15 +379,14 @@ def _add_weighted(model: Array, weight: np.float32, first: bool, total: Array) -
 
 
 @compiled
-def average(addresses: Array, weights: Array, divisor: np.float32, out: Array) -> None:
-    """sum_m weights[m] * model m, divided by `divisor`, rounded once."""
+def average(addresses: Array, weights: Array, divisor: np.float32, out: Array, totals: Array) -> None:
+    """sum_m weights[m] * model m, divided by `divisor`, rounded once; `totals` is scratch, float32 [BLOCK]."""
     size = out.size
-    totals = np.empty(BLOCK, np.float32)
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         total, after = totals[: stop - start], out[start:stop]
         for m in range(addresses.size):
-            _add_weighted(carray(pointer(addresses[m], out), size)[start:stop], weights[m], m == 0, total)
+            _add_weighted(array_at(addresses[m], out, size)[start:stop], weights[m], m == 0, total)
         for i in range(total.size):
             after[i] = _narrow(np.float32(total[i] / divisor), out)
 
@@ -405,7 +403,16 @@ def _add_products(a: Array, b: Array, like: Array, ab: Array, aa: Array, bb: Arr
 @compiled
 def products(a: Array, address: int, sums: Array) -> None:
     """Add a tile to a.b, a.a and b.b: `sums`, float64 [3, 128]. One running sum each could not be vectorised."""
-    b = carray(pointer(address, a), a.size)
+    b = array_at(address, a, a.size)
     for start in range(0, a.size, 128):
         left, right = a[start : start + 128], b[start : start + 128]
         _add_products(left, right, a, sums[0], sums[1], sums[2])
+
+
+@compiled
+def largest(bits: Array, mask: Any, found: Array) -> None:
+    """The largest of `bits & mask` of a tile: `found`, [1] of the same element type."""
+    most = bits[0] & mask
+    for i in range(bits.size):
+        most = max(most, bits[i] & mask)
+    found[0] = most

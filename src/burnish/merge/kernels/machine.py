@@ -1,0 +1,132 @@
+"""The machine code of the kernels: made by numba once, kept in the user's cache, loaded from there without numba.
+
+Importing numba and waking its caches takes longer than many a merge. What it compiles is plain: a function of addresses and numbers.
+Knows how numba hands arrays to a function (its documented layout), and how code is loaded; knows no kernel.
+"""
+
+import ctypes
+import hashlib
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from burnish.core import places
+from burnish.core.errors import BurnishError
+from burnish.core.files import write_atomic
+
+Kind = tuple[np.dtype[Any], int]
+"""Of an argument: dtype and number of dimensions; 0 for a number."""
+
+_SYMBOL = "burnish_kernel"
+_DIGEST = 32  # bytes of SHA-256 before the object code
+_lock = threading.Lock()
+_loaded: dict[tuple[str, tuple[Kind, ...]], Callable[..., int]] = {}
+_engines: list[Any] = []  # code lives as long as its engine
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call the function ``name`` of ``compiled.py``; other threads go on meanwhile.
+
+    Args:
+        name: of the function.
+        arguments: C-contiguous arrays, and numbers: numpy's, bool, or int as int64.
+    """
+    kinds = tuple(_kind(argument) for argument in arguments)
+    function = _loaded.get((name, kinds))
+    if function is None:
+        with _lock:
+            if (name, kinds) not in _loaded:
+                _loaded[name, kinds] = _function(name, kinds)
+            function = _loaded[name, kinds]
+    # By numba's convention a function returns a status, and gets the places of its result and its error first.
+    places_of_results = ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_void_p())
+    status = function(*places_of_results, *(part for each in arguments for part in _parts(each)))
+    assert status == 0, f"{name}: status {status}, and no kernel raises"
+
+
+def _kind(argument: Any) -> Kind:
+    if isinstance(argument, np.ndarray):
+        assert argument.flags.c_contiguous, "kernels take arrays as they lie in memory"
+        return argument.dtype, argument.ndim
+    if isinstance(argument, bool | int):
+        return np.dtype(bool if isinstance(argument, bool) else np.int64), 0
+    return argument.dtype, 0
+
+
+def _parts(argument: Any) -> list[Any]:
+    """What a function gets for an argument: of an array owner, parent, size, element size, address, shape and strides."""
+    if isinstance(argument, np.ndarray):
+        sizes = map(ctypes.c_int64, (*argument.shape, *argument.strides))
+        nobody = ctypes.c_void_p()
+        size, width = ctypes.c_int64(argument.size), ctypes.c_int64(argument.itemsize)
+        return [nobody, nobody, size, width, ctypes.c_void_p(argument.ctypes.data), *sizes]
+    dtype, _ = _kind(argument)
+    return [np.ctypeslib.as_ctypes_type(dtype)(argument if isinstance(argument, int) else argument.item())]
+
+
+def _function(name: str, kinds: tuple[Kind, ...]) -> Callable[..., int]:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(_object(name, kinds)))
+    engine.finalize_object()
+    _engines.append(engine)
+    function: Callable[..., int] = ctypes.CFUNCTYPE(ctypes.c_int32)(engine.get_function_address(_SYMBOL))
+    return function
+
+
+def _object(name: str, kinds: tuple[Kind, ...]) -> bytes:
+    """Object code from the cache, or made now. What the cache holds is run as it is, so it must be what was written."""
+    asked = f"{_origin()} {name} {[(dtype.str, dimensions) for dtype, dimensions in kinds]}"
+    path = places.cache() / "kernels" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:24]}.o"
+    try:
+        kept = path.read_bytes()
+    except OSError:
+        kept = b""
+    if kept[:_DIGEST] == hashlib.sha256(kept[_DIGEST:]).digest():
+        return kept[_DIGEST:]
+    made = _make(name, kinds)
+    with suppress(BurnishError):  # no room, or not ours to write: it is made again next time
+        write_atomic(path, hashlib.sha256(made).digest() + made, mode=0o600)
+    return made
+
+
+def _make(name: str, kinds: tuple[Kind, ...]) -> bytes:
+    from burnish.merge.kernels import compiled
+    from burnish.merge.kernels.native import assembly
+
+    text, found = assembly(getattr(compiled, name), kinds)
+    module = llvm.parse_assembly(text)
+    module.get_function(found).name = _SYMBOL
+    code: bytes = _target().emit_object(module)
+    return code
+
+
+@cache
+def _origin() -> str:
+    """All that machine code depends on: the sources, who compiles them, and the processor."""
+    here = Path(__file__).parent
+    sources = [*sorted(here.glob("*.py")), here.parent / "methods" / "scalars.py"]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
+    return " ".join([digest, *versions, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()])
+
+
+@cache
+def _target() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )

@@ -1,0 +1,60 @@
+"""Machine code from the cache: loaded without numba, never when it is not what was written, and not needed to be kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from burnish.merge.kernels import machine
+
+AVERAGE = """
+import sys, numpy as np
+from burnish.merge.kernels import kernel
+models, out = [np.float32([1, 2, 3]), np.float32([3, 2, 1])], np.zeros(3, np.float32)
+kernel("linear", "float32")(None, models, model_parameters={"weight": [1, 3]}, parameters={"normalize": False}, out=out)
+assert out.tolist() == [10, 8, 6], out
+print("numba" in sys.modules)
+"""
+
+
+def averaged(cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether a new process needs numba for an average, which is right."""
+    monkeypatch.setenv("BURNISH_CACHE", str(cache))
+    done = subprocess.run([sys.executable, "-c", AVERAGE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_numba_is_needed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert averaged(tmp_path, monkeypatch) == "True"
+    (kept,) = (tmp_path / "kernels").iterdir()
+    assert averaged(tmp_path, monkeypatch) == "False"
+    code = bytearray(kept.read_bytes())
+    for damaged in (code[:100], code[:-1], code[:200] + bytes([code[200] ^ 1]) + code[201:], b""):
+        kept.write_bytes(damaged)
+        assert averaged(tmp_path, monkeypatch) == "True"  # not run: made again
+        assert kept.read_bytes() == code
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert averaged(tmp_path / "file", monkeypatch) == "True"
+
+
+def test_what_numba_and_the_loader_think_of_arguments_agrees() -> None:
+    """Every kind of argument, each in its place."""
+    total = np.full(1024, np.nan, np.float32)
+    models = [np.arange(5, dtype=np.float32), np.full(5, 10, np.float32)]
+    addresses, out = np.array([model.ctypes.data for model in models], np.uint64), np.zeros(5, np.float32)
+    machine.call("average", addresses, np.float32([1, 0.5]), np.float32(2), out, total)
+    assert out.tolist() == [2.5, 3.0, 3.5, 4.0, 4.5]
+    base, rows, modes = np.zeros(5, np.float32), np.zeros((2, 4), np.uint64), np.zeros(2, np.int64)
+    scratch, words = np.empty((5, 1024), np.float32), np.empty(1024, np.uint64)
+    halves, ones = np.float32([0.5, 0.5]), np.float32([1, 1])
+    # The mean, halved; then by election: a model's 0 takes no part, nor does its weight.
+    for elect, divisor, expected in ((False, 2, [2.5, 2.75, 3.0, 3.25, 3.5]), (True, 1, [10.0, 5.5, 6.0, 6.5, 7.0])):
+        parts = (base, addresses, 0, modes, rows, ones, halves, elect, True, np.float32(divisor), np.float32(1), out)
+        machine.call("mix", *parts, scratch, words)
+        assert out.tolist() == expected
