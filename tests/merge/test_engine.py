@@ -1,17 +1,20 @@
 """The engine: worked examples through whole folders, threads, memory, resume after SIGKILL, what it refuses."""
 
+import errno
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
-from burnish.core.errors import UserError
+from burnish.core.errors import BurnishError, UserError
 from burnish.merge import merge
 
 from .checkpoints import family, plain, tensors_of, word_tokenizer
@@ -139,6 +142,7 @@ def test_loads_with_transformers(llamas: list[Path], tmp_path: Path) -> None:
 RESUME = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from burnish.merge import engine, merge
 finish = engine.Engine._finish
 def slow(self, step, digest, inputs):
@@ -187,6 +191,7 @@ def test_goes_on_after_sigkill(llamas: list[Path], tmp_path: Path) -> None:
 MEMORY = """
 import re, sys
 from pathlib import Path
+from typing import Any
 from burnish.merge import merge, plan
 def peak():  # not getrusage: it hands on the peak of the process that started this one
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -259,6 +264,30 @@ class TestOutputFolder:
             merge(config, tmp_path / "out", progress=False)
         assert not (tmp_path / "out").exists()
         assert merge(config, tmp_path / "out", allow_nan=True, progress=False).exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("weights", [(0.5, 0.5), (1.0, 0.0)])
+def test_an_average_names_the_input_that_is_no_number(tmp_path: Path, dtype: Any, value: float, weights: Any) -> None:
+    paths = two(tmp_path, [0.0, 1.0, 2.0], [3.0, value, 2.0], dtype=dtype)
+    models = [entries([path], weight=weight)[0] for path, weight in zip(paths, weights, strict=True)]
+    with pytest.raises(UserError, match=r"m1/.*tensor 'w' has NaN or infinite numbers; mend the model"):
+        merge({"merge_method": "linear", "models": models}, tmp_path / "out", progress=False)
+
+
+def test_an_error_of_the_disk_is_heard_whenever_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from burnish.merge import engine
+
+    def failing(handle: int) -> None:
+        os.close(handle)
+        raise OSError(errno.EIO, "Input/output error")
+
+    paths = two(tmp_path, [0.0, 1.0], [3.0, 2.0])
+    monkeypatch.setattr(engine, "_flush", failing)
+    with pytest.raises(BurnishError, match="Input/output error"):
+        merge({"merge_method": "linear", "models": entries(paths, weight=0.5)}, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_overflow_of_the_result_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from pathlib import Path
@@ -58,13 +58,17 @@ class Engine:
         self._plan, self._folder, self._journal = plan, folder, journal
         self._device, self._allow_nan = device, allow_nan
         self._progress = progress or Progress(quiet=True)
-        self._steps = [step for step in plan.steps if step.shard not in journal.finished]
+        # A shard's largest tensors first: the last worker to finish then has little left to do alone.
+        steps = (step for step in plan.steps if step.shard not in journal.finished)
+        self._steps = sorted(steps, key=lambda step: (step.shard, -step.nbytes))
         self._arena = Arena(budget(self._steps, plan.threads))
         self._handles = Handles()
         self._shards: dict[int, int] = {}
         self._left: dict[int, int] = {}
         self._digests: dict[int, dict[str, str]] = {}
         self._input_digests: dict[int, dict[tuple[str, str], str]] = {}
+        self._flusher = ThreadPoolExecutor(1, "flush")
+        self._flushing = self._flusher.submit(lambda: None)
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
@@ -85,6 +89,7 @@ class Engine:
             try:
                 for future in self._progress.track(as_completed(futures), "merging", len(self._plan.steps), done):
                     future.result()
+                self._flushing.result()  # an error of the disk is told once, and would be lost with it
             except KeyboardInterrupt:
                 raise Interrupted("stopped; the finished shards are kept, the same command goes on", 2) from None
             finally:
@@ -98,6 +103,7 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._flusher.shutdown()
         self._handles.close()
         for handle in self._shards.values():
             os.close(handle)
@@ -151,17 +157,22 @@ class Engine:
                 for start, pieces in self._tiles(step, block, inputs):
                     survey([piece.view(kind) for piece in pieces], start // width)
             out = block[-aligned(min(TILE, step.nbytes)) :]
-            for start, pieces in self._tiles(step, block, inputs):
+            for start, pieces in self._tiles(step, block, inputs, checked=stream.spreads):
                 result = out[: pieces[0].size]
                 stream.merge([piece.view(kind) for piece in pieces], start // width, result.view(kind))
-                self._check(step, result)
+                self._check(step, result, pieces)
                 digest.update(result.data)
                 write_exactly(output, result.data, step.offset + start)
         return str(digest.hexdigest())
 
-    def _tiles(self, step: Step, block: Bytes, inputs: dict[tuple[str, str], str]) -> Iterator[tuple[int, list[Bytes]]]:
-        """One pass over a step's inputs: the first byte of every tile, and the tile of each."""
-        readers = [_Reader(self, source.info, again=_key(source.info) in inputs) for source in step.sources]
+    def _tiles(
+        self, step: Step, block: Bytes, inputs: dict[tuple[str, str], str], *, checked: bool = False
+    ) -> Iterator[tuple[int, list[Bytes]]]:
+        """One pass over a step's inputs: the first byte of every tile, and the tile of each.
+
+        `checked`: whoever asks sees for itself whether all numbers are finite.
+        """
+        readers = [_Reader(self, source.info, checked or _key(source.info) in inputs) for source in step.sources]
         tile = min(TILE, step.nbytes)
         pieces = carve(block, [tile] * len(readers))
         for start in range(0, step.nbytes, TILE):
@@ -243,8 +254,10 @@ class Engine:
         reader.record(inputs)
         return piece
 
-    def _check(self, step: Step, result: Bytes) -> None:
+    def _check(self, step: Step, result: Bytes, pieces: Sequence[Bytes] = ()) -> None:
         if not self._allow_nan and not all_finite(result, step.dtype):
+            for source, piece in zip(step.sources, pieces, strict=False):
+                _check_input(source.info, piece)
             raise UserError(
                 f"tensor {step.name!r}: the result has NaN or infinite numbers although no input has: it overflows "
                 f"{step.dtype}, or the weights cancel; choose a wider out_dtype, or pass --allow-nan to go on"
@@ -266,6 +279,10 @@ class Engine:
             self._digests[step.shard][step.name] = digest
             self._input_digests[step.shard] |= inputs
             self._left[step.shard] -= 1
+            if self._flushing.done():
+                # The disk writes while the workers go on, so that little is left for the end.
+                self._flushing.result()
+                self._flushing = self._flusher.submit(_flush, os.dup(self._shards[step.shard]))
             if self._left[step.shard]:
                 return
             os.close(self._shards.pop(step.shard))
@@ -274,12 +291,19 @@ class Engine:
             self._journal.record(step.shard, self._digests.pop(step.shard), self._input_digests.pop(step.shard))
 
 
-class _Reader:
-    """One tensor's bytes in order, hashed and checked as they come; `again`: they were found finite before."""
+def _flush(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
-    def __init__(self, engine: Engine, info: TensorInfo, again: bool = False) -> None:
+
+class _Reader:
+    """One tensor's bytes in order, hashed as they come, and looked at for NaN unless they are `checked` anyway."""
+
+    def __init__(self, engine: Engine, info: TensorInfo, checked: bool = False) -> None:
         self._engine, self._info, self._position = engine, info, 0
-        self._checked = again or engine._allow_nan
+        self._checked = checked or engine._allow_nan
         self._digest = xxhash.xxh3_128()
 
     def read(self, piece: Bytes) -> Bytes:
@@ -288,10 +312,8 @@ class _Reader:
             read_exactly(handle, piece.data, info.offset + self._position, info.path)
         self._position += piece.size
         self._digest.update(piece.data)
-        if not self._checked and not all_finite(piece, info.dtype):
-            raise UserError(
-                f"{info.path}: tensor {info.name!r} has NaN or infinite numbers; mend the model, or pass --allow-nan"
-            )
+        if not self._checked:
+            _check_input(info, piece)
         return piece
 
     def record(self, inputs: dict[tuple[str, str], str]) -> None:
@@ -299,6 +321,13 @@ class _Reader:
         digest = str(self._digest.hexdigest())
         if inputs.setdefault(_key(self._info), digest) != digest:
             raise UserError(f"{self._info.path}: tensor {self._info.name!r} changed while it was read; start again")
+
+
+def _check_input(info: TensorInfo, piece: Bytes) -> None:
+    if not all_finite(piece, info.dtype):
+        raise UserError(
+            f"{info.path}: tensor {info.name!r} has NaN or infinite numbers; mend the model, or pass --allow-nan"
+        )
 
 
 def _key(info: TensorInfo) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What of a merge is already on the disk: the finished shards and their hashes, so that a killed merge goes on.
 
-Nothing is fsynced while merging: after a power cut the hashes tell which shards are whole, and only those are kept.
+What is fsynced while merging is not relied on: after a power cut the hashes tell which shards are whole, and only those are kept.
 The folder is fsynced as a whole before it takes its final name. Whoever opens a journal holds the lock on the output.
 """
 

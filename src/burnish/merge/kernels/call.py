@@ -1,4 +1,4 @@
-"""From a user's parameters to the numbers the compiled loops take. No numba; what runs the loops is imported when a kernel is called."""
+"""From a user's parameters to the numbers the compiled loops take. No numba: machine.py has it where it is needed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from burnish.merge.kernels import machine
 from burnish.merge.kernels.modes import ALL, BAND, BLOCK, RANDOM, WHOLE
 from burnish.merge.methods import registry
 from burnish.merge.methods.scalars import band_counts, chance, kept_by_density, key, slerp_coefficients
@@ -39,7 +40,12 @@ class Stream(Protocol):
     """One tensor's merge, tile by tile: nothing of its size is ever held.
 
     Tiles are whole blocks (`BLOCK` entries) but for the last, and come in order.
+
+    Attributes:
+        spreads: a NaN or an infinity in any input is one in the result, so that only the result needs to be looked at.
     """
+
+    spreads: bool
 
     def surveys(self) -> Iterator[Survey]:
         """What must be known of the whole tensor first: each survey sees every tile before the next is asked for."""
@@ -121,6 +127,7 @@ class _Halves:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self.spreads = stream.spreads
 
     def surveys(self) -> Iterator[Survey]:
         for survey in self._stream.surveys():
@@ -143,37 +150,37 @@ class _Linear:
         weight = arguments["weight"]
         self._weight = np.array(weight, np.float32)
         self._divisor = np.float32((sum(weight) or 1.0) if arguments["normalize"] else 1.0)
+        # Times 0, and a NaN stays one, but whoever gives a model no weight need not care: each input is looked at.
+        self.spreads = bool(np.all(self._weight != 0))
 
     def surveys(self) -> Iterator[Survey]:
         yield from ()
 
     def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
-        from burnish.merge.kernels import machine
-
         machine.call("average", _addresses(arrays), self._weight, self._divisor, out, _floats(BLOCK))
 
 
 class _Slerp:
+    spreads = False  # its factors come from the whole tensor: the tile that shows a NaN is not the one that has it
+
     def __init__(self, t: float) -> None:
         self._t = t
         self._factors = np.zeros(2, np.float32)
 
     def surveys(self) -> Iterator[Survey]:
-        from burnish.merge.kernels import machine
-
         sums = np.zeros((3, 128))
         yield lambda arrays, start: machine.call("products", arrays[0], _address(arrays[1]), sums)
         dot, square_base, square_model = sums.sum(axis=1)
         self._factors[:] = slerp_coefficients(dot, square_base, square_model, self._t)
 
     def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
-        from burnish.merge.kernels import machine
-
         machine.call("average", _addresses(arrays), self._factors, np.float32(1), out, _floats(BLOCK))
 
 
 class _Mix:
     """Task vectors, sparsified by a band of magnitudes or at random, mixed with or without an election of signs."""
+
+    spreads = False  # what is dropped does not show
 
     def __init__(self, name: str, size: int, count: int, arguments: Mapping[str, Any], seed: int) -> None:
 
@@ -183,7 +190,7 @@ class _Mix:
         mode = BAND if name in _BAND else RANDOM
         self._modes = np.where(sparse, mode, WHOLE).astype(np.int64)
         self._scales = np.ones(count, np.float32)
-        # Per model, by its mode; see `compiled.mix`.
+        # Per model, by its mode; see `mixing.mix`.
         self._rows = np.zeros((count, 4), np.uint64)
         for m in self._models(RANDOM):
             self._rows[m] = np.array([key(seed, m), 0 if m % 2 else 32, chance(arguments["density"][m]), 0], np.uint64)
@@ -203,8 +210,6 @@ class _Mix:
 
     def _bands(self, banded: list[int]) -> Iterator[Survey]:
         """Find the thresholds: count the upper 15 bits of all magnitudes, then the lower 16 in the buckets that matter."""
-        from burnish.merge.kernels import machine
-
         upper = np.zeros((self._count, 2, 1 << 15), np.uint32)
         scratch, hits = np.empty(BLOCK, np.uint32), np.empty(BLOCK // 16, np.uint32)
 
@@ -240,8 +245,6 @@ class _Mix:
         return kept_by_density(self._size, density), 0
 
     def _rescaling(self, sparse: list[int]) -> Iterator[Survey]:
-        from burnish.merge.kernels import machine
-
         density, norm = self._arguments["density"], self._arguments["rescale_norm"]
         if norm == "probability":
             for m in sparse:
@@ -264,8 +267,6 @@ class _Mix:
             self._scales[m] = before / after if min(before, after) >= 1e-7 else 1.0
 
     def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
-        from burnish.merge.kernels import machine
-
         arguments = self._arguments
         divisor = sum(arguments["weight"]) if arguments["normalize"] else 1.0
         machine.call(

@@ -29,10 +29,11 @@ _DIGEST = 32  # bytes of SHA-256 before the object code
 _lock = threading.Lock()
 _loaded: dict[tuple[str, tuple[Kind, ...]], Callable[..., int]] = {}
 _engines: list[Any] = []  # code lives as long as its engine
+_PLACE = ctypes.byref(ctypes.c_void_p())  # no kernel has a result or an error to put there
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Call the function ``name`` of ``compiled.py``; other threads go on meanwhile.
+    """Call a loop of ``mixing.py`` or ``counting.py``; other threads go on meanwhile.
 
     Args:
         name: of the function.
@@ -46,8 +47,7 @@ def call(name: str, *arguments: Any) -> None:
                 _loaded[name, kinds] = _function(name, kinds)
             function = _loaded[name, kinds]
     # By numba's convention a function returns a status, and gets the places of its result and its error first.
-    places_of_results = ctypes.byref(ctypes.c_void_p()), ctypes.byref(ctypes.c_void_p())
-    status = function(*places_of_results, *(part for each in arguments for part in _parts(each)))
+    status = function(_PLACE, _PLACE, *(part for each in arguments for part in _parts(each)))
     assert status == 0, f"{name}: status {status}, and no kernel raises"
 
 
@@ -55,20 +55,23 @@ def _kind(argument: Any) -> Kind:
     if isinstance(argument, np.ndarray):
         assert argument.flags.c_contiguous, "kernels take arrays as they lie in memory"
         return argument.dtype, argument.ndim
-    if isinstance(argument, bool | int):
-        return np.dtype(bool if isinstance(argument, bool) else np.int64), 0
-    return argument.dtype, 0
+    return np.dtype(type(argument)), 0  # bool, int (int64), or numpy's own
 
 
-def _parts(argument: Any) -> list[Any]:
+def _parts(argument: Any) -> tuple[Any, ...]:
     """What a function gets for an argument: of an array owner, parent, size, element size, address, shape and strides."""
-    if isinstance(argument, np.ndarray):
-        sizes = map(ctypes.c_int64, (*argument.shape, *argument.strides))
-        nobody = ctypes.c_void_p()
-        size, width = ctypes.c_int64(argument.size), ctypes.c_int64(argument.itemsize)
-        return [nobody, nobody, size, width, ctypes.c_void_p(argument.ctypes.data), *sizes]
-    dtype, _ = _kind(argument)
-    return [np.ctypeslib.as_ctypes_type(dtype)(argument if isinstance(argument, int) else argument.item())]
+    if not isinstance(argument, np.ndarray):
+        return (argument if isinstance(argument, bool | int) else argument.item(),)
+    address = argument.__array_interface__["data"][0]
+    return None, None, argument.size, argument.itemsize, address, *argument.shape, *argument.strides
+
+
+def _types(kind: Kind) -> list[Any]:
+    dtype, dimensions = kind
+    if not dimensions:
+        return [np.ctypeslib.as_ctypes_type(dtype)]
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    return [pointer, pointer, size, size, pointer, *[size] * (2 * dimensions)]
 
 
 def _function(name: str, kinds: tuple[Kind, ...]) -> Callable[..., int]:
@@ -76,7 +79,8 @@ def _function(name: str, kinds: tuple[Kind, ...]) -> Callable[..., int]:
     engine.add_object_file(llvm.ObjectFileRef.from_data(_object(name, kinds)))
     engine.finalize_object()
     _engines.append(engine)
-    function: Callable[..., int] = ctypes.CFUNCTYPE(ctypes.c_int32)(engine.get_function_address(_SYMBOL))
+    types = [ctypes.c_void_p, ctypes.c_void_p, *(part for kind in kinds for part in _types(kind))]
+    function: Callable[..., int] = ctypes.CFUNCTYPE(ctypes.c_int32, *types)(engine.get_function_address(_SYMBOL))
     return function
 
 
@@ -97,10 +101,11 @@ def _object(name: str, kinds: tuple[Kind, ...]) -> bytes:
 
 
 def _make(name: str, kinds: tuple[Kind, ...]) -> bytes:
-    from burnish.merge.kernels import compiled
+    from burnish.merge.kernels import counting, mixing
     from burnish.merge.kernels.native import assembly
 
-    text, found = assembly(getattr(compiled, name), kinds)
+    loop = getattr(mixing, name, None) or getattr(counting, name)
+    text, found = assembly(loop, kinds)
     module = llvm.parse_assembly(text)
     module.get_function(found).name = _SYMBOL
     code: bytes = _target().emit_object(module)

@@ -1,4 +1,4 @@
-"""The compiled loops of the merge kernels. Pure arithmetic on tiles of one-dimensional arrays; knows no parameter's name.
+"""The compiled loops that merge. Pure arithmetic on tiles of one-dimensional arrays; knows no parameter's name.
 
 How they are written, and why it matters for speed:
 - Work goes block by block through scratch arrays that stay in the first cache level, and every inner loop runs over
@@ -8,58 +8,14 @@ How they are written, and why it matters for speed:
 - float32 throughout and no fast-math: an element is rounded in the same places as in the torch functions.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from burnish.merge.kernels.bits import MAGNITUDE, Array, narrow, widen
 from burnish.merge.kernels.modes import ALL, BAND, BLOCK, RANDOM, WHOLE
 from burnish.merge.kernels.native import array_at, compiled
 from burnish.merge.methods.scalars import GOLDEN, MIX_A, MIX_B
 
-Array = NDArray[Any]
-
 _GOLDEN, _MIX_A, _MIX_B = np.uint64(GOLDEN), np.uint64(MIX_A), np.uint64(MIX_B)
-_MAGNITUDE = np.uint32(0x7FFFFFFF)
-
-
-@compiled
-def _widen(word: Any, like: Array) -> np.float32:
-    """The float32 value of an element: bfloat16 bits are its upper half, float32 is itself."""
-    if like.itemsize == 2:
-        return np.uint32(np.uint32(word) << np.uint32(16)).view(np.float32)
-    return np.float32(word)
-
-
-@compiled
-def _narrow(value: Any, like: Array) -> np.float32 | np.uint32:
-    """Round to nearest, ties to even, to the element type of `like`; a NaN becomes torch's."""
-    if like.itemsize == 2:
-        bits = np.float32(value).view(np.uint32)
-        odd = np.uint32(bits >> np.uint32(16)) & np.uint32(1)
-        rounded = np.uint32(bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)
-        return np.uint32(0x7FC0) if value != value else np.uint32(rounded)
-    return np.float32(value)
-
-
-@compiled
-def _magnitudes(base: Array, model: Array, out: Array) -> None:
-    """The bit patterns of |model - base|: as whole numbers they are ordered like the magnitudes."""
-    for i in range(out.size):
-        delta = _widen(model[i], model) - _widen(base[i], base)
-        out[i] = np.uint32(np.float32(delta).view(np.uint32) & _MAGNITUDE)
-
-
-@compiled
-def _count_upper(block: Array, counts: Array) -> None:
-    """Count the upper 15 bits, in two histograms: equal neighbours would else wait for each other's store."""
-    half = block.size // 2
-    for j in range(half):
-        pair = block[2 * j : 2 * j + 2]
-        counts[0, pair[0] >> np.uint32(16)] += np.uint32(1)
-        counts[1, pair[1] >> np.uint32(16)] += np.uint32(1)
-    for i in range(2 * half, block.size):
-        counts[0, block[i] >> np.uint32(16)] += np.uint32(1)
 
 
 @compiled
@@ -67,80 +23,9 @@ def _equal(base: Array, model: Array, wanted: np.uint32) -> np.uint64:
     """How many magnitudes have exactly these bits."""
     hits = np.uint32(0)
     for i in range(base.size):
-        delta = np.float32(_widen(model[i], model) - _widen(base[i], base))
-        hits += np.uint32(np.uint32(delta.view(np.uint32) & _MAGNITUDE) == wanted)
+        delta = np.float32(widen(model[i], model) - widen(base[i], base))
+        hits += np.uint32(np.uint32(delta.view(np.uint32) & MAGNITUDE) == wanted)
     return np.uint64(hits)
-
-
-@compiled
-def _hits(block: Array, wanted: np.uint32) -> np.uint32:
-    hits = np.uint32(0)
-    for i in range(block.size):
-        hits += np.uint32(block[i] == wanted)
-    return hits
-
-
-@compiled
-def _mark(row: Array, upper: np.uint32, hits: Array) -> None:
-    for i in range(row.size):
-        inside = np.uint32(row[i] >> np.uint32(16)) == upper
-        hits[i] |= np.uint32(inside & (np.uint32(row[i] & np.uint32(0xFFFF)) != 0))
-
-
-@compiled
-def _count_one(bits: Any, upper: np.uint32, counts: Array) -> None:
-    low = np.uint32(bits & np.uint32(0xFFFF))
-    if (np.uint32(bits >> np.uint32(16)) == upper) & (low != 0):
-        counts[low] += 1
-
-
-@compiled
-def _count_lower(block: Array, upper: np.uint32, hits: Array, counts: Array) -> None:
-    """Count the lower 16 bits of the entries whose upper bits are `upper`.
-
-    In bfloat16 most have none: vectors count them. Of the others there are few: the block is looked at as rows of a
-    table, and only columns with a hit are gone through one by one.
-    """
-    counts[0] += np.int64(_hits(block, np.uint32(upper << np.uint32(16))))
-    columns = hits.size
-    rows = block.size // columns
-    hits[:] = np.uint32(0)
-    for r in range(rows):
-        _mark(block[columns * r : columns * (r + 1)], upper, hits)
-    for c in range(columns):
-        if hits[c]:
-            for i in range(c, rows * columns, columns):
-                _count_one(block[i], upper, counts)
-    for i in range(rows * columns, block.size):
-        _count_one(block[i], upper, counts)
-
-
-@compiled
-def count_upper(base: Array, address: int, counts: Array, scratch: Array) -> None:
-    """Add a tile's |model - base| to the histogram of their upper 15 bits: `counts`, uint32 [2, 2^15], to be summed.
-
-    `scratch`: uint32 [BLOCK].
-    """
-    size = base.size
-    model = array_at(address, base, size)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
-        _count_upper(scratch[: stop - start], counts)
-
-
-@compiled
-def count_lower(base: Array, address: int, upper: np.uint32, counts: Array, scratch: Array, hits: Array) -> None:
-    """Add a tile's |model - base| with these upper 15 bits to the histogram of their lower 16: `counts`, int64 [2^16].
-
-    `scratch`, `hits`: uint32 [BLOCK] and [BLOCK / 16].
-    """
-    size = base.size
-    model = array_at(address, base, size)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        _magnitudes(base[start:stop], model[start:stop], scratch[: stop - start])
-        _count_lower(scratch[: stop - start], np.uint32(upper), hits, counts)
 
 
 @compiled
@@ -185,8 +70,8 @@ def _keep_band(base: Array, model: Array, band: Array, out: Array) -> None:
             high += np.uint32(1)
         segment, before, after = out[first:stop], base[first:stop], model[first:stop]
         for i in range(segment.size):
-            delta = np.float32(_widen(after[i], model) - _widen(before[i], base))
-            bits = np.uint32(np.float32(delta).view(np.uint32) & _MAGNITUDE)
+            delta = np.float32(widen(after[i], model) - widen(before[i], base))
+            bits = np.uint32(np.float32(delta).view(np.uint32) & MAGNITUDE)
             segment[i] = delta if (bits >= low) & (bits < high) else np.float32(0)
         first = stop
 
@@ -207,14 +92,14 @@ def _keep_at_random(base: Array, model: Array, words: Array, shift: np.uint64, c
     """Deltas kept with probability chance / 2^32, by one half of each word."""
     for i in range(out.size):
         word = (words[i] >> shift) & np.uint64(0xFFFFFFFF)
-        delta = np.float32(_widen(model[i], model) - _widen(base[i], base))
+        delta = np.float32(widen(model[i], model) - widen(base[i], base))
         out[i] = delta if word < chance else np.float32(0)
 
 
 @compiled
 def _subtract(base: Array, model: Array, out: Array) -> None:
     for i in range(out.size):
-        out[i] = np.float32(_widen(model[i], model) - _widen(base[i], base))
+        out[i] = np.float32(widen(model[i], model) - widen(base[i], base))
 
 
 @compiled
@@ -288,7 +173,7 @@ def _add_agreeing(part: Array, total: Array, weight: np.float32, mixed: Array, m
 def _add_elected(base: Array, mixed: Array, mass: Array, divide: bool, factor: np.float32, out: Array) -> None:
     for i in range(mixed.size):
         divisor = mass[i] if divide & (mass[i] != 0) else np.float32(1)
-        out[i] = _narrow(np.float32(_widen(base[i], base) + mixed[i] / divisor * factor), out)
+        out[i] = narrow(np.float32(widen(base[i], base) + mixed[i] / divisor * factor), out)
 
 
 @compiled
@@ -305,13 +190,13 @@ def _elect_two(
         mixed = (part_a if agrees_a else zero) + (part_b if agrees_b else zero)
         mass = (weight_a if agrees_a else zero) + (weight_b if agrees_b else zero)
         divisor = mass if divide & (mass != 0) else np.float32(1)
-        out[i] = _narrow(np.float32(_widen(base[i], base) + mixed / divisor * factor), out)
+        out[i] = narrow(np.float32(widen(base[i], base) + mixed / divisor * factor), out)
 
 
 @compiled
 def _add_to_base(base: Array, mixed: Array, divisor: np.float32, factor: np.float32, out: Array) -> None:
     for i in range(mixed.size):
-        out[i] = _narrow(np.float32(_widen(base[i], base) + mixed[i] / divisor * factor), out)
+        out[i] = narrow(np.float32(widen(base[i], base) + mixed[i] / divisor * factor), out)
 
 
 @compiled
@@ -372,10 +257,10 @@ def _add_weighted(model: Array, weight: np.float32, first: bool, total: Array) -
     # The first one starts the sum: 0 + (-0) would lose the sign.
     if first:
         for i in range(total.size):
-            total[i] = _widen(model[i], model) * weight
+            total[i] = widen(model[i], model) * weight
     else:
         for i in range(total.size):
-            total[i] += _widen(model[i], model) * weight
+            total[i] += widen(model[i], model) * weight
 
 
 @compiled
@@ -388,31 +273,4 @@ def average(addresses: Array, weights: Array, divisor: np.float32, out: Array, t
         for m in range(addresses.size):
             _add_weighted(array_at(addresses[m], out, size)[start:stop], weights[m], m == 0, total)
         for i in range(total.size):
-            after[i] = _narrow(np.float32(total[i] / divisor), out)
-
-
-@compiled
-def _add_products(a: Array, b: Array, like: Array, ab: Array, aa: Array, bb: Array) -> None:
-    for i in range(a.size):
-        x, y = np.float64(_widen(a[i], like)), np.float64(_widen(b[i], like))
-        ab[i] += x * y
-        aa[i] += x * x
-        bb[i] += y * y
-
-
-@compiled
-def products(a: Array, address: int, sums: Array) -> None:
-    """Add a tile to a.b, a.a and b.b: `sums`, float64 [3, 128]. One running sum each could not be vectorised."""
-    b = array_at(address, a, a.size)
-    for start in range(0, a.size, 128):
-        left, right = a[start : start + 128], b[start : start + 128]
-        _add_products(left, right, a, sums[0], sums[1], sums[2])
-
-
-@compiled
-def largest(bits: Array, mask: Any, found: Array) -> None:
-    """The largest of `bits & mask` of a tile: `found`, [1] of the same element type."""
-    most = bits[0] & mask
-    for i in range(bits.size):
-        most = max(most, bits[i] & mask)
-    found[0] = most
+            after[i] = narrow(np.float32(total[i] / divisor), out)
