@@ -122,8 +122,8 @@ def _origin() -> str:
     return " ".join([digest, *versions, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()])
 
 
-@cache
 def _target() -> Any:
+    """For this processor; a new one each time, for an engine owns its own."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
