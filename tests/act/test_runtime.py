@@ -67,6 +67,20 @@ def test_a_reflex_acts_at_once_and_an_older_plan_is_dropped() -> None:
     assert (16.0, "overtaken by a reflex") in dropped
 
 
+@pytest.mark.parametrize(("threat_at", "what"), [(10.0, "mining"), (4.0, "thinking")])
+def test_a_serial_agent_has_its_reflexes_too(threat_at: float, what: str) -> None:
+    world = Meadow(threat_at=threat_at)
+    rule = ReflexSettings(event="threat", where="health", below=6, skill="evade")
+    _, events = episode(world, settings(mode="serial", reflexes=[rule], limits=Limits(seconds=30.0)))
+    assert (threat_at, "ann", "evade") in world.begun, f"the reflex waited for {what}"
+    assert not any(command == "mine" and at < threat_at + 1 for at, _, command in world.done)
+    # Then it plans anew, on what it sees now: one second of evading, eight of thinking.
+    assert (threat_at + 9.0, "ann", "evade") in world.begun
+    # Nothing runs beside it: plan, act, plan, act.
+    begun = [event.kind for event in events if event.kind in ("call_start", "call_end", "skill_start", "skill_end")]
+    assert all(end == start.replace("start", "end") for start, end in zip(begun[::2], begun[1::2], strict=False))
+
+
 def test_the_clean_up_runs_before_the_next_command() -> None:
     world = Meadow(threat_at=3.0)
 

@@ -166,17 +166,29 @@ class Runtime:
                     return
 
     async def _serial(self, agent: Agent, left_over: Event | None) -> None:
-        """The baseline: plan, act, plan, act."""
+        """The baseline: plan, act, plan, act. A reflex is carried out at once here too: it gives up the thought, as it stops a skill."""
         await self._actor.finish_skill(agent, left_over)
         failures = 0
         while await self._look(agent):
+            reflex = agent.slot.pop()
+            if reflex is not None:
+                await self._actor.perform(agent, reflex)
+                continue
             began = anyio.current_time()
-            decision, version = await self._thinker.think(agent)
-            failures = failures + 1 if decision is None else 0
-            if decision is not None and decision.call is not None:
+            with anyio.CancelScope() as thought:
+                agent.thinking = thought
+                decision, version = await self._thinker.think(agent)
+                if decision is None:
+                    failures += 1
+                    pause = BACK_OFF[min(failures, len(BACK_OFF)) - 1]
+                    await anyio.sleep(max(0.0, began + pause - anyio.current_time()))
+            agent.thinking = None
+            if thought.cancel_called or decision is None:
+                continue
+            failures = 0
+            if decision.call is not None:
                 await self._actor.perform(agent, Planned(decision.call, "planner", version, decision.reason))
-            pause = BACK_OFF[min(failures, len(BACK_OFF)) - 1] if failures else SHORTEST_PLAN
-            await anyio.sleep(max(0.0, began + pause - anyio.current_time()))
+            await anyio.sleep(max(0.0, began + SHORTEST_PLAN - anyio.current_time()))
 
     async def _listen(self) -> None:
         """What happens in the world: remembered, and answered by reflexes."""
@@ -216,6 +228,8 @@ class Runtime:
         await self.session.log("reflex", agent.name, {"on": happening.kind, "skill": call.to_json()})
         await self._actor.hand_over(agent, Planned(call, "reflex", seq, happening.kind))
         self._actor.stop_skill(agent)
+        if agent.thinking is not None:
+            agent.thinking.cancel()
 
     async def _look(self, agent: Agent) -> bool:
         """Refresh the agent's observation in the team's memory; false when there is nothing left to do for it."""

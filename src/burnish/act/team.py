@@ -42,6 +42,11 @@ class Slot:
         plan, self._plan = self._plan, None
         return plan
 
+    def pop(self) -> Planned | None:
+        """Take the plan out, if there is one."""
+        plan, self._plan = self._plan, None
+        return plan
+
 
 @dataclass
 class Agent:
@@ -57,6 +62,8 @@ class Agent:
     """The unfinished reply of its planner."""
     running: anyio.CancelScope | None = None
     """The scope of its running skill."""
+    thinking: anyio.CancelScope | None = None
+    """In serial mode, the scope of its thought: a reflex does not wait for it."""
     loops: list[anyio.CancelScope] = field(default_factory=list)
     """The scopes of its loops."""
     done: bool = False
