@@ -123,8 +123,13 @@ def products(a: Array, address: int, sums: Array) -> None:
 
 @compiled
 def largest(bits: Array, mask: Any, found: Array) -> None:
-    """The largest of `bits & mask` of a tile: `found`, [1] of the same element type."""
-    most = bits[0] & mask
+    """The largest of `bits & mask` of a tile and `found`, [1] of the same element type, goes there.
+
+    No number is wider than an element: left to itself numba computes in 64 bits, of which a vector holds few.
+    """
+    most = found[0]
     for i in range(bits.size):
-        most = max(most, bits[i] & mask)
+        masked = found.dtype.type(bits[i] & mask)
+        if masked > most:
+            most = masked
     found[0] = most
