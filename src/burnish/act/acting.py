@@ -31,12 +31,17 @@ class Actor:
         self._settings = settings
         self._world = world
 
-    async def hand_over(self, agent: Agent, planned: Planned) -> None:
-        """Leave a plan for the acting loop, in place of one that was not begun."""
+    async def hand_over(self, agent: Agent, planned: Planned, interrupt: bool = False) -> None:
+        """Leave a plan for the acting loop, in place of one that was not begun; with ``interrupt``, stop what runs.
+
+        Both at once, before anything is waited for: later, the skill that runs might be this plan's own.
+        """
         if planned.by == "planner" and planned.version < agent.reflexed:
             await self._drop(agent, planned, "overtaken by a reflex")
             return
         replaced = agent.slot.put(planned)
+        if interrupt:
+            self.stop_skill(agent)
         if replaced is not None:
             await self._drop(agent, replaced, "replaced by a newer plan")
 
@@ -45,6 +50,10 @@ class Actor:
 
     async def dropped(self, agent: Agent, planned: Planned) -> bool:
         """Whether a plan is stale by the recipe's rule; then it is dropped."""
+        agent.halted = False  # from here on, whoever stops the agent means this plan
+        return await self._stale(agent, planned)
+
+    async def _stale(self, agent: Agent, planned: Planned) -> bool:
         if self._settings.staleness == "always" or planned.by == "reflex":
             return False
         if planned.version < agent.reflexed:
@@ -64,7 +73,8 @@ class Actor:
         return False
 
     def stop_skill(self, agent: Agent) -> None:
-        """Take the running skill away."""
+        """Take the running skill away, also one that is just about to begin."""
+        agent.halted = True
         if agent.running is not None:
             agent.running.cancel()
 
@@ -92,7 +102,8 @@ class Actor:
         agent.running = scope
         try:
             with scope:
-                status, why = await _outcome(call, hands)
+                if not agent.halted:  # stopped between being taken up and here
+                    status, why = await _outcome(call, hands)
         finally:
             agent.running = None
             with anyio.CancelScope(shield=True):

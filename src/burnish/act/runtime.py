@@ -150,9 +150,11 @@ class Runtime:
                 failures += 1
                 continue
             failures = 0
+            interrupt = decision.interrupt and self.settings.interrupts
             if decision.call is not None:
-                await self._actor.hand_over(agent, Planned(decision.call, "planner", version, decision.reason))
-            if decision.interrupt and self.settings.interrupts and version >= agent.reflexed:
+                plan = Planned(decision.call, "planner", version, decision.reason)
+                await self._actor.hand_over(agent, plan, interrupt)
+            elif interrupt and version >= agent.reflexed:
                 self._actor.stop_skill(agent)
             await anyio.sleep(max(0.0, began + SHORTEST_PLAN - anyio.current_time()))
 
@@ -172,6 +174,7 @@ class Runtime:
         while await self._look(agent):
             reflex = agent.slot.pop()
             if reflex is not None:
+                agent.halted = False
                 await self._actor.perform(agent, reflex)
                 continue
             began = anyio.current_time()
@@ -187,6 +190,7 @@ class Runtime:
                 continue
             failures = 0
             if decision.call is not None:
+                agent.halted = False
                 await self._actor.perform(agent, Planned(decision.call, "planner", version, decision.reason))
             await anyio.sleep(max(0.0, began + SHORTEST_PLAN - anyio.current_time()))
 
@@ -226,8 +230,7 @@ class Runtime:
             return
         agent.reflexed = seq
         await self.session.log("reflex", agent.name, {"on": happening.kind, "skill": call.to_json()})
-        await self._actor.hand_over(agent, Planned(call, "reflex", seq, happening.kind))
-        self._actor.stop_skill(agent)
+        await self._actor.hand_over(agent, Planned(call, "reflex", seq, happening.kind), interrupt=True)
         if agent.thinking is not None:
             agent.thinking.cancel()
 

@@ -62,6 +62,8 @@ class Agent:
     """The unfinished reply of its planner."""
     running: anyio.CancelScope | None = None
     """The scope of its running skill."""
+    halted: bool = False
+    """Whether it was stopped since it took its last plan up."""
     thinking: anyio.CancelScope | None = None
     """In serial mode, the scope of its thought: a reflex does not wait for it."""
     loops: list[anyio.CancelScope] = field(default_factory=list)
