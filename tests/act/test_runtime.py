@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from burnish.act import clock
-from burnish.act.memory.log import Event, MemoryFailed
+from burnish.act.memory.log import MemoryFailed
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import Limits, ReflexSettings, RuntimeSettings
 from burnish.act.runtime import Runtime
@@ -66,60 +65,6 @@ def test_a_reflex_acts_at_once_and_an_older_plan_is_dropped() -> None:
     # The call from 8 to 16 did not know of the threat: its plan and its interrupt count for nothing.
     dropped = [(event.time, event.data["why"]) for event in events if event.kind == "plan_dropped"]
     assert (16.0, "overtaken by a reflex") in dropped
-
-
-@pytest.mark.parametrize(("threat_at", "what"), [(10.0, "mining"), (4.0, "thinking")])
-def test_a_serial_agent_has_its_reflexes_too(threat_at: float, what: str) -> None:
-    world = Meadow(threat_at=threat_at)
-    rule = ReflexSettings(event="threat", where="health", below=6, skill="evade")
-    _, events = episode(world, settings(mode="serial", reflexes=[rule], limits=Limits(seconds=30.0)))
-    assert (threat_at, "ann", "evade") in world.begun, f"the reflex waited for {what}"
-    assert not any(command == "mine" and at < threat_at + 1 for at, _, command in world.done)
-    # Then it plans anew, on what it sees now: one second of evading, eight of thinking.
-    assert (threat_at + 9.0, "ann", "evade") in world.begun
-    # Nothing runs beside it: plan, act, plan, act.
-    begun = [event.kind for event in events if event.kind in ("call_start", "call_end", "skill_start", "skill_end")]
-    assert all(end == start.replace("start", "end") for start, end in zip(begun[::2], begun[1::2], strict=False))
-
-
-class Slow(SQLiteMemory):
-    """A memory that takes its time over some kinds of events, as one on a network does."""
-
-    def __init__(self, *kinds: str) -> None:
-        super().__init__(Path(":memory:"))
-        self.kinds = kinds
-
-    async def append(
-        self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
-    ) -> Event:
-        if kind in self.kinds:
-            await anyio.sleep(4.0)
-        return await super().append(kind, agent, data, time=time, key=key)
-
-
-def test_a_reflex_stops_a_skill_that_is_just_about_to_begin() -> None:
-    world = Meadow(threat_at=10.0)  # the skill was taken up at 8 s; its start is written down at 12 s
-    rule = ReflexSettings(event="threat", where="health", below=6, skill="evade")
-    _, events = episode(
-        world, settings(reflexes=[rule], limits=Limits(seconds=20.0)), memory=lambda: Slow("skill_start")
-    )
-    assert [command for _, _, command in world.begun][:1] == ["evade"]
-    ended = next(event for event in events if event.kind == "skill_end")
-    assert (ended.data["name"], ended.data["status"]) == ("mine", "interrupted")
-
-
-def test_an_interrupt_never_stops_the_skill_that_it_wanted() -> None:
-    """The plan that it replaces is written down slowly; meanwhile the running skill ends, and the new one has begun."""
-    wanted = iter([("mine", {"seconds": 4.0}, False), ("chop", {}, False), ("mine", {"seconds": 9.0}, True)])
-
-    def policy(known: Any) -> dict[str, Any]:
-        name, arguments, interrupt = next(wanted, (None, {}, False))
-        skill = None if name is None else {"name": name, "arguments": arguments}
-        return {"skill": skill, "interrupt": interrupt, "reason": ""}
-
-    world = Meadow()
-    episode(world, settings(limits=Limits(seconds=20.0)), policy, 1.0, memory=lambda: Slow("plan_dropped"))
-    assert world.done == [(12.0, "ann", "mine")]  # decided at 3 s, when the first is stopped, and left alone for 9 s
 
 
 def test_the_clean_up_runs_before_the_next_command() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
-from burnish.act.memory.log import Event, Memory
+from burnish.act.memory.log import Event, Memory, MemoryFailed
 from burnish.act.world import ActionFailed, World
 
 
@@ -88,13 +88,23 @@ class LoggingHands:
         self._leaving.append((command, arguments))
 
     async def leave(self) -> None:
-        """Carry out what was left for the end; a failure there does not keep the rest from being done."""
+        """Carry out what was left for the end; a failure there, of whatever kind, does not keep the rest from being done.
+
+        One that an earlier session finished is not repeated: meanwhile another agent may hold what it would let go of.
+        """
         while self._leaving:
             command, arguments = self._leaving.pop()
+            key = f"{self._agent}/{self._skill}/leaving/{len(self._leaving) + 1}"
+            if await self._book.memory.find(key) is not None:
+                continue
             why = ""
             try:
                 await self._world.act(self._agent, command, arguments)
             except ActionFailed as error:
                 why = str(error)
+            except MemoryFailed:
+                raise
+            except Exception as error:  # the world's own mistake
+                why = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
             about = {"skill": self._skill, "command": command, "arguments": arguments, "why": why}
-            await self._book.log("cleanup", self._agent, about)
+            await self._book.log("cleanup", self._agent, about, key=key)

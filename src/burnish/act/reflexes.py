@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from burnish.act.planner import CallFailed, Chat, parse_decision
+from burnish.act.planner import BudgetSpent, CallFailed, Chat, parse_decision
 from burnish.act.recipe import ReflexSettings
 from burnish.act.skills.library import BadCall, Call, Library
 from burnish.act.world import Happening
@@ -71,7 +71,7 @@ class SmallModel:
         self._chat = chat
 
     async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
-        """See :class:`Reactor`. A reply that cannot be used is no reflex."""
+        """See :class:`Reactor`. No answer, none that can be used, or no budget left: no reflex."""
         rules = (
             "Something has just happened. Reply with one JSON object: `skill` (null if what the agent does is still right), "
             f"`interrupt` (true), `reason`. Schema: {json.dumps(library.reply_schema())}"
@@ -85,5 +85,5 @@ class SmallModel:
         try:
             reply = await self._chat.complete(messages, library.reply_schema(), lambda text: None)
             return parse_decision(reply.text, library).call
-        except (CallFailed, BadCall):
+        except (CallFailed, BudgetSpent, BadCall):
             return None

@@ -1,0 +1,154 @@
+"""Interrupts and reflexes where they are hard: in serial mode, at a skill's very beginning, without a budget, in a clean-up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from burnish.act import clock
+from burnish.act.memory.log import Event
+from burnish.act.memory.sqlite import SQLiteMemory
+from burnish.act.planner import Chat
+from burnish.act.policies import policy_app
+from burnish.act.recipe import EndpointSettings, Limits, ReflexSettings, RuntimeSettings
+from burnish.act.reflexes import SmallModel
+from burnish.act.runtime import Runtime
+from burnish.act.skills.library import Hands
+from burnish.act.world import Happening
+from tests.act.worlds import Meadow, episode, team, wary
+
+
+def settings(**changes: Any) -> RuntimeSettings:
+    return RuntimeSettings(**{"clock": "virtual", "limits": Limits(seconds=60.0), **changes})
+
+
+@pytest.mark.parametrize(("threat_at", "what"), [(10.0, "mining"), (4.0, "thinking")])
+def test_a_serial_agent_has_its_reflexes_too(threat_at: float, what: str) -> None:
+    world = Meadow(threat_at=threat_at)
+    rule = ReflexSettings(event="threat", where="health", below=6, skill="evade")
+    _, events = episode(world, settings(mode="serial", reflexes=[rule], limits=Limits(seconds=30.0)))
+    assert (threat_at, "ann", "evade") in world.begun, f"the reflex waited for {what}"
+    assert not any(command == "mine" and at < threat_at + 1 for at, _, command in world.done)
+    # Then it plans anew, on what it sees now: one second of evading, eight of thinking.
+    assert (threat_at + 9.0, "ann", "evade") in world.begun
+    # Nothing runs beside it: plan, act, plan, act.
+    begun = [event.kind for event in events if event.kind in ("call_start", "call_end", "skill_start", "skill_end")]
+    assert all(end == start.replace("start", "end") for start, end in zip(begun[::2], begun[1::2], strict=False))
+
+
+class Slow(SQLiteMemory):
+    """A memory that takes its time over some kinds of events, as one on a network does."""
+
+    def __init__(self, *kinds: str) -> None:
+        super().__init__(Path(":memory:"))
+        self.kinds = kinds
+
+    async def append(
+        self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
+    ) -> Event:
+        if kind in self.kinds:
+            await anyio.sleep(4.0)
+        return await super().append(kind, agent, data, time=time, key=key)
+
+
+def test_a_reflex_stops_a_skill_that_is_just_about_to_begin() -> None:
+    world = Meadow(threat_at=10.0)  # the skill was taken up at 8 s; its start is written down at 12 s
+    rule = ReflexSettings(event="threat", where="health", below=6, skill="evade")
+    _, events = episode(
+        world, settings(reflexes=[rule], limits=Limits(seconds=20.0)), memory=lambda: Slow("skill_start")
+    )
+    assert [command for _, _, command in world.begun][:1] == ["evade"]
+    ended = next(event for event in events if event.kind == "skill_end")
+    assert (ended.data["name"], ended.data["status"]) == ("mine", "interrupted")
+
+
+def test_an_interrupt_never_stops_the_skill_that_it_wanted() -> None:
+    """The plan that it replaces is written down slowly; meanwhile the running skill ends, and the new one has begun."""
+    wanted = iter([("mine", {"seconds": 4.0}, False), ("chop", {}, False), ("mine", {"seconds": 9.0}, True)])
+
+    def policy(known: Any) -> dict[str, Any]:
+        name, arguments, interrupt = next(wanted, (None, {}, False))
+        skill = None if name is None else {"name": name, "arguments": arguments}
+        return {"skill": skill, "interrupt": interrupt, "reason": ""}
+
+    world = Meadow()
+    episode(world, settings(limits=Limits(seconds=20.0)), policy, 1.0, memory=lambda: Slow("plan_dropped"))
+    assert world.done == [(12.0, "ann", "mine")]  # decided at 3 s, when the first is stopped, and left alone for 9 s
+
+
+class Threats(Meadow):
+    """A threat every five seconds; what its clean-up is asked to do, it counts, and some of it is broken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[str] = []
+
+    async def act(self, agent: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if command in ("shut", "break"):
+            self.left.append(command)
+            return {"done": [][0]} if command == "break" else {}
+        return await super().act(agent, command, arguments)
+
+    async def happenings(self) -> AsyncIterator[Happening]:
+        while True:
+            await anyio.sleep(5.0)
+            yield Happening("threat")
+
+
+def test_a_small_model_without_budget_is_no_reflex_and_no_end() -> None:
+    rules = settings(limits=Limits(seconds=20.0))
+    asked = []
+
+    def small(known: Any) -> dict[str, Any]:
+        asked.append(known)
+        return {"skill": {"name": "evade", "arguments": {}}, "interrupt": True, "reason": ""}
+
+    async def main() -> list[Event]:
+        memory = SQLiteMemory(Path(":memory:"))
+        agents = team(("ann",), wary, 8.0, rules)
+        chat = Chat(EndpointSettings(url="http://policy/v1", token_budget=1), policy_app(small, 0.5))
+        agents[0].reactor = SmallModel(chat)
+        await Runtime(rules, Threats(), memory, agents).run()
+        return [event async for event in memory.since(0)]
+
+    events = clock.run(main, "virtual")
+    assert len(asked) == 1
+    assert sum(event.kind == "reflex" for event in events) == 1
+    assert (events[-1].kind, events[-1].time) == ("limit", 20.0)
+
+
+async def visit(hands: Hands) -> None:
+    """Go in, and leave things as they were."""
+    hands.on_leaving("shut")
+    hands.on_leaving("break")
+    await hands.act("mine", seconds=2.0)
+
+
+def visitor(known: Any) -> dict[str, Any]:
+    return {"skill": {"name": "visit", "arguments": {}}, "interrupt": False, "reason": ""}
+
+
+def test_a_mistake_of_the_world_in_a_clean_up_does_not_keep_the_rest_from_being_done() -> None:
+    world = Threats()
+    _, events = episode(world, settings(limits=Limits(seconds=3.5)), visitor, 1.0, skills=(visit,))
+    assert world.left[:2] == ["break", "shut"]
+    assert next(event.data["why"] for event in events if event.kind == "cleanup").startswith("IndexError")
+    assert next(event.data["status"] for event in events if event.kind == "skill_end") == "done"
+
+
+def test_a_clean_up_that_was_done_is_not_repeated_after_a_kill() -> None:
+    _, whole = episode(Threats(), settings(limits=Limits(seconds=3.5)), visitor, 1.0, skills=(visit,))
+    cut = next(number for number, event in enumerate(whole) if event.kind == "cleanup") + 1  # one of the two
+
+    async def main() -> list[str]:
+        memory, world, rules = SQLiteMemory(Path(":memory:")), Threats(), settings(limits=Limits(seconds=0.5))
+        for event in whole[:cut]:
+            await memory.append(event.kind, event.agent, event.data, time=event.time, key=event.key)
+        await Runtime(rules, world, memory, team(("ann",), visitor, 1.0, rules, (visit,))).run()
+        return world.left
+
+    assert clock.run(main, "virtual") == ["shut"]
