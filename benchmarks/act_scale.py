@@ -47,7 +47,7 @@ SIZES = {
     "small": {"agents": 100, "seconds": 10.0, "interrupts": 50},
     "full": {"agents": 1_000, "seconds": 20.0, "interrupts": 600},
 }
-TARGET = 0.010  # seconds, of the 99th percentile with one agent
+TARGET = 0.010  # seconds, of the 99th percentile, with one agent and with several
 
 
 def resident() -> int:
@@ -209,8 +209,7 @@ def main() -> None:
             "p99 ms": round(float(p99), 2),
             "longest ms": round(float(found.max()), 2),
         }
-        if agents == 1:
-            row["target"] = f"p99 below {TARGET * 1000:g} ms: {'met' if p99 < TARGET * 1000 else 'missed'}"
+        row["target"] = f"p99 below {TARGET * 1000:g} ms: {'met' if p99 < TARGET * 1000 else 'missed'}"
         rows.append(row)
         print("  ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
     if options.json:
