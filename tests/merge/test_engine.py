@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,63 @@ def test_an_error_of_the_disk_is_heard_whenever_it_is_told(tmp_path: Path, monke
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_shard_that_the_disk_did_not_take_is_made_again(
+    llamas: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    """It is told once: the system takes its pages for clean then, and whoever reads them again finds all well."""
+    from burnish.merge import engine
+    from burnish.merge.journal import Journal
+
+    work, names, recorded, write = tmp_path / ".out.merging", [], threading.Event(), Journal.record
+
+    def record(journal: Journal, shard: int, *digests: dict) -> None:
+        write(journal, shard, *digests)
+        names.append(journal._plan.shards[shard].name)
+        if len(names) == 2:  # the flush of the first one is under way until this one is finished, too
+            recorded.set()
+            if interrupted:
+                raise KeyboardInterrupt
+
+    def failing(handle: int) -> None:
+        os.close(handle)
+        assert recorded.wait(30)
+        raise OSError(errno.EIO, "Input/output error")
+
+    options: dict[str, Any] = {"threads": 1, "shard_size": "20KB", "progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "record", record)
+        patch.setattr(engine, "_flush", failing)
+        with pytest.raises(BurnishError, match="stopped" if interrupted else "Input/output error"):
+            merge(ties(llamas), tmp_path / "out", **options)
+    assert not (work / names[0]).exists()
+    assert (work / names[1]).exists()
+    out = merge(ties(llamas), tmp_path / "out", **options)
+    assert bytes_of(out) == bytes_of(merge(ties(llamas), tmp_path / "whole", **options))
+
+
+def test_a_finished_shard_that_cannot_be_flushed_is_made_again(
+    llamas: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def failing(handle: int) -> None:
+        if os.path.samestat(os.fstat(handle), shard.stat()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(handle)
+
+    shard = tmp_path / ".out.merging" / "model.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("burnish.merge.engine._flush", os.close)
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(BurnishError, match="disk is full"):
+            merge(ties(llamas), tmp_path / "out", progress=False)
+    assert not shard.exists()
+    assert (shard.parent / "config.json").exists()
+    out = merge(ties(llamas), tmp_path / "out", progress=False)
+    assert bytes_of(out) == bytes_of(merge(ties(llamas), tmp_path / "whole", progress=False))
+
+
 def test_overflow_of_the_result_is_named(tmp_path: Path) -> None:
     base, *models = two(tmp_path, [0.0], [60000.0], [60000.0], dtype=torch.float16)
     config = {"merge_method": "task_arithmetic", "base_model": base, "models": entries(models, weight=1.0)}
@@ -304,6 +362,41 @@ def test_device(llamas: list[Path], tmp_path: Path) -> None:
     gpu = tensors_of(merge(ties(llamas), tmp_path / "gpu", device="cuda", progress=False))
     for name in cpu:
         torch.testing.assert_close(cpu[name], gpu[name])
+
+
+TWICE = """
+import os, signal, sys, threading, time
+from burnish.merge import engine, merge
+streamed = engine.Engine._streamed
+started, gone, written = (threading.Event() for _ in range(3))
+def slow(self, step, output, inputs):
+    started.set()
+    gone.wait(30)
+    print(os.path.basename(os.readlink(f"/proc/self/fd/{output}")), flush=True)
+    written.set()
+    return streamed(self, step, output, inputs)
+engine.Engine._streamed = slow
+def interrupt():
+    started.wait(30)
+    for _ in range(2):
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+models = [{"model": path, "parameters": {"weight": 0.5}} for path in sys.argv[2:]]
+try:
+    merge({"merge_method": "linear", "models": models}, sys.argv[1], threads=1, progress=False)
+except BaseException:
+    other = open(sys.argv[1] + ".other", "w")  # would get the number of a file that was closed
+    gone.set()
+    written.wait(30)  # Python does not, once a join was interrupted
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux which file a number is")
+def test_interrupted_twice_a_worker_still_writes_into_its_own_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TWICE, str(tmp_path / "out"), *two(tmp_path, [0.0, 1.0], [3.0, 2.0])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "model.safetensors.part", done.stderr
 
 
 def test_a_model_that_changes_between_two_passes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,8 @@ class Engine:
         self._input_digests: dict[int, dict[tuple[str, str], str]] = {}
         self._flusher = ThreadPoolExecutor(1, "flush")
         self._flushing = self._flusher.submit(lambda: None)
+        self._flushed = 0
+        self._futures: list[Future[None]] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
@@ -84,9 +86,10 @@ class Engine:
         for step in self._steps:
             self._left[step.shard] = self._left.get(step.shard, 0) + 1
         with self, threads, ThreadPoolExecutor(self._plan.threads, "merge") as workers:
-            futures = [workers.submit(self._guarded, step) for step in self._steps]
-            done = len(self._plan.steps) - len(futures)
+            futures = self._futures
+            done = len(self._plan.steps) - len(self._steps)
             try:
+                futures.extend(workers.submit(self._guarded, step) for step in self._steps)
                 for future in self._progress.track(as_completed(futures), "merging", len(self._plan.steps), done):
                     future.result()
                 self._flushing.result()  # an error of the disk is told once, and would be lost with it
@@ -104,10 +107,15 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._flusher.shutdown()
+        if self._flushing.exception():
+            # The system tells an error once. It takes the pages for clean afterwards: read again, all would look well.
+            (self._folder / self._plan.shards[self._flushed].name).unlink(missing_ok=True)
         self._handles.close()
-        for handle in self._shards.values():
-            os.close(handle)
-        self._shards = {}
+        # Interrupted twice, a worker may still write, and the number of a closed file would soon be another file's.
+        if all(future.done() for future in self._futures):
+            for handle in self._shards.values():
+                os.close(handle)
+            self._shards = {}
 
     def _guarded(self, step: Step) -> None:
         if self._stop.is_set():
@@ -282,6 +290,7 @@ class Engine:
             if self._flushing.done():
                 # The disk writes while the workers go on, so that little is left for the end.
                 self._flushing.result()
+                self._flushed = step.shard
                 self._flushing = self._flusher.submit(_flush, os.dup(self._shards[step.shard]))
             if self._left[step.shard]:
                 return

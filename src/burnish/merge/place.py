@@ -77,11 +77,20 @@ def mend(out: Path) -> None:
 
 
 def publish(work: Path, out: Path) -> None:
-    """The folder takes its final name once every byte of it is on the disk."""
+    """The folder takes its final name once every byte of it is on the disk.
+
+    Raises:
+        OSError: the disk is full or fails; the file that it did not take is removed.
+    """
     for path in sorted(work.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
-                os.fsync(file.fileno())
+                try:
+                    os.fsync(file.fileno())
+                except OSError:
+                    # The system tells an error once; the next try would find all well with what it read from memory.
+                    path.unlink(missing_ok=True)
+                    raise
         else:
             fsync_folder(path)
     fsync_folder(work)
