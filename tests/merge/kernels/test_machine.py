@@ -1,8 +1,11 @@
 """Machine code from the cache: loaded without numba, never when it is not what was written, and not needed to be kept."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +39,53 @@ def test_numba_is_needed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         kept.write_bytes(damaged)
         assert averaged(tmp_path, monkeypatch) == "True"  # not run: made again
         assert kept.read_bytes() == code
+
+
+def test_code_that_others_may_have_written_or_that_is_another_function_s_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    asked: list[Any] = [
+        ("largest", ((np.dtype(kind), 1), (np.dtype(kind), 0), (np.dtype(kind), 1))) for kind in (np.uint16, np.uint32)
+    ]
+    short, long = (machine._object(*each) for each in asked)
+    made: list[str] = []
+    monkeypatch.setattr(machine, "_make", lambda name, kinds: made.append(name) or b"made again")
+    assert [machine._object(*each) for each in asked] == [short, long]
+    one, other = (tmp_path / "kernels").iterdir()
+    for mode, user in ((0o620, os.geteuid()), (0o602, os.geteuid()), (0o600, os.geteuid() + 1)):
+        one.chmod(mode)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "geteuid", lambda user=user: user)
+            assert machine._kept(one) == b""
+        one.chmod(0o600)
+    assert not made
+    one.write_bytes(other.read_bytes())  # whole, but not what is asked for
+    assert b"made again" in [machine._object(*each) for each in asked]
+
+
+def test_settings_of_numba_s_for_other_programs_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, (key, value) in enumerate((("NUMBA_OPT", "0"), ("NUMBA_OPT", "3")), start=1):
+        with monkeypatch.context() as patch:
+            patch.setenv(key, value)
+            assert averaged(tmp_path, patch) == "True"
+        assert len(list((tmp_path / "kernels").iterdir())) == number
+    monkeypatch.setenv("NUMBA_OPT", "3")
+    for key in ("NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT"):
+        monkeypatch.setenv(key, "1")
+        assert averaged(tmp_path, monkeypatch) == "False"
+    with pytest.raises(AssertionError, match="UserError: NUMBA_DISABLE_JIT is set"):
+        averaged(tmp_path / "empty", monkeypatch)
+
+
+def test_a_folder_that_cannot_be_flushed_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")  # as some network file systems say
+
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path))
+    monkeypatch.setattr("burnish.core.files.fsync_folder", refused)
+    word = np.dtype(np.uint16)
+    assert machine._object("largest", ((word, 1), (word, 0), (word, 1)))
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ Knows how numba hands arrays to a function (its documented layout), and how code
 
 import ctypes
 import hashlib
+import os
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +28,7 @@ Kind = tuple[np.dtype[Any], int]
 
 _SYMBOL = "burnish_kernel"
 _DIGEST = 32  # bytes of SHA-256 before the object code
+_OTHER = ("NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS")  # settings of numba's that no code depends on
 _lock = threading.Lock()
 _loaded: dict[tuple[str, tuple[Kind, ...]], Callable[..., int]] = {}
 _engines: list[Any] = []  # code lives as long as its engine
@@ -88,16 +91,25 @@ def _object(name: str, kinds: tuple[Kind, ...]) -> bytes:
     """Object code from the cache, or made now. What the cache holds is run as it is, so it must be what was written."""
     asked = f"{_origin()} {name} {[(dtype.str, dimensions) for dtype, dimensions in kinds]}"
     path = places.cache() / "kernels" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:24]}.o"
-    try:
-        kept = path.read_bytes()
-    except OSError:
-        kept = b""
-    if kept[:_DIGEST] == hashlib.sha256(kept[_DIGEST:]).digest():
+    kept = _kept(path)
+    if kept[:_DIGEST] == hashlib.sha256(asked.encode() + kept[_DIGEST:]).digest():
         return kept[_DIGEST:]
     made = _make(name, kinds)
-    with suppress(BurnishError):  # no room, or not ours to write: it is made again next time
-        write_atomic(path, hashlib.sha256(made).digest() + made, mode=0o600)
+    # No room, not ours to write, or a file system that cannot flush a folder: it is made again next time.
+    with suppress(BurnishError, OSError):
+        write_atomic(path, hashlib.sha256(asked.encode() + made).digest() + made, mode=0o600)
     return made
+
+
+def _kept(path: Path) -> bytes:
+    """A file that nobody but this user can have written: in a cache that many share, any of them could give us code to run."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            ours = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            return file.read() if ours else b""
+    except OSError:
+        return b""
 
 
 def _make(name: str, kinds: tuple[Kind, ...]) -> bytes:
@@ -114,12 +126,16 @@ def _make(name: str, kinds: tuple[Kind, ...]) -> bytes:
 
 @cache
 def _origin() -> str:
-    """All that machine code depends on: the sources, who compiles them, and the processor."""
+    """All that machine code depends on: the sources, who compiles them and how, and the processor."""
     here = Path(__file__).parent
     sources = [*sorted(here.glob("*.py")), here.parent / "methods" / "scalars.py"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
-    return " ".join([digest, *versions, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()])
+    # NUMBA_OPT=0 in the surroundings, for a look at some other program, would make slow code to be kept for ever.
+    settings = [
+        f"{key}={os.environ[key]}" for key in sorted(os.environ) if key.startswith("NUMBA_") and key not in _OTHER
+    ]
+    return " ".join([digest, *versions, *settings, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()])
 
 
 def _target() -> Any:

@@ -4,10 +4,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from numba import from_dtype, njit, types
+from numba import config, from_dtype, njit, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 from numpy.typing import DTypeLike
+
+from burnish.core.errors import UserError
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -40,7 +42,12 @@ def assembly(function: Any, kinds: Sequence[tuple[DTypeLike, int]]) -> tuple[str
     Args:
         function: one that :func:`compiled` made.
         kinds: dtype and number of dimensions of each argument; 0 for a number.
+
+    Raises:
+        UserError: the user told numba not to compile.
     """
+    if config.DISABLE_JIT:
+        raise UserError("NUMBA_DISABLE_JIT is set, but what merges must be compiled once; unset it and run again")
     scalars = [(from_dtype(dtype), dimensions) for dtype, dimensions in kinds]
     signature = tuple(types.Array(each, dimensions, "C") if dimensions else each for each, dimensions in scalars)
     function.compile(signature)
