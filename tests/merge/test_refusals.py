@@ -63,7 +63,15 @@ def test_models(llamas: list[str], tmp_path: Path) -> None:
     refused(recipe([*llamas[:2], short]), tmp_path, r"has 2 layers .* has 3: different architectures")
     refused(recipe([*llamas[:2], wide]), tmp_path, r"tensor 'model.layers.0.mlp\.\w+.weight' is \[.*\] in .* and \[")
     refused(recipe([*llamas[:2], vocabulary]), tmp_path, r"'model.embed_tokens.weight'.*align the vocabularies")
-    refused(recipe([*llamas[:2], "/no/such/model"]), tmp_path, "no such folder")
+    # The line of the model that is missing, wherever it is named.
+    refused(recipe([*llamas[:2], "/no/such/model"]), tmp_path, "merge.yaml:7: /no/such/model: no such folder")
+    refused(recipe(["/no/such/model", *llamas[:2]]), tmp_path, "merge.yaml:2: /no/such/model: no such folder")
+    layers = [[llamas[0], [0, 1]], ["/no/such/model", [1, 2]]]
+    pieces = [{"sources": [{"layer_range": layer, "model": model}]} for model, layer in layers]
+    sliced = {"merge_method": "passthrough", "slices": pieces}
+    refused(sliced, tmp_path, "merge.yaml:12: /no/such/model: no such folder")
+    modules = {"merge_method": "passthrough", "modules": {"text": {"slices": pieces}}}
+    refused(modules, tmp_path, "merge.yaml:14: /no/such/model: no such folder")
     refused(recipe(llamas[:1] + llamas[:1], "model_stock"), tmp_path, r"`weight` is no parameter of model_stock")
     stock = {"merge_method": "model_stock", "base_model": llamas[0], "models": [{"model": llamas[1]}]}
     refused(stock, tmp_path, "model_stock needs at least 2 models besides the base; got 1")

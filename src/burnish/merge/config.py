@@ -322,13 +322,24 @@ class MergeConfig(OutputModule):
 
     def references(self) -> list[Reference]:
         """Every model that takes part, in the order of the file, the base model first."""
-        found = [self.base_model] if self.base_model else []
-        for part in (self, *(self.modules or {}).values()):
-            found += [entry.model for entry in part.models or []]
-            for piece in part.slices or []:
-                found += [piece.base_model] if piece.base_model else []
-                found += [source.model for source in piece.sources]
-        return list(dict.fromkeys(found))
+        return list(self.places())
+
+    def places(self) -> dict[Reference, KeyPath]:
+        """The same models, and the key under which each is named first."""
+        found: list[tuple[Reference, KeyPath]] = [(self.base_model, ("base_model",))] if self.base_model else []
+        modules = [(("modules", name), module) for name, module in (self.modules or {}).items()]
+        for path, part in [((), self), *modules]:
+            found += [(entry.model, (*path, "models", at, "model")) for at, entry in enumerate(part.models or [])]
+            for at, piece in enumerate(part.slices or []):
+                within = (*path, "slices", at)
+                found += [(piece.base_model, (*within, "base_model"))] if piece.base_model else []
+                found += [
+                    (one.model, (*within, "sources", number, "model")) for number, one in enumerate(piece.sources)
+                ]
+        first: dict[Reference, KeyPath] = {}
+        for model, place in found:
+            first.setdefault(model, place)
+        return first
 
 
 def _keys(data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -13,8 +13,9 @@ from typing import Any
 import xxhash
 
 from burnish.core.errors import UserError
+from burnish.core.yaml_marks import KeyPath
 from burnish.merge.compatibility import check_alike
-from burnish.merge.config import MergeConfig
+from burnish.merge.config import MergeConfig, Reference
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.registry import get
 from burnish.merge.parameters import check_names, resolve_parameters
@@ -37,7 +38,7 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
     except UserError as error:
         raise UserError(f"{config.where('merge_method')}: {error}") from None
     check_names(config, method)
-    checkpoints = tuple(Checkpoint(reference) for reference in config.references())
+    checkpoints = tuple(_open(config, *place) for place in config.places().items())
     check_alike(checkpoints)
     selection = Selection(config, checkpoints)
     vocabulary = None
@@ -128,6 +129,13 @@ def _draft(
         if kernel(method.name, DTYPE_NAME[draft["dtype"]]) is not None:
             draft["kernel"] = DTYPE_NAME[draft["dtype"]]
     return draft | {"action": method.name, "model_parameters": per_model, "parameters": shared}
+
+
+def _open(config: MergeConfig, reference: Reference, place: KeyPath) -> Checkpoint:
+    try:
+        return Checkpoint(reference)
+    except UserError as error:
+        raise UserError(f"{config.where(*place)}: {error}") from None
 
 
 def _ordered(method: MergeMethod, group: Group) -> tuple[list[Member], bool]:
