@@ -131,7 +131,10 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
     ("arguments", "code", "said"),
     [
         (["run", "nothing"], 2, "nothing: no such file, and no shipped recipe of that name"),
+        (["run", "nothing"], 2, "`burnish recipes` lists those"),
+        (["check", "."], 2, ".: a folder; give a YAML file, or the name of a shipped recipe"),
         (["run", "rmm/tinny"], 2, "did you mean `rmm/tiny`?"),
+        (["prove", "verify", "."], 2, ".: not an evidence folder; an audit leaves it in its run's folder"),
         (["run", "bad.yaml"], 2, "bad.yaml:2: `stepps` is not a setting; did you mean `steps`?"),
         (["run", "unknown.yaml"], 2, "method: `rm` is unknown; did you mean `rmm`?"),
         (["run", "empty.yaml"], 2, "a recipe is a mapping"),

@@ -10,11 +10,16 @@ import difflib
 from collections.abc import Iterable
 
 
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a wrong one is most like, if any is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """What a wrong name should have been: "did you mean `x`?", or all that is known where nothing is near."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names) or 'none'}"
+    found = near(name, names)
+    return f"did you mean `{found}`?" if found else f"known: {', '.join(names) or 'none'}"
 
 
 def one_line(text: str) -> str:

@@ -37,8 +37,8 @@ def resolve(name: str | Path) -> Path:
         raise UserError(f"{text}: is a file; a model is a folder in the Hugging Face layout")
     if text.startswith(("/", ".", "~")) or text.count("/") != 1:
         raise UserError(
-            f"{text}: no such folder; give a model folder or a hub id (org/name), or make an embedded one: "
-            "`burnish model list` shows them"
+            f"{text}: no such folder; give a model folder or a hub id (org/name), or make an embedded one with "
+            "`burnish model NAME FOLDER` (`burnish model list` shows the names)"
         )
     repo, _, revision = text.partition("@")
     import huggingface_hub

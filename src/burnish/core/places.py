@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from burnish.core.errors import UserError, nearest
+from burnish.core.errors import UserError, near, nearest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
@@ -41,8 +41,11 @@ def find_recipe(name: str) -> Path:
     shipped_name = name.removesuffix(".yaml")
     if shipped_name in known:
         return shipped("recipes") / f"{shipped_name}.yaml"
-    what = "a folder, not a file" if path.is_dir() else "no such file, and no shipped recipe of that name"
-    raise UserError(f"{name}: {what}; {nearest(shipped_name, known)}")
+    if path.is_dir():
+        raise UserError(f"{name}: a folder; give a YAML file, or the name of a shipped recipe (`burnish recipes`)")
+    # All that is shipped would bury what is wrong: near names only, the command for the rest.
+    hint = nearest(shipped_name, known) if near(shipped_name, known) else "`burnish recipes` lists those"
+    raise UserError(f"{name}: no such file, and no shipped recipe of that name; {hint}")
 
 
 def checkout() -> Path:

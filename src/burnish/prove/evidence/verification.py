@@ -58,11 +58,14 @@ def verify(folder: Path | str, commitment: Path | str | None = None) -> Verifica
         commitment: the small file as it was published before the audit; compared with the folder's.
 
     Raises:
-        UserError: no such folder, or ``commitment`` is none.
+        UserError: no such folder, nothing of an evidence in it, or ``commitment`` is none.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such evidence folder")
+    # A wrong path is no forgery: nobody is accused where nothing of an evidence lies.
+    if not any((folder / name).exists() for name in (MANIFEST, ANSWERS, SETTINGS, FINDINGS)):
+        raise UserError(f"{folder}: not an evidence folder; an audit leaves it in its run's folder, artifacts/evidence")
     published = None if commitment is None else read_commitment(Path(commitment))
     if strange := _irregular(folder):
         return Verification(ok=False, problems=strange)
