@@ -149,6 +149,17 @@ def test_refuses_other_arrays():
             kernel("ties", "bfloat16")(base, models, model_parameters={"weight": [1]}, parameters={}, out=flat.copy())
 
 
+def test_machine_code_is_never_given_memory_that_is_read_only_or_misaligned():
+    flat, raw = np.zeros(4, np.float32), bytes(16)
+    shifted = np.zeros(17, np.uint8)[1:].view(np.float32)
+    for model, out, words in ((flat, np.frombuffer(raw, np.float32), "read-only"), (shifted, flat, "aligned")):
+        with pytest.raises(ValueError, match=words):
+            kernel("linear", "float32")(
+                None, [model, flat + 1], model_parameters={"weight": [1, 1]}, parameters={}, out=out
+            )
+    assert raw == bytes(16)
+
+
 def test_only_these_have_kernels():
     assert kernel("karcher", "bfloat16") is None
     assert kernel("ties", "float64") is None

@@ -102,18 +102,22 @@ class Kernel:
 
         Raises:
             UserError: as `MergeMethod.__call__`.
-            ValueError: arrays that are not one-dimensional, contiguous and of one size and the kernel's dtype.
+            ValueError: arrays that are not one-dimensional, contiguous, aligned and of one size and the kernel's dtype, or
+                an `out` that is read-only.
         """
         method = registry.get(self.name)
         method.check_inputs(base, models)
         used = [*models] if base is None or method.base == "unused" else [base, *models]
         element = np.float32 if self.dtype == "float32" else np.uint16
         for array in (*used, out):
-            if array.ndim != 1 or not array.flags.c_contiguous or array.dtype != element or array.size != out.size:
+            plain = array.ndim == 1 and array.flags.c_contiguous and array.flags.aligned
+            if not plain or array.dtype != element or array.size != out.size:
                 raise ValueError(
-                    f"{self.name} kernel: expected contiguous {element.__name__}[{out.size}], "
+                    f"{self.name} kernel: expected contiguous, aligned {element.__name__}[{out.size}], "
                     f"got {array.dtype}{list(array.shape)}"
                 )
+        if not out.flags.writeable:  # machine code gets an address and would not ask
+            raise ValueError(f"{self.name} kernel: out is read-only")
         stream = self.stream(out.size, len(models), model_parameters, parameters, seed)
         if out.size == 0:
             return
