@@ -25,6 +25,18 @@ def test_self_contained_escaped_and_repeatable(tmp_path: Path) -> None:
     assert not re.search(r"""(src|href)=["']?https?:|@import|<script""", one)
 
 
+def test_backticks_are_code_and_stay_escaped(tmp_path: Path) -> None:
+    one = Section("t", "Type `burnish study rmm --store` or `<b>`; a lone ` stays.", table=[{"interval": "1 [0, 2]"}])
+    html = write_report(tmp_path / "a.html", "T", "lead", [one]).read_text()
+    assert "Type <code>burnish study rmm --store</code> or <code>&lt;b&gt;</code>; a lone ` stays." in html
+    assert '<td data-label="interval" class="whole">1 [0, 2]</td>' in html
+
+
+def test_steps_are_whole() -> None:
+    figure = curve_figure([{"step": step, "a": step} for step in (1, 2)])
+    assert all(tick == round(tick) for tick in figure.axes[0].get_xticks())
+
+
 def test_curves() -> None:
     assert curve_figure([{"step": 0, "a": 1}]) is None
     figure = curve_figure([{"step": n, "a": n, "b": n, "c": n, "d": -n, "note": "x", "flag": True} for n in range(3)])

@@ -6,6 +6,7 @@ Knows jinja2 and matplotlib. A method adds sections of its own; no section needs
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class Section:
 
     Attributes:
         title: heading.
-        text: plain words above the rest; an empty line starts a paragraph.
+        text: plain words above the rest; an empty line starts a paragraph, `backticks` hold code.
         table: rows as mappings with the same keys; the keys are the header.
         figure: a matplotlib figure, drawn as inline SVG.
         html: markup that the caller vouches for.
@@ -51,6 +52,7 @@ def write_report(path: Path, title: str, lead: str, sections: Sequence[Section],
     environment = Environment(
         loader=PackageLoader("burnish.core"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["prose"] = _prose
     drawn = [(section, _svg(section.figure) if section.figure is not None else "") for section in sections]
     html = environment.get_template("report.html").render(title=title, lead=lead, sections=drawn, command=command)
     return write_atomic(path, html)
@@ -99,6 +101,7 @@ def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     for axes, (name, points) in zip(grid.flat, series.items(), strict=False):
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, linewidth=1.2)
+        whole_steps(axes)
         axes.set_title(name, fontsize=9)
     for axes in list(grid.flat)[len(series) :]:
         axes.set_visible(False)
@@ -119,6 +122,18 @@ def subplots(rows: int = 1, columns: int = 1, width: float = 8.0, height: float 
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=8)
     return figure, grid
+
+
+def whole_steps(axes: Any) -> None:
+    """Ticks at whole numbers on the axis of steps: a run of two steps has no step 1.2."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _prose(text: str) -> Any:
+    """Escaped text in which what stands between backticks is code, as in the messages of the command line."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _svg(figure: Any) -> str:

@@ -154,7 +154,9 @@ def bias_sections(cells: Cells) -> list[Section]:
             table=[
                 {"decoding": name}
                 | {
-                    key.removeprefix("text_bias/"): f"{np.mean([cell['meter'][name][key] for cell in cells]):.3f}"
+                    key.removeprefix("text_bias/").replace("_", " "): format(
+                        np.mean([cell["meter"][name][key] for cell in cells]), ".0f" if "questions" in key else ".3f"
+                    )
                     for key in cells[0]["meter"][name]
                 }
                 for name in cells[0]["meter"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.core.files import read_json
 from burnish.core.metrics import read_metrics
-from burnish.core.report import Section, subplots
+from burnish.core.report import Section, subplots, whole_steps
 
 SMOOTH = 10  # steps of the running mean
 
@@ -58,6 +58,7 @@ def utilisation_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
         axes.plot([row["step"] for row in rows], _smooth(rows, f"hints/{name}"), label=label, linewidth=1.4)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("step", fontsize=9)
+    whole_steps(axes)
     axes.set_ylabel("share of the questions", fontsize=9)
     axes.legend(fontsize=8, frameon=False)
     return figure
@@ -75,8 +76,9 @@ def level_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
         alpha=0.85,
     )
     axes.set_xlabel("step", fontsize=9)
+    whole_steps(axes)
     axes.set_ylabel("share of the questions", fontsize=9)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, loc="lower right")  # framed: it lies on the areas
     return figure
 
 
