@@ -195,6 +195,13 @@ def test_a_run_from_start_to_report(tmp_path: Path) -> None:
     assert burnish("run", "loop.yaml", "--out", "run", "--set", "steps=6", "--fresh", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize("group", [[], ["act"], ["merge"], ["prove"], ["reason"]])
+def test_no_command_is_described_by_half_a_sentence(tmp_path: Path, group: list[str]) -> None:
+    listed = burnish(*group, "--help", cwd=tmp_path).stdout.partition("Commands:")[2].partition("Start with")[0]
+    assert listed.strip().endswith(".")
+    assert "..." not in listed
+
+
 def test_sigterm_saves_and_tells(tmp_path: Path) -> None:
     (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 1000000\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -22,10 +22,11 @@ from burnish.cli.act import act_app
 from burnish.cli.merge import merge_app
 from burnish.cli.prove import prove_app
 from burnish.cli.reason import reason_app
-from burnish.cli.shared import Fresh, Json, Sets, Size, TourSize, print_table, say
+from burnish.cli.shared import Commands, Fresh, Json, Sets, Size, TourSize, print_table, say
 from burnish.core.errors import BurnishError
 
 app = typer.Typer(
+    cls=Commands,
     help="Finish a model after pre-training: merge, distill, align, teach to reason, prove and serve, with evidence.",
     epilog="Start with: burnish tour",
     no_args_is_help=True,

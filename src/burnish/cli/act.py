@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Json, print_table
+from burnish.cli.shared import Commands, Json, print_table
 from burnish.core.errors import UserError
 
-act_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+act_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
 
 
 @act_app.command("plan")

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from burnish.cli.shared import Fresh, Json, Sets, print_table, say
+from burnish.cli.shared import Commands, Fresh, Json, Sets, print_table, say
 
 
-class _Merge(TyperGroup):
+class _Merge(Commands):
     """`burnish merge YAML OUT` beside `burnish merge stats ...`: what is no sub-command is a YAML file."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

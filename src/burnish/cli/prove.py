@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Json, Sets, print_table
+from burnish.cli.shared import Commands, Json, Sets, print_table
 
-prove_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+prove_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
 
 
 @prove_app.command("commit")

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Json
+from burnish.cli.shared import Commands, Json
 
-reason_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+reason_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
 
 
 @reason_app.callback()

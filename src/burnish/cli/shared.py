@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Sets = Annotated[
@@ -17,6 +18,16 @@ TourSize = Annotated[str, typer.Option(help="smoke (seconds; does every line run
 Size = Annotated[
     str, typer.Option(help="smoke (seconds), tour (under 90 s), quick (minutes, judged) or full (judged).")
 ]
+
+
+class Commands(TyperGroup):
+    """A group whose list of commands shows the whole first sentence of each, wrapped, where typer would cut it off."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list; called by typer for `--help`."""
+        for command in self.commands.values():
+            command.short_help = command.get_short_help_str(limit=1000)
+        super().format_commands(ctx, formatter)
 
 
 def say(found: dict[str, Any], as_json: bool) -> None:
