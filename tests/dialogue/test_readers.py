@@ -302,6 +302,11 @@ def test_more_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "nothing.jsonl").write_text("\n")
     with pytest.raises(UserError, match=r"not one usable question in it \(it is empty"):
         read(str(tmp_path / "nothing.jsonl"))
+    (tmp_path / "odd.jsonl").write_text('{"q": "one and one", "a": "2"}\n')
+    with pytest.raises(
+        UserError, match=r"\(1 bad rows\); the first: .*odd\.jsonl:1: skipped: `question` is missing; `columns`"
+    ):
+        read(str(tmp_path / "odd.jsonl"))
     with pytest.raises(UserError, match=r"image_root: .*no such folder"):
         read(str(tmp_path / "nothing.jsonl"), image_root=str(tmp_path / "absent"))
     import datasets

@@ -67,7 +67,13 @@ def read_questions(
         UserError: no such source, not one usable question in it, or (``bad_rows: fatal``) the first bad row.
     """
     left_out: Counter[str] = Counter()
-    questions = _questions(settings, note, left_out)
+    named: list[str] = []
+
+    def tell(line: str) -> None:
+        named.append(line)
+        note(line)
+
+    questions = _questions(settings, tell, left_out)
     longest = settings.filters.max_prompt_tokens
     if longest is not None:
         if measure is None:
@@ -81,7 +87,9 @@ def read_questions(
         yield question
     counts = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
     if not kept:
-        raise UserError(f"source: {settings.source}: not one usable question in it ({counts or 'it is empty'})")
+        first = f"; the first: {named[0]}" if named else ""
+        first += "; `columns` says which column is what" if "is missing" in first else ""
+        raise UserError(f"source: {settings.source}: not one usable question in it ({counts or 'it is empty'}){first}")
     if counts:
         note(f"{settings.source}: {kept:,} questions; left out: {counts}")
 
