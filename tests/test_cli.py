@@ -143,6 +143,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["run", "loop.yaml", "--out", "loop.yaml/sub"], 2, "choose a place that you may write to"),
         (["run", "broken.yaml"], 2, "importing `broken_module` failed: SyntaxError"),
         (["run", "nothing.yaml"], 2, "names nothing; write it as module:OBJECT"),
+        (["run", "near.yaml"], 2, "`tests.core.loops` has no `METHD`; did you mean `METHOD`?"),
         (["run", "bad.yaml", "--set", "stepps"], 2, "write it as key=value"),
         (["check", "loop.yaml", "--set", "steps=-"], 2, "--set steps"),
         (["report", "."], 2, "not a run folder"),
@@ -169,6 +170,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[s
     (tmp_path / "empty.yaml").write_text("")
     (tmp_path / "merge.yaml").write_text("merge_method: linear\n")
     (tmp_path / "nothing.yaml").write_text("method: ':x'\n")
+    (tmp_path / "near.yaml").write_text("method: tests.core.loops:METHD\n")
     (tmp_path / "broken.yaml").write_text("method: broken_module:METHOD\n")
     (tmp_path / "broken_module.py").write_text("def (:\n")
     done = burnish(*arguments, cwd=tmp_path)

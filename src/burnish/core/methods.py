@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError, nearest
+from burnish.core.errors import UserError, near, nearest
 from burnish.core.recipe import Recipe
 from burnish.core.report import Section
 from burnish.core.run import Run
@@ -97,5 +97,7 @@ def import_object(reference: str, setting: str) -> Any:
         raise UserError(f"{setting}: importing `{module_name}` failed: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if found is None:
-        raise UserError(f"{setting}: `{module_name}` has no `{attribute}`")
+        meant = near(attribute, (name for name in vars(module) if not name.startswith("_")))
+        hint = f"; did you mean `{meant}`?" if meant else ""
+        raise UserError(f"{setting}: `{module_name}` has no `{attribute}`{hint}")
     return found
