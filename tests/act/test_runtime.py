@@ -53,18 +53,20 @@ def test_without_interrupts_the_skill_goes_on() -> None:
     assert world.begun[1] == (38.0, "ann", "evade")  # planned at 24, begun when the hands are free
 
 
-def test_a_reflex_acts_at_once_and_an_older_plan_is_dropped() -> None:
+def test_a_reflex_acts_at_once_and_the_thought_that_did_not_know_is_given_up() -> None:
     world = Meadow(threat_at=10.0)
     rule = ReflexSettings(event="threat", where="health", below=6, skill="evade")
 
     def miner(known: Any) -> dict[str, Any]:
         return {"skill": {"name": "mine", "arguments": {}}, "interrupt": True, "reason": "always"}
 
-    _, events = episode(world, settings(reflexes=[rule], limits=Limits(seconds=17.0)), miner)
+    _, events = episode(world, settings(reflexes=[rule], limits=Limits(seconds=19.0)), miner)
     assert (10.0, "ann", "evade") in world.begun
-    # The call from 8 to 16 did not know of the threat: its plan and its interrupt count for nothing.
-    dropped = [(event.time, event.data["why"]) for event in events if event.kind == "plan_dropped"]
-    assert (16.0, "overtaken by a reflex") in dropped
+    # The call that began at 8 did not know of the threat: its answer can no longer matter. The next one sees it.
+    ends = [(event.time, event.data["status"]) for event in events if event.kind == "call_end"]
+    assert ends[:3] == [(8.0, "done"), (10.0, "cancelled"), (18.0, "done")]
+    plans = [event.time for event in events if event.kind == "plan"]
+    assert plans[:2] == [8.0, 18.0]
 
 
 def test_the_clean_up_runs_before_the_next_command() -> None:

@@ -50,11 +50,11 @@ def verdicts(worlds: Any) -> dict[str, str]:
 
 def test_verdicts_by_hand() -> None:
     good = verdicts(made(slow=1.5))
-    holding = ("faster", "faster_by_half", "gain_grows", "gather_health", "boss_health", "overlap", "wins")
+    holding = ("faster", "faster_by_half", "gain_grows", "gather_health", "boss_health", "overlap", "wins", "bare_faster", "bare_boss_health")  # fmt: skip
     assert {good[name] for name in (*holding, "wins_three_quarters", "reactive_gather")} == {"holds"}
     assert good["boss_success"] == "does not hold", "all won in both modes: no difference"
     bad = verdicts(made(serial=90.0, slow=0.5, won=0.1, health=18.0))
-    for name in ("faster", "faster_by_half", "gain_grows", "gather_health", "boss_health", "wins", "wins_three_quarters"):  # fmt: skip
+    for name in ("faster", "faster_by_half", "gain_grows", "gather_health", "boss_health", "wins", "wins_three_quarters", "bare_faster", "bare_boss_health"):  # fmt: skip
         assert bad[name] == "does not hold", name
     between = verdicts(made(serial=130.0, won=0.75))
     assert (between["faster"], between["faster_by_half"]) == ("holds", "does not hold")

@@ -14,6 +14,7 @@ from opentelemetry.trace import Tracer
 from burnish.act import clock
 from burnish.act.acting import Actor
 from burnish.act.memory.log import Event, Memory
+from burnish.act.planner import Decision
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
 from burnish.act.team import Agent, Outcome, Planned
@@ -144,7 +145,10 @@ class Runtime:
         failures = 0
         while await self._look(agent):
             began = anyio.current_time()
-            decision, version = await self._thinker.think(agent)
+            thought = await self._thought(agent)
+            if thought is None:
+                continue
+            decision, version = thought
             if decision is None:
                 await anyio.sleep(BACK_OFF[min(failures, len(BACK_OFF) - 1)])
                 failures += 1
@@ -168,31 +172,43 @@ class Runtime:
                     return
 
     async def _serial(self, agent: Agent, left_over: Event | None) -> None:
-        """The baseline: plan, act, plan, act. A reflex is carried out at once here too: it gives up the thought, as it stops a skill."""
+        """The baseline: plan, act, plan, act. A reflex is carried out at once here too."""
         await self._actor.finish_skill(agent, left_over)
         failures = 0
         while await self._look(agent):
-            reflex = agent.slot.pop()
-            if reflex is not None:
-                agent.halted = False
-                await self._actor.perform(agent, reflex)
-                continue
             began = anyio.current_time()
-            with anyio.CancelScope() as thought:
-                agent.thinking = thought
-                decision, version = await self._thinker.think(agent)
+            planned = agent.slot.pop()
+            if planned is None:
+                thought = await self._thought(agent)
+                if thought is None:
+                    continue
+                decision, version = thought
                 if decision is None:
+                    await self._wait(agent, BACK_OFF[min(failures, len(BACK_OFF) - 1)])
                     failures += 1
-                    pause = BACK_OFF[min(failures, len(BACK_OFF)) - 1]
-                    await anyio.sleep(max(0.0, began + pause - anyio.current_time()))
-            agent.thinking = None
-            if thought.cancel_called or decision is None:
-                continue
-            failures = 0
-            if decision.call is not None:
+                    continue
+                failures = 0
+                if decision.call is not None:
+                    planned = Planned(decision.call, "planner", version, decision.reason)
+            if planned is not None:
                 agent.halted = False
-                await self._actor.perform(agent, Planned(decision.call, "planner", version, decision.reason))
-            await anyio.sleep(max(0.0, began + SHORTEST_PLAN - anyio.current_time()))
+                await self._actor.perform(agent, planned)
+            if planned is None or planned.by == "planner":
+                await self._wait(agent, began + SHORTEST_PLAN - anyio.current_time())
+
+    async def _thought(self, agent: Agent) -> tuple[Decision | None, int] | None:
+        """A decision and the version of the memory that it was made on; none where a reflex came: it would be overtaken."""
+        with anyio.CancelScope() as agent.thinking:
+            found = await self._thinker.think(agent)
+        given_up = agent.thinking.cancel_called
+        agent.thinking = None
+        return None if given_up else found
+
+    async def _wait(self, agent: Agent, seconds: float) -> None:
+        """In serial mode, between a thought and the next; a reflex does not wait."""
+        with anyio.CancelScope() as agent.thinking:
+            await anyio.sleep(max(0.0, seconds))
+        agent.thinking = None
 
     async def _listen(self) -> None:
         """What happens in the world: remembered, and answered by reflexes."""

@@ -65,7 +65,7 @@ class Agent:
     halted: bool = False
     """Whether it was stopped since it took its last plan up."""
     thinking: anyio.CancelScope | None = None
-    """In serial mode, the scope of its thought: a reflex does not wait for it."""
+    """The scope of its thought: a reflex gives it up."""
     loops: list[anyio.CancelScope] = field(default_factory=list)
     """The scopes of its loops."""
     done: bool = False

@@ -74,7 +74,7 @@ def play_world(job: Job) -> dict[str, Any]:
 
 def arms(seed: int, plan: Plan) -> dict[str, TeamRecipe]:
     """Every arm of a world. Names: ``gather/TEAM/LATENCY/MODE``, ``boss/LATENCY/MODE``, ``duel/LATENCY/home|away`` (where the
-    parallel team plays), ``without/WHAT/gather|boss|duel``."""
+    parallel team plays), ``bare/gather|boss/MODE`` (no reflexes, as published), ``without/WHAT/gather|boss|duel``."""
     found: dict[str, TeamRecipe] = {}
     for latency in plan.latencies:
         for mode in ("parallel", "serial"):
@@ -86,6 +86,9 @@ def arms(seed: int, plan: Plan) -> dict[str, TeamRecipe]:
     for latency in plan.duel:
         found[f"duel/{latency:g}/home"] = duel(seed, plan, latency, "parallel", "serial")
         found[f"duel/{latency:g}/away"] = duel(seed, plan, latency, "serial", "parallel")
+    for mode in ("parallel", "serial"):
+        found[f"bare/gather/{mode}"] = gathering(seed, plan, PAIR, plan.judged, mode, reflexes=[])
+        found[f"bare/boss/{mode}"] = boss(seed, plan, plan.judged, mode, reflexes=[])
     found["without/interrupts/gather"] = gathering(seed, plan, PAIR, plan.judged, "parallel", interrupts=False)
     found["without/shared memory/gather"] = gathering(seed, plan, PAIR, plan.judged, "parallel", shared_memory=False)
     found["without/decomposition/gather"] = gathering(seed, plan, PAIR, plan.judged, "parallel", policy="stepper")

@@ -70,7 +70,15 @@ def scores(worlds: Worlds, latency: str | None = None) -> list[float]:
 
 def judge_worlds(worlds: Worlds) -> list[Claim]:
     """Every claim with its own verdict."""
-    return [*_speed(worlds), *_boss(worlds), _overlap(worlds), *_duels(worlds), *_without(worlds), *_reactive(worlds)]
+    return [
+        *_speed(worlds),
+        *_boss(worlds),
+        *_bare(worlds),
+        _overlap(worlds),
+        *_duels(worlds),
+        *_without(worlds),
+        *_reactive(worlds),
+    ]
 
 
 def _modes(arms: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -164,6 +172,30 @@ def _boss(worlds: Worlds) -> list[Claim]:
             )
         )
     return claims
+
+
+def _bare(worlds: Worlds) -> list[Claim]:
+    """Neither side has reflexes, as in the paper."""
+    at = f"two agents, planning calls of {worlds[0]['judged']} s, no reflexes on either side"
+    times = ratio(worlds, ["bare/gather/serial"], ["bare/gather/parallel"])
+    health = difference(worlds, ["bare/boss/parallel"], ["bare/boss/serial"], "health")
+    rows = (
+        ("bare_faster", f"Gathering: the goal is reached sooner ({at})", "about 1.5x faster on average", "gather", times, 1.0),
+        ("bare_boss_health", f"Boss: more health is left at the end ({at})", "more health left", "boss", health, 0.0),
+    )  # fmt: skip
+    return [
+        Claim(
+            name=name,
+            claim=claim,
+            paper=paper,
+            rule=f"{OVER_WORLDS} of the {'ratio of times' if kind == 'gather' else 'difference'} lies above {threshold:g}",
+            ours=float(np.mean(values(worlds, [f"bare/{kind}/parallel"], number))),
+            baseline=float(np.mean(values(worlds, [f"bare/{kind}/serial"], number))),
+            interval=interval,
+            verdict=judge(interval, threshold),
+        )
+        for (name, claim, paper, kind, interval, threshold), number in zip(rows, ("seconds", "health"), strict=True)
+    ]
 
 
 def _overlap(worlds: Worlds) -> Claim:
