@@ -160,6 +160,16 @@ def test_a_malformed_policy_ends_nothing(policy: Callable[[Any], Any]) -> None:
     assert sum(event.kind == "plan" for event in events) >= 3
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_policy_that_raises_is_named(stream: bool) -> None:
+    def policy(known: Any) -> Any:
+        return known["nope"]
+
+    _, events = run_with(policy_app(policy, 1.0), rules(limits=Limits(seconds=5.0)), Meadow(), stream=stream)
+    status = next(event.data["status"] for event in events if event.kind == "call_end")
+    assert "the policy raised KeyError: 'nope' (test_faults.py:" in status
+
+
 # Skills and actions
 
 

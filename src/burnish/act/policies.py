@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
 
-from burnish.act.chat_api import ChatRequest, chat_app
+from burnish.act.chat_api import BadRequest, ChatRequest, chat_app
 
 Policy = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """From what the prompt says (goal, you, team, chat) to a reply (skill, interrupt, reason)."""
@@ -33,8 +35,18 @@ class Scripted:
         return sum(len(message["content"]) for message in messages) // 4
 
     async def answer(self, messages: Sequence[Mapping[str, str]], asked: ChatRequest) -> AsyncIterator[str]:
-        """The reply, word by word, the last one when the latency is over."""
-        text = json.dumps(self._policy(json.loads(messages[1]["content"])))
+        """The reply, word by word, the last one when the latency is over.
+
+        Raises:
+            BadRequest: the policy raised something, or its reply is no JSON; says what and where.
+        """
+        known = json.loads(messages[1]["content"])
+        try:
+            text = json.dumps(self._policy(known))
+        except Exception as error:  # the user's own code
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(last.filename).name}:{last.lineno}"
+            raise BadRequest(f"the policy raised {type(error).__name__}: {error} ({where})") from error
         words = text.split(" ")
         for number, word in enumerate(words):
             await anyio.sleep(self._latency / len(words))

@@ -327,8 +327,9 @@ class MergeConfig(OutputModule):
     def places(self) -> dict[Reference, KeyPath]:
         """The same models, and the key under which each is named first."""
         found: list[tuple[Reference, KeyPath]] = [(self.base_model, ("base_model",))] if self.base_model else []
-        modules = [(("modules", name), module) for name, module in (self.modules or {}).items()]
-        for path, part in [((), self), *modules]:
+        parts: list[tuple[KeyPath, OutputModule]] = [((), self)]
+        parts += [(("modules", name), module) for name, module in (self.modules or {}).items()]
+        for path, part in parts:
             found += [(entry.model, (*path, "models", at, "model")) for at, entry in enumerate(part.models or [])]
             for at, piece in enumerate(part.slices or []):
                 within = (*path, "slices", at)
