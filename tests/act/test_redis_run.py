@@ -19,7 +19,7 @@ from burnish.act.replay import read_log, to_line
 from burnish.act.watch.server import watch_app
 from burnish.core.errors import BurnishError, Interrupted
 from burnish.core.run import Run
-from tests.act.test_faults import TINY
+from tests.act.test_memory_faults import TINY
 from tests.act.test_watch import RECIPE, ask, served
 
 

@@ -24,6 +24,7 @@ from burnish.act.skills.gathering import OBTAIN, STEPWISE
 from burnish.act.skills.library import BadCall, Library
 from burnish.act.skills.living import LIVING
 from burnish.act.world import World
+from burnish.act.worlds.own import OwnWorld
 from burnish.core.errors import UserError, nearest
 from burnish.core.methods import import_object
 
@@ -83,7 +84,7 @@ def _own(recipe: TeamRecipe, settings: OwnWorldSettings) -> Scene:
             f"world.function: `{settings.function}` returned a {type(made).__name__}; return (world, [skills]), where the world has "
             "the methods observe, act and happenings"
         )
-    world, skills = made
+    world, skills = OwnWorld(settings.function, made[0]), made[1]
     return Scene(world, Library(skills), settings.simulated and recipe.runtime.clock != "wall")
 
 

@@ -6,8 +6,10 @@ ours, and with a request sent across sites its `Origin` is not.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
+import logging
 import re
 import socket
 from collections.abc import Mapping
@@ -59,11 +61,21 @@ def serve(app: Any, bound: socket.socket, token: str | None) -> None:
     config = uvicorn.Config(
         Guarded(app, host, token), log_level="warning", timeout_graceful_shutdown=1, server_header=False
     )
+    logging.getLogger("uvicorn.error").addFilter(_Stopping())
     server = uvicorn.Server(config)
     with bound:
         server.run(sockets=[bound])
     if not server.started:
         raise BurnishError(f"{host}:{port}: the server did not start")
+
+
+class _Stopping(logging.Filter):
+    """Says nothing of pages that were still open when a person stopped the server."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        return not cancelled and not record.getMessage().startswith("Cancel ")
 
 
 def address(bound: socket.socket) -> str:
