@@ -1,5 +1,7 @@
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,11 @@ def threads(_: int) -> int:
     import torch
 
     return torch.get_num_threads()
+
+
+def rests(folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -112,6 +119,25 @@ if __name__ == "__main__":
         print(*set(ex.map(sleeps, [0.5, 0.5])), flush=True)
         list(ex.map(sleeps, [60, 60]))
 """
+
+
+@pytest.mark.timeout(120)
+def test_who_stops_does_not_wait_for_what_is_under_way(tmp_path: Path) -> None:
+    def waiting() -> None:
+        with executor(workers=2) as pool:
+            next(pool.map(rests, [str(tmp_path)] * 2))
+
+    def stop() -> None:
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        waiting()
+    for process in map(int, (path.name for path in tmp_path.iterdir())):
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
 
 
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def executor(kind: str = "local", workers: int = 1, address: str | None = None) 
         pool = _Processes(workers)
         try:
             yield pool
+        except BaseException:
+            pool.kill()  # nobody will take what they are at: who stops does not wait for it
+            raise
         finally:
             pool.close()
 
@@ -113,6 +116,10 @@ class _Processes:
                     if not futures[later].done() or futures[later].cancelled() or futures[later].exception():
                         futures[later] = self._pool.submit(function, queue[later])
                 yield result
+
+    def kill(self) -> None:
+        for process in list((self._pool._processes or {}).values()):  # public only from Python 3.14 on
+            process.kill()
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
