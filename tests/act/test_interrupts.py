@@ -118,6 +118,12 @@ def test_a_small_model_without_budget_is_no_reflex_and_no_end() -> None:
     events = clock.run(main, "virtual")
     assert len(asked) == 1
     assert sum(event.kind == "reflex" for event in events) == 1
+    # Its calls are in the log, what they cost too; those that could not be paid say so.
+    reactions = [event.data for event in events if event.kind == "reaction"]
+    assert [data["status"] == "done" for data in reactions] == [True, False, False, False][: len(reactions)]
+    assert reactions[0]["tokens"]["completion"] > 0
+    assert "evade" in reactions[0]["text"]
+    assert all(event.key for event in events if event.kind == "reaction")
     assert (events[-1].kind, events[-1].time) == ("limit", 20.0)
 
 

@@ -19,7 +19,7 @@ from burnish.act.memory.log import Event, Snapshot, fold
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.policies import policy_app
 from burnish.act.recipe import Limits, TeamRecipe
-from burnish.act.replay import play_again
+from burnish.act.replay import play_again, read_log
 from burnish.act.runtime import Runtime
 from burnish.act.serving import listen
 from burnish.core.errors import UserError
@@ -115,7 +115,6 @@ def test_a_stop_before_the_beginning_is_not_forgotten() -> None:
 
 
 def test_an_interrupted_errand_of_many_steps_cleans_up_once(tmp_path: Path) -> None:
-    from burnish.act.replay import read_log
 
     recipe = TeamRecipe.load(TINY)
     with Run(recipe, tmp_path / "run", quiet=True) as run:
@@ -130,23 +129,34 @@ def test_an_interrupted_errand_of_many_steps_cleans_up_once(tmp_path: Path) -> N
 # Replay, tokens
 
 
-def test_a_run_is_played_again_without_its_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reactive", ["rule", "llm"])
+def test_a_run_is_played_again_without_its_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reactive: str
+) -> None:
     from burnish.act.worlds.craftworld.policies import POLICIES
 
+    def both(known: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The planner's answers, and those of the small model that is asked when something has happened."""
+        if "happened" not in known:
+            return POLICIES["gatherer"](known)
+        away = {"name": "retreat", "arguments": {"cells": 12}}
+        return {"skill": away if known["happened"]["kind"] == "damage" else None, "interrupt": True, "reason": ""}
+
     monkeypatch.setenv("THE_KEY", "of the service")
-    with served(policy_app(POLICIES["gatherer"], 0.0)) as url:
-        recipe = TeamRecipe.load(
-            TINY,
-            ["runtime.limits.seconds=20", f"planner={{url: '{url}', key_variable: THE_KEY, seconds_per_token: 0.2}}"],
-        )
+    with served(policy_app(both, 0.0)) as url:
+        service = f"{{url: '{url}', key_variable: THE_KEY, seconds_per_token: 0.1}}"
+        overrides = ["runtime.limits.seconds=110", f"planner={service}"]
+        if reactive == "llm":
+            overrides += ["runtime.reactive=llm", "runtime.reflexes=[]", f"runtime.reactor={service}"]
+        recipe = TeamRecipe.load(TINY, overrides)
         with Run(recipe, tmp_path / "run", quiet=True) as run:
             play(recipe, run)
     monkeypatch.delenv("THE_KEY")
-    begun = time.monotonic()
     found = play_again(tmp_path / "run")
     assert (found.difference, found.same) == ("", True)
     assert found.events > 40
-    assert time.monotonic() - begun < 30
+    reactions = [event for event in read_log(tmp_path / "run") if event.kind == "reaction"]
+    assert bool(reactions) == (reactive == "llm")
 
 
 @pytest.mark.parametrize("token", ["a;b", "a\nb", "a b", 'a"b', "ä", ""])

@@ -332,7 +332,10 @@ def test_a_reflex_looks_at_the_observation() -> None:
     async def main() -> list[Any]:
         seen = [{"threat": {"distance": near}} for near in (4, 5, True, "4", None)]
         seen += [{}, {"threat": 4}, {"threat": {"distance": 4.9}}]
-        return [await rules.react(Happening("noise"), one, "", LIBRARY) is not None for one in seen]
+        return [await rules.react(Happening("noise"), one, "", LIBRARY, nobody) is not None for one in seen]
+
+    async def nobody(chat: Any, messages: Any) -> str | None:
+        raise AssertionError("a rule asks nobody")
 
     assert anyio.run(main) == [True, False, False, False, False, False, False, True]
     with pytest.raises(BadCall, match="there is no skill `flee`"):

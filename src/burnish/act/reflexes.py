@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from burnish.act.planner import BudgetSpent, CallFailed, Chat, parse_decision
+from burnish.act.planner import Chat, parse_decision
 from burnish.act.recipe import ReflexSettings
 from burnish.act.skills.library import BadCall, Call, Library
 from burnish.act.world import Happening
+
+Ask = Callable[[Chat, Sequence[Mapping[str, str]]], Awaitable[str | None]]
+"""Asks a chat model and keeps the call in the log; none where it gave no answer."""
 
 
 @runtime_checkable
 class Reactor(Protocol):
     """Decides at once, or not at all."""
 
-    async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
+    async def react(
+        self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library, ask: Ask
+    ) -> Call | None:
         """A skill to run now instead of what runs.
 
         Args:
@@ -24,6 +29,7 @@ class Reactor(Protocol):
             seen: what the agent sees.
             thought: the unfinished reply of its planner; empty between calls.
             library: its skills.
+            ask: for who has a model to ask.
         """
 
 
@@ -41,7 +47,9 @@ class Rules:
     def __init__(self, rules: Sequence[ReflexSettings], library: Library) -> None:
         self._rules = [(rule, library.call(rule.skill, rule.arguments)) for rule in rules]
 
-    async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
+    async def react(
+        self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library, ask: Ask
+    ) -> Call | None:
         """See :class:`Reactor`."""
         for rule, call in self._rules:
             if rule.event in (None, happening.kind) and _holds(rule, seen):
@@ -70,7 +78,9 @@ class SmallModel:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
 
-    async def react(self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library) -> Call | None:
+    async def react(
+        self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library, ask: Ask
+    ) -> Call | None:
         """See :class:`Reactor`. No answer, none that can be used, or no budget left: no reflex."""
         rules = (
             "Something has just happened. Reply with one JSON object: `skill` (null if what the agent does is still right), "
@@ -82,8 +92,10 @@ class SmallModel:
             "unfinished_thought": thought,
         }
         messages = [{"role": "system", "content": rules}, {"role": "user", "content": json.dumps(known)}]
+        text = await ask(self._chat, messages)
+        if text is None:
+            return None
         try:
-            reply = await self._chat.complete(messages, library.reply_schema(), lambda text: None)
-            return parse_decision(reply.text, library).call
-        except (CallFailed, BudgetSpent, BadCall):
+            return parse_decision(text, library).call
+        except BadCall:
             return None

@@ -6,7 +6,7 @@ was not begun), an interrupt takes the running skill away at once, and everythin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 from opentelemetry.trace import Tracer
@@ -14,7 +14,7 @@ from opentelemetry.trace import Tracer
 from burnish.act import clock
 from burnish.act.acting import Actor
 from burnish.act.memory.log import Event, Memory
-from burnish.act.planner import Decision
+from burnish.act.planner import Chat, Decision
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
 from burnish.act.team import Agent, Outcome, Planned
@@ -241,7 +241,11 @@ class Runtime:
         if agent.done or agent.gone:
             return
         seen = await self.world.observe(agent.name)
-        call = await agent.reactor.react(happening, seen, agent.thought, agent.library)
+
+        async def ask(chat: Chat, messages: Sequence[Mapping[str, str]]) -> str | None:
+            return await self._thinker.react(agent, chat, messages, seq)
+
+        call = await agent.reactor.react(happening, seen, agent.thought, agent.library, ask)
         if call is None or agent.reflexed > seq or agent.done or agent.gone:
             return
         agent.reflexed = seq

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 
 from burnish.act.memory.log import Snapshot
-from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Decision, Reply, parse_decision, prompt
+from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Chat, Decision, Reply, parse_decision, prompt
 from burnish.act.session import Session
 from burnish.act.skills.library import BadCall
 from burnish.act.team import Agent
@@ -70,54 +70,96 @@ class Thinker:
             touched=snapshot.touched,
         )
 
+    async def react(self, agent: Agent, chat: Chat, messages: Sequence[Mapping[str, str]], seq: int) -> str | None:
+        """A reactor's call about event ``seq``, beside the planner's; ``None`` if it failed, or nothing is left to pay it."""
+        key = f"{agent.name}/reaction/{seq}"
+        try:
+            return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, lambda text: None)
+        except BudgetSpent:
+            return None
+
     async def _call(self, agent: Agent, messages: Sequence[Mapping[str, str]], attempt: int) -> str | None:
-        """One call of the chat model, logged; ``None`` if it failed."""
+        """One call of the planner; ``None`` if it failed."""
         assert agent.chat is not None
         if not attempt:
             agent.calls += 1
+        about = {"call": agent.calls, "attempt": attempt}
         key = f"{agent.name}/call/{agent.calls}/{attempt}"
-        await self._session.log("call_start", agent.name, {"call": agent.calls, "attempt": attempt})
+        await self._session.log("call_start", agent.name, about)
         agent.thought = ""
 
         def thinking(text: str) -> None:
             agent.thought = text
 
+        try:
+            return await self._logged(agent, agent.chat, messages, "call_end", key, about, thinking)
+        except BudgetSpent:
+            self._session.end("the planner's budget")
+            return None
+        finally:
+            agent.thought = ""
+
+    async def _logged(
+        self,
+        agent: Agent,
+        chat: Chat,
+        messages: Sequence[Mapping[str, str]],
+        kind: str,
+        key: str,
+        about: Mapping[str, Any],
+        thinking: Callable[[str], None],
+    ) -> str | None:
+        """One call of a chat model, which stands in the log whatever becomes of it; ``None`` if it failed.
+
+        Raises:
+            BudgetSpent: nothing is left to pay it.
+        """
+        said = ""
+
+        def saying(text: str) -> None:
+            nonlocal said
+            said = text
+            thinking(text)
+
         status, reply = "cancelled", None
-        with self._session.span("llm_call", agent.name, {"call": agent.calls, "attempt": attempt}) as span:
+        with self._session.span("llm_call", agent.name, about) as span:
             try:
-                reply = await self._answer(agent, messages, key, thinking)
+                reply = await self._answer(agent, chat, messages, key, saying)
                 status = "done"
             except CallFailed as error:
                 status = str(error)
             except BudgetSpent as error:
                 status = str(error)
-                self._session.end("the planner's budget")
+                raise
             finally:
                 # What was half said is kept as such, also when the call is cancelled.
                 with anyio.CancelScope(shield=True):
-                    used = reply or Reply(agent.thought, 0, 0)
+                    used = reply or Reply(said, 0, 0)
                     tokens = {"prompt": used.prompt_tokens, "completion": used.completion_tokens}
-                    data = {"call": agent.calls, "attempt": attempt, "status": status, "tokens": tokens}
                     span.set_attributes(
                         {"status": status, **{f"tokens.{name}": count for name, count in tokens.items()}}
                     )
-                    await self._session.log("call_end", agent.name, {**data, "text": used.text[:LONGEST]}, key=key)
-                agent.thought = ""
+                    data = {**about, "status": status, "tokens": tokens, "text": used.text[:LONGEST]}
+                    await self._session.log(kind, agent.name, data, key=key)
         self._session.use(sum(tokens.values()))
         return None if reply is None else reply.text
 
     async def _answer(
-        self, agent: Agent, messages: Sequence[Mapping[str, str]], key: str, thinking: Callable[[str], None]
+        self,
+        agent: Agent,
+        chat: Chat,
+        messages: Sequence[Mapping[str, str]],
+        key: str,
+        thinking: Callable[[str], None],
     ) -> Reply:
         """The model's answer, or in a rehearsal the one that it gave, at the time at which it gave it.
 
         What answers in this process is asked again: it says the same, and takes the same steps of the event loop.
         """
-        assert agent.chat is not None
-        past = self._session.memory.rehearsed(key) if agent.chat.outside else None
+        past = self._session.memory.rehearsed(key) if chat.outside else None
         if past is None:
-            return await agent.chat.complete(messages, agent.library.reply_schema(), thinking)
-        agent.chat.afford()
+            return await chat.complete(messages, agent.library.reply_schema(), thinking)
+        chat.afford()
         if past.data["status"] != "done":
             thinking(past.data["text"])  # what it had said by then
         if past.data["status"] == "cancelled":
@@ -126,4 +168,4 @@ class Thinker:
         if past.data["status"] != "done":
             raise CallFailed(past.data["status"])
         tokens = past.data["tokens"]
-        return agent.chat.count(Reply(past.data["text"], tokens["prompt"], tokens["completion"]))
+        return chat.count(Reply(past.data["text"], tokens["prompt"], tokens["completion"]))
