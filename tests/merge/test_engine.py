@@ -401,10 +401,10 @@ def test_interrupted_twice_a_worker_still_writes_into_its_own_file(tmp_path: Pat
 
 def test_a_model_that_changes_between_two_passes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ties reads a tensor three times; weights that change in between would be trimmed by another's threshold."""
-    from burnish.merge import engine
+    from burnish.merge import reading
 
     base, *models = two(tmp_path, [0.0] * 64, [1.0] * 64, [2.0] * 64)
-    read, seen = engine.read_exactly, []
+    read, seen = reading.read_exactly, []
 
     def changing(handle: int, target: memoryview, offset: int, path: Path) -> None:
         read(handle, target, offset, path)
@@ -412,7 +412,7 @@ def test_a_model_that_changes_between_two_passes_is_named(tmp_path: Path, monkey
         if seen.count(path) == 2 and str(path).startswith(models[1]):
             target[:4] = b"\0\0\0\0"
 
-    monkeypatch.setattr(engine, "read_exactly", changing)
+    monkeypatch.setattr(reading, "read_exactly", changing)
     config = {"merge_method": "ties", "base_model": base, "models": entries(models, weight=1.0, density=0.5)}
     with pytest.raises(UserError, match=r"m2.*changed while it was read"):
         merge(config, tmp_path / "out", progress=False)

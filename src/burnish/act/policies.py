@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import anyio
 
 from burnish.act.chat_api import BadRequest, ChatRequest, chat_app
+from burnish.core.errors import raised
 
 Policy = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """From what the prompt says (goal, you, team, chat) to a reply (skill, interrupt, reason)."""
@@ -44,9 +43,7 @@ class Scripted:
         try:
             text = json.dumps(self._policy(known))
         except Exception as error:  # the user's own code
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(last.filename).name}:{last.lineno}"
-            raise BadRequest(f"the policy raised {type(error).__name__}: {error} ({where})") from error
+            raise BadRequest(f"the policy raised {raised(error)}") from error
         words = text.split(" ")
         for number, word in enumerate(words):
             await anyio.sleep(self._latency / len(words))

@@ -7,7 +7,9 @@ class's code; ``--debug`` shows the traceback as well.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
@@ -56,3 +58,9 @@ class Interrupted(BurnishError):
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
         return type(self), (str(self), self.exit_code - 128)
+
+
+def raised(error: BaseException) -> str:
+    """What a user's own code raised, and where: ``KeyError: 'dough' (bakery.py:12)``."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

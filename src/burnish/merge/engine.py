@@ -27,7 +27,8 @@ from burnish.merge.handles import Handles
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import Stream, kernel
 from burnish.merge.methods.registry import get
-from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, read_exactly, write_exactly
+from burnish.merge.reading import Reader, check_finite, key
+from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, write_exactly
 from burnish.merge.steps import COPY, TILE, MergePlan, Step, budget, tile_bytes
 
 _BITS: dict[str, Any] = {"BF16": np.uint16, "F16": np.uint16, "F32": np.float32}
@@ -180,7 +181,10 @@ class Engine:
 
         `checked`: whoever asks sees for itself whether all numbers are finite.
         """
-        readers = [_Reader(self, source.info, checked or _key(source.info) in inputs) for source in step.sources]
+        readers = [
+            Reader(self._handles, source.info, checked or self._allow_nan or key(source.info) in inputs)
+            for source in step.sources
+        ]
         tile = min(TILE, step.nbytes)
         pieces = carve(block, [tile] * len(readers))
         for start in range(0, step.nbytes, TILE):
@@ -256,7 +260,7 @@ class Engine:
             return str(xxhash.xxh3_128_hexdigest(out.data))
 
     def _read(self, info: TensorInfo, piece: Bytes, inputs: dict[tuple[str, str], str]) -> Bytes:
-        reader = _Reader(self, info)
+        reader = Reader(self._handles, info, self._allow_nan)
         for start in range(0, info.nbytes, TILE):
             reader.read(piece[start : start + TILE])
         reader.record(inputs)
@@ -265,7 +269,7 @@ class Engine:
     def _check(self, step: Step, result: Bytes, pieces: Sequence[Bytes] = ()) -> None:
         if not self._allow_nan and not all_finite(result, step.dtype):
             for source, piece in zip(step.sources, pieces, strict=False):
-                _check_input(source.info, piece)
+                check_finite(source.info, piece)
             raise UserError(
                 f"tensor {step.name!r}: the result has NaN or infinite numbers although no input has: it overflows "
                 f"{step.dtype}, or the weights cancel; choose a wider out_dtype, or pass --allow-nan to go on"
@@ -305,39 +309,3 @@ def _flush(handle: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-class _Reader:
-    """One tensor's bytes in order, hashed as they come, and looked at for NaN unless they are `checked` anyway."""
-
-    def __init__(self, engine: Engine, info: TensorInfo, checked: bool = False) -> None:
-        self._engine, self._info, self._position = engine, info, 0
-        self._checked = checked or engine._allow_nan
-        self._digest = xxhash.xxh3_128()
-
-    def read(self, piece: Bytes) -> Bytes:
-        info = self._info
-        with self._engine._handles.lend(info.path) as handle:
-            read_exactly(handle, piece.data, info.offset + self._position, info.path)
-        self._position += piece.size
-        self._digest.update(piece.data)
-        if not self._checked:
-            _check_input(info, piece)
-        return piece
-
-    def record(self, inputs: dict[tuple[str, str], str]) -> None:
-        """Add the digest of all that was read; what was read before must have been the same."""
-        digest = str(self._digest.hexdigest())
-        if inputs.setdefault(_key(self._info), digest) != digest:
-            raise UserError(f"{self._info.path}: tensor {self._info.name!r} changed while it was read; start again")
-
-
-def _check_input(info: TensorInfo, piece: Bytes) -> None:
-    if not all_finite(piece, info.dtype):
-        raise UserError(
-            f"{info.path}: tensor {info.name!r} has NaN or infinite numbers; mend the model, or pass --allow-nan"
-        )
-
-
-def _key(info: TensorInfo) -> tuple[str, str]:
-    return str(info.path), info.name

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from burnish.act.world import Happening, World
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError, UserError, raised
 
 
 class OwnWorld:
@@ -59,7 +57,7 @@ class OwnWorld:
         except BurnishError:
             raise
         except Exception as error:
-            raise self._wrong("happenings", _raised(error)) from error
+            raise self._wrong("happenings", f"raised {raised(error)}") from error
 
     async def _asked(self, method: str, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         try:
@@ -67,7 +65,7 @@ class OwnWorld:
         except BurnishError:  # ActionFailed among them
             raise
         except Exception as error:
-            raise self._wrong(method, _raised(error)) from error
+            raise self._wrong(method, f"raised {raised(error)}") from error
         if not isinstance(found, dict):
             raise self._wrong(method, f"returned a {type(found).__name__}; return a dict")
         try:
@@ -78,8 +76,3 @@ class OwnWorld:
 
     def _wrong(self, method: str, what: str) -> UserError:
         return UserError(f"world.function: {self._name}: `{method}` {what}")
-
-
-def _raised(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"raised {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

@@ -150,12 +150,12 @@ class _Halves:
 
 
 class _Linear:
+    spreads = True  # times any weight, 0 too, what is no number stays none
+
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         weight = arguments["weight"]
         self._weight = np.array(weight, np.float32)
         self._divisor = np.float32((sum(weight) or 1.0) if arguments["normalize"] else 1.0)
-        # Times 0, and a NaN stays one, but whoever gives a model no weight need not care: each input is looked at.
-        self.spreads = bool(np.all(self._weight != 0))
 
     def surveys(self) -> Iterator[Survey]:
         yield from ()

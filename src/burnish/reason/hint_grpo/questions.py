@@ -62,11 +62,14 @@ def _with_room(
         yield from questions
         return
     measure, waiting, kept, left_out = prompt_lengths(recipe, chat), iter(questions), 0, 0
+    bound = recipe.data.filters.max_prompt_tokens  # a filter has measured these prompts: they are no longer
     while batch := list(islice(waiting, AT_ONCE)):
         steps = [steps_of(question, recipe.hints.split) for question in batch]
         hints = [hint_text(each, hint_lengths(len(each), recipe.hints.levels)[-1]) for each in steps]
         longest = [len(ids) for ids in chat.tokenizer(hints, add_special_tokens=False)["input_ids"]]
-        for question, prompt, hint in zip(batch, measure(batch), longest, strict=True):
+        enough = bound is not None and bound + max(longest) + recipe.completion_tokens <= context
+        prompts = [0] * len(batch) if enough else measure(batch)
+        for question, prompt, hint in zip(batch, prompts, longest, strict=True):
             if prompt + hint + recipe.completion_tokens <= context:
                 kept += 1
                 yield question
