@@ -39,7 +39,7 @@ from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.schedule import Exhaustive, Fixed, Ladder
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
-from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
+from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
 
 GROUP = 4
 

@@ -33,7 +33,7 @@ from burnish.dialogue.rows import Question
 from burnish.reason.calibration.decoding import Calibrated
 from burnish.reason.calibration.logits import calibrate
 from burnish.reason.calibration.settings import Calibration
-from burnish.worlds.models import character_tokenizer
+from burnish.testbeds.models import character_tokenizer
 
 GAMMA = 0.8
 SHORT = 4

@@ -19,7 +19,7 @@ import torch
 from burnish.merge.rmm import SearchRecipe
 from burnish.merge.rmm.problem import load_problem
 from burnish.merge.rmm.session import Session
-from burnish.worlds.models import prepare_model
+from burnish.testbeds.models import prepare_model
 
 ARMS = {
     "greedy over blocks": {"search": "greedy", "actions": "blocks"},

@@ -34,7 +34,7 @@ def _seeded() -> None:
 @pytest.fixture
 def smollm2() -> Path:
     """SmolLM2, if the set-up could fetch it (tests use no network)."""
-    from burnish.worlds.models import cached_model
+    from burnish.testbeds.models import cached_model
 
     found = cached_model("smollm2")
     if found is None:

@@ -222,7 +222,7 @@ def test_sigterm_saves_and_tells(tmp_path: Path) -> None:
 
 def test_an_error_in_the_users_method_is_theirs(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
-        "from burnish.core.methods import Method\nfrom burnish.core.recipe import Recipe\n\n\n"
+        "from burnish.core.method import Method\nfrom burnish.core.recipe import Recipe\n\n\n"
         "def run(recipe, run):\n    return 1 / 0\n\n\nMETHOD = Method(recipe=Recipe, run=run, reference='')\n"
     )
     (tmp_path / "recipe.yaml").write_text("method: broken:METHOD\n")
@@ -241,7 +241,7 @@ def test_a_fault_of_ours_is_one_line_and_debug_shows_where(
     def fault(*args: object, **kwargs: object) -> None:
         raise RuntimeError("of ours\nover two lines")
 
-    monkeypatch.setattr("burnish.doors.check", fault)
+    monkeypatch.setattr("burnish.api.check", fault)
     monkeypatch.setattr("sys.argv", ["burnish", "check", "x"])
     with pytest.raises(SystemExit) as caught:
         cli.main()

@@ -13,7 +13,7 @@ __all__ = ["check", "recipes", "report", "run", "study"]
 def __getattr__(name: str) -> Any:
     # Late, so that `import burnish` costs nothing.
     if name in __all__:
-        from burnish import doors
+        from burnish import api
 
-        return getattr(doors, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'burnish' has no attribute '{name}'")

@@ -264,7 +264,7 @@ def test_models_that_cannot_chat_are_refused(tiny: LanguageModel) -> None:
 
 
 def test_a_tokenizer_without_bytes_cannot_be_held_to_a_schema(tmp_path: Path) -> None:
-    from burnish.worlds.models import prepare_model
+    from burnish.testbeds.models import prepare_model
 
     backend = load_language_model(prepare_model("tiny-llama", tmp_path / "tiny"))
     with pytest.raises(BadRequest, match="cannot be held to a JSON schema"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from burnish.core.methods import Method
+from burnish.core.method import Method
 from burnish.core.recipe import Recipe
 from burnish.core.run import Run
 

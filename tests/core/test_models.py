@@ -6,7 +6,7 @@ import torch
 
 from burnish.core.errors import UserError
 from burnish.core.models import load_model, load_tokenizer, resolve, save_model
-from burnish.worlds.models import character_tokenizer
+from burnish.testbeds.models import character_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.core.loops import run_in_child
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # The server imports what is slow once; each child is a fork of it.
-CONTEXT.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "burnish.core.run", "burnish.core.methods"])
+CONTEXT.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "burnish.core.run", "burnish.core.method"])
 
 
 def child(*args, **kwargs) -> multiprocessing.Process:

@@ -258,11 +258,11 @@ def test_fresh_removes_only_what_runs_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"sessions": 5, "method": "x"}', "torn"])
 def test_a_damaged_run_json_is_no_run(tmp_path: Path, content: str) -> None:
-    from burnish import doors
+    from burnish import api
 
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(UserError, match="not a run folder"):
-        doors.report(tmp_path)
+        api.report(tmp_path)
 
 
 def test_a_torn_stored_recipe_is_one_line(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0) ->
 
     from burnish.core.run import Run
     from burnish.core.trainer import train, trainer_arguments
-    from burnish.worlds.models import character_tokenizer
+    from burnish.testbeds.models import character_tokenizer
 
     torch.set_num_threads(1)
 

@@ -15,7 +15,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.processors import images_only
-from burnish.worlds.models import character_tokenizer
+from burnish.testbeds.models import character_tokenizer
 
 TEXT = {
     "hidden_size": 32,

@@ -1,4 +1,4 @@
-"""`burnish reason answer` and `burnish.reason.answer`: the same thing by two doors."""
+"""`burnish reason answer` and `burnish.reason.answer`: the same thing by two api."""
 
 import json
 import sys

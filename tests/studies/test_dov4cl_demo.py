@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.core.places import find_recipe
+from burnish.core.paths import find_recipe
 from burnish.core.run import Run
 from burnish.prove.dov4cl import METHOD, AuditRecipe
 from burnish.prove.images import digests

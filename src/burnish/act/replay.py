@@ -58,7 +58,7 @@ def run_recipe(run: Path) -> TeamRecipe:
     path = run / "recipe.yaml"
     if not path.is_file():
         raise UserError(f"{run}: not a run's folder (no recipe.yaml in it)")
-    from burnish.core.methods import find_method
+    from burnish.core.method import find_method
     from burnish.core.recipe import method_of
 
     if not issubclass(find_method(method_of(path)).recipe, TeamRecipe):

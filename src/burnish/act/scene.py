@@ -26,7 +26,7 @@ from burnish.act.skills.living import LIVING
 from burnish.act.world import World
 from burnish.act.worlds.own import OwnWorld
 from burnish.core.errors import UserError, nearest
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 
 if TYPE_CHECKING:
     from burnish.act.worlds.craftworld.world import CraftWorld

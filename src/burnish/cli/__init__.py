@@ -57,9 +57,9 @@ def run(
 
     Example: burnish run rmm/tiny --set budget=8 --set tuning_budget=4
     """
-    from burnish import doors
+    from burnish import api
 
-    done = doors.run(recipe, out, set_ or (), fresh=fresh)
+    done = api.run(recipe, out, set_ or (), fresh=fresh)
     if json_:
         say({"run": done.path, "was_finished": done.was_finished, **done.found}, True)
         return
@@ -76,9 +76,9 @@ def check(
 
     Example: burnish check rmm/tiny
     """
-    from burnish import doors
+    from burnish import api
 
-    print_table(doors.check(recipe, set_ or ()), json_)
+    print_table(api.check(recipe, set_ or ()), json_)
 
 
 @app.command()
@@ -87,13 +87,13 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this one.")] 
 
     Example: burnish recipes
     """
-    from burnish import doors
-    from burnish.core.places import find_recipe
+    from burnish import api
+    from burnish.core.paths import find_recipe
 
     if name is not None:
         print(find_recipe(name).read_text(), end="")
     else:
-        print_table(doors.recipes(), json_)
+        print_table(api.recipes(), json_)
 
 
 @app.command()
@@ -102,7 +102,7 @@ def schema(method: Annotated[str, typer.Argument(help="A method's name, or modul
 
     Example: burnish schema rmm
     """
-    from burnish.core.methods import find_method
+    from burnish.core.method import find_method
 
     print(json.dumps(find_method(method).recipe.model_json_schema(), indent=1))
 
@@ -113,9 +113,9 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], json_: 
 
     Example: burnish report runs/rmm-tiny
     """
-    from burnish import doors
+    from burnish import api
 
-    say({"report": doors.report(run)}, json_)
+    say({"report": api.report(run)}, json_)
 
 
 @app.command()
@@ -135,12 +135,12 @@ def study(
 
     Example: burnish study rmm --size smoke
     """
-    from burnish import doors
+    from burnish import api
 
     if name == "list":
-        print_table(doors.list_studies(), json_)
+        print_table(api.list_studies(), json_)
         return
-    done = doors.study(name, size, seeds, out, store=store, workers=workers, fresh=fresh)
+    done = api.study(name, size, seeds, out, store=store, workers=workers, fresh=fresh)
     print_table(done.rows, json_)
     print(done.report, file=sys.stderr)
 
@@ -174,7 +174,7 @@ def model(
 
     Example: burnish model tiny-llama tiny-llama
     """
-    from burnish.worlds.models import list_models, prepare_model
+    from burnish.testbeds.models import list_models, prepare_model
 
     if name == "list":
         print_table(list_models(), json_)
@@ -192,7 +192,7 @@ def data(
 
     Example: burnish data digits
     """
-    from burnish.worlds.data import describe_data, list_data
+    from burnish.testbeds.data import describe_data, list_data
 
     print_table(list_data() if name == "list" else describe_data(name, source), json_)
 
@@ -206,7 +206,7 @@ def env(json_: Json = False) -> None:
     import torch  # noqa: F401 - so that accelerators are listed
 
     from burnish.core.hardware import environment
-    from burnish.core.places import cache
+    from burnish.core.paths import cache
 
     found: dict[str, Any] = {**environment(), "cache": str(cache())}
     if json_:

@@ -37,7 +37,7 @@ def merge_yaml(
 
     Example: burnish merge merge.yaml merged
     """
-    from burnish.core.places import find_recipe
+    from burnish.core.paths import find_recipe
     from burnish.merge import merge
 
     made = merge(

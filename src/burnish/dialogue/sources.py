@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.dialogue.rows import Question
 
 Row = Mapping[str, Any] | Question | str

@@ -32,8 +32,8 @@ def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: S
     Raises:
         UserError: a recipe, pictures or models that cannot be read, or a file of that name.
     """
-    from burnish.core.methods import find_method
-    from burnish.core.places import find_recipe
+    from burnish.core.method import find_method
+    from burnish.core.paths import find_recipe
     from burnish.core.recipe import method_of
     from burnish.prove.evidence.commitment import read_commitment, secret_of, write_commitment
 

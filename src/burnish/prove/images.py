@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from pydantic import Field
 
 from burnish.core.errors import UserError
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.core.recipe import Settings
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.core.errors import UserError, nearest
-from burnish.core.places import shipped
+from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.studies.claims import Outcome, Stored, Study, StudyRecipe, load_stored
 

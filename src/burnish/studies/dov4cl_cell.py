@@ -29,7 +29,7 @@ from burnish.prove.dov4cl.image_tests import Steadiness, effect, image_test, pap
 from burnish.prove.dov4cl.recipe import PipelineSettings
 from burnish.prove.dov4cl.views import make_views
 from burnish.prove.statistics import holm
-from burnish.worlds.data import load_digits, load_mnist, load_pictures
+from burnish.testbeds.data import load_digits, load_mnist, load_pictures
 
 VIEWS = PipelineSettings(
     global_views=4,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.files import write_atomic
-from burnish.core.places import cache
+from burnish.core.paths import cache
 from burnish.prove.images import ImageSet
 
 SIZE, SEED = 100, 500

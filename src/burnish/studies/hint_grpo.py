@@ -20,7 +20,7 @@ from burnish.studies.hint_grpo_cell import ARMS, Job, Plan, train_arms
 from burnish.studies.hint_grpo_claims import judge_training
 from burnish.studies.hint_grpo_real import real_steps
 from burnish.studies.hint_grpo_report import training_sections
-from burnish.worlds.shortcut_model import Spend
+from burnish.testbeds.shortcut_model import Spend
 
 
 class Both(NamedTuple):
@@ -82,7 +82,7 @@ def _carried_out(job: Job | BiasJob) -> dict[str, Any]:
 
 
 def _real(run: Run, steps: int, seed: int) -> Section:
-    from burnish.worlds.models import cached_model
+    from burnish.testbeds.models import cached_model
 
     folder = cached_model("smollm2")
     if folder is None:

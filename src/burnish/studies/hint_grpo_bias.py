@@ -22,8 +22,8 @@ from burnish.reason.calibration.choosing import choose_gamma
 from burnish.reason.calibration.contrasts import Contrast, noised, without_images
 from burnish.reason.calibration.meter import exactly, measure_text_bias
 from burnish.reason.calibration.settings import Calibration, Decoding
-from burnish.worlds.shortcut import HELD_OUT, SHAPE_THINGS, Things, ask, emoji_things, scenes, usual_thing
-from burnish.worlds.shortcut_model import Spend, train_model
+from burnish.testbeds.shortcut import HELD_OUT, SHAPE_THINGS, Things, ask, emoji_things, scenes, usual_thing
+from burnish.testbeds.shortcut_model import Spend, train_model
 
 PUBLISHED = 0.8
 TRAINED = 0.1

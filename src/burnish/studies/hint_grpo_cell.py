@@ -21,7 +21,7 @@ from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo.loop import practise, score
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
-from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
+from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
 
 LEVELS = 3
 KEPT = ("utilisation", "reward_without_hint", *(f"selected/{level}" for level in range(LEVELS)))
@@ -129,7 +129,7 @@ def _recipe(job: Job, base: Path, arm: Arm, *, tokens: int | None = None, steps:
     return HintGRPORecipe.model_validate(
         {
             "model": str(base),
-            "data": {"source": "burnish.worlds.arithmetic:training"},
+            "data": {"source": "burnish.testbeds.arithmetic:training"},
             "system": None,
             "device": "cpu",
             "seed": job.world,

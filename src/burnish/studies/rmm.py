@@ -1,6 +1,6 @@
 """Study of Reinforced Model Merging: does a layer-wise search beat tuned uniform merges, at what cost, against what rivals?
 
-Tiny vision transformers are trained from scratch and merged (``burnish.worlds.experts``); a cell is one regime and seed.
+Tiny vision transformers are trained from scratch and merged (``burnish.testbeds.experts``); a cell is one regime and seed.
 The claims are written down in ``rmm_claims.py``, the arms in ``rmm_cell.py``. Source: arXiv:2503.21272.
 """
 
@@ -15,7 +15,7 @@ from burnish.studies.claims import Outcome, Results, Size, Study, StudyRecipe
 from burnish.studies.rmm_cell import ARMS, SUBSET_ARMS, Cell, Plan, run_cell
 from burnish.studies.rmm_claims import judge_cells
 from burnish.studies.rmm_report import sections
-from burnish.worlds.experts import Budget
+from burnish.testbeds.experts import Budget
 
 QUICK = Plan(
     regimes=("two", "half"),

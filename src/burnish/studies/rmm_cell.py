@@ -26,7 +26,7 @@ from burnish.merge.rmm.recipe import MergeCandidate, PPOSettings, SearchRecipe
 from burnish.merge.rmm.session import Session
 from burnish.merge.rmm.tuning import Tuned, grid, merged
 from burnish.studies.rmm_cost import measure
-from burnish.worlds.experts import Budget, TaskSplits, World, to_tensors, train_world
+from burnish.testbeds.experts import Budget, TaskSplits, World, to_tensors, train_world
 
 CHUNK = 200
 """Images a forward pass (up to 2.5 times faster than all at once)."""
@@ -41,7 +41,7 @@ class Plan:
     """What one size of the study spends on a cell.
 
     Attributes:
-        regimes: of ``burnish.worlds.experts``.
+        regimes: of ``burnish.testbeds.experts``.
         arms: names of ``ARMS`` and ``SUBSET_ARMS``.
         budget: evaluations of a search.
         tuning: evaluations of the uniform merges before it, shared by all arms.

@@ -116,7 +116,7 @@ def merge_section(size: str, out: Path) -> Section:
     A merge of a model with itself must give the model: the weights are compared bit for bit.
     """
     from burnish.merge import merge
-    from burnish.worlds.models import prepare_model
+    from burnish.testbeds.models import prepare_model
 
     name = "smollm2" if size == "tour" else "tiny-llama"
     try:

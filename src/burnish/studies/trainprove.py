@@ -19,7 +19,7 @@ from burnish.studies.trainprove_cell import FAMILIES, Job, Plan, draw_pictures, 
 from burnish.studies.trainprove_claims import judge_cells
 from burnish.studies.trainprove_measure import measure
 from burnish.studies.trainprove_report import sections
-from burnish.worlds.generators import Spend
+from burnish.testbeds.generators import Spend
 
 QUICK = Plan(
     spend=Spend(ddpm=180, distill=60, flow=350, cascade=200, heads=4, solver=9),

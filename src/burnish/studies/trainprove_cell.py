@@ -21,8 +21,8 @@ from burnish.core.parallel import one_thread
 from burnish.prove.trainprove.recipe import Training, Variation
 from burnish.prove.trainprove.training import draw_variation, predict, train_classifier
 from burnish.studies.trainprove_models import FACTORIES
-from burnish.worlds.generators import Generator, Spend, distill, train_cascade, train_ddpm, train_flow
-from burnish.worlds.sources import CHEAP, Real, Source
+from burnish.testbeds.generators import Generator, Spend, distill, train_cascade, train_ddpm, train_flow
+from burnish.testbeds.sources import CHEAP, Real, Source
 
 SIDE, CLASSES = 14, 10
 MINE, TWIN = "ddpm", "twin"
@@ -98,7 +98,7 @@ class Job(NamedTuple):
 
 def real_pictures(plan: Plan, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """MNIST at half size, ``plan.real`` of them in a random order: pixels [n, 14, 14] in 0..1 and labels."""
-    from burnish.worlds.data import load_mnist
+    from burnish.testbeds.data import load_mnist
 
     images = load_mnist()
     rows = np.random.default_rng([seed, 0]).permutation(len(images.labels))[: plan.real]

@@ -14,7 +14,7 @@ from burnish.prove.contrastive.backbones import features, new_encoder, normalise
 from burnish.prove.contrastive.learners import Momentum
 from burnish.prove.contrastive.recipe import Objective, TrainSettings, ViewSettings
 from burnish.prove.suspects import SuspectSettings, open_suspect
-from burnish.worlds.data import load_digits
+from burnish.testbeds.data import load_digits
 
 SMALL = {"epochs": 12, "batch": 32, "hidden": 32, "projection": 16, "lr": 3e-3}
 

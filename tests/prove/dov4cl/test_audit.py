@@ -19,7 +19,7 @@ from burnish.prove.dov4cl.figures import power_text, sections
 from burnish.prove.evidence import verify
 from burnish.prove.images import ImageSet
 from burnish.prove.verdict import wording
-from burnish.worlds.data import load_digits
+from burnish.testbeds.data import load_digits
 
 TRAIN = {"epochs": 160, "batch": 60, "lr": 3e-3, "view": {"scale": [0.5, 1.0], "flip": 0.0}}
 VIEWS = {

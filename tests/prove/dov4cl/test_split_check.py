@@ -8,7 +8,7 @@ from burnish.prove.dov4cl.split_check import check_split
 from burnish.prove.images import ImageSet
 from burnish.prove.overlap import near_duplicates, refuse_overlap
 from burnish.prove.statistics import uniformity_p
-from burnish.worlds.data import load_digits
+from burnish.testbeds.data import load_digits
 
 
 @pytest.fixture(scope="module")

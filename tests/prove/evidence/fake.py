@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from burnish.core.methods import Method
+from burnish.core.method import Method
 from burnish.core.recipe import Recipe
 from burnish.prove.images import ImageSet, ImageSettings
 from burnish.prove.suspects import SuspectSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.core.places import shipped
+from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.prove.evidence import verify
 from burnish.prove.trainprove import AuditRecipe, audit, check
@@ -32,7 +32,7 @@ def test_the_papers_settings() -> None:
 @pytest.mark.timeout(600)
 def test_the_small_audit_convicts_the_guilty_only(tmp_path: Path) -> None:
     for suspect, outcome in (("guilty", "evidence"), ("innocent", "no evidence")):
-        tiny = AuditRecipe.load(RECIPES / "tiny.yaml", [f"suspect.model=burnish.worlds.digit_sources:{suspect}"])
+        tiny = AuditRecipe.load(RECIPES / "tiny.yaml", [f"suspect.model=burnish.testbeds.digit_sources:{suspect}"])
         with Run(tiny, tmp_path / suspect, quiet=True) as run:
             folder = audit(tiny, run)
         found = json.loads((folder / "findings.json").read_text())

@@ -28,7 +28,7 @@ from burnish.reason.hint_grpo.questions import write_questions
 from burnish.reason.hint_grpo.recipe import SYSTEM
 from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.rows import read_table
-from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
+from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
 from tests.reason.hint_grpo.trainers import accuracy, chain, make_trainer, ruled
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -52,8 +52,8 @@ def recipe(base: Path, **changes: Any) -> HintGRPORecipe:
         "method": "burnish.reason.hint_grpo:METHOD",
         "model": str(base),
         "device": "cpu",
-        "data": {"source": "burnish.worlds.arithmetic:training", "limit": 12},
-        "test": {"source": "burnish.worlds.arithmetic:test", "limit": 32},
+        "data": {"source": "burnish.testbeds.arithmetic:training", "limit": 12},
+        "test": {"source": "burnish.testbeds.arithmetic:test", "limit": 32},
         "system": None,
         "hints": {"levels": 3, "guard": False},
         "judge": "answer",

@@ -17,7 +17,7 @@ from burnish.dialogue.rows import Question
 from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.schedule import SELF, Exhaustive, Fixed, Ladder, Memory, SelfHint
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
-from burnish.worlds.arithmetic import draw_questions
+from burnish.testbeds.arithmetic import draw_questions
 from tests.reason.hint_grpo.trainers import accuracy, batch, chain, make_trainer, ruled
 
 HOOKS = {

@@ -18,7 +18,7 @@ from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
-from burnish.worlds.arithmetic import draw_questions, make_tokenizer, train_base
+from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
 
 Rule = Callable[[str, int, int], bool]
 """From a question's text, the steps given and the place in its group: is the completion right?"""

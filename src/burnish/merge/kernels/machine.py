@@ -19,7 +19,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from burnish.core import places
+from burnish.core import paths
 from burnish.core.errors import BurnishError
 from burnish.core.files import write_atomic
 
@@ -90,7 +90,7 @@ def _function(name: str, kinds: tuple[Kind, ...]) -> Callable[..., int]:
 def _object(name: str, kinds: tuple[Kind, ...]) -> bytes:
     """Object code from the cache, or made now. What the cache holds is run as it is, so it must be what was written."""
     asked = f"{_origin()} {name} {[(dtype.str, dimensions) for dtype, dimensions in kinds]}"
-    path = places.cache() / "kernels" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:24]}.o"
+    path = paths.cache() / "kernels" / f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:24]}.o"
     kept = _kept(path)
     if kept[:_DIGEST] == hashlib.sha256(asked.encode() + kept[_DIGEST:]).digest():
         return kept[_DIGEST:]

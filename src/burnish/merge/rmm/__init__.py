@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.core.methods import Method, need_packages
+from burnish.core.method import Method, need_packages
 from burnish.merge.rmm.recipe import SearchRecipe
 
 if TYPE_CHECKING:

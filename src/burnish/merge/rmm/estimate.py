@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from burnish.core.errors import UserError
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.core.models import read_config, resolve
 from burnish.merge.methods import registry
 from burnish.merge.rmm.files import tensors

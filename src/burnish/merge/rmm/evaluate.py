@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from burnish.core.errors import UserError
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.merge.rmm.architecture import Architecture, Blocks
 from burnish.merge.rmm.assemble import Assembly, Weights
 from burnish.merge.rmm.cache import PrefixCache

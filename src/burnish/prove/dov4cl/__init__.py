@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.core.methods import Method, need_packages
+from burnish.core.method import Method, need_packages
 from burnish.prove.dov4cl.recipe import AuditRecipe
 
 if TYPE_CHECKING:

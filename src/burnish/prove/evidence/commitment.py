@@ -22,7 +22,7 @@ from pydantic import BaseModel
 import burnish
 from burnish.core.errors import UserError
 from burnish.core.files import read_json, sha256, write_atomic
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.core.recipe import Recipe, flatten
 from burnish.prove.evidence.merkle import root
 from burnish.prove.images import ImageSettings, digests, load_images

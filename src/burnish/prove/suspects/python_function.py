@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import sha256
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.prove.suspects.answers import BadAnswer
 from burnish.prove.suspects.settings import SuspectSettings
 

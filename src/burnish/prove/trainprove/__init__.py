@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.core.methods import Method, need_packages
+from burnish.core.method import Method, need_packages
 from burnish.prove.trainprove.recipe import AuditRecipe
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from burnish.core.errors import UserError
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.prove.trainprove.calibration import attainable, sources_needed
 from burnish.prove.trainprove.recipe import AuditRecipe, reference_sources
 from burnish.prove.trainprove.shadows import build, planned

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from burnish.core.errors import UserError
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.prove.images import ImageSettings, load_images, resized, with_channels
 from burnish.prove.trainprove.prompts import Strategy, class_prompts
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings

@@ -14,7 +14,7 @@ import numpy as np
 
 from burnish.core.errors import UserError
 from burnish.core.files import folder_atomic, read_json
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.core.parallel import one_thread
 from burnish.prove.trainprove.recipe import Architecture, AuditRecipe, Training, Variation
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.core.methods import Method, need_packages
+from burnish.core.method import Method, need_packages
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 
 if TYPE_CHECKING:

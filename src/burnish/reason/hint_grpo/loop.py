@@ -12,7 +12,7 @@ from typing import Any
 
 from burnish.core.errors import UserError, nearest
 from burnish.core.files import read_json
-from burnish.core.methods import import_object
+from burnish.core.method import import_object
 from burnish.core.run import Run
 from burnish.core.trainer import keep_to_themselves, train, trainer_arguments
 from burnish.dialogue.models import ChatModel, load_chat_model

@@ -159,7 +159,7 @@ def make_schedule(name: str, ladder: Ladder | None = None, level: int = 0) -> Sc
         UserError: no such preset, or an object that is no schedule.
     """
     if ":" in name:
-        from burnish.core.methods import import_object
+        from burnish.core.method import import_object
 
         found = import_object(name, "hints.schedule")
         if not isinstance(found, Schedule) or isinstance(found, type):

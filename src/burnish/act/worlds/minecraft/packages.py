@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from burnish.core import places
+from burnish.core import paths
 from burnish.core.errors import UserError
 
 BRIDGE = Path(__file__).parent / "bridge"
@@ -36,7 +36,7 @@ def install(source: Path = BRIDGE) -> Path:
     """
     node()
     lock = (source / "package-lock.json").read_bytes()
-    folder = places.cache() / "node" / hashlib.sha256(lock).hexdigest()[:16]
+    folder = paths.cache() / "node" / hashlib.sha256(lock).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "complete").exists():

@@ -16,7 +16,7 @@ from burnish.act.world import ActionFailed, Happening
 from burnish.act.worlds.minecraft.bridge import Bridge, Died
 from burnish.act.worlds.minecraft.packages import install
 from burnish.act.worlds.stock import missing
-from burnish.core import places
+from burnish.core import paths
 from burnish.core.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class MinecraftWorld:
             "version": settings.version,
             "auth": settings.auth,
             "craft_command": settings.craft_command,
-            "profiles": str(places.cache() / "minecraft"),
+            "profiles": str(paths.cache() / "minecraft"),
         }
         where = f"{settings.host}:{settings.port}"
         try:

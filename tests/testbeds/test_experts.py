@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.core.places import shipped
+from burnish.core.paths import shipped
 from burnish.merge.rmm import SearchRecipe
 from burnish.merge.rmm.problem import load_problem
-from burnish.worlds import experts
-from burnish.worlds.data import Images
-from burnish.worlds.experts import REGIMES, Budget, load_tasks, permuted_inverted, train_world
-from burnish.worlds.shapes import SHAPES, inside, noisy_shapes
+from burnish.testbeds import experts
+from burnish.testbeds.data import Images
+from burnish.testbeds.experts import REGIMES, Budget, load_tasks, permuted_inverted, train_world
+from burnish.testbeds.shapes import SHAPES, inside, noisy_shapes
 
 TINY = Budget(pretraining=2, finetuning=0.02, validation=80, test=20)
 

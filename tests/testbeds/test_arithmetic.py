@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from burnish.dialogue.readers import QuestionSettings, read_questions
-from burnish.worlds.arithmetic import (
+from burnish.testbeds.arithmetic import (
     LONGEST,
     RIGHT,
     asked,
@@ -35,9 +35,9 @@ def test_questions_are_true_and_seeded() -> None:
 
 
 def test_recipes_can_name_them() -> None:
-    rows = list(read_questions(QuestionSettings(source="burnish.worlds.arithmetic:training", limit=3)))
+    rows = list(read_questions(QuestionSettings(source="burnish.testbeds.arithmetic:training", limit=3)))
     assert [len(row.steps or ()) for row in rows] == [6, 7, 8]
-    others = list(read_questions(QuestionSettings(source="burnish.worlds.arithmetic:test", limit=100)))
+    others = list(read_questions(QuestionSettings(source="burnish.testbeds.arithmetic:test", limit=100)))
     assert not {row.question for row in rows} & {row.question for row in others}
 
 

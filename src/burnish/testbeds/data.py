@@ -18,8 +18,8 @@ import numpy as np
 
 from burnish.core.errors import BurnishError, UserError, nearest
 from burnish.core.files import folder_atomic, write_manifest
-from burnish.core.places import cache
-from burnish.worlds.packages import from_debian, from_npm
+from burnish.core.paths import cache
+from burnish.testbeds.packages import from_debian, from_npm
 
 INDEX = "index.jsonl"
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from burnish.core.errors import UserError
 from burnish.dialogue.rows import Question
-from burnish.worlds.shapes import SHAPES, inside
+from burnish.testbeds.shapes import SHAPES, inside
 
 SIDES = ("left", "right")
 ROOMS = ("kitchen", "garden", "attic", "cellar", "hall", "office", "garage", "nursery", "library", "stable")
@@ -68,7 +68,7 @@ def emoji_things(source: Path | None = None) -> Things:
     Raises:
         UserError: an emoji is missing there.
     """
-    from burnish.worlds.data import load_pictures
+    from burnish.testbeds.data import load_pictures
 
     found = {picture.caption: picture.path for picture in load_pictures("emoji", source)}
     missing = [name for name in EMOJI if name not in found]

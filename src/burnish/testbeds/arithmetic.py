@@ -74,12 +74,12 @@ def asked(digits: Sequence[int]) -> str:
 
 
 def training() -> Iterator[Question]:
-    """Questions to train on, of 6 to 8 steps; a recipe names them `burnish.worlds.arithmetic:training`."""
+    """Questions to train on, of 6 to 8 steps; a recipe names them `burnish.testbeds.arithmetic:training`."""
     yield from draw_questions(TRAINING, (6, 7, 8), seed=0)
 
 
 def test() -> Iterator[Question]:
-    """Other questions, of 2, 4, 6 and 8 steps; `burnish.worlds.arithmetic:test`."""
+    """Other questions, of 2, 4, 6 and 8 steps; `burnish.testbeds.arithmetic:test`."""
     yield from draw_questions(HELD_OUT, (2, 4, 6, 8), seed=1)
 
 

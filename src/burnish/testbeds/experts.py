@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from burnish.core.parallel import one_thread
-from burnish.worlds.data import Images, load_digits, load_mnist
-from burnish.worlds.shapes import noisy_shapes
+from burnish.testbeds.data import Images, load_digits, load_mnist
+from burnish.testbeds.shapes import noisy_shapes
 
 if TYPE_CHECKING:
     import torch

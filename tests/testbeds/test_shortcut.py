@@ -5,8 +5,8 @@ from PIL import Image
 
 from burnish.core.errors import UserError
 from burnish.dialogue.readers import QuestionSettings, read_questions
-from burnish.worlds import shortcut
-from burnish.worlds.shortcut import (
+from burnish.testbeds import shortcut
+from burnish.testbeds.shortcut import (
     CELL,
     EMOJI,
     HELD_OUT,
@@ -18,7 +18,7 @@ from burnish.worlds.shortcut import (
     scenes,
     usual_thing,
 )
-from burnish.worlds.shortcut_model import Spend, new_model, train_model
+from burnish.testbeds.shortcut_model import Spend, new_model, train_model
 
 
 def test_the_truth_of_a_scene_is_what_was_drawn() -> None:
@@ -68,7 +68,7 @@ def test_scenes_follow_their_seed() -> None:
 
 
 def test_counter_examples_are_a_source_for_recipes() -> None:
-    found = list(read_questions(QuestionSettings(source="burnish.worlds.shortcut:counter_examples", limit=20)))
+    found = list(read_questions(QuestionSettings(source="burnish.testbeds.shortcut:counter_examples", limit=20)))
     assert len(found) == 20
     assert all(question.answer != usual_thing(question) for question in found)
 

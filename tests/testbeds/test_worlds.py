@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from burnish.core.errors import UserError
-from burnish.worlds import models, packages
-from burnish.worlds.data import describe_data, load_digits, load_mnist, load_pictures
+from burnish.testbeds import models, packages
+from burnish.testbeds.data import describe_data, load_digits, load_mnist, load_pictures
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from burnish.core.parallel import one_thread
-from burnish.worlds.data import load_mnist
-from burnish.worlds.sources import CHEAP, Real, Source
+from burnish.testbeds.data import load_mnist
+from burnish.testbeds.sources import CHEAP, Real, Source
 
 Pictures = UInt8[np.ndarray, "n 14 14 1"]
 Labels = Int[np.ndarray, " n"]
@@ -42,7 +42,7 @@ def _source(name: str) -> Real | Source:
 
 
 def draw(name: str, labels: Labels, seed: int, temperature: float) -> Pictures:
-    """Pictures of a cheap source (``burnish.worlds.sources.CHEAP``) or of ``real``, as bytes.
+    """Pictures of a cheap source (``burnish.testbeds.sources.CHEAP``) or of ``real``, as bytes.
 
     Raises:
         UserError: an unknown name.
@@ -100,7 +100,7 @@ def innocent(images: UInt8[np.ndarray, "n height width channels"]) -> Int[np.nda
 
 
 def __getattr__(name: str) -> Any:
-    # `burnish.worlds.digit_sources:kde` names a source in a recipe
+    # `burnish.testbeds.digit_sources:kde` names a source in a recipe
     if name in SOURCES:
         return SOURCES[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from burnish.core.errors import UserError, nearest
-from burnish.worlds.generators import Labels, Pixels
+from burnish.testbeds.generators import Labels, Pixels
 
 Distortion = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 DENSITIES = ("pca_gmm", "kde", "gaussian", "vae")
@@ -32,7 +32,7 @@ class Source:
     labels: Labels
 
     def draw(self, labels: Labels, seed: int, temperature: float = 1.0) -> Pixels:
-        """See ``burnish.worlds.generators.Generator``.
+        """See ``burnish.testbeds.generators.Generator``.
 
         Raises:
             UserError: an unknown name, or a class of which there is no real picture.
@@ -193,7 +193,7 @@ class Real:
     labels: Labels
 
     def draw(self, labels: Labels, seed: int, temperature: float = 1.0) -> Pixels:
-        """See ``burnish.worlds.generators.Generator``; ``temperature`` changes nothing.
+        """See ``burnish.testbeds.generators.Generator``; ``temperature`` changes nothing.
 
         Raises:
             UserError: a class of which there is no picture.

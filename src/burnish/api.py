@@ -1,4 +1,4 @@
-"""The doors of the house: what the command line calls, and a notebook may call as `burnish.run(...)`."""
+"""What the command line calls, and a notebook may call as `burnish.run(...)`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
-from burnish.core.methods import find_method
-from burnish.core.places import checkout, find_recipe, shipped_recipes
+from burnish.core.method import find_method
+from burnish.core.paths import checkout, find_recipe, shipped_recipes
 from burnish.core.recipe import method_of
 from burnish.core.report import Section, run_report
 from burnish.core.run import Run, run_record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from burnish.worlds.data import Images
+from burnish.testbeds.data import Images
 
 SHAPES = ("disc", "ring", "square", "frame", "triangle", "plus", "cross", "bar", "column", "checks")
 

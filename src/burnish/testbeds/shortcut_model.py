@@ -13,7 +13,7 @@ import torch
 
 from burnish.dialogue.models import ChatModel, opened
 from burnish.dialogue.rows import Question
-from burnish.worlds.shortcut import CELL, HELD_OUT, SHAPE_THINGS, Things, ask, held_out, scenes, vocabulary
+from burnish.testbeds.shortcut import CELL, HELD_OUT, SHAPE_THINGS, Things, ask, held_out, scenes, vocabulary
 
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }} : {% for c in m['content'] %}"

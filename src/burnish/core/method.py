@@ -61,7 +61,7 @@ def find_method(name: str) -> Method:
             raise UserError(f"method: `{name}` is unknown; {nearest(name, method_names())} (your own: `module:OBJECT`)")
         method = next(iter(points)).load()
     if not isinstance(method, Method):
-        raise UserError(f"method: `{name}` is a {type(method).__name__}, not a burnish.core.methods.Method")
+        raise UserError(f"method: `{name}` is a {type(method).__name__}, not a burnish.core.method.Method")
     return method
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from burnish.core.errors import UserError
-from burnish.worlds import digit_sources
-from burnish.worlds.generators import (
+from burnish.testbeds import digit_sources
+from burnish.testbeds.generators import (
     Diffusion,
     Generator,
     Spend,
@@ -15,7 +15,7 @@ from burnish.worlds.generators import (
     train_ddpm,
     train_flow,
 )
-from burnish.worlds.sources import CHEAP, Real, Source
+from burnish.testbeds.sources import CHEAP, Real, Source
 
 LABELS = (np.arange(40) % 4).astype(np.int64)
 # a class is a bright quarter
@@ -90,8 +90,8 @@ def test_the_twins_target_is_where_the_teacher_lands(monkeypatch: pytest.MonkeyP
         seen.append(target)
         return torch.zeros(())
 
-    monkeypatch.setattr("burnish.worlds.generators._optimise", spy)
-    monkeypatch.setattr("burnish.worlds.generators.F.mse_loss", record)
+    monkeypatch.setattr("burnish.testbeds.generators._optimise", spy)
+    monkeypatch.setattr("burnish.testbeds.generators.F.mse_loss", record)
     distill(Diffusion(Pull(), 4, 14), PIXELS, LABELS, Spend(solver=4, few=2, batch=8), 0)
     assert len(seen) == 4
     for target in seen:
