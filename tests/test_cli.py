@@ -139,13 +139,13 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["run", "unknown.yaml"], 2, "method: `rm` is unknown; did you mean `rmm`?"),
         (["run", "empty.yaml"], 2, "a recipe is a mapping"),
         (["run", "absent.yaml"], 2, "no module named `not_there`"),
-        (["check", "merge.yaml", "--set", "a=1"], 2, "--set is for recipes"),
+        (["check", "merge.yaml", "--set", "a=1"], 2, "overrides are for recipes"),
         (["run", "loop.yaml", "--out", "loop.yaml/sub"], 2, "choose a place that you may write to"),
         (["run", "broken.yaml"], 2, "importing `broken_module` failed: SyntaxError"),
         (["run", "nothing.yaml"], 2, "names nothing; write it as module:OBJECT"),
         (["run", "near.yaml"], 2, "`tests.core.loops` has no `METHD`; did you mean `METHOD`?"),
         (["run", "bad.yaml", "--set", "stepps"], 2, "write it as key=value"),
-        (["check", "loop.yaml", "--set", "steps=-"], 2, "--set steps"),
+        (["check", "loop.yaml", "--set", "steps=-"], 2, "override steps"),
         (["report", "."], 2, "not a run folder"),
         (["study", "rrm"], 2, "did you mean `rmm`?"),
         (["study", "mint"], 2, "is not built yet"),
@@ -190,7 +190,7 @@ def test_a_run_from_start_to_report(tmp_path: Path) -> None:
     assert "loss" in html
     assert not re.search(r"(src|href)=.?https?://", html), "a report needs no network"
     again = burnish("run", "loop.yaml", "--out", "run", cwd=tmp_path)
-    assert "already finished (--fresh repeats it)" in again.stdout
+    assert "already finished, nothing is repeated" in again.stderr
     changed = burnish("run", "loop.yaml", "--out", "run", "--set", "steps=6", cwd=tmp_path)
     assert changed.returncode == 2
     assert "differs in steps" in changed.stderr
@@ -223,7 +223,7 @@ def test_sigterm_saves_and_tells(tmp_path: Path) -> None:
 def test_an_error_in_the_users_method_is_theirs(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "from burnish.core.method import Method\nfrom burnish.core.recipe import Recipe\n\n\n"
-        "def run(recipe, run):\n    return 1 / 0\n\n\nMETHOD = Method(recipe=Recipe, run=run, reference='')\n"
+        "def run(recipe, run):\n    return 1 / 0\n\n\nMETHOD = Method(name='broken', recipe=Recipe, run=run)\n"
     )
     (tmp_path / "recipe.yaml").write_text("method: broken:METHOD\n")
     done = burnish("run", "recipe.yaml", cwd=tmp_path)

@@ -1,19 +1,58 @@
 """Burnish finishes a model after pre-training, and shows that the step worked.
 
-``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.study(...)`` and ``burnish.report(...)`` are what the
-command line calls.
+``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.study(...)`` and ``burnish.report(...)`` are what the command
+line calls; the capabilities are modules of their own, ``burnish.merge.merge(...)``. Everything loads on first use.
 """
 
-from typing import Any
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from burnish import act, merge, prove, reason, testing
+    from burnish.api import StudyResult, check, recipes, report, run, study
+    from burnish.core.errors import BurnishError, Interrupted, UserError
+    from burnish.core.result import RunResult
 
 __version__ = "0.1.0"
-__all__ = ["check", "recipes", "report", "run", "study"]
+__all__ = [
+    "BurnishError",
+    "Interrupted",
+    "RunResult",
+    "StudyResult",
+    "UserError",
+    "__version__",
+    "act",
+    "check",
+    "merge",
+    "prove",
+    "reason",
+    "recipes",
+    "report",
+    "run",
+    "study",
+    "testing",
+]
+_MODULES = ("act", "merge", "prove", "reason", "testing")
+_HOMES = {
+    "BurnishError": "burnish.core.errors",
+    "Interrupted": "burnish.core.errors",
+    "UserError": "burnish.core.errors",
+    "RunResult": "burnish.core.result",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `import burnish` costs nothing.
+    if name in _MODULES:
+        return importlib.import_module(f"burnish.{name}")
     if name in __all__:
-        from burnish import api
-
-        return getattr(api, name)
+        found = getattr(importlib.import_module(_HOMES.get(name, "burnish.api")), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module 'burnish' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

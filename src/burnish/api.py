@@ -2,82 +2,81 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
-from burnish.core.method import find_method
+from burnish.core.method import Method, all_methods, find_method, load_recipe
 from burnish.core.paths import checkout, find_recipe, shipped_recipes
-from burnish.core.recipe import method_of
+from burnish.core.recipe import Overrides, Recipe
 from burnish.core.report import Section, run_report
+from burnish.core.result import RunResult
 from burnish.core.run import Run, run_record
 from burnish.core.yaml_marks import load_yaml
 from burnish.studies import claims
-from burnish.studies.catalogue import CATALOGUE, find
+from burnish.studies.catalogue import find_study, judged, perform
 from burnish.studies.claims import Claim, Outcome, StudyRecipe, claim_rows
 
 DEFAULT_SEEDS = {"smoke": 1, "tour": 1, "quick": 3, "full": 5}
+RecipeLike = str | Path | Recipe | Mapping[str, Any]
+"""A file, the name of a shipped recipe (``rmm/tiny``), a recipe, or its settings as a mapping."""
 
 
-@dataclass(frozen=True)
-class Done:
-    """A run that ended well."""
+def run(
+    recipe: RecipeLike, out: str | Path | None = None, overrides: Overrides = (), *, fresh: bool = False
+) -> RunResult:
+    """Run or resume a recipe in its folder and write the report; a finished run is not repeated.
 
-    path: Path
-    was_finished: bool
-    found: dict[str, Any]
+    >>> merge = {"merge_method": "linear", "models": [{"model": "tiny", "parameters": {"weight": 1.0}}]}
+    >>> burnish.run(merge, "merged").value
+    PosixPath('merged')
 
+    Args:
+        recipe: a file, the name of a shipped recipe (``rmm/tiny``), a recipe, or its settings as a mapping. A merge in
+            mergekit's format is carried out too; its folder holds the merged model, its report is the model's card.
+        out: the run's folder; none: ``runs/METHOD-RECIPE``.
+        overrides: settings that replace the recipe's, ``["a.b=1"]`` or ``{"a.b": 1}``.
+        fresh: throw an earlier run in that folder away first.
 
-def run(name: str, out: Path | None = None, overrides: Sequence[str] = (), *, fresh: bool = False) -> Done:
-    """Run or resume a recipe in its folder and write the report.
+    Returns:
+        The folder, the report, and what the method returned: equal on the first and on every later call.
 
     Raises:
         UserError: anything wrong with the recipe, its models, its data or the folder.
         Interrupted: a stop signal came; the same call goes on.
     """
-    source = find_recipe(name)
-    method = find_method(method_of(source, overrides))
-    recipe = method.recipe.load(source, overrides)
-    path = out or Path("runs") / f"{recipe.method.partition(':')[0]}-{source.stem}"
-    with Run(recipe, path, fresh=fresh) as open_run:
+    stem = "" if isinstance(recipe, Recipe | Mapping) else find_recipe(str(recipe)).stem
+    merge = _merge_config(recipe)
+    if merge is not None:
+        return _run_merge(merge, Path(out or f"runs/merge-{stem}".rstrip("-")), overrides, fresh=fresh)
+    method, asked = load_recipe(recipe, overrides)
+    path = Path(out) if out is not None else Path("runs") / "-".join(filter(None, (method.name, stem)))
+    with Run(asked, path, fresh=fresh) as open_run:
         if open_run.finished:
-            return Done(path, True, {"report": path / "report.html"})
-        try:
-            result = method.run(recipe, open_run)
-        except Exception as error:
-            if ":" in recipe.method and not isinstance(error, BurnishError):
-                raise UserError(_in_their_code(error, recipe.method)) from error
-            raise
-    if not open_run.is_main:
-        return Done(path, False, {})
-    found = {} if result is None else {"result": result}
-    return Done(path, False, {**found, "report": report(path)})
+            open_run.note(f"{path}: already finished, nothing is repeated")
+        else:
+            open_run.value = _performed(method, asked, open_run)
+    page = path / "report.html"
+    if open_run.is_main and not (open_run.finished and page.exists()):
+        report(path)
+    return RunResult(path, page, open_run.value, open_run.resumed)
 
 
-def report(path: Path) -> Path:
-    """Write ``report.html`` of a run, with its method's own sections.
-
-    Raises:
-        UserError: not a run, or a run that has nothing to show yet.
-    """
-    record = run_record(path)
-    if not record:
-        raise UserError(f"{path}: not a run folder (no run.json that can be read)")
-    sections: list[Section] = []
-    if record["method"].startswith("study:"):
-        outcome = _stored_outcome(path)
-        sections = [Section("Claims", table=claim_rows(outcome))] if outcome else []
-    else:
-        method = find_method(record["method"])
-        if method.report is not None and record["status"] == "finished":
-            sections = method.report(path)
-    return run_report(path, sections)
+def _performed(method: Method, recipe: Recipe, open_run: Run) -> Any:
+    """What the loop returns; an exception of a user's own method is said as theirs."""
+    try:
+        return method.load("run")(recipe, open_run)
+    except BurnishError:
+        raise
+    except Exception as error:
+        if ":" in recipe.method:
+            raise UserError(_in_their_code(error, recipe.method)) from error
+        raise
 
 
 def _in_their_code(error: Exception, method: str) -> str:
@@ -85,37 +84,94 @@ def _in_their_code(error: Exception, method: str) -> str:
     file = getattr(sys.modules.get(method.partition(":")[0]), "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f"{file}:{lines[-1]}" if lines else method
-    return f"{where}: {type(error).__name__}: {error} (in your method; --debug shows the traceback)"
+    return f"{where}: {type(error).__name__}: {error} (in your method)"
+
+
+def _merge_config(recipe: RecipeLike) -> Path | Mapping[str, Any] | None:
+    """The recipe, if it is a merge in mergekit's format."""
+    if isinstance(recipe, Recipe):
+        return None
+    source = recipe if isinstance(recipe, Mapping) else find_recipe(str(recipe))
+    data = load_yaml(source)[0] if isinstance(source, Path) else source
+    is_merge = isinstance(data, Mapping) and "method" not in data and ("merge_method" in data or "slices" in data)
+    return source if is_merge else None
+
+
+def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides, *, fresh: bool) -> RunResult:
+    from burnish.merge import merge
+
+    _no_overrides(config, overrides)
+    existed = out.exists() and not fresh
+    folder = merge(config, out, fresh=fresh)
+    return RunResult(folder, folder / "README.md", folder, existed)
+
+
+def _no_overrides(config: Path | Mapping[str, Any], overrides: Overrides) -> None:
+    if overrides:
+        where = config if isinstance(config, Path) else "recipe"
+        raise UserError(f"{where}: overrides are for recipes; a merge in mergekit's format is changed in its file")
+
+
+def report(path: str | Path) -> Path:
+    """Write ``report.html`` of a run, with its method's own sections.
+
+    Raises:
+        UserError: not a run, or a run that has nothing to show yet.
+    """
+    path = Path(path)
+    record = run_record(path)
+    if not record:
+        raise UserError(f"{path}: not a run folder (no run.json that can be read)")
+    sections: list[Section] = []
+    if record["method"].startswith("study:"):
+        outcome = _stored_outcome(path)
+        sections = [Section("Claims", table=claim_rows(outcome))] if outcome else []
+    elif record["status"] == "finished":
+        drawn = find_method(record["method"]).load("report")
+        sections = drawn(path) if drawn is not None else []
+    return run_report(path, sections)
 
 
 def recipes() -> list[dict[str, str]]:
-    """The shipped recipes: name and what the file's first comment says."""
+    """The shipped recipes: name and what the file's first comment says.
+
+    >>> burnish.recipes()[0]["recipe"]
+    'dov4cl/paper'
+    """
     return [{"recipe": name, "what": what} for name, what in shipped_recipes().items()]
 
 
-def check(name: str, overrides: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """What a recipe, or a merge in mergekit's format, would do; nothing is started.
+def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]:
+    """What a recipe, or a merge in mergekit's format, would do; nothing is started and nothing is written.
+
+    >>> burnish.check({"merge_method": "linear", "models": [{"model": "tiny", "parameters": {"weight": 1.0}}]})[0]
+    {'what': 'method', 'value': 'linear'}
+
+    Args:
+        recipe: as :func:`run` takes it.
+        overrides: as :func:`run` takes them.
 
     Raises:
         UserError: anything that would stop it.
     """
-    source = find_recipe(name)
-    data, _ = load_yaml(source)
-    if isinstance(data, dict) and "method" not in data and ("merge_method" in data or "slices" in data):
+    merge = _merge_config(recipe)
+    if merge is not None:
         from burnish.merge import plan
 
-        if overrides:
-            raise UserError(f"{source}: --set is for recipes; a merge in mergekit's format is changed in its file")
-        return plan(source).rows()
-    method = find_method(method_of(source, overrides))
-    recipe = method.recipe.load(source, overrides)
-    rows = [("method", recipe.method), ("reference", method.reference), ("seed", str(recipe.seed))]
-    rows += list(method.check(recipe)) if method.check is not None else []
+        _no_overrides(merge, overrides)
+        return plan(merge).rows()
+    method, asked = load_recipe(recipe, overrides)
+    rows = [("method", asked.method)]
+    if method.paper is not None:
+        rows.append(("paper", str(method.paper)))
+    rows.append(("seed", str(asked.seed)))
+    preflight = method.load("check")
+    rows += list(preflight(asked)) if preflight is not None else []
     return [{"what": what, "value": value} for what, value in rows]
 
 
 @dataclass(frozen=True)
-class StudyDone:
+class StudyResult:
     """A study that ended: its claims as rows, its report."""
 
     rows: list[dict[str, Any]]
@@ -127,50 +183,58 @@ def study(
     name: str,
     size: str = "quick",
     seeds: int | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
     store: bool = False,
     workers: int = 2,
     fresh: bool = False,
-) -> StudyDone:
+) -> StudyResult:
     """Run or resume the study of one paper and write its report; with ``store``, ``docs/claims/NAME.json`` too.
+
+    Args:
+        name: of the method.
+        size: ``smoke`` (does every line run), ``tour`` (how it works), ``quick`` or ``full`` (judged).
+        seeds: repetitions; none: 3 for ``quick``, 5 for ``full``, 1 otherwise.
+        out: the run's folder; none: ``runs/study-NAME-SIZE``.
+        store: write the judged result into the checkout.
+        workers: processes.
+        fresh: throw an earlier run in that folder away first.
 
     Raises:
         UserError: unknown study or size, or a size that is not judged with ``store``.
     """
     if size not in DEFAULT_SEEDS:
-        raise UserError(f"--size {size}: choose one of {', '.join(DEFAULT_SEEDS)}")
-    entry = find(name)
+        raise UserError(f"size: `{size}` is none of {', '.join(DEFAULT_SEEDS)}", arguments=("size",))
+    found = find_study(name)
     root = checkout() if store else None
     asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
-    recipe = StudyRecipe.load(json.dumps(asked))
+    recipe = StudyRecipe.load(asked)
     if store:
         claims.check_judged(recipe)
-    path = out or Path("runs") / f"study-{name}-{size}"
-    outcome = entry.perform(recipe, path, fresh=fresh)
+    path = Path(out or f"runs/study-{name}-{size}")
+    outcome = perform(found, recipe, path, fresh=fresh)
     if root is not None:
         claims.store(name, recipe, path, outcome, root)
-    sections = [Section("Claims", entry.load().title, table=claim_rows(outcome.claims)), *outcome.sections]
-    return StudyDone(claim_rows(outcome.claims), run_report(path, sections), outcome)
+    sections = [Section("Claims", found.title, table=claim_rows(outcome.claims)), *outcome.sections]
+    return StudyResult(claim_rows(outcome.claims), run_report(path, sections), outcome)
 
 
 def list_studies() -> list[dict[str, str]]:
-    """The ten methods: what they are, whether they are built, how they were judged."""
+    """All methods: what they are, whether they are built, how they were judged; a plug-in's fault as a row of its own."""
+    found, faults = all_methods()
     rows = []
-    for entry in CATALOGUE:
-        stored = entry.stored()
-        judged = stored.verdicts if stored else ""
-        state = "built" if entry.exists else "planned"
+    for method in found:
+        stored = judged(method.name)
         rows.append(
             {
-                "study": entry.name,
-                "capability": entry.capability,
-                "state": state,
-                "judged claims": judged or "-",
-                "paper": entry.paper,
+                "study": method.name,
+                "capability": method.capability,
+                "state": "built" if method.built else "planned",
+                "judged claims": (stored.verdicts if stored else "") or "-",
+                "paper": str(method.paper or "-"),
             }
         )
-    return rows
+    return rows + [{**dict.fromkeys(rows[0], "-"), "state": "broken", "paper": fault} for fault in faults]
 
 
 def _stored_outcome(path: Path) -> list[Claim]:

@@ -196,8 +196,7 @@ def test_craftworld_on_the_wall_clock_cannot_be_gone_on_with(tmp_path: Path) -> 
 
 
 def test_check_says_what_would_happen() -> None:
-    assert METHOD.check is not None
-    rows = dict(METHOD.check(recipe()))
+    rows = dict(METHOD.load("check")(recipe()))
     assert "8 torch" in rows["world"]
     assert rows["team"] == "ann, bob"
 

@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from burnish.act import clock, play
+from burnish.act import clock
+from burnish.act.loop import play
 from burnish.act.memory.log import Event
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import Limits, ReflexSettings, RuntimeSettings, TeamRecipe

@@ -55,7 +55,7 @@ def train(recipe: LoopRecipe, run: Run) -> Path:
     return run.artifact("weights.json", {"weights": weights, "seen": learner.seen})
 
 
-METHOD = Method(recipe=LoopRecipe, run=train, reference="none")
+METHOD = Method(name="loop", recipe=LoopRecipe, run=train)
 
 
 def run_in_child(path: str, die_at: tuple[str, int] | None = None, steps: int = 12, width: int = 64) -> None:

@@ -75,8 +75,8 @@ def test_overrides_reach_everywhere() -> None:
     ("override", "said"),
     [
         ("steps", "write it as key=value"),
-        ("steps=x", "--set steps: `steps`: input should be a valid integer"),
-        ("optimizer.l=1", "--set optimizer.l: `optimizer.l` is not a setting; did you mean `lr`?"),
+        ("steps=x", "override steps: `steps`: input should be a valid integer"),
+        ("optimizer.l=1", "override optimizer.l: `optimizer.l` is not a setting; did you mean `lr`?"),
         ("experts.3.weight=1", "`3` is no index of a list of 1"),
         ("seed=[", "not valid YAML"),
     ],

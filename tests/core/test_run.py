@@ -43,7 +43,7 @@ def test_a_finished_run_says_so_and_repeats_its_result(tmp_path: Path) -> None:
 def test_a_changed_recipe_is_refused_with_the_keys(tmp_path: Path) -> None:
     with Run(LoopRecipe(steps=5), tmp_path / "run", quiet=True):
         pass
-    with pytest.raises(UserError, match=r"differs in seed, steps\); choose another --out, or start over with --fresh"):
+    with pytest.raises(UserError, match=r"differs in seed, steps\); choose another folder, or start afresh"):
         Run(LoopRecipe(steps=6, seed=1), tmp_path / "run", quiet=True).__enter__()
     with Run(LoopRecipe(steps=5, workers=2, checkpoint_every=1), tmp_path / "run", quiet=True):
         pass  # what cannot change a result may change

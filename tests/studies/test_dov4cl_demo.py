@@ -22,8 +22,7 @@ def test_pictures_are_apart() -> None:
 
 def test_recipes_are_whole() -> None:
     tiny = AuditRecipe.load(find_recipe("dov4cl/tiny"))
-    assert METHOD.check is not None
-    rows = dict(METHOD.check(tiny))
+    rows = dict(METHOD.load("check")(tiny))
     assert rows["queries"] == "up to 1,600 to the suspect, as many to each of 12 other models"
     paper = AuditRecipe.load(find_recipe("dov4cl/paper"))
     assert (paper.test, paper.rounds, paper.images_per_round, paper.repeats) == ("paper", 50, 32, 3)
@@ -35,7 +34,7 @@ def test_the_tiny_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
     recipe = AuditRecipe.load(find_recipe("dov4cl/tiny"))
     with Run(recipe, tmp_path / "thief", quiet=True) as run:
-        METHOD.run(recipe, run)
+        METHOD.load("run")(recipe, run)
     found = json.loads((tmp_path / "thief" / "artifacts" / "findings.json").read_text())
     assert found["verdict"]["outcome"] == "evidence"
     assert found["power"]["reached"] > 0.8
@@ -46,6 +45,6 @@ def test_the_tiny_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (tmp_path / "innocent" / "artifacts").mkdir()
         (tmp_path / "thief" / "artifacts" / "shadows").rename(tmp_path / "innocent" / "artifacts" / "shadows")
     with Run(other, tmp_path / "innocent", quiet=True) as run:
-        METHOD.run(other, run)
+        METHOD.load("run")(other, run)
     found = json.loads((tmp_path / "innocent" / "artifacts" / "findings.json").read_text())
     assert found["verdict"]["outcome"] == "no evidence"

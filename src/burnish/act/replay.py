@@ -61,7 +61,7 @@ def run_recipe(run: Path) -> TeamRecipe:
     from burnish.core.method import find_method
     from burnish.core.recipe import method_of
 
-    if not issubclass(find_method(method_of(path)).recipe, TeamRecipe):
+    if not issubclass(find_method(method_of(path)).settings(), TeamRecipe):
         raise UserError(f"{run}: not an episode of agents; its recipe's method is {method_of(path)}")
     return TeamRecipe.load(path)
 

@@ -22,7 +22,7 @@ from burnish.cli.act import act_app
 from burnish.cli.merge import merge_app
 from burnish.cli.prove import prove_app
 from burnish.cli.reason import reason_app
-from burnish.cli.shared import Commands, Fresh, Json, Sets, Size, TourSize, print_table, say
+from burnish.cli.shared import Commands, Fresh, Json, Sets, Size, TourSize, print_table, remedy, say
 from burnish.core.errors import BurnishError
 
 app = typer.Typer(
@@ -61,11 +61,12 @@ def run(
 
     done = api.run(recipe, out, set_ or (), fresh=fresh)
     if json_:
-        say({"run": done.path, "was_finished": done.was_finished, **done.found}, True)
+        say({"run": done.path, "report": done.report, "value": done.value, "resumed": done.resumed}, True)
         return
-    print(f"{done.path}: {'already finished (--fresh repeats it)' if done.was_finished else 'finished'}")
-    for what, value in done.found.items():
-        print(f"  {what}: {value}")
+    print(f"{done.path}: finished")
+    if done.value is not None:
+        print(f"  result: {done.value}")
+    print(f"  report: {done.report}")
 
 
 @app.command()
@@ -104,7 +105,7 @@ def schema(method: Annotated[str, typer.Argument(help="A method's name, or modul
     """
     from burnish.core.method import find_method
 
-    print(json.dumps(find_method(method).recipe.model_json_schema(), indent=1))
+    print(json.dumps(find_method(method).settings().model_json_schema(), indent=1))
 
 
 @app.command()
@@ -244,7 +245,7 @@ def _guarded(debug: bool) -> int:
     except BurnishError as error:
         if debug:
             raise
-        print(f"burnish: {error}", file=sys.stderr)
+        print(f"burnish: {error}{remedy(error)}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)

@@ -9,6 +9,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from burnish.core.errors import BurnishError
+from burnish.core.paths import in_checkout
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, dotted: --set a.b=1.")
@@ -28,6 +31,17 @@ class Commands(TyperGroup):
         for command in self.commands.values():
             command.short_help = command.get_short_help_str(limit=1000)
         super().format_commands(ctx, formatter)
+
+
+def remedy(error: BurnishError) -> str:
+    """What the functions below the command line cannot know: flags, and the command that installs an extra."""
+    flags = ", ".join(f"--{argument.replace('_', '-')}" for argument in error.arguments)
+    return (f" ({flags})" if flags else "") + (f": {install_command(error.extra)}" if error.extra else "")
+
+
+def install_command(extra: str) -> str:
+    """How an extra is installed into this environment, a checkout's or a wheel's."""
+    return f"pip install -e '.[{extra}]'" if in_checkout() else f"pip install 'burnish[{extra}]'"
 
 
 def say(found: dict[str, Any], as_json: bool) -> None:

@@ -80,7 +80,7 @@ def load_latest(folder: Path, warn: Callable[[str], None]) -> tuple[int, dict[st
             return _read(path)
         warn(f"{path}: damaged checkpoint ({fault}); trying the one before")
     if steps:
-        raise BurnishError(f"{folder}: every checkpoint is damaged; start again with --fresh")
+        raise BurnishError(f"{folder}: every checkpoint is damaged; start afresh", arguments=("fresh",))
     return None
 
 

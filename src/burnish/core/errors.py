@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -30,12 +30,21 @@ def one_line(text: str) -> str:
 
 
 class BurnishError(Exception):
-    """Our fault, or the machine's (a full disk, a dead worker): exit code 1."""
+    """Our fault, or the machine's (a full disk, a dead worker): exit code 1.
+
+    Args:
+        message: one line.
+        arguments: of the function that was called, those that mend it (``out``, ``fresh``); the command line shows its
+            flags for them.
+        extra: of the package, the one to install; the command line shows the command.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, arguments: Sequence[str] = (), extra: str = "") -> None:
         super().__init__(one_line(message))
+        self.arguments = tuple(arguments)
+        self.extra = extra
 
 
 class UserError(BurnishError):

@@ -199,7 +199,7 @@ class Trackers:
         present = {str(tracker) for tracker in get_available_trackers()}
         for name in tracking.to:
             if name not in present:
-                raise UserError(f"tracking.to: `{name}` is not installed; pip install {name.replace('_', '-')}")
+                raise UserError(f"tracking.to: the package {name.replace('_', '-')} is not installed")
         self._accelerator = Accelerator(log_with=list(tracking.to), project_dir=str(folder))
         flat = {key: value for key, value in config.items() if isinstance(value, int | float | str | bool)}
         self._accelerator.init_trackers(tracking.project, config=flat)

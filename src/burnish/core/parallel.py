@@ -165,7 +165,7 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError("executor: `ray` is not installed; pip install -e '.[ray]'") from None
+        raise UserError("executor: `ray` is not installed; the extra `ray` brings it", extra="ray") from None
     started = not ray.is_initialized()
     if started:
         if address and address != "auto":

@@ -48,15 +48,20 @@ def find_recipe(name: str) -> Path:
     raise UserError(f"{name}: no such file, and no shipped recipe of that name; {hint}")
 
 
+def in_checkout() -> bool:
+    """Whether this Burnish runs from a checkout, and not from an installed wheel."""
+    return (_CHECKOUT / "pyproject.toml").exists()
+
+
 def checkout() -> Path:
     """The root of the checkout that this Burnish runs from.
 
     Raises:
         UserError: Burnish was installed as a wheel; there is no checkout to write into.
     """
-    if not (_CHECKOUT / "pyproject.toml").exists():
+    if not in_checkout():
         raise UserError(
-            "this Burnish is an installed package; stored claims are written in a checkout (pip install -e .)"
+            "this Burnish is an installed package; stored claims are written in a checkout, installed as editable"
         )
     return _CHECKOUT
 

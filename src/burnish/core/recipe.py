@@ -5,9 +5,10 @@ Knows YAML, overrides and how to say what is wrong in one line. Knows no method.
 
 from __future__ import annotations
 
+import copy
 import json
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -18,6 +19,8 @@ from burnish.core.errors import UserError, nearest
 from burnish.core.yaml_marks import KeyPath, load_yaml
 
 R = TypeVar("R", bound="Recipe")
+Overrides = Sequence[str] | Mapping[str, Any]
+"""Settings that replace a recipe's: ``["a.b=1"]``, each value read as YAML, or ``{"a.b": 1}``."""
 
 
 class Settings(BaseModel):
@@ -47,7 +50,7 @@ class Recipe(Settings):
     keep: int = Field(default=2, ge=1)
     """How many checkpoints to keep; the one before the last is the fall-back if the last is damaged."""
     executor: Literal["local", "ray"] = "local"
-    """Where parallel work runs: processes of this machine, or a Ray cluster (`pip install -e '.[ray]'`)."""
+    """Where parallel work runs: processes of this machine, or a Ray cluster (the extra `ray`)."""
     workers: int = Field(default=1, ge=1)
     """Processes (local) or tasks at a time (Ray)."""
     ray_address: str | None = None
@@ -56,34 +59,38 @@ class Recipe(Settings):
     """Trackers to send metrics to."""
 
     @classmethod
-    def load(cls: type[R], source: Path | str, overrides: Sequence[str] = ()) -> R:
-        """Read a recipe of this class from YAML.
+    def load(cls: type[R], source: Path | str | Mapping[str, Any], overrides: Overrides = ()) -> R:
+        """Read a recipe of this class.
 
         Args:
-            source: the file, or YAML text.
-            overrides: dotted settings, ``a.b=value``; the value is read as YAML.
+            source: a YAML file, YAML text, or the settings themselves.
+            overrides: dotted settings, ``["a.b=value"]`` or ``{"a.b": value}``.
 
         Raises:
             UserError: one line with file, line, key, the nearest valid key and what was expected.
         """
-        data, locate = load_yaml(source)
-        name = str(source) if isinstance(source, Path) else "<text>"
-        if not isinstance(data, dict):
-            raise UserError(f"{name}:1: a recipe is a mapping of settings, starting with `method: NAME`")
-        overridden = set()
-        for override in overrides:
-            overridden.add(apply_override(data, override))
+        data, at = _settings(source)
+        overridden = {apply_override(data, override) for override in override_list(overrides)}
 
         def where(path: KeyPath) -> str:
             for cut in range(len(path), 0, -1):
                 if path[:cut] in overridden:
-                    return f"--set {'.'.join(map(str, path[:cut]))}"
-            return f"{name}:{locate(path)}"
+                    return f"override {'.'.join(map(str, path[:cut]))}"
+            return at(path)
 
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise UserError(explain(error, cls, where)) from None
+            said = explain(error, cls, where)
+            raise UserError(said, arguments=("set",) if said.startswith("override ") else ()) from None
+
+    def changed(self: R, overrides: Overrides) -> R:
+        """This recipe with some settings replaced.
+
+        Raises:
+            UserError: one line about the first setting that is wrong.
+        """
+        return type(self).load(self.model_dump(mode="json"), overrides)
 
     def to_yaml(self) -> str:
         """The recipe with every default written out, as YAML."""
@@ -97,23 +104,39 @@ class Recipe(Settings):
         return [key for key in keys if key.split(".")[0] not in free]
 
 
-def method_of(source: Path, overrides: Sequence[str] = ()) -> str:
+def method_of(source: Path | Mapping[str, Any], overrides: Overrides = ()) -> str:
     """The ``method:`` of a recipe, before its class is known.
 
     Raises:
         UserError: no such file, not YAML, or no method named.
     """
-    data, locate = load_yaml(source)
-    if not isinstance(data, dict):
-        raise UserError(f"{source}:1: a recipe is a mapping of settings, starting with `method: NAME`")
-    for override in overrides:
+    data, at = _settings(source)
+    for override in override_list(overrides):
         apply_override(data, override)
     method = data.get("method")
     if not isinstance(method, str):
         merge = {"merge_method", "models", "slices", "base_model"} & data.keys()
-        hint = "; if this is a merge in mergekit's format, give `merge_method` and use `burnish merge`" if merge else ""
-        raise UserError(f"{source}:{locate(('method',))}: `method` is missing; name what to run{hint}")
+        hint = "; if this is a merge in mergekit's format, give `merge_method`" if merge else ""
+        raise UserError(f"{at(('method',))}: `method` is missing; name what to run{hint}")
     return method
+
+
+def override_list(overrides: Overrides) -> list[str]:
+    """Overrides as ``key=value`` texts, the value as YAML; nested mappings by dotted key."""
+    if isinstance(overrides, Mapping):
+        return [f"{key}={json.dumps(value)}" for key, value in flatten(dict(overrides)).items()]
+    return [overrides] if isinstance(overrides, str) else list(overrides)
+
+
+def _settings(source: Path | str | Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[KeyPath], str]]:
+    """The settings in a source, and where a key of theirs stands, for messages."""
+    if isinstance(source, Mapping):
+        return copy.deepcopy(dict(source)), lambda _: "recipe"
+    data, locate = load_yaml(source)
+    name = str(source) if isinstance(source, Path) else "<text>"
+    if not isinstance(data, dict):
+        raise UserError(f"{name}:1: a recipe is a mapping of settings, starting with `method: NAME`")
+    return data, lambda path: f"{name}:{locate(path)}"
 
 
 def apply_override(data: dict[str, Any], override: str) -> KeyPath:
@@ -124,8 +147,8 @@ def apply_override(data: dict[str, Any], override: str) -> KeyPath:
     """
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"--set {override}: write it as key=value, for example --set seed=1")
-    value, _ = load_yaml(text, name=f"--set {override}")
+        raise UserError(f"override {override}: write it as key=value, for example seed=1", arguments=("set",))
+    value, _ = load_yaml(text, name=f"override {override}")
     path: list[str | int] = []
     here: Any = data
     parts = key.strip().split(".")
@@ -133,14 +156,19 @@ def apply_override(data: dict[str, Any], override: str) -> KeyPath:
         last = depth == len(parts) - 1
         if isinstance(here, list):
             if not part.isdecimal() or int(part) >= len(here):
-                raise UserError(f"--set {override}: `{part}` is no index of a list of {len(here)}")
+                raise UserError(
+                    f"override {override}: `{part}` is no index of a list of {len(here)}", arguments=("set",)
+                )
             path.append(int(part))
         elif isinstance(here, dict):
             path.append(part)
             if not last and not isinstance(here.get(part), dict | list):
                 here[part] = {}
         else:
-            raise UserError(f"--set {override}: `{'.'.join(map(str, path))}` is a plain value and has no `{part}`")
+            raise UserError(
+                f"override {override}: `{'.'.join(map(str, path))}` is a plain value and has no `{part}`",
+                arguments=("set",),
+            )
         if last:
             here[path[-1]] = value
         else:

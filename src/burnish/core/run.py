@@ -29,10 +29,11 @@ from burnish.core.hardware import environment, usage
 from burnish.core.metrics import Metrics, Progress, Trackers
 from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
+from burnish.core.result import from_plain, to_plain
 from burnish.core.yaml_marks import load_yaml
 
 T = TypeVar("T")
-# All that a run ever writes into its folder, and so all that --fresh removes.
+# All that a run ever writes into its folder, and so all that a fresh start removes.
 OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "report.html", "checkpoints", "artifacts", "trackers")
 
 
@@ -61,6 +62,8 @@ class Run:
         self._handlers: dict[int, Any] = {}
         self._saved_at = time.monotonic()
         self._resumed_at = 0
+        self._value: Any = None
+        self._had_work = False
 
     # The seven verbs
 
@@ -189,8 +192,24 @@ class Run:
         """The run had already ended well when it was opened."""
         return self._was_finished
 
+    @property
+    def resumed(self) -> bool:
+        """The folder held work of this run when it was opened."""
+        return self._had_work
+
+    @property
+    def value(self) -> Any:
+        """What the loop returned, in this session or in the one that finished the run."""
+        return from_plain(self._value, self.path)
+
+    @value.setter
+    def value(self, returned: Any) -> None:
+        self._value = to_plain(returned, self.path)
+
     def __enter__(self) -> Run:
-        self._was_finished = False if self._fresh else run_record(self.path).get("status") == "finished"
+        record = {} if self._fresh else run_record(self.path)
+        self._was_finished = record.get("status") == "finished"
+        self._had_work, self._value = bool(record), record.get("value")
         self._trackers: Trackers | None = None
         self._start, self._cpu = time.time(), time.process_time()
         if self.is_main:
@@ -235,7 +254,7 @@ class Run:
     def _own(self) -> None:
         with explained(self.path):
             if self.path.exists() and not self.path.is_dir():
-                raise UserError(f"{self.path}: is a file; choose a folder with --out")
+                raise UserError(f"{self.path}: is a file; choose another folder", arguments=("out",))
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / ".lock")
         owner = self.path / ".owner"
@@ -243,7 +262,9 @@ class Run:
             self._lock.acquire(timeout=0)
         except Timeout:
             pid = owner.read_text().strip() if owner.exists() else "another process"
-            raise UserError(f"{self.path}: in use by process {pid}; wait for it, or choose another --out") from None
+            raise UserError(
+                f"{self.path}: in use by process {pid}; wait for it, or choose another folder", arguments=("out",)
+            ) from None
         with explained(owner):
             owner.write_text(str(os.getpid()))
 
@@ -265,10 +286,11 @@ class Run:
                 if differing:
                     raise UserError(
                         f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
-                        "choose another --out, or start over with --fresh"
+                        "choose another folder, or start afresh",
+                        arguments=("out", "fresh"),
                     )
         elif inside - left:
-            raise UserError(f"{self.path}: not empty and not a run; choose another folder with --out")
+            raise UserError(f"{self.path}: not empty and not a run; choose another folder", arguments=("out",))
         for folder in (self.path, self.path / "checkpoints", self.path / "artifacts"):
             for path in stale(folder):
                 remove(path)
@@ -295,6 +317,7 @@ class Run:
             "wall_seconds": sum(one["wall_seconds"] for one in sessions),
             "cpu_seconds": sum(one["cpu_seconds"] for one in sessions),
             "peak_memory_bytes": max(one["peak_memory_bytes"] for one in sessions),
+            "value": self._value,
         }
         write_atomic(path, json.dumps(content | ({"error": error} if error else {}), indent=1))
 

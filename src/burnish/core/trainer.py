@@ -90,7 +90,7 @@ def last_checkpoint(run: Run) -> str | None:
         torn += (path / MARK).exists()
         run.note(f"{path}: damaged checkpoint ({fault or 'not finished'}); trying the one before")
     if torn:
-        raise BurnishError(f"{run.path}/checkpoints: every checkpoint is damaged; start again with --fresh")
+        raise BurnishError(f"{run.path}/checkpoints: every checkpoint is damaged; start afresh", arguments=("fresh",))
     run.cut_metrics(0)
     return None
 

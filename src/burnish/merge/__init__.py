@@ -25,9 +25,10 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
         UserError: models, data or settings that do not go together, in one line.
         Interrupted: a stop signal came; the same run goes on.
     """
-    from burnish.merge.rmm import search as loop
+    from burnish.merge.rmm import METHOD
 
-    return loop(recipe, run)
+    path: Path = METHOD.load("run")(recipe, run)
+    return path
 
 
 def plan(

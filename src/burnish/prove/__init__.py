@@ -32,14 +32,10 @@ def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: S
     Raises:
         UserError: a recipe, pictures or models that cannot be read, or a file of that name.
     """
-    from burnish.core.method import find_method
-    from burnish.core.paths import find_recipe
-    from burnish.core.recipe import method_of
+    from burnish.core.method import load_recipe
     from burnish.prove.evidence.commitment import read_commitment, secret_of, write_commitment
 
-    source = find_recipe(str(recipe))
-    loaded = find_method(method_of(source, overrides)).recipe.load(source, overrides)
-    path = write_commitment(loaded, Path(out))
+    path = write_commitment(load_recipe(recipe, overrides)[1], Path(out))
     found = read_commitment(path)
     shown = {key: found[key] for key in ("root", "method", "counts", "time")}
     return {"commitment": str(path), "secret": str(secret_of(path)), **shown}

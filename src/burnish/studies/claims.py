@@ -99,12 +99,10 @@ class Study:
 
     Attributes:
         title: one line.
-        reference: the paper.
         run: the loop, over a run folder like any other.
     """
 
     title: str
-    reference: str
     run: Callable[[StudyRecipe, Run], Outcome]
 
 

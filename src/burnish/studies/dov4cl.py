@@ -82,6 +82,5 @@ def rates(result: dict[str, Any]) -> dict[str, float]:
 
 STUDY = Study(
     title="Dataset ownership: thieves found and innocents accused, by the published test and by a permutation test",
-    reference="Dataset Ownership Verification in Contrastive Pre-trained Models (ICLR 2025)",
     run=run,
 )

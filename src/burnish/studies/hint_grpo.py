@@ -107,6 +107,5 @@ def _course(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 
 STUDY = Study(
     title="Hint-GRPO against GRPO for the same generated tokens, and decoding calibrated against text bias",
-    reference="Boosting MLLM Reasoning with Text-Debiased Hint-GRPO (ICCV 2025)",
     run=run,
 )

@@ -47,6 +47,5 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
 
 STUDY = Study(
     title="Agents that plan while they act against agents that take turns: gathering, a boss, two teams",
-    reference="Parallelized Planning-Acting for LLM-based Multi-Agent Systems (2025)",
     run=run,
 )

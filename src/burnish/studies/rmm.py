@@ -85,6 +85,5 @@ def gains(result: dict[str, Any]) -> dict[str, float]:
 
 STUDY = Study(
     title="Reinforced Model Merging: layer-wise search against tuned uniform merges, at equal budget",
-    reference="Reinforced Model Merging, arXiv:2503.21272",
     run=run,
 )

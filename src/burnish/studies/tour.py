@@ -13,9 +13,10 @@ import numpy as np
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.hardware import environment
+from burnish.core.method import Method, all_methods
 from burnish.core.metrics import Progress
 from burnish.core.report import Section, subplots, write_report
-from burnish.studies.catalogue import CATALOGUE, Entry
+from burnish.studies.catalogue import find_study, judged, perform
 from burnish.studies.claims import StudyRecipe, claim_rows
 
 SIZES = ("smoke", "tour")
@@ -42,15 +43,17 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
         UserError: an unknown size.
     """
     if size not in SIZES:
-        raise UserError(f"--size {size}: a tour is {' or '.join(SIZES)}; judged sizes belong to `burnish study`")
+        raise UserError(
+            f"size: a tour is {' or '.join(SIZES)}, not `{size}`; judged sizes belong to a study", arguments=("size",)
+        )
     say = Progress().note
     sections: list[Section] = []
     shown: list[str] = []
-    for entry in CATALOGUE:
-        if entry.exists:
-            say(f"{entry.method}: {entry.paper}")
-            sections += _study(entry, size, out, fresh)
-            shown.append(entry.method)
+    for method in all_methods()[0]:
+        if method.study is not None:
+            say(f"{method.shown}: {method.paper}")
+            sections += _study(method, size, out, fresh)
+            shown.append(method.shown)
     say("merging a real model" if size == "tour" else "merging a small model")
     sections.append(merge_section(size, out))
     table = Section(
@@ -74,38 +77,37 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
 def method_rows() -> list[dict[str, Any]]:
     """The ten methods as a table: claim, state and the stored verdicts."""
     rows = []
-    for entry in CATALOGUE:
-        stored = entry.stored()
-        judged = f"{stored.verdicts} (stored: {stored.size}, {stored.seeds} seeds, {stored.date})" if stored else "-"
+    for method in all_methods()[0]:
+        stored = judged(method.name)
+        verdicts = f"{stored.verdicts} (stored: {stored.size}, {stored.seeds} seeds, {stored.date})" if stored else "-"
         rows.append(
             {
-                "method": entry.method,
-                "capability": entry.capability,
-                "paper": entry.paper,
-                "claim": entry.claim,
-                "state": "built" if entry.exists else "planned",
-                "judged claims": judged,
+                "method": method.shown,
+                "capability": method.capability,
+                "paper": str(method.paper or "-"),
+                "claim": method.claim,
+                "state": "built" if method.built else "planned",
+                "judged claims": verdicts,
             }
         )
     return rows
 
 
-def _study(entry: Entry, size: str, out: Path, fresh: bool) -> list[Section]:
-    recipe = StudyRecipe.load(json.dumps({"method": f"study:{entry.name}", "size": size, "seeds": 1, "workers": 2}))
-    outcome = entry.perform(recipe, out / entry.name, fresh=fresh)
+def _study(method: Method, size: str, out: Path, fresh: bool) -> list[Section]:
+    study = find_study(method.name)
+    recipe = StudyRecipe.load({"method": f"study:{method.name}", "size": size, "seeds": 1, "workers": 2})
+    outcome = perform(study, recipe, out / method.name, fresh=fresh)
     sections = []
-    stored = entry.stored()
+    stored = judged(method.name)
     if stored is not None:
         words = f"Judged with {stored.seeds} seeds at size {stored.size} on {stored.date}: `{stored.command}`."
         sections.append(
-            Section(f"{entry.method}: what was claimed, what came out", words, table=claim_rows(stored.claims))
+            Section(f"{method.shown}: what was claimed, what came out", words, table=claim_rows(stored.claims))
         )
     else:
-        sections.append(
-            Section(f"{entry.method}: one seed, to look at", entry.load().title, table=claim_rows(outcome.claims))
-        )
+        sections.append(Section(f"{method.shown}: one seed, to look at", study.title, table=claim_rows(outcome.claims)))
     return sections + [
-        Section(f"{entry.method}: {part.title}", part.text, part.table, part.figure, part.html)
+        Section(f"{method.shown}: {part.title}", part.text, part.table, part.figure, part.html)
         for part in outcome.sections
     ]
 

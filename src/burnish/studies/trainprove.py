@@ -118,6 +118,5 @@ def _trained(job: Job) -> Path:
 
 STUDY = Study(
     title="TrainProVe: whose generator made a classifier's training pictures, against the published rule",
-    reference="Training Data Provenance Verification (CVPR 2025)",
     run=run,
 )

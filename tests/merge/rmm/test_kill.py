@@ -22,7 +22,8 @@ def search_in_child(folder: str, path: str, die_at: int = 0) -> None:
     import torch
 
     from burnish.core.run import Run
-    from burnish.merge.rmm import SearchRecipe, search
+    from burnish.merge.rmm import SearchRecipe
+    from burnish.merge.rmm.loop import search
 
     torch.set_num_threads(1)
     if die_at:

@@ -9,7 +9,8 @@ import torch
 
 from burnish.core.errors import UserError
 from burnish.core.run import Run
-from burnish.merge.rmm import METHOD, search
+from burnish.merge.rmm import METHOD
+from burnish.merge.rmm.loop import search
 from burnish.merge.rmm.candidates import PUBLISHED
 from burnish.merge.rmm.recipe import PPOSettings, SearchRecipe
 from burnish.merge.rmm.remote import absolute, fingerprint
@@ -33,7 +34,7 @@ def test_run_leaves_a_plain_checkpoint_that_merge_rebuilds(tmp_path, arm):
 
     settings = save_run(tmp_path, **arm)
     spent = f"{settings.tuning_budget} tuning the uniform merges, {settings.budget} searching, 10 again in full"
-    assert METHOD.check(settings)[2] == ("evaluations", spent)
+    assert METHOD.load("check")(settings)[2] == ("evaluations", spent)
     with Run(settings, tmp_path / "run", quiet=True) as run:
         folder = search(settings, run)
     outcome = json.loads((tmp_path / "run/artifacts/outcome.json").read_text())
@@ -55,7 +56,7 @@ def test_run_leaves_a_plain_checkpoint_that_merge_rebuilds(tmp_path, arm):
     for name, parameter in rebuilt.named_parameters():
         if not name.startswith("classifier"):
             torch.testing.assert_close(parameter, own[name], rtol=0, atol=1e-6)
-    titles = [section.title for section in METHOD.report(tmp_path / "run")]
+    titles = [section.title for section in METHOD.load("report")(tmp_path / "run")]
     assert titles == ["Result", "Architecture", "Rewards"]
 
 

@@ -95,7 +95,7 @@ def recipe(model: Path, **changes: Any) -> AuditRecipe:
 
 def audit(recipe: AuditRecipe, path: Path) -> dict[str, Any]:
     with Run(recipe, path, quiet=True) as run:
-        METHOD.run(recipe, run)
+        METHOD.load("run")(recipe, run)
     found: dict[str, Any] = json.loads((path / "artifacts" / "findings.json").read_text())
     return found
 
@@ -143,7 +143,7 @@ def test_interrupted_anywhere_it_goes_on(
 
             monkeypatch.setattr(loop, "_heard", hear)
             try:
-                METHOD.run(asked, run)
+                METHOD.load("run")(asked, run)
             finally:
                 monkeypatch.setattr(loop, "_heard", heard)
 
@@ -245,7 +245,7 @@ def test_published_test_and_estimate(suspects: dict[str, Path], tmp_path: Path) 
     assert len(found["tests"]) == 2
     assert any("independent" in line for line in found["assumptions"])
     assert verify(tmp_path / "run" / "artifacts" / "evidence").ok
-    rows = dict(METHOD.check(paper))  # type: ignore[misc]
+    rows = dict(METHOD.load("check")(paper))
     assert rows["queries"].startswith(f"up to {2 * 4 * 16 * 8:,}")
     assert "1 innocent and 0 guilty" in rows["shadows"]
     with pytest.raises(UserError, match="images_per_round: 200"):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from burnish.core.method import Method
 from burnish.core.recipe import Recipe
+from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.images import ImageSet, ImageSettings
 from burnish.prove.suspects import SuspectSettings
 
@@ -45,4 +46,5 @@ def pictures() -> ImageSet:
     return ImageSet(np.full((3, 2, 2, 3), 7, np.uint8), ("a", "b", "c"))
 
 
-METHOD = Method(recipe=FakeRecipe, run=lambda recipe, run: None, reference="")
+ANALYSIS = Analysis(analyse, settings_in)
+METHOD = Method(name="fake", recipe=FakeRecipe, run=lambda recipe, run: None)

@@ -18,10 +18,12 @@ from burnish.core.files import write_manifest
 from burnish.core.report import Section
 from burnish.prove.evidence import folder as evidence_folder
 from burnish.prove.evidence import verify, write_commitment, write_evidence
+from burnish.prove.evidence import verification
+from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.evidence.commitment import opening
 from burnish.prove.evidence.verification import differences
 from burnish.prove.images import ImageSettings
-from tests.prove.evidence.fake import FakeRecipe, analyse
+from tests.prove.evidence.fake import ANALYSIS, FakeRecipe, analyse
 
 METHOD = "tests.prove.evidence.fake:METHOD"
 SETTINGS = {"seed": 3, "alpha": 0.05}
@@ -30,7 +32,13 @@ ARRAYS = {"suspect": np.linspace(0, 1, 7, dtype=np.float32), "shadow": np.arange
 
 @pytest.fixture(autouse=True)
 def _the_fake_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(evidence_folder.ANALYSES, METHOD, "tests.prove.evidence.fake")
+    real = evidence_folder.find_analysis
+
+    def find(method: str) -> Analysis:
+        return ANALYSIS if method == METHOD else real(method)
+
+    for module in (evidence_folder, verification):
+        monkeypatch.setattr(module, "find_analysis", find)
 
 
 def commitment(folder: Path, name: str = "c.json", seed: int = 3) -> Path:

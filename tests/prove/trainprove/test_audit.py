@@ -16,7 +16,9 @@ import yaml
 from burnish.core.errors import UserError
 from burnish.core.run import Run
 from burnish.prove.evidence import verify
-from burnish.prove.trainprove import METHOD, AuditRecipe, audit, check
+from burnish.prove.trainprove import METHOD, AuditRecipe
+from burnish.prove.trainprove.estimate import check
+from burnish.prove.trainprove.loop import audit
 from burnish.prove.trainprove.loop import gathered
 from burnish.prove.trainprove.pictures import draw_all
 from burnish.prove.trainprove.shadows import Job, planned, train_shadow
@@ -92,7 +94,7 @@ def test_the_evidence_can_be_computed_again(finished: Path, tmp_path: Path) -> N
 
 
 def test_the_report(finished: Path) -> None:
-    sections = METHOD.report(finished)  # type: ignore[misc]
+    sections = METHOD.load("report")(finished)
     titles = [section.title for section in sections]
     assert titles[0] == "Verdict"
     assert {"Source by source", "What the audit is worth", "The published rule", "Shadows"} <= set(titles)
@@ -176,7 +178,7 @@ def test_killed_it_goes_on_without_asking_twice(tmp_path: Path) -> None:
             sys.path[:0] = [{str(tmp_path)!r}, {str(Path(__file__).parents[3])!r}]
             import kill
             from burnish.core.run import Run
-            from burnish.prove.trainprove import audit
+            from burnish.prove.trainprove.loop import audit
             from tests.prove.trainprove.test_audit import recipe
             small = recipe(suspect={{"model": "kill:suspect", "batch": 16}}, mine_each=1, others_each=1)
             with Run(small, {str(tmp_path / "run")!r}, quiet=True) as run:

@@ -8,7 +8,9 @@ import pytest
 from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.prove.evidence import verify
-from burnish.prove.trainprove import AuditRecipe, audit, check
+from burnish.prove.trainprove import AuditRecipe
+from burnish.prove.trainprove.estimate import check
+from burnish.prove.trainprove.loop import audit
 
 RECIPES = shipped("recipes") / "trainprove"
 

@@ -85,7 +85,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Path) -> None:
     asked = recipe(model, rewards=[{"name": "accuracy"}, {"name": "format", "weight": 0.1}], zero_variance="mask")
     with Run(asked, tmp_path / "run", quiet=True) as run:
-        folder = METHOD.run(asked, run)
+        folder = METHOD.load("run")(asked, run)
     trained = load_chat_model(folder)
     before = load_chat_model(model)
     changed = [
@@ -102,11 +102,10 @@ def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Pat
     assert all(
         row["hints/selected/0"] + row["hints/selected/1"] + row["hints/selected/2"] == pytest.approx(1) for row in rows
     )
-    assert METHOD.report is not None
-    sections = METHOD.report(tmp_path / "run")
+    sections = METHOD.load("report")(tmp_path / "run")
     assert next(section.title for section in sections) == "What came of it"
     with Run(asked, tmp_path / "run", quiet=True) as run:  # a finished run is not run again
-        assert METHOD.run(asked, run) == folder
+        assert METHOD.load("run")(asked, run) == folder
     assert json.loads((tmp_path / "run/artifacts/outcome.json").read_text()) == outcome
 
 
@@ -130,7 +129,7 @@ def test_a_model_in_memory_practises_until_its_tokens_are_spent(model: Path, tmp
 def test_an_adapter_is_saved_as_one(model: Path, tmp_path: Path) -> None:
     asked = recipe(model, adapter={"rank": 2, "targets": ["q_proj"]}, steps=2, test=None)
     with Run(asked, tmp_path / "run", quiet=True) as run:
-        folder = METHOD.run(asked, run)
+        folder = METHOD.load("run")(asked, run)
     assert (folder / "adapter_model.safetensors").exists()
     load_chat_model(f"{model}+{folder}")
 
@@ -152,7 +151,7 @@ def reinforce(path: str, model: str, die_at: int = 0) -> None:
     Accuracy.judge = counted  # type: ignore[method-assign]
     asked = recipe(Path(model), test=None)
     with Run(asked, path, quiet=True) as run:
-        METHOD.run(asked, run)
+        METHOD.load("run")(asked, run)
         run.artifact("calls.json", calls)
 
 
@@ -281,8 +280,7 @@ def test_the_recipes_that_ship_are_recipes(name: str) -> None:
 
 
 def test_check_says_what_would_be_done(model: Path) -> None:
-    assert METHOD.check is not None
-    rows = dict(METHOD.check(recipe(model)))
+    rows = dict(METHOD.load("check")(recipe(model)))
     assert rows["model"].startswith("LlamaForCausalLM, 0.0")
     assert "of the first 12 questions 12 have steps (mean 7.0), 0 have images" in rows["data"]
     assert rows["a step"].startswith("4 questions, 16 to 48 completions")
@@ -317,7 +315,7 @@ def test_settings_that_do_not_fit(model: Path, changes: dict[str, Any], words: s
 def test_bad_settings_are_one_line(model: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     asked = recipe(model, test=None, **changes)
     with pytest.raises(UserError, match=words), Run(asked, tmp_path / "run", quiet=True) as run:
-        METHOD.run(asked, run)
+        METHOD.load("run")(asked, run)
 
 
 def test_the_guard_reads_a_step_as_a_completion_wherever_the_reward_looks(model: Path, tmp_path: Path) -> None:
@@ -366,7 +364,7 @@ def test_a_model_spread_over_processes_is_tested_whole(
     for spread in (False, True):
         monkeypatch.setattr(loop, "_sharded", lambda trainer, spread=spread: spread)
         with Run(asked, tmp_path / str(spread), quiet=True) as run:
-            METHOD.run(asked, run)
+            METHOD.load("run")(asked, run)
         outcomes.append(json.loads((tmp_path / str(spread) / "artifacts" / "outcome.json").read_text()))
     assert outcomes[0] == outcomes[1]
 
@@ -400,7 +398,7 @@ def test_options_of_the_template_reach_training_and_test_alike(model: Path, tmp_
     tokenizer.save_pretrained(folder)
     asked = recipe(folder, steps=2, trl={"chat_template_kwargs": {"thoughts": True}})
     with Run(asked, tmp_path / "run", quiet=True) as run:
-        METHOD.run(asked, run)  # the look before the first step would say so if they differed
+        METHOD.load("run")(asked, run)  # the look before the first step would say so if they differed
     assert (tmp_path / "run" / "artifacts" / "outcome.json").exists()
 
 

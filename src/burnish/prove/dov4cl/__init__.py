@@ -1,49 +1,20 @@
-"""DOV4CL mended: was this self-supervised encoder pre-trained on my pictures?
+"""DOV4CL corrected: was this self-supervised encoder pre-trained on my pictures?"""
 
-``audit`` runs a recipe in a run folder; ``analysis.analyse`` computes the findings from stored answers.
-"""
-
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from burnish.core.method import Method, need_packages
+from burnish.core.method import Method, Paper
 from burnish.prove.dov4cl.recipe import AuditRecipe
 
-if TYPE_CHECKING:
-    from burnish.core.report import Section
-    from burnish.core.run import Run
-
-__all__ = ["METHOD", "AuditRecipe", "audit"]
-
-
-def audit(recipe: AuditRecipe, run: Run) -> Path:
-    """An ownership audit; see ``burnish.prove.dov4cl.loop.audit``."""
-    need_packages("dov4cl", ["httpx"], "prove")
-    from burnish.prove.dov4cl.loop import audit as loop
-
-    return loop(recipe, run)
-
-
-def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
-    """What an audit would do; see ``burnish.prove.dov4cl.estimate.check``."""
-    need_packages("dov4cl", ["httpx"], "prove")
-    from burnish.prove.dov4cl.estimate import check as rows
-
-    return rows(recipe)
-
-
-def _report(path: Path) -> list[Section]:
-    from burnish.prove.dov4cl.figures import sections
-
-    return sections(path)
-
-
 METHOD = Method(
+    name="dov4cl",
+    label="DOV4CL",
+    capability="prove",
+    paper=Paper("Dataset Ownership Verification in Contrastive Pre-trained Models", "ICLR", 2025, "2502.07276"),
+    claim="tells whether a backbone was pre-trained on given images",
     recipe=AuditRecipe,
-    run=audit,
-    reference="Dataset Ownership Verification in Contrastive Pre-trained Models (ICLR 2025)",
-    check=check,
-    report=_report,
+    run="burnish.prove.dov4cl.loop:audit",
+    check="burnish.prove.dov4cl.estimate:check",
+    report="burnish.prove.dov4cl.figures:sections",
+    study="burnish.studies.dov4cl:STUDY",
+    analyse="burnish.prove.dov4cl.analysis:ANALYSIS",
+    needs=("httpx",),
+    extra="prove",
 )

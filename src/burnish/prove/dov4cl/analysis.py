@@ -24,6 +24,7 @@ from burnish.prove.dov4cl.image_tests import (
     steadiness,
 )
 from burnish.prove.dov4cl.power import MOST, POWER, outlook, power_shown
+from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.statistics import holm
 
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -261,3 +262,7 @@ def _assumptions(settings: Mapping[str, Any], *, family: bool) -> list[str]:
             "The rank and the mean test assume an innocent suspect that was trained as the shadows were (exchangeable)."
         )
     return lines
+
+
+ANALYSIS = Analysis(findings=analyse, settings=settings_in)
+"""What the method's manifest names as `analyse`."""

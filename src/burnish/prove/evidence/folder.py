@@ -11,11 +11,10 @@
 from __future__ import annotations
 
 import datetime
-import importlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,15 @@ import numpy as np
 from burnish.core.errors import BurnishError, UserError, nearest
 from burnish.core.files import MANIFEST, folder_atomic, sha256, write_manifest
 from burnish.core.hardware import hardware
+from burnish.core.method import all_methods, find_method, method_names
 from burnish.core.report import Section, write_report
+from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.evidence.commitment import opening, read_commitment
 
 ANSWERS, SETTINGS, FINDINGS = "answers.safetensors", "settings.json", "findings.json"
 COMMITMENT, REPORT = "commitment.json", "report.html"
 FORMAT = "burnish evidence 1"
-# Methods whose findings can be re-computed (modules with `analyse` and `settings_in`); a folder cannot name code of its own.
-ANALYSES = {"dov4cl": "burnish.prove.dov4cl.analysis", "trainprove": "burnish.prove.trainprove.analysis"}
 PACKAGES = ("burnish", "numpy", "scipy", "torch")
-
-Analyse = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, Any]]
 
 
 def write_evidence(
@@ -97,26 +94,17 @@ def seal(folder: Path) -> str:
     return sha256(folder / MANIFEST)
 
 
-def find_analysis(method: str) -> Analyse:
-    """The function that turns a method's answers into findings.
+def find_analysis(method: str) -> Analysis:
+    """How an installed method turns answers into findings. A folder of evidence cannot name code of its own.
 
     Raises:
-        UserError: no such method.
+        UserError: no such method, or one that leaves no evidence.
     """
-    if method not in ANALYSES:
-        raise UserError(f"method: `{method}` has no findings to compute; {nearest(method, ANALYSES)}")
-    analyse: Analyse = importlib.import_module(ANALYSES[method]).analyse
-    return analyse
-
-
-def expected_settings(method: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a method's ``analyse`` must get under a recipe: what a commitment fixes of them.
-
-    Raises:
-        UserError: no such method.
-    """
-    find_analysis(method)
-    found: dict[str, Any] = importlib.import_module(ANALYSES[method]).settings_in(recipe)
+    found = find_method(method).load("analyse") if method in method_names() else None
+    if found is None:
+        known = (known.name for known in all_methods()[0] if known.analyse is not None)
+        raise UserError(f"method: `{method}` has no findings to compute; {nearest(method, known)}")
+    assert isinstance(found, Analysis)
     return found
 
 

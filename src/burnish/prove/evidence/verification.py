@@ -19,7 +19,6 @@ from burnish.prove.evidence.folder import (
     FORMAT,
     REPORT,
     SETTINGS,
-    expected_settings,
     find_analysis,
     made_with,
     seal,
@@ -144,7 +143,7 @@ def _opened(record: dict[str, Any], published: str) -> list[str]:
     if not isinstance(recipe, dict) or not isinstance(used, dict):
         return []  # said by whoever reads it as settings
     try:
-        wanted = expected_settings(str(record.get("method")), recipe)
+        wanted = find_analysis(str(record.get("method"))).settings(recipe)
     except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"{SETTINGS}: its recipe is none of method {record.get('method')} ({type(error).__name__}: {error})"]
     other = sorted(key for key in wanted if used.get(key) != wanted[key])
@@ -165,7 +164,7 @@ def _recomputed(folder: Path, notes: list[str]) -> list[str]:
         return [f"{FINDINGS}: not the findings of an audit"]
     try:
         arrays = load_file(folder / ANSWERS)
-        analyse = find_analysis(str(record.get("method")))
+        analyse = find_analysis(str(record.get("method"))).findings
     except SafetensorError as error:
         return [f"{ANSWERS}: cannot be read ({' '.join(str(error).split())[:120]})"]
     except UserError as error:

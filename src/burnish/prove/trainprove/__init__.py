@@ -1,55 +1,23 @@
-"""TrainProVe: was this classifier trained on pictures of my generator? Evidence with a false-accusation rate that is known.
+"""TrainProVe: was this classifier trained on pictures of my generator? Evidence with a false-accusation rate that is known."""
 
-``audit`` runs a recipe in a run folder. The pure maths needs no recipe: ``agreement``, ``calibration``, ``fraction``,
-``published``, ``queries``, ``prompts``, and ``analysis.analyse`` over stored answers.
-"""
-
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from burnish.core.method import Method, need_packages
+from burnish.core.method import Method, Paper
 from burnish.prove.trainprove.recipe import AuditRecipe
 
-if TYPE_CHECKING:
-    from burnish.core.report import Section
-    from burnish.core.run import Run
-
-__all__ = ["METHOD", "AuditRecipe", "audit"]
-
-
-def audit(recipe: AuditRecipe, run: Run) -> Path:
-    """Audit a classifier; see ``burnish.prove.trainprove.loop.audit``."""
-    _need_extra(recipe)
-    from burnish.prove.trainprove.loop import audit as loop
-
-    return loop(recipe, run)
-
-
-def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
-    """What an audit would do; see ``burnish.prove.trainprove.estimate.check``."""
-    _need_extra(recipe)
-    from burnish.prove.trainprove.estimate import check as rows
-
-    return rows(recipe)
-
-
-def _need_extra(recipe: AuditRecipe) -> None:
-    if any(source.pipeline for source in (recipe.mine, *recipe.others)):
-        need_packages("trainprove with a pipeline", ["diffusers"], "prove")
-
-
-def _report(path: Path) -> list[Section]:
-    from burnish.prove.trainprove.report import run_sections
-
-    return run_sections(path)
-
-
 METHOD = Method(
+    name="trainprove",
+    label="TrainProVe",
+    capability="prove",
+    paper=Paper(
+        "Training Data Provenance Verification: Did Your Model Use Synthetic Data from My Generative Model for Training?",
+        "CVPR",
+        2025,
+        "2503.09122",
+    ),
+    claim="names the generator behind a classifier's training data",
     recipe=AuditRecipe,
-    run=audit,
-    reference="Training Data Provenance Verification (CVPR 2025)",
-    check=check,
-    report=_report,
+    run="burnish.prove.trainprove.loop:audit",
+    check="burnish.prove.trainprove.estimate:check",
+    report="burnish.prove.trainprove.report:run_sections",
+    study="burnish.studies.trainprove:STUDY",
+    analyse="burnish.prove.trainprove.analysis:ANALYSIS",
 )

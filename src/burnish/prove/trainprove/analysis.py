@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.errors import UserError
+from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.statistics import binomial_interval, bootstrap_interval
 from burnish.prove.trainprove.agreement import difference_effect, label_agreement
 from burnish.prove.trainprove.calibration import (
@@ -315,3 +316,7 @@ def _verdict(
 
 def _more(power: Mapping[str, Any] | None) -> str:
     return "at least 2" if power is None else f"more than {power['models']}"
+
+
+ANALYSIS = Analysis(findings=analyse, settings=settings_in)
+"""What the method's manifest names as `analyse`."""

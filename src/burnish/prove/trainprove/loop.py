@@ -16,6 +16,7 @@ from burnish.core.parallel import executor
 from burnish.core.run import Run
 from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.suspects import open_suspect
+from burnish.prove.trainprove.estimate import need_pipelines
 from burnish.prove.trainprove import shadows as models
 from burnish.prove.trainprove.analysis import analyse, settings_in
 from burnish.prove.trainprove.pictures import draw_all, sources
@@ -32,6 +33,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     Raises:
         UserError: sources, architectures or a suspect that do not go together, or another recipe than committed to.
     """
+    need_pipelines(recipe)
     if recipe.commitment is not None:
         check_commitment(recipe.commitment, recipe)
     pictures, folder = run.path / "artifacts" / "pictures", run.path / "artifacts" / "shadows"
