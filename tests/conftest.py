@@ -8,6 +8,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,3 +41,15 @@ def smollm2() -> Path:
     if found is None:
         pytest.skip("SmolLM2 is not in the cache: run `burnish model smollm2` once (the set-up tries to)")
     return found
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the contract suite took, a line a method; from all workers."""
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    said = sorted(
+        {text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "contract"}
+    )
+    if said:
+        terminalreporter.section("contract")
+        for line in said:
+            terminalreporter.write_line(line)

@@ -220,7 +220,7 @@ def study(
 
 
 def list_studies() -> list[dict[str, str]]:
-    """All methods: what they are, whether they are built, how they were judged; a plug-in's fault as a row of its own."""
+    """All methods: what they are, whether they are built, how they were judged; the fault of a plug-in as a row."""
     found, faults = all_methods()
     rows = []
     for method in found:

@@ -70,6 +70,7 @@ class Method:
         analyse: a module's function from stored answers to findings, for methods that leave evidence.
         needs: modules that must be importable before it can run, beyond Burnish's own dependencies.
         extra: which extra of the package brings them.
+        parallel: how it uses more than one process: ``executor`` (the recipe's ``workers``), ``ranks`` (torchrun), ``none``.
 
     Raises:
         ValueError: a part is neither callable nor written ``module:function``, or a method that is built has no recipe.
@@ -88,6 +89,7 @@ class Method:
     analyse: Reference | None = None
     needs: tuple[str, ...] = ()
     extra: str = ""
+    parallel: Literal["none", "executor", "ranks"] = "none"
 
     def __post_init__(self) -> None:
         for part in PARTS:

@@ -16,4 +16,5 @@ METHOD = Method(
     study="burnish.studies.rmm:STUDY",
     needs=("cma", "gymnasium", "sb3_contrib"),
     extra="search",
+    parallel="executor",
 )

@@ -17,4 +17,5 @@ METHOD = Method(
     analyse="burnish.prove.dov4cl.analysis:ANALYSIS",
     needs=("httpx",),
     extra="prove",
+    parallel="executor",
 )

@@ -20,4 +20,5 @@ METHOD = Method(
     report="burnish.prove.trainprove.report:run_sections",
     study="burnish.studies.trainprove:STUDY",
     analyse="burnish.prove.trainprove.analysis:ANALYSIS",
+    parallel="executor",
 )

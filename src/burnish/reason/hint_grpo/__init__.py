@@ -21,4 +21,5 @@ METHOD = Method(
     study="burnish.studies.hint_grpo:STUDY",
     needs=("trl", "datasets"),
     extra="post",
+    parallel="ranks",
 )

@@ -1,0 +1,295 @@
+"""The single checks of the contract. Each raises ContractBroken with what was found. Knows no method."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from burnish.core.errors import UserError
+from burnish.core.method import Method
+from burnish.core.recipe import Recipe
+from burnish.testing.child import Ended, run_in_child
+
+HEAVY = ("torch", "transformers", "matplotlib", "trl", "datasets", "scipy", "numba", "sklearn", "diffusers", "PIL")
+"""Libraries that take long to import: none may be needed to list methods or to read a recipe."""
+FETCHED = re.compile(
+    r"""(?:\bsrc\s*=|<link\b[^>]*\bhref\s*=|\burl\(|@import\b|\bxlink:href\s*=)\s*["']?\s*(?:https?:)?//[^"')\s]+""",
+    re.I,
+)
+
+
+class ContractBroken(AssertionError):
+    """A method does not do what every method of the house does."""
+
+
+@dataclass
+class Subject:
+    """What is checked, and what the checks have found out so far.
+
+    Attributes:
+        method: the manifest.
+        recipe: a small recipe of it.
+        folder: where it runs, with the models and data it names; none: an empty folder.
+        work: scratch.
+        clocks: patterns of names of artifacts, metrics and JSON keys that hold what a clock said.
+        whole: how the undisturbed run ended, once it has run.
+    """
+
+    method: Method
+    recipe: Recipe
+    folder: Path | None
+    work: Path
+    clocks: tuple[str, ...] = ()
+    whole: Ended | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.folder is None:
+            self.folder = self.work / "empty"
+            self.folder.mkdir()
+
+    def run(self, name: str, **how: Any) -> Ended:
+        """Run the recipe in a process of its own, in the run folder ``name``, saving at every chance."""
+        changes = {"checkpoint_every": 0.0, "workers": how.pop("workers", 1)}
+        path = self.work / f"{name}.yaml"
+        path.write_text(self.recipe.model_copy(update=changes).to_yaml())
+        assert self.folder is not None
+        return run_in_child(path, self.work / name, self.folder, self.method, **how)
+
+    def left(self, name: str) -> dict[str, Any]:
+        """What a run left: its artifacts (JSON parsed, all else hashed) and its metrics, less what a clock said."""
+        path = self.work / name
+        found: dict[str, Any] = {}
+        for file in sorted(path.glob("artifacts/**/*")):
+            if file.is_file() and not self._timed(file.name):
+                found[str(file.relative_to(path))] = self._content(file)
+        metrics = path / "metrics.jsonl"
+        lines = metrics.read_text().splitlines() if metrics.exists() else []
+        found["metrics.jsonl"] = [self._plain(json.loads(line)) for line in lines]
+        return found
+
+    def same(self, name: str, other: str) -> None:
+        """Raise unless two runs left the same, bit for bit."""
+        one, two = self.left(name), self.left(other)
+        differing = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+        if differing:
+            shown = f"{differing[0]}: {_first_difference(one.get(differing[0]), two.get(differing[0]))}"
+            raise ContractBroken(f"{other} differs from {name} in {', '.join(differing)}; {shown}")
+
+    def _content(self, file: Path) -> Any:
+        if file.suffix == ".json":
+            return self._plain(json.loads(file.read_text()))
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def _plain(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: self._plain(value) for key, value in data.items() if not self._timed(key)}
+        return [self._plain(value) for value in data] if isinstance(data, list) else data
+
+    def _timed(self, name: str) -> bool:
+        return any(fnmatch.fnmatch(name, pattern) for pattern in self.clocks)
+
+
+def manifest(subject: Subject) -> None:
+    """The manifest can run, and its recipe is one of its own."""
+    method = subject.method
+    if not method.built:
+        raise ContractBroken("planned only: there is nothing to check")
+    if not isinstance(subject.recipe, method.settings()):
+        raise ContractBroken(f"the recipe is a {type(subject.recipe).__name__}, not a {method.settings().__name__}")
+    if method.needs and not method.extra:
+        raise ContractBroken(f"it needs {', '.join(method.needs)} and names no extra that brings them")
+
+
+def settings_described(subject: Subject) -> None:
+    """Every setting, in groups too, has a description: the schema for editors and the docs' tables come from them."""
+    wordless = [name for name, described in _settings(subject.method.settings()) if not described]
+    if wordless:
+        raise ContractBroken(f"settings without a description: {', '.join(wordless)}")
+
+
+def recipe_round_trips(subject: Subject) -> None:
+    """The recipe written as YAML and read again is the same recipe."""
+    again = type(subject.recipe).load(subject.recipe.to_yaml())
+    if again != subject.recipe:
+        raise ContractBroken(
+            f"read again from its YAML it differs in {', '.join(subject.recipe.differences(_data(again)))}"
+        )
+    differences = subject.recipe.differences(_data(subject.recipe))
+    if differences:
+        raise ContractBroken(f"stored and compared with itself it differs in {', '.join(differences)}")
+
+
+def unknown_key_named(subject: Subject) -> None:
+    """A misspelt setting is refused by name, with what was meant."""
+    try:
+        type(subject.recipe).load({**_data(subject.recipe), "sede": 1})
+    except UserError as error:
+        if "`sede` is not a setting" not in str(error) or "`seed`" not in str(error):
+            raise ContractBroken(f"the setting `sede` is refused with: {error}") from None
+    else:
+        raise ContractBroken("the setting `sede` is accepted")
+
+
+def loads_light(subject: Subject) -> None:
+    """Its manifest loads without a heavy library, and ``check`` writes no file and starts no process or connection."""
+    path = subject.work / "asked.yaml"
+    path.write_text(subject.recipe.to_yaml())
+    line = [sys.executable, "-m", "burnish.testing.probe", subject.recipe.method, str(path), *HEAVY]
+    found_here = os.environ | {"PYTHONPATH": os.pathsep.join([str(subject.folder), *sys.path])}
+    done = subprocess.run(
+        line, cwd=subject.folder, env=found_here, capture_output=True, text=True, timeout=300, check=False
+    )
+    if done.returncode:
+        raise ContractBroken(f"`check` failed: {done.stderr.strip().splitlines()[-1]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    if found["heavy"]:
+        raise ContractBroken(f"finding the method imports {', '.join(found['heavy'])}")
+    for what in ("wrote", "started"):
+        if found[what]:
+            raise ContractBroken(f"`check` {what} {', '.join(found[what])}")
+
+
+def missing_packages_named(subject: Subject) -> None:
+    """Where what it needs is not installed, a run is refused in one line that names the package and the extra."""
+    if not subject.method.needs:
+        return
+    ended = subject.run("missing", hidden=subject.method.needs)
+    wanted = (*subject.method.needs, subject.method.extra)
+    if ended.kind != "UserError" or not all(word in ended.message for word in wanted):
+        raise ContractBroken(f"without {', '.join(subject.method.needs)} it says: {ended.kind}: {ended.message}")
+
+
+def runs(subject: Subject) -> None:
+    """The recipe runs to its end and leaves a report."""
+    ended = subject.whole = subject.run("whole")
+    _ended_well(ended)
+    if not (subject.work / "whole" / "report.html").is_file():
+        raise ContractBroken("it left no report.html")
+
+
+def second_call_equal(subject: Subject) -> None:
+    """Called again, the finished run gives the same result and does nothing."""
+    before = _times(subject.work / "whole")
+    again = subject.run("whole")
+    _ended_well(again)
+    assert subject.whole is not None
+    if again.result != subject.whole.result:
+        raise ContractBroken(f"the first call gave {subject.whole.result}, the second {again.result}")
+    changed = [name for name, when in _times(subject.work / "whole").items() if before.get(name) != when]
+    if changed:
+        raise ContractBroken(f"a call of the finished run wrote {', '.join(changed)}")
+
+
+def killed_and_resumed(subject: Subject) -> None:
+    """SIGKILL inside a write, at a moment of the clock, and inside a write again; then resumed: bit-identical."""
+    whole = subject.whole
+    assert whole is not None
+    moments: list[dict[str, Any]] = [
+        {"die_at_write": max(1, whole.writes // 3)},
+        {"die_after": whole.seconds / 3},
+        {"die_at_write": max(1, whole.writes // 4)},
+    ]
+    kills = 0
+    for moment in moments:
+        ended = subject.run("killed", **moment)
+        kills += ended.kind == "killed"
+        if ended.kind not in ("killed", "finished"):
+            raise ContractBroken(f"it should have been killed at {moment}; it ended with {ended.kind}: {ended.message}")
+    if not kills:
+        raise ContractBroken("the run was over before it could be killed: take a longer recipe")
+    last = subject.run("killed")
+    _ended_well(last)
+    if last.result != whole.result:
+        raise ContractBroken(f"undisturbed it gives {whole.result}, killed and resumed {last.result}")
+    subject.same("whole", "killed")
+
+
+def workers_equal(subject: Subject) -> None:
+    """Two workers give what one gives, bit for bit."""
+    if subject.method.parallel == "executor":
+        ended = subject.run("workers", workers=2)
+        _ended_well(ended)
+        assert subject.whole is not None
+        if ended.result != subject.whole.result:
+            raise ContractBroken(f"one worker gives {subject.whole.result}, two give {ended.result}")
+        subject.same("whole", "workers")
+
+
+def report_needs_no_network(subject: Subject) -> None:
+    """The report fetches nothing: no script, style sheet, font or picture from outside."""
+    fetched = FETCHED.findall((subject.work / "whole" / "report.html").read_text())
+    if fetched:
+        raise ContractBroken(f"the report fetches {', '.join(sorted(set(fetched))[:5])}")
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    manifest,
+    settings_described,
+    recipe_round_trips,
+    unknown_key_named,
+    loads_light,
+    missing_packages_named,
+    runs,
+    second_call_equal,
+    report_needs_no_network,
+    killed_and_resumed,
+    workers_equal,
+)
+"""In the order in which they run: the cheap ones first."""
+
+
+def _ended_well(ended: Ended) -> None:
+    if ended.kind != "finished":
+        raise ContractBroken(f"the run ended with {ended.kind}: {ended.message}")
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json")
+
+
+def _times(path: Path) -> dict[str, int]:
+    return {str(file.relative_to(path)): file.stat().st_mtime_ns for file in path.rglob("*") if _lasting(file)}
+
+
+def _lasting(file: Path) -> bool:
+    return file.is_file() and file.name not in (".lock", ".owner")
+
+
+def _settings(group: type[BaseModel], prefix: str = "", above: tuple[type, ...] = ()) -> Iterator[tuple[str, bool]]:
+    for name, setting in group.model_fields.items():
+        yield prefix + name, bool((setting.description or "").strip())
+        for inner in _groups(setting.annotation):
+            if inner not in above:
+                yield from _settings(inner, f"{prefix}{name}.", (*above, inner))
+
+
+def _groups(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _groups(inner)
+
+
+def _first_difference(one: Any, two: Any, path: str = "") -> str:
+    """Where two plain values first differ, in words."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        for key in {**one, **two}:
+            if one.get(key) != two.get(key):
+                return _first_difference(one.get(key), two.get(key), f"{path}.{key}")
+    if isinstance(one, list) and isinstance(two, list):
+        for index, (a, b) in enumerate(zip(one, two, strict=False)):
+            if a != b:
+                return _first_difference(a, b, f"{path}[{index}]")
+        return f"{path or 'it'} has {len(one)} entries, then {len(two)}"
+    return f"{path.lstrip('.') or 'it'} is {str(one)[:120]}, then {str(two)[:120]}"

@@ -1,0 +1,144 @@
+"""A run in a process of its own, which may be killed at a chosen moment or find a package missing. Knows no method."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.core.method import Method
+
+LIMIT = 300.0
+"""Seconds after which a run counts as hung."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run in a process of its own ended.
+
+    Attributes:
+        kind: ``finished``, ``killed``, or the class of the exception.
+        message: of the exception.
+        result: value and report, paths relative to the run's folder.
+        writes: calls of ``os.fsync``, that is, writes that were to last.
+        seconds: that the run took, imports left out.
+    """
+
+    kind: str
+    message: str = ""
+    result: Any = None
+    writes: int = 0
+    seconds: float = 0.0
+
+
+def run_in_child(
+    recipe: Path,
+    out: Path,
+    folder: Path,
+    method: Method,
+    *,
+    die_at_write: int | None = None,
+    die_after: float | None = None,
+    hidden: Sequence[str] = (),
+) -> Ended:
+    """Run a recipe as ``burnish.run`` does, in a process that starts in ``folder``.
+
+    Args:
+        recipe: a YAML file.
+        out: the run's folder.
+        folder: the working directory.
+        method: whose modules are imported once for all children.
+        die_at_write: SIGKILL inside the write of this number.
+        die_after: SIGKILL this many seconds after the run's start.
+        hidden: modules that seem not to be installed.
+
+    Returns:
+        How it ended.
+    """
+    context = multiprocessing.get_context("forkserver")
+    # Imports of torch and the like take seconds; the server does them once, if it has not started yet.
+    loop = method.run.partition(":")[0] if isinstance(method.run, str) else "torch"
+    context.set_forkserver_preload(["burnish.api", "torch", loop])
+    told = out.parent / f"{out.name}-ended.json"
+    told.unlink(missing_ok=True)
+    arguments = (str(recipe), str(out), str(folder), str(told), die_at_write, die_after, tuple(hidden))
+    process = context.Process(target=_run, args=arguments)
+    process.start()
+    process.join(LIMIT)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return Ended("hung", f"no end after {LIMIT:.0f} s")
+    if process.exitcode == -signal.SIGKILL:
+        return Ended("killed")
+    if not told.exists():
+        return Ended("died", f"exit code {process.exitcode}")
+    return Ended(**json.loads(told.read_text()))
+
+
+def _run(
+    recipe: str,
+    out: str,
+    folder: str,
+    told: str,
+    die_at_write: int | None,
+    die_after: float | None,
+    hidden: tuple[str, ...],
+) -> None:
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # to importlib: not there
+    with open(os.devnull, "w") as nowhere:
+        sys.stdout = sys.stderr = nowhere
+        ended = _ended(Path(recipe), Path(out), die_at_write, die_after)
+    Path(told).write_text(json.dumps(ended))
+
+
+def _ended(recipe: Path, out: Path, die_at_write: int | None, die_after: float | None) -> dict[str, Any]:
+    import torch
+
+    import burnish
+
+    torch.set_num_threads(1)
+    writes = _dying_at_write(die_at_write)
+    start = time.monotonic()
+    if die_after is not None:
+        timer = threading.Timer(die_after, os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
+    try:
+        found = burnish.run(recipe, out)
+    except BaseException as error:  # noqa: BLE001 - whatever a method raises is what the contract wants to know
+        return {"kind": type(error).__name__, "message": str(error), "seconds": time.monotonic() - start}
+    result = {"value": _relative(found.value, out), "report": _relative(found.report, out)}
+    seconds = time.monotonic() - start
+    return {"kind": "finished", "result": result, "writes": writes[0], "seconds": seconds}
+
+
+def _dying_at_write(number: int | None) -> list[int]:
+    """Count calls of ``os.fsync``, and die inside the one of this number, before it is carried out."""
+    real, count = os.fsync, [0]
+
+    def counted(handle: int) -> None:
+        count[0] += 1
+        if count[0] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(handle)
+
+    os.fsync = counted  # type: ignore[assignment]
+    return count
+
+
+def _relative(value: Any, folder: Path) -> Any:
+    inside = isinstance(value, Path) and value.is_relative_to(folder)
+    return str(value.relative_to(folder)) if inside else json.loads(json.dumps(value, default=str))

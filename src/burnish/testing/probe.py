@@ -1,0 +1,72 @@
+"""What finding a method imports, and what ``check`` writes and starts: run in a fresh interpreter, tells in JSON.
+
+``python -m burnish.testing.probe METHOD RECIPE MODULE...``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+STARTING = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "socket.connect")
+CHANGING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
+
+
+class Watch:
+    """Hears the interpreter's audit events while it is on."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.wrote: list[str] = []
+        self.started: list[str] = []
+        sys.addaudithook(self)
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Called by the interpreter."""
+        if not self.on:
+            return
+        if event == "open" and _writes(*arguments):
+            self.wrote.append(str(arguments[0]))
+        elif event in CHANGING and not _bytecode(arguments[0]):
+            self.wrote.append(f"{event} {arguments[0]}")
+        elif event in STARTING:
+            self.started.append(f"{event} {arguments[0]}")
+
+
+def _writes(path: Any, mode: Any, flags: Any) -> bool:
+    lasting = not isinstance(path, int) and not str(path).startswith("/dev/") and not _bytecode(path)
+    return lasting and (bool(set(mode or "") & set("wax+")) or bool((flags or 0) & WRITING))
+
+
+def _bytecode(path: Any) -> bool:
+    return "__pycache__" in str(path)
+
+
+def main() -> None:
+    """See the module."""
+    name, recipe, *heavy = sys.argv[1:]
+    from burnish.core.errors import BurnishError
+    from burnish.core.method import find_method
+
+    watch = Watch()
+    method = find_method(name)
+    loaded = [module for module in heavy if module in sys.modules]
+    from burnish import api
+
+    method.load("check")
+    watch.on = True
+    try:
+        api.check(Path(recipe))
+    except BurnishError as error:
+        sys.exit(str(error))
+    finally:
+        watch.on = False
+    print(json.dumps({"heavy": loaded, "wrote": watch.wrote, "started": watch.started}))
+
+
+if __name__ == "__main__":
+    main()
