@@ -295,7 +295,8 @@ class Run:
             for path in stale(folder):
                 remove(path)
         self._describe("running")  # first: from here on the folder is known as a run
-        write_atomic(stored, self.recipe.to_yaml())
+        if not (self._was_finished and stored.exists()):
+            write_atomic(stored, self.recipe.to_yaml())
 
     def _describe(self, status: str, error: str = "") -> None:
         """Write ``run.json``; wall and CPU seconds add up over the sessions of a resumed run."""

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -29,21 +30,30 @@ class Watch:
         """Called by the interpreter."""
         if not self.on:
             return
-        if event == "open" and _writes(*arguments):
-            self.wrote.append(str(arguments[0]))
-        elif event in CHANGING and not _bytecode(arguments[0]):
-            self.wrote.append(f"{event} {arguments[0]}")
-        elif event in STARTING:
-            self.started.append(f"{event} {arguments[0]}")
+        what = str(arguments[0]) if event == "open" else f"{event} {arguments[0]}"
+        if event in STARTING:
+            heard = self.started
+        elif event in CHANGING or (event == "open" and _writes(*arguments)):
+            heard = self.wrote
+        else:
+            return
+        if "__pycache__" not in what and not _importing():
+            heard.append(what)
+
+
+def _importing() -> bool:
+    """Whether a module is being imported: what a library does then is not the method's doing."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _writes(path: Any, mode: Any, flags: Any) -> bool:
-    lasting = not isinstance(path, int) and not str(path).startswith("/dev/") and not _bytecode(path)
+    lasting = not isinstance(path, int) and not str(path).startswith("/dev/")
     return lasting and (bool(set(mode or "") & set("wax+")) or bool((flags or 0) & WRITING))
-
-
-def _bytecode(path: Any) -> bool:
-    return "__pycache__" in str(path)
 
 
 def main() -> None:

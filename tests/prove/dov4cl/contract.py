@@ -6,7 +6,8 @@ from typing import Any
 from tests.prove.dov4cl.test_audit import TRAIN, VIEWS, source
 
 METHOD = "dov4cl"
-CLOCKS = ("seconds", "*_seconds", "date", "time", "asked.json")
+# Besides the clock: what the last session asked of a suspect, and the evidence's page that shows it (with its hash).
+CLOCKS = ("seconds", "*_seconds", "date", "time", "asked.json", "queries", "saved", "report.html", "manifest.json")
 
 
 def recipe(folder: Path) -> dict[str, Any]:

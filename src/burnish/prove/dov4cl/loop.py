@@ -211,7 +211,7 @@ def own_shadows(recipe: AuditRecipe, first: int) -> dict[str, SuspectSettings]:
 
 def _heard(run: Run, steps: Iterator[int], chunk: int, chunks: int, oracle: Any) -> None:
     left = "" if oracle.left is None else f", {oracle.left:,} of the budget left"
-    run.log(chunk, queries=oracle.made, answered_before=oracle.saved)
+    run.log(chunk, answered=oracle.made + oracle.saved)
     if chunk == chunks:
         again = f"{oracle.retried:,} sent again, {oracle.saved:,} answered before"
         run.note(f"suspect asked: {oracle.made:,} queries, {again}{left}")

@@ -37,13 +37,14 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     if recipe.commitment is not None:
         check_commitment(recipe.commitment, recipe)
     pictures, folder = run.path / "artifacts" / "pictures", run.path / "artifacts" / "shadows"
-    # what was made lies in the folder; a checkpoint holds no more than the number of the step
-    steps = itertools.count(run.restore())
+    # What was made lies in the folder, and is passed over quickly; a checkpoint holds no more than the number of the step.
+    start, steps = run.restore(), itertools.count()
 
     def stop_here(**values: float) -> None:
         step = next(steps)
-        run.log(step, **values)
-        run.checkpoint(step)
+        if step >= start:
+            run.log(step, **values)
+            run.checkpoint(step)
 
     for _ in run.progress(draw_all(recipe, pictures), "pictures"):
         stop_here()
@@ -52,9 +53,9 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
         raise UserError(problem)
     shadows = planned(recipe)
     jobs = [Job(each, recipe, pictures.resolve(), folder.resolve()) for each in shadows]
-    left = [job for job in jobs if not models.made(job)]
-    with executor(recipe.executor, max(1, min(recipe.workers, len(left))), recipe.ray_address) as pool:
-        for job, _ in zip(left, run.progress(pool.map(train_shadow, left), "shadows", total=len(left)), strict=True):
+    left = sum(not models.made(job) for job in jobs)
+    with executor(recipe.executor, max(1, min(recipe.workers, left)), recipe.ray_address) as pool:
+        for job, _ in zip(jobs, run.progress(pool.map(train_shadow, jobs), "shadows", total=len(jobs)), strict=True):
             stop_here(shadow_accuracy=float(models.about(folder, job.shadow)["accuracy"]))
     rows, arrays = gathered(recipe, pictures, folder, shadows)
     pixels = load_pixels(pictures / "validation.npy")[rows]
@@ -68,7 +69,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
         parts = []
         for each in run.progress(slices, "asking the suspect"):
             parts.append(oracle.ask(each))
-            stop_here(queries=oracle.made)
+            stop_here(answered=oracle.made + oracle.saved)
         answered = np.concatenate(parts)
         suspect = oracle.identity
         run.note(

@@ -35,6 +35,8 @@ def sources(recipe: AuditRecipe) -> list[SourceSettings]:
 def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
     """Make whatever is not there yet; yields a line after each part, so that a loop may stop there.
 
+    What is there already is yielded too: the lines are the same whether or not the drawing was interrupted.
+
     Raises:
         UserError: a source that cannot be drawn from, or validation pictures that are among the training ones.
     """
@@ -42,8 +44,6 @@ def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
         paint = painter(source, recipe)
         for what, count, strategy in _wanted(recipe, number):
             target = folder / f"{what}-{number}.safetensors"
-            if target.exists():
-                continue
             drawn = None
             if isinstance(paint, Folder):
                 read = partial(paint.read, count=count, training=what == "source")
@@ -56,24 +56,30 @@ def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
                     pieces.append(partial(_paint, paint, drawn.labels[rows], seed, temperature, strategy))
             parts = [target.with_name(f"{target.stem}.part-{place}.npy") for place in range(len(pieces))]
             for place, (piece, part) in enumerate(zip(pieces, parts, strict=True), 1):
-                if not part.exists():
+                if not target.exists() and not part.exists():
                     _save_pixels(part, [piece()])
-                    yield f"{source.name}: {what} pictures {place}/{len(parts)}"
-            stored = [load_pixels(part) for part in parts]
-            if drawn is None:
-                labels = np.repeat(np.arange(len(stored)), [len(part) for part in stored]).astype(np.int64)
-                temperatures = np.ones(len(labels))
-            else:
-                order = np.concatenate(drawn.parts)
-                labels, temperatures = drawn.labels[order], drawn.temperature[order]
-            _save_pixels(target.with_suffix(".npy"), stored)
-            _save(target, {"labels": labels, "temperature": temperatures})
+                yield f"{source.name}: {what} pictures {place}/{len(parts)}"
+            if not target.exists():
+                _join_parts(parts, target, drawn)
             for part in parts:
-                part.unlink()
+                part.unlink(missing_ok=True)
             yield f"{source.name}: {what} pictures"
     if not (folder / "validation.safetensors").exists():
         _join(recipe, folder)
-        yield "validation pictures"
+    yield "validation pictures"
+
+
+def _join_parts(parts: list[Path], target: Path, drawn: _Drawing | None) -> None:
+    """The parts as one file of pictures, and one of labels and temperatures."""
+    stored = [load_pixels(part) for part in parts]
+    if drawn is None:
+        labels = np.repeat(np.arange(len(stored)), [len(part) for part in stored]).astype(np.int64)
+        temperatures = np.ones(len(labels))
+    else:
+        order = np.concatenate(drawn.parts)
+        labels, temperatures = drawn.labels[order], drawn.temperature[order]
+    _save_pixels(target.with_suffix(".npy"), stored)
+    _save(target, {"labels": labels, "temperature": temperatures})
 
 
 class _Drawing(NamedTuple):
