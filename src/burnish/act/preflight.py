@@ -1,4 +1,4 @@
-"""What an episode's recipe would do, without playing or asking anything."""
+"""Preflight of an episode: what its recipe would do, without playing or asking anything."""
 
 from __future__ import annotations
 
