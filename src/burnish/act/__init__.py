@@ -41,7 +41,7 @@ def play(recipe: TeamRecipe, run: Run) -> Path:
 
 def _check(recipe: TeamRecipe) -> list[tuple[str, str]]:
     _need_extra()
-    from burnish.act.estimate import check
+    from burnish.act.preflight import check
 
     return check(recipe)
 

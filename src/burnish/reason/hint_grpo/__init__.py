@@ -30,9 +30,9 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
 
 
 def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
-    """What a training would do; see ``burnish.reason.hint_grpo.estimate.check``."""
+    """What a training would do; see ``burnish.reason.hint_grpo.preflight.check``."""
     need_packages("hint_grpo", PACKAGES, "post")
-    from burnish.reason.hint_grpo.estimate import check as rows
+    from burnish.reason.hint_grpo.preflight import check as rows
 
     return rows(recipe)
 
