@@ -37,8 +37,9 @@ from burnish.act.policies import policy_app
 from burnish.act.recipe import CraftworldSettings, EndpointSettings, GoalSettings, Limits, RuntimeSettings
 from burnish.act.runtime import Agent, Runtime
 from burnish.act.scene import open_chat
+from burnish.act.skill_context import SkillContext
 from burnish.act.skills.gathering import OBTAIN, STEPWISE
-from burnish.act.skills.library import Hands, Library
+from burnish.act.skills.library import Library
 from burnish.act.skills.living import LIVING
 from burnish.act.world import Happening
 from burnish.act.worlds.craftworld.world import CraftWorld
@@ -125,20 +126,20 @@ class Empty:
         yield Happening("never")
 
 
-async def left(hands: Hands) -> None:
+async def left(context: SkillContext) -> None:
     """Hold something on the left, until stopped."""
-    await _hold(hands)
+    await _hold(context)
 
 
-async def right(hands: Hands) -> None:
+async def right(context: SkillContext) -> None:
     """Hold something on the right, until stopped."""
-    await _hold(hands)
+    await _hold(context)
 
 
-async def _hold(hands: Hands) -> None:
-    hands.on_leaving("release")
-    await hands.act("hold")
-    await hands.act("wait")
+async def _hold(context: SkillContext) -> None:
+    context.on_leaving("release")
+    await context.act("hold")
+    await context.act("wait")
 
 
 def restless(known: Mapping[str, Any]) -> dict[str, Any]:

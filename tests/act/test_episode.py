@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from burnish.act import METHOD
-from burnish.act.preflight import check
 from burnish.act.loop import play
+from burnish.act.preflight import check
 from burnish.act.recipe import TeamRecipe
 from burnish.act.report import agent_rows, read_events, run_sections
 from burnish.act.timeline import timeline

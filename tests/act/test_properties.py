@@ -19,8 +19,8 @@ from burnish.act.memory.log import Event
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import CraftworldSettings, Limits, ReflexSettings, RuntimeSettings
 from burnish.act.runtime import Runtime
+from burnish.act.skill_context import SkillContext
 from burnish.act.skills.gathering import OBTAIN, STEPWISE
-from burnish.act.skills.library import Hands
 from burnish.act.skills.living import LIVING
 from burnish.act.world import ActionFailed, Happening
 from burnish.act.worlds.craftworld.world import CraftWorld
@@ -85,15 +85,15 @@ class Yard:
         await anyio.sleep_forever()
 
 
-async def work(hands: Hands, seconds: float, times: int, slips: bool, let_go: float) -> None:
+async def work(context: SkillContext, seconds: float, times: int, slips: bool, let_go: float) -> None:
     """Take hold of something, work on it, let go in the end."""
     # Whatever moment it is stopped at: what it has taken hold of is let go.
-    hands.on_leaving("release", seconds=let_go)
-    await hands.act("hold")
+    context.on_leaving("release", seconds=let_go)
+    await context.act("hold")
     for _ in range(times):
-        await hands.act("work", seconds=seconds)
+        await context.act("work", seconds=seconds)
     if slips:
-        await hands.act("slip")
+        await context.act("slip")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from burnish.act.memory.log import Event
 from burnish.act.recipe import TeamRecipe
 from burnish.act.replay import paced, play_again, read_log
 from burnish.act.serving import Guarded, is_loopback, listen
-from burnish.act.skills.library import Hands, Skill, skill
+from burnish.act.skill_context import SkillContext
+from burnish.act.skills.library import Skill, skill
 from burnish.act.watch.server import shown, watch_app
 from burnish.act.world import Happening
 from burnish.core.errors import UserError
@@ -60,14 +61,14 @@ class Garden:
         )
 
 
-async def dig(hands: Hands) -> None:
+async def dig(context: SkillContext) -> None:
     """Dig the whole bed."""
-    await hands.act("dig")
+    await context.act("dig")
 
 
-async def pick(hands: Hands) -> None:
+async def pick(context: SkillContext) -> None:
     """Pick an apple."""
-    await hands.act("pick")
+    await context.act("pick")
 
 
 def garden(recipe: TeamRecipe) -> tuple[Garden, list[Skill]]:

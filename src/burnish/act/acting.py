@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 from opentelemetry.trace import Span
 
-from burnish.act.hands import LoggingHands
 from burnish.act.memory.log import Event, MemoryFailed
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
+from burnish.act.skill_context import LoggedContext
 from burnish.act.skills.library import BadCall, Call
 from burnish.act.team import Agent, Planned
 from burnish.act.world import ActionFailed, World
@@ -90,12 +90,12 @@ class Actor:
         if not resumed:
             about = {**what, "by": planned.by, "version": planned.version, "reason": planned.reason}
             await self._session.log("skill_start", agent.name, about)
-        hands = LoggingHands(agent.name, number, self._world, self._session)
+        context = LoggedContext(agent.name, number, self._world, self._session)
         with self._session.span("skill", agent.name, {"by": planned.by, **what}) as span:
-            await self._carry_out(agent, planned.call, hands, what, span)
+            await self._carry_out(agent, planned.call, context, what, span)
 
     async def _carry_out(
-        self, agent: Agent, call: Call, hands: LoggingHands, what: Mapping[str, Any], span: Span
+        self, agent: Agent, call: Call, context: LoggedContext, what: Mapping[str, Any], span: Span
     ) -> None:
         status, why = "interrupted", ""
         scope = anyio.CancelScope()
@@ -103,12 +103,12 @@ class Actor:
         try:
             with scope:
                 if not agent.halted:  # stopped between being taken up and here
-                    status, why = await _outcome(call, hands)
+                    status, why = await _outcome(call, context)
         finally:
             agent.running = None
             with anyio.CancelScope(shield=True):
                 with anyio.move_on_after(self._settings.cleanup_seconds) as limit:
-                    await hands.leave()
+                    await context.leave()
                 if limit.cancelled_caught:
                     why = (why + "; " if why else "") + "the clean-up took too long and was cut off"
                 span.set_attributes({"status": status, "why": why})
@@ -127,10 +127,10 @@ class Actor:
             await self.perform(agent, Planned(call, "resume", left_over.data["version"], ""), data["skill"])
 
 
-async def _outcome(call: Call, hands: LoggingHands) -> tuple[str, str]:
+async def _outcome(call: Call, context: LoggedContext) -> tuple[str, str]:
     """Run a skill's function; its own mistakes end the skill, not the agent."""
     try:
-        await call.skill.function(hands, **call.arguments)
+        await call.skill.function(context, **call.arguments)
     except ActionFailed as error:
         return "failed", str(error)
     except MemoryFailed:

@@ -1,4 +1,4 @@
-"""Preflight: what a recipe would do, from its configs and its first questions. Loads no weights, starts nothing.
+"""Preflight: what a recipe would do, from its configs and its first questions. Loads no weights, starts nothing."""
 
 from __future__ import annotations
 

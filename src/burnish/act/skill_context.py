@@ -1,4 +1,4 @@
-"""What a running skill holds: commands to the world that are logged, counted, and never done twice."""
+"""What a running skill gets: commands to the world that are logged, counted, and never done twice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,34 @@ from burnish.act.world import ActionFailed, World
 
 
 @runtime_checkable
+class SkillContext(Protocol):
+    """What a skill may do; the runtime gives it one that logs, counts, and can be taken away at any await."""
+
+    @property
+    def agent(self) -> str:
+        """The agent's name."""
+
+    async def act(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """One command in the world. A resumed run does not repeat a finished one: its result is in the log.
+
+        Raises:
+            ActionFailed: it could not be done.
+        """
+
+    async def observe(self) -> dict[str, Any]:
+        """What the agent sees now."""
+
+    async def say(self, text: str) -> None:
+        """A message to the team."""
+
+    def on_leaving(self, command: str, **arguments: Any) -> None:
+        """A command to be carried out when the skill ends, however it ends (let go of keys, close a window): in a scope that
+        interruption does not reach, but a time limit does. Last in, first out."""
+
+
+@runtime_checkable
 class Logbook(Protocol):
-    """Where hands write: the runtime."""
+    """Where a context writes: the session."""
 
     memory: Memory
 
@@ -23,8 +49,8 @@ class Logbook(Protocol):
         """Around what takes time, for traces."""
 
 
-class LoggingHands:
-    """Hands of one agent in one run of one skill.
+class LoggedContext:
+    """The context of one agent in one run of one skill: every command is logged.
 
     Args:
         agent: whose.
@@ -43,7 +69,7 @@ class LoggingHands:
 
     @property
     def agent(self) -> str:
-        """Whose hands."""
+        """See :class:`SkillContext`."""
         return self._agent
 
     async def act(self, command: str, **arguments: Any) -> dict[str, Any]:
