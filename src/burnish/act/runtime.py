@@ -17,7 +17,7 @@ from burnish.act.memory.log import Event, Memory
 from burnish.act.planner import Chat, Decision
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
-from burnish.act.team import Agent, Outcome, Planned
+from burnish.act.team import Agent, Outcome, PlannedCall
 from burnish.act.thinking import Thinker
 from burnish.act.world import Happening, World
 
@@ -156,7 +156,7 @@ class Runtime:
             failures = 0
             interrupt = decision.interrupt and self.settings.interrupts
             if decision.call is not None:
-                plan = Planned(decision.call, "planner", version, decision.reason)
+                plan = PlannedCall(decision.call, "planner", version, decision.reason)
                 await self._actor.hand_over(agent, plan, interrupt)
             elif interrupt and version >= agent.reflexed:
                 self._actor.stop_skill(agent)
@@ -189,7 +189,7 @@ class Runtime:
                     continue
                 failures = 0
                 if decision.call is not None:
-                    planned = Planned(decision.call, "planner", version, decision.reason)
+                    planned = PlannedCall(decision.call, "planner", version, decision.reason)
             if planned is not None:
                 agent.halted = False
                 await self._actor.perform(agent, planned)
@@ -250,7 +250,7 @@ class Runtime:
             return
         agent.reflexed = seq
         await self.session.log("reflex", agent.name, {"on": happening.kind, "skill": call.to_json()})
-        await self._actor.hand_over(agent, Planned(call, "reflex", seq, happening.kind), interrupt=True)
+        await self._actor.hand_over(agent, PlannedCall(call, "reflex", seq, happening.kind), interrupt=True)
         if agent.thinking is not None:
             agent.thinking.cancel()
 

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from burnish.act import plan as door
 from burnish.act.skills.crafting import Collect, Craft, Kill, Mine, Smelt, crafting_from, load_crafting
-from burnish.act.skills.decompose import Plan, Unobtainable, plan, why_unobtainable
+from burnish.act.skills.decompose import Decomposition, Unobtainable, plan, why_unobtainable
 from burnish.cli import app
 from burnish.core.errors import UserError
 
 RULES = load_crafting()
 
 
-def interpret(made: Plan, have: Mapping[str, int]) -> Counter[str]:
+def interpret(made: Decomposition, have: Mapping[str, int]) -> Counter[str]:
     """The inventory after a plan, one item at a time; fails where anything would go below zero."""
     stock, opened, heat = Counter(have), {}, 0.0
     for step in made.steps:
@@ -60,7 +60,7 @@ def interpret(made: Plan, have: Mapping[str, int]) -> Counter[str]:
     return stock
 
 
-def steps(made: Plan) -> list[tuple[str, str, int]]:
+def steps(made: Decomposition) -> list[tuple[str, str, int]]:
     return [(step.skill, step.item, step.count) for step in made.steps]
 
 

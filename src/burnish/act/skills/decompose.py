@@ -48,7 +48,7 @@ class Unobtainable(UserError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Decomposition:
     """Steps in an order that works.
 
     Attributes:
@@ -69,7 +69,7 @@ class Plan:
         return {"goal": self.goal, "count": self.count, "raw": dict(self.raw), "steps": steps}
 
 
-def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> Plan:
+def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> Decomposition:
     """The steps after which ``count`` of ``goal`` are in the inventory; what is there already counts.
 
     Args:
@@ -90,13 +90,13 @@ def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> 
         if number < 0:
             raise UserError(f"have: {number} of {name}; an inventory holds 0 or more")
     state = _State(Counter(have))
-    _Planner(crafting).obtain(goal, count, state, ())
+    _Decomposer(crafting).obtain(goal, count, state, ())
     steps = _joined(state.steps, have, crafting)
     raw: Counter[str] = Counter()
     for step in steps:
         if isinstance(step.way, RAW):
             raw[step.item] += step.count
-    return Plan(goal, count, tuple(steps), dict(raw))
+    return Decomposition(goal, count, tuple(steps), dict(raw))
 
 
 def why_unobtainable(item: str, crafting: Crafting) -> str | None:
@@ -136,7 +136,7 @@ class _State:
         self.heat, self.steps = other.heat, other.steps
 
 
-class _Planner:
+class _Decomposer:
     def __init__(self, crafting: Crafting) -> None:
         self._crafting = crafting
 
