@@ -13,14 +13,14 @@ from burnish.act.recipe import TeamRecipe
 from burnish.core.method import Method, need_packages
 
 if TYPE_CHECKING:
-    from burnish.act.skills.decompose import Plan
+    from burnish.act.skills.decompose import Decomposition
     from burnish.core.report import Section
     from burnish.core.run import Run
 
 __all__ = ["METHOD", "TeamRecipe", "plan", "play"]
 
 
-def plan(goal: str, count: int = 1, have: Mapping[str, int] | None = None) -> Plan:
+def plan(goal: str, count: int = 1, have: Mapping[str, int] | None = None) -> Decomposition:
     """The steps after which ``count`` of the item ``goal`` are in an inventory that starts as ``have``; Java edition 1.20.
 
     Raises:
