@@ -30,13 +30,13 @@ import anyio
 import numpy as np
 
 from burnish.act import clock
+from burnish.act.episode import open_chat
 from burnish.act.memory.log import Event, Memory
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.planner import Chat
 from burnish.act.policies import policy_app
 from burnish.act.recipe import CraftworldSettings, EndpointSettings, GoalSettings, Limits, RuntimeSettings
 from burnish.act.runtime import Agent, Runtime
-from burnish.act.scene import open_chat
 from burnish.act.skill_context import SkillContext
 from burnish.act.skills.gathering import OBTAIN, STEPWISE
 from burnish.act.skills.library import Library

@@ -20,7 +20,7 @@ from burnish.act import clock
 from burnish.act.loop import play
 from burnish.act.memory.log import Event
 from burnish.act.recipe import TeamRecipe
-from burnish.act.replay import paced, play_again, read_log
+from burnish.act.replay import paced, read_log, replay_run
 from burnish.act.serving import Guarded, is_loopback, listen
 from burnish.act.skill_context import SkillContext
 from burnish.act.skills.library import Skill, skill
@@ -155,7 +155,7 @@ def ask(app: Any, method: str, where: str, **options: Any) -> httpx.Response:
 
 
 def test_a_run_played_again_comes_out_the_same(ended: Path) -> None:
-    found = play_again(ended)
+    found = replay_run(ended)
     assert (found.same, found.difference) == (True, "")
     assert found.events == len(read_log(ended)) > 50
 
@@ -169,14 +169,14 @@ def test_a_log_that_was_changed_does_not(ended: Path, tmp_path: Path) -> None:
         db.execute(
             """UPDATE events SET data = '{"health": 3}' WHERE seq = (SELECT seq FROM events WHERE kind = 'observe' LIMIT 1)"""
         )
-    found = play_again(path)
+    found = replay_run(path)
     assert not found.same
     assert "observe" in found.difference
     with sqlite3.connect(path / "artifacts" / "memory.sqlite") as db:
         db.execute("DELETE FROM events")
         rows = sqlite3.connect(ended / "artifacts" / "memory.sqlite").execute("SELECT * FROM events").fetchall()
         db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows[:-1])
-    assert "after its last event there is one more: `limit`" in play_again(path).difference
+    assert "after its last event there is one more: `limit`" in replay_run(path).difference
 
 
 def test_pauses_are_as_they_were() -> None:

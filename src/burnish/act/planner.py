@@ -259,8 +259,8 @@ class Chat:
         return _counted(request, text, usage)
 
 
-class Unasked(Chat):
-    """An endpoint that is not asked, because its answers are in the log; one that is not there never comes.
+class RecordedChat(Chat):
+    """An endpoint that is not asked, because its answers are recorded in the log; one that is not there never comes.
 
     Args:
         settings: the endpoint's.

@@ -152,11 +152,11 @@ class Thinker:
         key: str,
         thinking: Callable[[str], None],
     ) -> Reply:
-        """The model's answer, or in a rehearsal the one that it gave, at the time at which it gave it.
+        """The model's answer, or in a replay the one that it gave, at the time at which it gave it.
 
         What answers in this process is asked again: it says the same, and takes the same steps of the event loop.
         """
-        past = self._session.memory.rehearsed(key) if chat.outside else None
+        past = self._session.memory.recorded(key) if chat.outside else None
         if past is None:
             return await chat.complete(messages, agent.library.reply_schema(), thinking)
         chat.afford()

@@ -104,8 +104,8 @@ class Memory(ABC):
     async def find(self, key: str) -> Event | None:
         """The event with this key."""
 
-    def rehearsed(self, key: str) -> Event | None:
-        """In a rehearsal of an earlier session, its event with this key, still to come; else ``None``."""
+    def recorded(self, key: str) -> Event | None:
+        """While an earlier session is replayed, its event with this key, still to come; else ``None``."""
         return None
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Ways in craftworld: the search against a plain one, small maps leave room, whom one is to fight can be reached."""
+"""Paths in craftworld: the search against a plain one, small maps leave room, whom one is to fight can be reached."""
 
 from __future__ import annotations
 
