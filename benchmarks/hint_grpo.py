@@ -35,7 +35,7 @@ import trl
 
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.verify import Verifier
-from burnish.reason.hint_grpo.rounds import Hints
+from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.schedule import Exhaustive, Fixed, Ladder
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer

@@ -107,7 +107,7 @@ def _questions(settings: QuestionSettings, note: Note, left_out: Counter[str]) -
             left_out[str(reason)] += 1
         except BadRow as reason:
             if settings.bad_rows == "fatal":
-                raise UserError(f"{where}: {reason}; mend the row, or set bad_rows: skip") from None
+                raise UserError(f"{where}: {reason}; correct the row, or set bad_rows: skip") from None
             bad += 1
             left_out["bad rows"] += 1
             if bad <= NAMED:

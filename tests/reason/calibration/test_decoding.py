@@ -8,9 +8,9 @@ import transformers
 from torch import Tensor
 
 from burnish.core.errors import UserError
+from burnish.dialogue.input_check import image_token_id
 from burnish.dialogue.models import ChatModel, opened
 from burnish.dialogue.rows import Question
-from burnish.dialogue.seen import image_token_id
 from burnish.reason.calibration import branches
 from burnish.reason.calibration.answering import answer_questions
 from burnish.reason.calibration.decoding import Calibrated

@@ -23,10 +23,10 @@ from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo import METHOD, HintGRPORecipe, loop
+from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.loop import score
 from burnish.reason.hint_grpo.questions import write_questions
 from burnish.reason.hint_grpo.recipe import SYSTEM
-from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.rows import read_table
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
 from tests.reason.hint_grpo.trainers import accuracy, chain, make_trainer, ruled
@@ -111,14 +111,14 @@ def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Pat
 
 
 def test_a_model_in_memory_practises_until_its_tokens_are_spent(model: Path, tmp_path: Path, capfd: Any) -> None:
-    from burnish.reason.hint_grpo.loop import practise, score
+    from burnish.reason.hint_grpo.loop import score, train_in_memory
 
     asked = recipe(model, steps=50, updates=1, token_budget=1000, model="in memory")
     chat, test = load_chat_model(model), draw_questions(64, (2, 4), seed=4)
     before = {name: value.clone() for name, value in chat.model.state_dict().items()}
     plain = score(asked, chat, test, accuracy())
     assert score(asked, chat, test, accuracy()) == plain  # sampled, and the same again
-    trainer = practise(asked, chat, draw_questions(16, (6,), seed=5), accuracy(), tmp_path)
+    trainer = train_in_memory(asked, chat, draw_questions(16, (6,), seed=5), accuracy(), tmp_path)
     assert trainer.state.global_step < 50
     assert 1000 <= trainer.generated["tokens"] < 3000
     assert any(not torch.equal(value, before[name]) for name, value in chat.model.state_dict().items())
@@ -326,7 +326,7 @@ def test_the_guard_reads_a_step_as_a_completion_wherever_the_reward_looks(model:
     asked, chat = recipe(model, hints={"levels": 3, "guard": True}, judge="answer"), load_chat_model(model)
     table = write_questions(asked, chat, tmp_path / "questions.arrow", lambda line: None)
     trainer = build_trainer(asked, chat, table, accuracy(), output_dir=str(tmp_path), report_to="none")
-    assert trainer.climber.leaks(["3", "so it is 7", "14/2", "8"], "7") == [False, True, True, False]
+    assert trainer.hint_sampler.leaks(["3", "so it is 7", "14/2", "8"], "7") == [False, True, True, False]
 
 
 def test_a_test_samples_as_training_does_whatever_the_models_own_config_says(tmp_path: Path) -> None:

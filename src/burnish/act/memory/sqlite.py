@@ -44,7 +44,7 @@ class SQLiteMemory(Memory):
             except sqlite3.Error as error:
                 if not _locked(error):
                     raise MemoryFailed(f"{path}: not usable as a memory ({error})") from None
-                # A watcher that closes the file, or the mending after a killed writer, locks it for a moment.
+                # A watcher that closes the file, or the recovery after a killed writer, locks it for a moment.
                 attempt += 1
                 sleep(self._pause(attempt))
 

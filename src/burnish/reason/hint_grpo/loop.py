@@ -21,7 +21,7 @@ from burnish.dialogue.rewards import Accuracy, Format
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo.evaluate import Sampling, hint_free_accuracy
-from burnish.reason.hint_grpo.questions import first_look, prompt_lengths, spoken_to, write_questions
+from burnish.reason.hint_grpo.questions import make_input_check, prompt_lengths, with_template_options, write_questions
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.schedule import Ladder, make_schedule
@@ -45,7 +45,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
 
     if run.finished:
         return run.path / "artifacts" / "model"
-    chat = spoken_to(recipe, load_chat_model(recipe.model, dtype=recipe.dtype))
+    chat = with_template_options(recipe, load_chat_model(recipe.model, dtype=recipe.dtype))
     table, before = run.path / "artifacts" / "questions.arrow", run.path / "artifacts" / "before.json"
     with PartialState(cpu=recipe.device == "cpu").main_process_first():
         if not table.exists():  # a resumed run trains on the questions that it began with
@@ -74,7 +74,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
     return folder
 
 
-def practise(
+def train_in_memory(
     recipe: HintGRPORecipe,
     chat: ChatModel,
     questions: Iterable[Question],
@@ -140,7 +140,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
     import torch
     import trl
 
-    from burnish.reason.hint_grpo.rounds import Hints
+    from burnish.reason.hint_grpo.hint_sampler import Hints
     from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 
     keep_to_themselves()
@@ -213,7 +213,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         refills=recipe.dynamic_sampling,
         most_pixels=recipe.most_pixels,
         token_budget=recipe.token_budget,
-        look=first_look(spoken_to(recipe, chat)),
+        input_check=make_input_check(with_template_options(recipe, chat)),
     )
     rewards = [_reward(name, accuracy) for name in names]
     return HintGRPOTrainer(chat.model, rewards, config, read_table(table), chat.processor, hints, peft_config=adapter)
@@ -231,7 +231,7 @@ def score(recipe: HintGRPORecipe, chat: ChatModel, test: Sequence[Question], acc
         **{name: recipe.trl[name] for name in ("top_k", "min_p", "repetition_penalty") if name in recipe.trl},
     )
     prefill, pixels = recipe.hints.prefill, recipe.most_pixels
-    chat = spoken_to(recipe, chat)
+    chat = with_template_options(recipe, chat)
     return hint_free_accuracy(chat, test, accuracy, sampling, system=recipe.system, prefill=prefill, most_pixels=pixels)
 
 

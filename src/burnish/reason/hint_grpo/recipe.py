@@ -42,11 +42,11 @@ class HintSettings(Settings):
     level: int = Field(default=0, ge=0)
     """The level of the schedule `fixed`."""
     remember: bool = True
-    """The ladder starts a question's next visit near the level that worked; false starts at 0 and selects what `exhaustive` would."""
+    """The ladder starts a question's next attempt near the level that worked; false: at 0, and selects as `exhaustive` would."""
     decay: float = Field(default=0.5, ge=0, lt=1)
     """Weight of the past in the remembered solve rate."""
     withdraw_above: float = Field(default=0.5, gt=0, le=1)
-    """Remembered solve rate from which the next visit starts one level lower."""
+    """Remembered solve rate from which the next attempt starts one level lower."""
     guard: bool = True
     """Never give a step that the accuracy reward would take for the answer, nor any after it."""
     split: Style = "auto"

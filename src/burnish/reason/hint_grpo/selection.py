@@ -59,7 +59,7 @@ class Outcome:
 
 
 def tally(outcomes: Sequence[Outcome], places: int) -> list[float]:
-    """Sums over questions that add up over processes; :func:`figures` reads them.
+    """Sums over questions that add up over processes; :func:`tally_metrics` reads them.
 
     Args:
         outcomes: of this process's questions.
@@ -80,7 +80,7 @@ def tally(outcomes: Sequence[Outcome], places: int) -> list[float]:
     return sums
 
 
-def figures(sums: Sequence[float], places: int) -> dict[str, float]:
+def tally_metrics(sums: Sequence[float], places: int) -> dict[str, float]:
     """The numbers to log from the sums of :func:`tally`; what has nothing to divide by is left out.
 
     Returns:

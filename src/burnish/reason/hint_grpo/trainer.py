@@ -22,11 +22,11 @@ from trl.trainer.utils import RepeatSampler
 
 from burnish.core import checkpoint
 from burnish.core.errors import UserError
+from burnish.reason.hint_grpo.attempts import Attempt, RolloutGroup
+from burnish.reason.hint_grpo.hint_sampler import Hints, HintSampler, with_image_columns
 from burnish.reason.hint_grpo.memory import QuestionMemory
-from burnish.reason.hint_grpo.rounds import Climber, Hints, alike
 from burnish.reason.hint_grpo.rows import opened
-from burnish.reason.hint_grpo.selection import figures, tally
-from burnish.reason.hint_grpo.visits import Try, Visit
+from burnish.reason.hint_grpo.selection import tally, tally_metrics
 
 
 class HintGRPOTrainer(GRPOTrainer):
@@ -88,9 +88,9 @@ class HintGRPOTrainer(GRPOTrainer):
         self.memory = QuestionMemory(len(train_dataset))
         self.generated = {"completions": 0, "tokens": 0, "idle": 0}  # by all processes so far
         self._drawn = 0  # questions drawn to refill batches, over all processes
-        self._ready: list[Try] | None = None
-        self._looked = False
-        self.climber = Climber(self, hints)
+        self._ready: list[RolloutGroup] | None = None
+        self._inputs_checked = False
+        self.hint_sampler = HintSampler(self, hints)
         if hints.token_budget is not None:
             self.add_callback(_Budget(self, hints.token_budget))
 
@@ -103,28 +103,32 @@ class HintGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
             return self._evaluated(inputs)
-        visits = self.climber.climb([self.climber.visit(row) for row in inputs[:: self.num_generations]])
-        asked = list(visits)
+        attempts = self.hint_sampler.run_rounds(
+            [self.hint_sampler.new_attempt(row) for row in inputs[:: self.num_generations]]
+        )
+        asked = list(attempts)
         for _ in range(self.hints.refills):
-            dull = [place for place, visit in enumerate(visits) if not visit.mixed]
-            fresh = self.climber.climb([self.climber.visit(row) for row in self._draw(len(dull))])
+            dull = [place for place, attempt in enumerate(attempts) if not attempt.mixed]
+            fresh = self.hint_sampler.run_rounds([self.hint_sampler.new_attempt(row) for row in self._draw(len(dull))])
             if not fresh:
                 break
             asked += fresh
             # Only as many as are missing here: processes refill alike, and what one does not need it forgets.
-            for place, visit in zip(dull, [each for each in fresh if each.mixed], strict=False):
-                visits[place] = visit
+            for place, attempt in zip(dull, [each for each in fresh if each.mixed], strict=False):
+                attempts[place] = attempt
         self._remember(asked)
-        rows = [dict(visit.row, prefix=visit.chosen.prefix) for visit in visits for _ in range(self.num_generations)]
-        self._ready = [visit.chosen for visit in visits]
-        output: dict[str, Any] = super()._generate_and_score_completions(alike(rows))
-        if self.hints.look is not None and not self._looked:
-            self.hints.look(output, rows)
-            self._looked = True
+        rows = [
+            dict(attempt.row, prefix=attempt.chosen.prefix) for attempt in attempts for _ in range(self.num_generations)
+        ]
+        self._ready = [attempt.chosen for attempt in attempts]
+        output: dict[str, Any] = super()._generate_and_score_completions(with_image_columns(rows))
+        if self.hints.input_check is not None and not self._inputs_checked:
+            self.hints.input_check(output, rows)
+            self._inputs_checked = True
         if self.hints.mask_zero_variance:
             self._mask(output, [each.mixed for each in self._ready])
         self._ready = None
-        self._log_visits(asked)
+        self._log_attempts(asked)
         return output
 
     def _hand_over(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
@@ -189,10 +193,10 @@ class HintGRPOTrainer(GRPOTrainer):
     def _evaluated(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Without hints: nobody has them at test time."""
         rows = [opened(row, self.hints.most_pixels) for row in inputs]
-        prefix = self.climber.prefix("")
-        ids, logprobs, rewards, extra = self.climber.sample(rows, [prefix] * len(rows), self.num_generations_eval)
+        prefix = self.hint_sampler.prefix("")
+        ids, logprobs, rewards, extra = self.hint_sampler.sample(rows, [prefix] * len(rows), self.num_generations_eval)
         self._ready = [
-            Try(
+            RolloutGroup(
                 *prefix,
                 completion_ids=[ids[place]],
                 logprobs=None if logprobs is None else [logprobs[place]],
@@ -204,7 +208,7 @@ class HintGRPOTrainer(GRPOTrainer):
             )
             for place in range(len(rows))
         ]
-        output: dict[str, Any] = super()._generate_and_score_completions(alike(rows))
+        output: dict[str, Any] = super()._generate_and_score_completions(with_image_columns(rows))
         self._ready = None
         return output
 
@@ -212,7 +216,7 @@ class HintGRPOTrainer(GRPOTrainer):
 
     def _draw(self, wanted: int) -> list[dict[str, Any]]:
         """The next questions for this process: as many as the process that wants most, in an order of their own."""
-        count, processes = self.climber.most(wanted), self.accelerator.num_processes
+        count, processes = self.hint_sampler.most(wanted), self.accelerator.num_processes
         first = self._drawn + count * self.accelerator.process_index
         self._drawn += count * processes
         size = len(self.train_dataset)
@@ -222,11 +226,11 @@ class HintGRPOTrainer(GRPOTrainer):
             found.append(self.train_dataset[int(order[place % size])])
         return found
 
-    def _remember(self, visits: Sequence[Visit]) -> None:
+    def _remember(self, attempts: Sequence[Attempt]) -> None:
         """Every process keeps the memory of all questions."""
-        kept = [(visit.number, visit.remembered(self.hints.schedule)) for visit in visits]
+        kept = [(attempt.number, attempt.remembered(self.hints.schedule)) for attempt in attempts]
         for number, memory in gather_object(kept):
-            self.memory.visit(number, memory)
+            self.memory.record(number, memory)
 
     def _mask(self, output: dict[str, Any], mixed: Sequence[bool]) -> None:
         """Take groups without any advantage out of the loss; only the KL term would act on them."""
@@ -235,15 +239,15 @@ class HintGRPOTrainer(GRPOTrainer):
         scored = (output["completion_mask"] * output["tool_mask"]).sum()
         output["num_items_in_batch"] = self.accelerator.gather(scored).sum()
 
-    def _log_visits(self, visits: Sequence[Visit]) -> None:
-        sums = tally([visit.outcome() for visit in visits], self.hints.levels)
-        own = torch.tensor([*sums, *self.climber.spent.values()], device=self.accelerator.device)
+    def _log_attempts(self, attempts: Sequence[Attempt]) -> None:
+        sums = tally([attempt.outcome() for attempt in attempts], self.hints.levels)
+        own = torch.tensor([*sums, *self.hint_sampler.spent.values()], device=self.accelerator.device)
         *sums, completions, tokens, idle = self.accelerator.gather(own.unsqueeze(0)).sum(dim=0).tolist()
-        for name, value in figures(sums, self.hints.levels).items():
+        for name, value in tally_metrics(sums, self.hints.levels).items():
             self._metrics["train"][f"hints/{name}"].append(value)
-        for name, spent in zip(self.climber.spent, (completions, tokens, idle), strict=True):
+        for name, spent in zip(self.hint_sampler.spent, (completions, tokens, idle), strict=True):
             self.generated[name] += int(spent)
-            self.climber.spent[name] = 0
+            self.hint_sampler.spent[name] = 0
             # As TRL logs its own running count: the last value, not a mean over the logged steps.
             self._metrics["train"][f"generated/{name}"] = [float(self.generated[name])]
 
