@@ -51,7 +51,7 @@ def answer(
         UserError: a model or picture that cannot be read, pictures for a model without eyes, calibration without a
             picture, or a setting out of range.
     """
-    from burnish.reason.calibration.asking import ask
+    from burnish.reason.calibration.inference import ask
 
     return ask(
         model,

@@ -23,32 +23,40 @@ def interpret(made: Decomposition, have: Mapping[str, int]) -> Counter[str]:
     """The inventory after a plan, one item at a time; fails where anything would go below zero."""
     stock, opened, heat = Counter(have), {}, 0.0
     for step in made.steps:
-        way = step.way
+        production = step.production
         for name, pieces in step.fuel:
             for _ in range(pieces):
                 assert stock[name] > 0, f"no {name} to burn"
                 stock[name] -= 1
                 heat += RULES.fuel[name]
         tool_uses = 0.0
-        for _ in range(step.count // way.makes if isinstance(way, Craft) else step.count):
-            if isinstance(way, Craft):
-                assert way.at is None or stock[way.at] > 0, f"no {way.at}"
-            used = {way.source: 1} if isinstance(way, Smelt) else way.uses if isinstance(way, Craft | Collect) else {}
+        for _ in range(step.count // production.makes if isinstance(production, Craft) else step.count):
+            if isinstance(production, Craft):
+                assert production.at is None or stock[production.at] > 0, f"no {production.at}"
+            used = (
+                {production.source: 1}
+                if isinstance(production, Smelt)
+                else production.uses
+                if isinstance(production, Craft | Collect)
+                else {}
+            )
             for name, need in used.items():
                 stock[name] -= need
                 assert stock[name] >= 0, f"{step}: {name} below zero"
                 if name in RULES.remainders:
                     stock[RULES.remainders[name]] += need
-            if isinstance(way, Craft):
-                assert way.at is None or stock[way.at] > 0, f"{way.at} used up by what is made at it"
-            if isinstance(way, Smelt):
+            if isinstance(production, Craft):
+                assert production.at is None or stock[production.at] > 0, (
+                    f"{production.at} used up by what is made at it"
+                )
+            if isinstance(production, Smelt):
                 assert stock["furnace"] > 0
                 heat -= 1
                 assert heat >= 0, "the fuel did not last"
-            stock[way.item] += way.makes if isinstance(way, Craft) else 1
-            tool_uses += 1 / way.chance if isinstance(way, Mine) else 1
-        if isinstance(way, Mine | Collect) and way.tools:
-            assert step.tool in way.tools
+            stock[production.item] += production.makes if isinstance(production, Craft) else 1
+            tool_uses += 1 / production.chance if isinstance(production, Mine) else 1
+        if isinstance(production, Mine | Collect) and production.tools:
+            assert step.tool in production.tools
         if step.tool is not None:
             assert stock[step.tool] > 0, f"no {step.tool}"
             left = opened.pop(step.tool, RULES.items[step.tool].uses) - math.ceil(round(tool_uses, 6))
@@ -148,7 +156,7 @@ def test_a_plan_reaches_its_goal_and_never_goes_below_zero(goal: str, count: int
     assert interpret(made, have)[goal] >= count
     taken = Counter[str]()
     for step in made.steps:
-        if isinstance(step.way, Mine | Kill | Collect):
+        if isinstance(step.production, Mine | Kill | Collect):
             taken[step.item] += step.count
     assert taken == Counter(made.raw)
 

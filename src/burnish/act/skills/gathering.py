@@ -38,16 +38,22 @@ async def mine(context: SkillContext, item: str, count: int = 1, near: list[int]
 
 
 async def _mine(context: SkillContext, item: str, count: int, near: list[int] | None = None) -> None:
-    ways = [way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Mine)]
-    if not ways:
+    productions = [
+        production for production in _crafting(item).productions.get(item, ()) if isinstance(production, Mine)
+    ]
+    if not productions:
         raise ActionFailed(f"{item} is not mined from any block")
     have = await inventory(context)
     wanted = have.get(item, 0) + count
     place = near
     while have.get(item, 0) < wanted:
-        blocks = [way.block for way in ways if not way.tools or any(have.get(tool, 0) for tool in way.tools)]
+        blocks = [
+            production.block
+            for production in productions
+            if not production.tools or any(have.get(tool, 0) for tool in production.tools)
+        ]
         if not blocks:
-            raise ActionFailed(f"{ways[0].block} needs one of {', '.join(ways[0].tools[:3])}")
+            raise ActionFailed(f"{productions[0].block} needs one of {', '.join(productions[0].tools[:3])}")
         if place is not None:
             await context.act("walk", to=place, near=4)
             place = None
@@ -112,12 +118,15 @@ async def collect(context: SkillContext, item: str, count: int = 1) -> None:
 
 
 async def _collect(context: SkillContext, item: str, count: int) -> None:
-    way = next((way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Collect)), None)
-    if way is None:
+    production = next(
+        (production for production in _crafting(item).productions.get(item, ()) if isinstance(production, Collect)),
+        None,
+    )
+    if production is None:
         raise ActionFailed(f"{item} is not collected from anything")
     for _ in range(count):
-        if way.source != "placed_block":
-            await _beside(context, way.source)
+        if production.source != "placed_block":
+            await _beside(context, production.source)
         await context.act("collect", item=item)
 
 
@@ -140,14 +149,16 @@ async def _beside(context: SkillContext, source: str) -> None:
 
 async def craft(context: SkillContext, item: str, count: int = 1) -> None:
     """Craft at least `count` more of `item` from what is in the inventory; a crafting table must be in it or in reach."""
-    ways = [way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Craft)]
+    productions = [
+        production for production in _crafting(item).productions.get(item, ()) if isinstance(production, Craft)
+    ]
     have = await inventory(context)
-    for way in ways:
-        times = -(-count // way.makes)
-        if all(have.get(name, 0) >= need * times for name, need in way.uses.items()):
-            await context.act("craft", item=item, times=times, uses=dict(way.uses))
+    for production in productions:
+        times = -(-count // production.makes)
+        if all(have.get(name, 0) >= need * times for name, need in production.uses.items()):
+            await context.act("craft", item=item, times=times, uses=dict(production.uses))
             return
-    needs = dict(ways[0].uses) if ways else "no recipe"
+    needs = dict(productions[0].uses) if productions else "no recipe"
     raise ActionFailed(f"{item}: its parts are not in the inventory ({needs})")
 
 
@@ -155,9 +166,9 @@ async def smelt(context: SkillContext, item: str, count: int = 1) -> None:
     """Smelt `count` of `item` in a furnace, with the raw item and fuel from the inventory."""
     crafting = _crafting(item)
     have = await inventory(context)
-    for way in crafting.ways.get(item, ()):
-        if isinstance(way, Smelt) and have.get(way.source, 0) >= count:
-            await context.act("smelt", item=item, source=way.source, count=count, fuel=_fuels(crafting, have))
+    for production in crafting.productions.get(item, ()):
+        if isinstance(production, Smelt) and have.get(production.source, 0) >= count:
+            await context.act("smelt", item=item, source=production.source, count=count, fuel=_fuels(crafting, have))
             return
     raise ActionFailed(f"{item}: what it is smelted from is not in the inventory")
 
@@ -193,19 +204,21 @@ async def obtain_item(context: SkillContext, count: int, item: str) -> None:
 
 
 async def _carry_out(context: SkillContext, step: Step, crafting: Crafting) -> None:
-    way = step.way
-    if isinstance(way, Mine):
+    production = step.production
+    if isinstance(production, Mine):
         await _mine(context, step.item, step.count)
-    elif isinstance(way, Kill):
-        await hunt_for(context, step.item, step.count, way.creature)
-    elif isinstance(way, Collect):
+    elif isinstance(production, Kill):
+        await hunt_for(context, step.item, step.count, production.creature)
+    elif isinstance(production, Collect):
         await _collect(context, step.item, step.count)
-    elif isinstance(way, Craft):
-        await context.act("craft", item=step.item, times=step.count // way.makes, uses=dict(way.uses))
+    elif isinstance(production, Craft):
+        await context.act("craft", item=step.item, times=step.count // production.makes, uses=dict(production.uses))
     else:
         have = await inventory(context)
         fuel = [name for name, _ in step.fuel] + _fuels(crafting, have)
-        await context.act("smelt", item=step.item, source=way.source, count=step.count, fuel=list(dict.fromkeys(fuel)))
+        await context.act(
+            "smelt", item=step.item, source=production.source, count=step.count, fuel=list(dict.fromkeys(fuel))
+        )
 
 
 def _crafting(item: str) -> Crafting:

@@ -1,4 +1,4 @@
-"""The text-bias meter while a model is trained, at every so many steps. Knows transformers' callbacks."""
+"""Text bias measured while a model is trained, at every so many steps. Knows transformers' callbacks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from transformers import TrainerCallback
 
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.calibration.meter import Judge, exactly, measure_text_bias
 from burnish.reason.calibration.settings import Decoding
+from burnish.reason.calibration.text_bias import Judge, exactly, measure_text_bias
 
 
 class TextBiasProbe(TrainerCallback):

@@ -51,7 +51,7 @@ def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
     if world.claims.get(cell, body.name) != body.name:
         raise ActionFailed(f"{world.claims[cell]} means to take it")
     needed = drops[0].tools if drops else ()
-    hardness = max(0.0, min((way.hardness for way in drops), default=2.5))
+    hardness = max(0.0, min((production.hardness for production in drops), default=2.5))
     tool = _best_tool(world, body, block, needed)
     if needed and tool not in needed:
         raise ActionFailed(f"{block} needs one of {', '.join(needed[:3])}")
@@ -68,10 +68,10 @@ def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
     if body.claim == cell:
         creatures.release(world, body)
     got: Counter[str] = Counter()
-    for number, way in enumerate(drops):
-        count = int(way.chance) + (world.chance(*cell, number) < way.chance % 1)
-        if count and (not way.tools or tool in way.tools):
-            got[way.item] += count
+    for number, production in enumerate(drops):
+        count = int(production.chance) + (world.chance(*cell, number) < production.chance % 1)
+        if count and (not production.tools or tool in production.tools):
+            got[production.item] += count
     if not drops:
         got[block] += 1
     for item, count in got.items():
@@ -109,7 +109,11 @@ def attack(world: Simulation, body: Body, target: str) -> Process:
 def craft(world: Simulation, body: Body, item: str, times: int, uses: Mapping[str, int]) -> Process:
     """Craft by the recipe with these ingredients, so many times; its station is in reach or in the inventory."""
     recipe = next(
-        (way for way in world.crafting.ways.get(item, ()) if isinstance(way, Craft) and dict(way.uses) == dict(uses)),
+        (
+            production
+            for production in world.crafting.productions.get(item, ())
+            if isinstance(production, Craft) and dict(production.uses) == dict(uses)
+        ),
         None,
     )
     if recipe is None or times < 1:
@@ -148,7 +152,7 @@ def _remainder(world: Simulation, body: Body, item: str, count: int) -> None:
 
 def smelt(world: Simulation, body: Body, item: str, source: str, count: int, fuel: Sequence[str]) -> Process:
     """Smelt so many, one after another, burning of these fuels what is there; each is done when it is done."""
-    if Smelt(item, source) not in world.crafting.ways.get(item, ()):
+    if Smelt(item, source) not in world.crafting.productions.get(item, ()):
         raise ActionFailed(f"{source} does not smelt to {item}")
     yield _set_up(world, body, FURNACE)
     for _ in range(count):
@@ -169,18 +173,18 @@ def smelt(world: Simulation, body: Body, item: str, source: str, count: int, fue
 
 def collect(world: Simulation, body: Body, item: str) -> Process:
     """Take something from water, a bush or an animal without breaking it: buckets, eggs, wool, berries."""
-    way = world.tables.collected.get(item)
-    if way is None:
+    production = world.tables.collected.get(item)
+    if production is None:
         raise ActionFailed(f"{item} cannot be collected")
     yield TICKS
-    if way.source in rules.BOSSES:
-        raise ActionFailed(f"the {way.source} gives it only when it is dead")
-    if way.source != "placed_block" and not _beside(world, body, way.source):
-        raise ActionFailed(f"no {way.source} within {REACH} cells")
-    tool = next((name for name in way.tools if body.stock[name] > 0), None)
-    if way.tools and tool is None:
-        raise ActionFailed(f"{item} needs one of {', '.join(way.tools[:3])}")
-    for name, need in way.uses.items():
+    if production.source in rules.BOSSES:
+        raise ActionFailed(f"the {production.source} gives it only when it is dead")
+    if production.source != "placed_block" and not _beside(world, body, production.source):
+        raise ActionFailed(f"no {production.source} within {REACH} cells")
+    tool = next((name for name in production.tools if body.stock[name] > 0), None)
+    if production.tools and tool is None:
+        raise ActionFailed(f"{item} needs one of {', '.join(production.tools[:3])}")
+    for name, need in production.uses.items():
         world.use(body.stock, name, need)
     if tool is not None:
         world.wear(body, tool)

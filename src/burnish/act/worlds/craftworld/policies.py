@@ -162,8 +162,8 @@ def _doing(known: Known) -> str | None:
 
 
 def _step(step: Step) -> Reply:
-    if isinstance(step.way, Kill):
-        return _do("kill", "step by step", target=step.way.creature)
+    if isinstance(step.production, Kill):
+        return _do("kill", "step by step", target=step.production.creature)
     return _do(step.skill, "step by step", item=step.item, count=step.count)
 
 

@@ -198,14 +198,14 @@ def tables(crafting: Crafting) -> Tables:
     drops: dict[str, list[Mine]] = defaultdict(list)
     loot: dict[str, list[Kill]] = defaultdict(list)
     collected: dict[str, Collect] = {}
-    for ways in crafting.ways.values():
-        for way in ways:
-            if isinstance(way, Mine):
-                drops[way.block].append(way)
-            elif isinstance(way, Kill):
-                loot[way.creature].append(way)
-            elif isinstance(way, Collect):
-                collected[way.item] = way
+    for productions in crafting.productions.values():
+        for production in productions:
+            if isinstance(production, Mine):
+                drops[production.block].append(production)
+            elif isinstance(production, Kill):
+                loot[production.creature].append(production)
+            elif isinstance(production, Collect):
+                collected[production.item] = production
     return Tables(
         {block: tuple(found) for block, found in drops.items()},
         {name: tuple(found) for name, found in loot.items()},

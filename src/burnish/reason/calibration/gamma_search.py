@@ -14,8 +14,8 @@ from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
 from burnish.reason.calibration.answering import answer_questions
 from burnish.reason.calibration.contrasts import Contrast, without_images
-from burnish.reason.calibration.meter import Judge, exactly
 from burnish.reason.calibration.settings import Calibration, Decoding
+from burnish.reason.calibration.text_bias import Judge, exactly
 
 GAMMAS = (0.0, 0.4, 0.8, 1.2, 1.6)
 
