@@ -36,7 +36,9 @@ class Columns(Settings):
     """What the columns of a data set of one's own are called (layout ``generic``)."""
 
     question: str = "question"
+    """The text of the question; no row may lack it."""
     answer: str = "answer"
+    """The reference answer, text or a number; no row may lack it."""
     rationale: str | None = "rationale"
     """The reference reasoning; may be absent from a row."""
     steps: str | None = "steps"
