@@ -191,7 +191,7 @@ def test_craftworld_on_the_wall_clock_cannot_be_gone_on_with(tmp_path: Path) -> 
         play(asked, run)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"status": "running"}))
-    with pytest.raises(UserError, match="--fresh"), Run(asked, tmp_path / "run", quiet=True) as run:
+    with pytest.raises(UserError, match="start afresh"), Run(asked, tmp_path / "run", quiet=True) as run:
         play(asked, run)
 
 

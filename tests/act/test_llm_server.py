@@ -276,10 +276,10 @@ def test_a_tokenizer_without_bytes_cannot_be_held_to_a_schema(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--host", "0.0.0.0"], "give a --token"),
-        (["--host", "::"], "give a --token"),
+        (["--host", "0.0.0.0"], "give a token"),
+        (["--host", "::"], "give a token"),
         (["--host", "no.such.host", "--token", "x"], "cannot listen there"),
-        (["--token", ""], "--token: is empty"),
+        (["--token", ""], "token: is empty"),
         (["--port", "BUSY"], "cannot listen there"),
     ],
 )

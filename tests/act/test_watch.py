@@ -203,7 +203,7 @@ def test_the_commands(ended: Path, tmp_path: Path) -> None:
     for line, message in (
         (["replay", str(tmp_path)], "not a run's folder"),
         (["watch", str(tmp_path)], "not a run's folder"),
-        (["watch", str(ended), "--host", "0.0.0.0"], "give a --token"),
+        (["watch", str(ended), "--host", "0.0.0.0"], "give a token"),
     ):
         error = CliRunner().invoke(app, ["act", *line]).exception
         assert isinstance(error, UserError)
@@ -251,7 +251,7 @@ def test_who_is_let_in(token: str | None, headers: dict[str, str], query: str, s
 def test_an_address_for_others_needs_a_token() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.8.8.8", "0.0.0.0", "::", "a.b", "")] == [
         True, True, True, True, False, False, False, False]  # fmt: skip
-    with pytest.raises(UserError, match="give a --token"):
+    with pytest.raises(UserError, match="give a token"):
         listen("0.0.0.0", 0, None)
     with listen("0.0.0.0", 0, "secret") as bound:
         assert bound.getsockname()[1] > 0

@@ -97,7 +97,7 @@ def test_stamps_and_clipart_keep_captions(cache: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("name", "tool", "said"),
-    [("emoji", "npm", "`npm` is missing; install Node.js"), ("stamps", "apt-get", "pass the folder with --from")],
+    [("emoji", "npm", "`npm` is missing; install Node.js"), ("stamps", "apt-get", "give that folder")],
 )
 def test_absent_tools_are_named(cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, tool: str, said: str) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)

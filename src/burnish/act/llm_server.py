@@ -203,7 +203,7 @@ def serve_language_model(
         import llguidance  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+        raise UserError("act: needs the packages of the extra `act`") from None
     from burnish.act.chat_api import chat_app
     from burnish.act.serving import address, listen, serve
 

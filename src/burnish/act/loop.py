@@ -95,7 +95,7 @@ def play(recipe: TeamRecipe, run: Run) -> Path:
             clock.run(lambda: _episode(recipe, run, tracer), recipe.runtime.clock)
     except Stopped:
         lost = isinstance(recipe.world, CraftworldSettings) and recipe.runtime.clock == "wall"
-        how = "on the wall's clock craftworld starts over, with --fresh" if lost else "the same command goes on"
+        how = "on the wall's clock craftworld has to start afresh" if lost else "the same command goes on"
         raise Interrupted(f"{run.path}: stopped; {how}", run.stop_signal) from None
     return folder
 
@@ -169,8 +169,8 @@ def _render(setup: EpisodeSetup) -> str | None:
 def _check_resume(recipe: TeamRecipe, setup: EpisodeSetup) -> None:
     if setup.craft is not None and not setup.simulated:
         raise UserError(
-            "runtime.clock: on the wall's clock craftworld cannot be played again to where the killed run was; start over with "
-            "--fresh, or use `clock: virtual`"
+            "runtime.clock: on the wall's clock craftworld cannot be played again to where the killed run was; start "
+            "afresh, or use `clock: virtual`"
         )
 
 

@@ -129,7 +129,7 @@ class Chat:
 
             from burnish.act.in_process import InProcess
         except ImportError:
-            raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+            raise UserError("act: needs the packages of the extra `act`") from None
         self.settings = settings
         self.spent_tokens = 0
         self.spent_money = 0.0

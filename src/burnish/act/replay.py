@@ -106,7 +106,7 @@ def paced(events: Sequence[Event], speed: float | None, sleep: Callable[[float],
         UserError: a speed that is not above 0.
     """
     if speed is not None and not speed > 0:
-        raise UserError(f"--speed: {speed:g}; 2 is twice as fast, and without --speed there are no pauses")
+        raise UserError(f"speed: {speed:g}; 2 is twice as fast, and none leaves the pauses out")
     before = events[0].time if events else 0.0
     for event in events:
         if speed is not None and event.time > before:
@@ -133,8 +133,8 @@ def replay_run(run: Path) -> ReplayResult:
         setup = set_up_episode(recipe)
         if not setup.simulated:
             raise UserError(
-                f"{run}: only a simulated world on the clock `virtual` or `tokens` can be played again; this one can be told again "
-                "(without --again)"
+                f"{run}: only a simulated world on the clock `virtual` or `tokens` can be played again; the log of "
+                "this one can still be read"
             )
         pool = AgentPool(_without_keys(recipe), setup.library)
         for agent in pool.agents:

@@ -39,18 +39,18 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
         UserError: an address beyond this machine without a token, a token that cannot be sent, or an address that cannot be had.
     """
     if token is not None and not token:
-        raise UserError("--token: is empty; give a long random one, or none for 127.0.0.1")
+        raise UserError("token: is empty; give a long random one, or none for 127.0.0.1")
     if token is not None and not TOKEN.fullmatch(token):
         raise UserError(
-            "--token: only letters, digits and -._~ can be sent in a cookie and an address; choose another one"
+            "token: only letters, digits and -._~ can be sent in a cookie and an address; choose another one"
         )
     if token is None and not is_loopback(host):
-        raise UserError(f"--host {host}: others could reach this address; give a --token, or stay at 127.0.0.1")
+        raise UserError(f"host: {host}: others could reach this address; give a token, or stay at 127.0.0.1")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{host}:{port}: cannot listen there ({why}); choose another --port or --host") from None
+        raise UserError(f"{host}:{port}: cannot listen there ({why}); choose another port or host") from None
 
 
 def serve(app: Any, bound: socket.socket, token: str | None) -> None:

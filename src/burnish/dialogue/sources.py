@@ -90,7 +90,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
         import pyarrow
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
-        raise UserError("source: Parquet needs the package `pyarrow`; pip install -e '.[post]'") from None
+        raise UserError("source: Parquet needs the package `pyarrow`; it comes with the extra `post`") from None
 
     number = 0
     try:
@@ -121,7 +121,7 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
     try:
         import datasets
     except ModuleNotFoundError:
-        raise UserError("source: the package `datasets` is not installed; pip install -e '.[post]'") from None
+        raise UserError("source: the package `datasets` is not installed; it comes with the extra `post`") from None
     try:
         found = datasets.load_dataset(source, config, split=split, streaming=True)
     except Exception as error:  # the library raises its own, the hub's and requests' errors

@@ -73,7 +73,7 @@ class Verifier:
 
     def __init__(self, limit: float = 5.0, workers: int = 1) -> None:
         if importlib.util.find_spec("math_verify") is None:
-            raise UserError("accuracy: math-verify is not installed; pip install -e '.[post]'")
+            raise UserError("accuracy: math-verify is not installed; it comes with the extra `post`")
         self.limit = limit
         self.timeouts = 0
         self._count = workers

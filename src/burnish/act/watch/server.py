@@ -63,7 +63,7 @@ def watch_app(run: Path) -> Any:
         from fastapi.responses import JSONResponse, Response, StreamingResponse
         from starlette.routing import BaseRoute, Route
     except ImportError:
-        raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+        raise UserError("act: needs the packages of the extra `act`") from None
     recipe = run_recipe(run)
     page = {name: files("burnish.act.watch").joinpath("page", name).read_bytes() for name in PAGE}
     names = [agent.name for agent in recipe.agents]
