@@ -113,10 +113,10 @@ def scale(agents: int, seconds: float) -> dict[str, Any]:
 class Empty:
     """A world in which commands wait and nothing is computed."""
 
-    async def observe(self, agent: str) -> dict[str, Any]:
+    async def observe(self, _agent: str) -> dict[str, Any]:
         return {"health": 20}
 
-    async def act(self, agent: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def act(self, _agent: str, command: str, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         if command == "wait":
             await anyio.sleep_forever()
         return {}

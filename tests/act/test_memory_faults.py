@@ -161,6 +161,6 @@ def test_a_run_is_played_again_without_its_endpoint(
 
 @pytest.mark.parametrize("token", ["a;b", "a\nb", "a b", 'a"b', "ä", ""])
 def test_a_token_that_no_cookie_can_carry_is_refused(token: str) -> None:
-    with pytest.raises(UserError, match="^token: "):
+    with pytest.raises(UserError, match=r"^token: "):
         listen("127.0.0.1", 0, token)
     listen("127.0.0.1", 0, "Good-token_1.~").close()

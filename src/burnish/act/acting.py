@@ -135,6 +135,6 @@ async def _outcome(call: Call, context: LoggedContext) -> tuple[str, str]:
         return "failed", str(error)
     except MemoryFailed:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the skill is the user's code
         return "failed", f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
     return "done", ""

@@ -73,7 +73,7 @@ def chat_app(backend: Backend) -> Any:
     app = FastAPI(title=f"Burnish: {backend.name} behind an OpenAI-compatible API")
 
     @app.exception_handler(BadRequest)
-    async def refuse(request: Request, error: BadRequest) -> JSONResponse:
+    async def refuse(_request: Request, error: BadRequest) -> JSONResponse:
         return JSONResponse({"error": _problem(error)}, 400)
 
     @app.get("/v1/models")

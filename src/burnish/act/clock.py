@@ -77,7 +77,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._let_go)
         return future
 
-    def _let_go(self, future: asyncio.Future[Any]) -> None:
+    def _let_go(self, _future: asyncio.Future[Any]) -> None:
         self._jumping.holds -= 1
 
     @contextmanager

@@ -26,7 +26,7 @@ class _Exchange(httpx.AsyncByteStream):
     async def _serve(self) -> None:
         try:
             await self._app(self._scope, self._receive, self._send)
-        except Exception:  # the application's own mistake is a 500, as on a real server
+        except Exception:  # noqa: BLE001 - the application's own mistake is a 500, as on a real server
             pass
         finally:
             if not self.start.done():

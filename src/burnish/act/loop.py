@@ -105,7 +105,7 @@ async def _episode(recipe: TeamRecipe, run: Run, tracer: Tracer | None) -> None:
     inner = open_memory(recipe, run.path)
     past = [event async for event in inner.since(0)]
     if past:
-        _check_resume(recipe, setup)
+        _check_resume(setup)
         run.note(f"{run.path}: going on after event {past[-1].seq}, at {past[-1].time:.1f} s")
     at_once = recipe.runtime.clock != "wall"
     observed = ObservedMemory(inner, _Progress(run, past).on_event, lambda: at_once and run.stop_requested)
@@ -166,7 +166,7 @@ def _render(setup: EpisodeSetup) -> str | None:
     return None if render is None else str(render())
 
 
-def _check_resume(recipe: TeamRecipe, setup: EpisodeSetup) -> None:
+def _check_resume(setup: EpisodeSetup) -> None:
     if setup.craft is not None and not setup.simulated:
         raise UserError(
             "runtime.clock: on the wall's clock craftworld cannot be played again to where the killed run was; start "

@@ -273,7 +273,7 @@ class RecordedChat(Chat):
         """See :class:`Chat`; nobody needs to answer."""
 
     async def complete(
-        self, messages: Sequence[Message], schema: Mapping[str, Any], thought: Callable[[str], None]
+        self, _messages: Sequence[Message], _schema: Mapping[str, Any], _thought: Callable[[str], None]
     ) -> Reply:
         """See :class:`Chat`."""
         self.afford()

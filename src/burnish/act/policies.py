@@ -33,7 +33,7 @@ class Scripted:
         """Four characters are taken for one token."""
         return sum(len(message["content"]) for message in messages) // 4
 
-    async def answer(self, messages: Sequence[Mapping[str, str]], asked: ChatRequest) -> AsyncIterator[str]:
+    async def answer(self, messages: Sequence[Mapping[str, str]], _asked: ChatRequest) -> AsyncIterator[str]:
         """The reply, word by word, the last one when the latency is over.
 
         Raises:

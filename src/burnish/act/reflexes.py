@@ -48,7 +48,7 @@ class Rules:
         self._rules = [(rule, library.call(rule.skill, rule.arguments)) for rule in rules]
 
     async def react(
-        self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library, ask: Ask
+        self, happening: Happening, seen: Mapping[str, Any], _thought: str, _library: Library, _ask: Ask
     ) -> Call | None:
         """See :class:`Reactor`."""
         for rule, call in self._rules:

@@ -44,7 +44,13 @@ class _Ended(SQLiteMemory):
         super().__init__(Path(":memory:"))
 
     async def append(
-        self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
+        self,
+        kind: str,
+        agent: str,
+        _data: Mapping[str, Any],
+        *,
+        time: float,
+        key: str | None = None,  # noqa: ARG002 - a keyword of every memory
     ) -> Event:
         raise _End(f"`{kind}` of {agent or 'the team'} at {time:g} s")
 

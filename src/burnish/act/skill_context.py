@@ -130,7 +130,7 @@ class LoggedContext:
                 why = str(error)
             except MemoryFailed:
                 raise
-            except Exception as error:  # the world's own mistake
+            except Exception as error:  # noqa: BLE001 - the world is the user's code
                 why = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
             about = {"skill": self._skill, "command": command, "arguments": arguments, "why": why}
             await self._book.log("cleanup", self._agent, about, key=key)

@@ -74,7 +74,7 @@ class Thinker:
         """A reactor's call about event ``seq``, beside the planner's; ``None`` if it failed, or nothing is left to pay it."""
         key = f"{agent.name}/reaction/{seq}"
         try:
-            return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, lambda text: None)
+            return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, lambda _text: None)
         except BudgetSpent:
             return None
 

@@ -210,7 +210,7 @@ def _size(picture: Image.Image | Path, where: str) -> tuple[int, int]:
         try:
             with Image.open(picture) as found:
                 width, height = found.size if orientation(found) < 5 else found.size[::-1]
-        except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
+        except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever the damage leads them to
             raise UserError(f"{picture}: not a picture that can be read ({error}); asked for by {where}") from None
     else:
         width, height = picture.size if orientation(picture) < 5 else picture.size[::-1]

@@ -53,7 +53,7 @@ Measure = Callable[[Sequence[Question]], Sequence[int]]
 
 
 def read_questions(
-    settings: QuestionSettings, note: Note = lambda line: None, measure: Measure | None = None
+    settings: QuestionSettings, note: Note = lambda _line: None, measure: Measure | None = None
 ) -> Iterator[Question]:
     """The questions of a source, in its order, as a stream.
 

@@ -53,7 +53,7 @@ class Accuracy:
         self.verifier = verifier
         self.where = where
 
-    def __call__(self, completions: Sequence[Completion], answer: Sequence[str], **columns: Any) -> list[float]:
+    def __call__(self, completions: Sequence[Completion], answer: Sequence[str], **_columns: Any) -> list[float]:
         """Rewards of ``completions`` against the column ``answer``, one each.
 
         Raises:
@@ -92,7 +92,7 @@ class Format:
     __name__ = "format"
 
     def __call__(
-        self, completions: Sequence[Completion], prefix: Sequence[str] | None = None, **columns: Any
+        self, completions: Sequence[Completion], prefix: Sequence[str] | None = None, **_columns: Any
     ) -> list[float]:
         """Rewards of ``completions``, one each."""
         before = [""] * len(completions) if prefix is None else prefix

@@ -124,7 +124,7 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
         raise UserError("source: the package `datasets` is not installed; it comes with the extra `post`") from None
     try:
         found = datasets.load_dataset(source, config, split=split, streaming=True)
-    except Exception as error:  # the library raises its own, the hub's and requests' errors
+    except Exception as error:  # noqa: BLE001 - the library raises its own, the hub's and requests' errors
         raise UserError(
             f"source: {source}: no such file here, and the hub's data set (split `{split}`) cannot be opened ({_short(error)})"
         ) from None
@@ -138,7 +138,7 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
     try:
         for number, row in enumerate(found):
             yield f"{source}[{split}]:{number}", row
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - as above
         raise UserError(f"source: {source}: reading stopped after row {number} ({_short(error)})") from None
 
 

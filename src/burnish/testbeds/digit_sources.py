@@ -51,7 +51,7 @@ def draw(name: str, labels: Labels, seed: int, temperature: float) -> Pictures:
 
 
 def _named(name: str) -> Callable[[Sequence[str], np.ndarray, int, float], np.ndarray]:
-    def source(classes: Sequence[str], labels: np.ndarray, seed: int, temperature: float) -> np.ndarray:
+    def source(_classes: Sequence[str], labels: np.ndarray, seed: int, temperature: float) -> np.ndarray:
         return draw(name, labels, seed, temperature)
 
     source.__doc__ = f"Pictures of the source `{name}`; see the module."

@@ -61,19 +61,19 @@ def _smollm2(work: Path, source: Path | None) -> None:
     shutil.rmtree(raw)
 
 
-def _vit_experts(work: Path, source: Path | None) -> None:
+def _vit_experts(work: Path, _source: Path | None) -> None:
     from burnish.testbeds.experts import write_experts
 
     write_experts(work)
 
 
-def _arithmetic(work: Path, source: Path | None) -> None:
+def _arithmetic(work: Path, _source: Path | None) -> None:
     from burnish.testbeds.arithmetic import write_base
 
     write_base(work)
 
 
-def _tiny_llama(work: Path, source: Path | None) -> None:
+def _tiny_llama(work: Path, _source: Path | None) -> None:
     import torch
     import transformers
 
@@ -95,7 +95,7 @@ def _tiny_llama(work: Path, source: Path | None) -> None:
     tokenizer.save_pretrained(work)
 
 
-def _tiny_llava(work: Path, source: Path | None) -> None:
+def _tiny_llava(work: Path, _source: Path | None) -> None:
     from burnish.testbeds.shortcut_model import write_model
 
     write_model(work)

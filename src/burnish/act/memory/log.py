@@ -104,7 +104,7 @@ class Memory(ABC):
     async def find(self, key: str) -> Event | None:
         """The event with this key."""
 
-    def recorded(self, key: str) -> Event | None:
+    def recorded(self, key: str) -> Event | None:  # noqa: ARG002 - for those that replay
         """While an earlier session is replayed, its event with this key, still to come; else ``None``."""
         return None
 

@@ -30,7 +30,7 @@ async def eat(context: SkillContext, item: str) -> None:
     await context.act("eat", item=item)
 
 
-def _no_such(seen: Mapping[str, Any], item: str, **other: Any) -> str | None:
+def _no_such(seen: Mapping[str, Any], item: str, **_other: Any) -> str | None:
     return None if seen.get("inventory", {}).get(item, 0) else f"has no {item}"
 
 

@@ -69,15 +69,15 @@ def watch_app(run: Path) -> Any:
     names = [agent.name for agent in recipe.agents]
 
     def file(name: str) -> Any:
-        async def get(request: Request) -> Response:
+        async def get(_request: Request) -> Response:
             return Response(page[name], media_type=PAGE[name], headers=SAFE)
 
         return get
 
-    async def state(request: Request) -> Response:
+    async def state(_request: Request) -> Response:
         return JSONResponse(_state(recipe, run), headers=SAFE)
 
-    async def picture(request: Request) -> Response:
+    async def picture(_request: Request) -> Response:
         try:
             svg = (run / "artifacts" / "map.svg").read_bytes()
         except OSError:

@@ -85,7 +85,7 @@ def _streamer(chat: ChatModel, write: Callable[[str], Any]) -> Any:
     from transformers import TextStreamer
 
     class Written(TextStreamer):
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002 - given by keyword
             if text:
                 write(text)
 

@@ -39,7 +39,7 @@ class TextBiasProbe(TrainerCallback):
         self.chat, self.questions, self.log, self.every = chat, questions, log, every
         self.judge, self.decoding = judge, decoding
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
         """Measure when due."""
         if state.global_step % self.every:
             return

@@ -80,7 +80,7 @@ def train_in_memory(
     questions: Iterable[Question],
     accuracy: Accuracy,
     folder: Path,
-    after_step: Callable[[Any], None] = lambda trainer: None,
+    after_step: Callable[[Any], None] = lambda _trainer: None,
 ) -> Any:
     """Train a model that is in memory on questions that are, without a run: for studies and notebooks; no resume.
 
@@ -116,7 +116,7 @@ def train_in_memory(
     trainer.remove_callback(transformers.PrinterCallback)
 
     class AfterStep(transformers.TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
             after_step(trainer)
 
     trainer.add_callback(AfterStep())

@@ -69,7 +69,7 @@ class Schedule(Protocol):
 class Stateless:
     """A schedule's memory that keeps nothing."""
 
-    def remember(self, memory: Memory | None, rates: Mapping[int, float], selected: int | None) -> Memory | None:
+    def remember(self, _memory: Memory | None, _rates: Mapping[int, float], _selected: int | None) -> Memory | None:
         """Nothing."""
         return None
 
@@ -139,7 +139,7 @@ class Random(Stateless):
 class SelfHint(Stateless):
     """The plain prompt; where its group collapses the model is shown the solution, writes a hint, and is tried again with it."""
 
-    def rounds(self, view: View) -> Rounds:
+    def rounds(self, _view: View) -> Rounds:
         """Level 0, then the model's own hint."""
         return ((0,), (SELF,))
 

@@ -131,7 +131,7 @@ class HintGRPOTrainer(GRPOTrainer):
         self._log_attempts(asked)
         return output
 
-    def _hand_over(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    def _hand_over(self, prompts: list[Any], _trainer: Any) -> dict[str, Any]:
         """TRL's rollout function: what the rounds have chosen, hints first and masked."""
         assert self._ready is not None
         rows = [(each, place) for each in self._ready for place in range(len(each.completion_ids))]
@@ -170,7 +170,7 @@ class HintGRPOTrainer(GRPOTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint_folder: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint_folder)
         if checkpoint_folder is not None:
-            found = checkpoint.load_latest(Path(checkpoint_folder) / "hints", warn=lambda line: None)
+            found = checkpoint.load_latest(Path(checkpoint_folder) / "hints", warn=lambda _line: None)
             if found is None:
                 raise UserError(f"{checkpoint_folder}: a checkpoint without the hints' memory; it is another method's")
             self.load_state_dict(found[1])
@@ -278,6 +278,6 @@ class _Budget(TrainerCallback):
         self._trainer = trainer
         self._tokens = tokens
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, _args: Any, _state: Any, control: Any, **_kwargs: Any) -> None:
         if self._trainer.generated["tokens"] >= self._tokens:
             control.should_training_stop = True

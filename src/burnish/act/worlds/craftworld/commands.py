@@ -214,7 +214,7 @@ def eat(world: Simulation, body: Body, item: str) -> Process:
     return {"hunger": body.fed}
 
 
-def equip(world: Simulation, body: Body, item: str) -> Process:
+def equip(_world: Simulation, body: Body, item: str) -> Process:
     """Take an item into the hand, or put it on if it is armour."""
     yield 5
     if body.stock[item] < 1:
@@ -296,7 +296,7 @@ def give(world: Simulation, body: Body, to: str, item: str, count: int) -> Proce
     return {}
 
 
-def wait(world: Simulation, body: Body, seconds: float) -> Process:
+def wait(_world: Simulation, _body: Body, seconds: float) -> Process:
     """Do nothing."""
     yield max(1, round(min(seconds, 600.0) * TICKS))
     return {}
