@@ -285,7 +285,7 @@ def test_a_repaired_reply_is_used() -> None:
 
 
 def test_skills_need_types_and_words() -> None:
-    async def untyped(context: SkillContext, times) -> None:  # type: ignore[no-untyped-def]
+    async def untyped(context: SkillContext, times) -> None:
         """Words."""
 
     async def wordless(context: SkillContext) -> None:
@@ -331,7 +331,7 @@ def test_a_reflex_looks_at_the_observation() -> None:
     rules = Rules([ReflexSettings(where="threat.distance", below=5, skill="evade")], LIBRARY)
 
     async def main() -> list[Any]:
-        seen = [{"threat": {"distance": near}} for near in (4, 5, True, "4", None)]
+        seen: list[dict[str, Any]] = [{"threat": {"distance": near}} for near in (4, 5, True, "4", None)]
         seen += [{}, {"threat": 4}, {"threat": {"distance": 4.9}}]
         return [await rules.react(Happening("noise"), one, "", LIBRARY, nobody) is not None for one in seen]
 

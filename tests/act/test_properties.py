@@ -28,7 +28,7 @@ from tests.act.worlds import team
 
 Known = Mapping[str, Any]
 NAMES = ("ann", "bob", "eve")
-COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 # Times that meet at one moment, and times that never do.
 SECONDS = st.sampled_from([0.0, 0.1, 0.5, 1.0, 1.7])
 

@@ -106,7 +106,9 @@ def test_parquet_and_a_folder_of_files(images: Path) -> None:
     found, notes = read(str(data))
     assert [question.question for question in found] == [*rows["question"], "last"]
     assert not notes
-    assert found[7].images[0].tobytes() == picture(6, 4, 7).tobytes()
+    seventh = found[7].images[0]
+    assert isinstance(seventh, Image.Image)
+    assert seventh.tobytes() == picture(6, 4, 7).tobytes()
     assert found[149].row == f"{data / 'a.parquet'}:149"
 
 

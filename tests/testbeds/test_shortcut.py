@@ -28,7 +28,9 @@ def test_the_truth_of_a_scene_is_what_was_drawn() -> None:
         side, room = question.question.split()[4], question.question.split()[7]
         assert question.answer == SHAPE_THINGS.names[drawn.things[index, ("left", "right").index(side)]]
         assert usual_thing(question) == SHAPE_THINGS.names[ROOMS.index(room)]
-        assert question.images[0].size == (2 * CELL, 2 * CELL)
+        picture = question.images[0]
+        assert isinstance(picture, Image.Image)
+        assert picture.size == (2 * CELL, 2 * CELL)
     assert len({question.question for question in questions}) == 20
 
 

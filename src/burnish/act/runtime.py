@@ -141,7 +141,7 @@ class Runtime:
         for other in agent.loops:
             other.cancel()
 
-    async def _planning(self, agent: Agent, _left_over: Event | None) -> None:
+    async def _planning(self, agent: Agent, left_over: Event | None) -> None:  # noqa: ARG002 - as every loop
         failures = 0
         while await self._look(agent):
             began = anyio.current_time()

@@ -216,6 +216,7 @@ def test_two_agents_share_memory_and_reach_a_goal(port: int, packages: Path, tmp
     )
 
     async def play() -> None:
+        assert isinstance(recipe.world, MinecraftSettings)
         world = MinecraftWorld(recipe.world, ["eve", "fay"], packages)
         memory = SQLiteMemory(tmp_path / "memory.sqlite")
         pool = AgentPool(recipe, set_up_episode(recipe).library)

@@ -220,7 +220,7 @@ def one_step(folder: Path, processes: int) -> dict[str, Any]:
     )  # fmt: skip
     ruled(trainer, kinds)
     trainer.train()
-    found = {
+    found: dict[str, Any] = {
         "weights": {name: value.tolist() for name, value in trainer.model.state_dict().items()},
         "memory": {name: value.tolist() for name, value in trainer.memory.state_dict().items()},
         "generated": trainer.generated,
@@ -377,7 +377,8 @@ def test_questions_without_room_for_an_answer_are_left_out(model: Path, tmp_path
     # 8 digits, `=` and the prefill are 10 tokens; at level 2 of 3 there are 4 of 6 steps and 5 of 8.
     for context, kept in ((28, 6), (29, 12)):
         (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": context}))
-        asked, chat, said = recipe(folder), load_chat_model(folder), []
+        asked, chat = recipe(folder), load_chat_model(folder)
+        said: list[str] = []
         asked = asked.model_copy(
             update={"data": asked.data.model_copy(update={"source": f"{__name__}:short_and_long"})}
         )

@@ -164,7 +164,7 @@ def chosen(rewards: list[list[float]]) -> tuple[int, bool]:
 
 
 def test_selection_by_hand() -> None:
-    prompts = [
+    prompts: list[list[list[float]]] = [
         [[0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1]],
         [[1, 1, 1, 1], [0, 1, 0, 0], [0, 0, 0, 1]],
         [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],

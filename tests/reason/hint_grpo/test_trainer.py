@@ -18,7 +18,7 @@ from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.schedule import SELF, Exhaustive, Fixed, Ladder, Memory, SelfHint
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 from burnish.testbeds.arithmetic import draw_questions
-from tests.reason.hint_grpo.trainers import accuracy, batch, chain, make_trainer, ruled
+from tests.reason.hint_grpo.trainers import Rule, accuracy, batch, chain, make_trainer, ruled
 
 HOOKS = {
     "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
@@ -118,8 +118,15 @@ def uneven(question: str, given: int, place: int) -> bool:
     """Questions of every kind: right at once, at the second level, at the third, never; some groups all right."""
     kind = sum(map(int, question.replace(".", "").split())) % 5
     return (
-        (kind == 0) or (kind == 1 and place == 2) or (kind == 2 and given >= 2) or (kind == 3 and given >= 4 and place)
+        (kind == 0)
+        or (kind == 1 and place == 2)
+        or (kind == 2 and given >= 2)
+        or (kind == 3 and given >= 4 and place > 0)
     )
+
+
+def second_of(first: str) -> Rule:
+    return lambda question, given, place: question == first and place == 1
 
 
 def selected(output: dict[str, Any]) -> list[Any]:
@@ -211,7 +218,7 @@ def test_groups_without_variance_lose_their_kl_only_where_asked(tmp_path: Path) 
         trainer._compute_loss(trainer.model, output).backward()
         gradient = sum(float(each.grad.abs().sum()) for each in trainer.model.parameters() if each.grad is not None)
         assert (gradient > 0) is moves
-        ruled(trainer, lambda question, given, place, first=first: question == first and place == 1)
+        ruled(trainer, second_of(first))
         output = trainer._generate_and_score_completions(batch(trainer, 0, 1))
         scored = (output["completion_mask"] * output["tool_mask"]).sum(1).tolist()
         assert [count > 0 for count in scored] == [True] * 4 + [not mask] * 4

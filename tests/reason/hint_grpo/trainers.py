@@ -109,7 +109,7 @@ def ruled(trainer: HintGRPOTrainer, rule: Rule, logprob: float | None = None) ->
             found.append(tokenizer(text, add_special_tokens=False)["input_ids"])
         return found, None if logprob is None else [[logprob] * len(ids) for ids in found]
 
-    trainer._generate_single_turn = generate  # type: ignore[method-assign]
+    trainer._generate_single_turn = generate
     return asked
 
 

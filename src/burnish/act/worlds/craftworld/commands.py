@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from burnish.act.skills.crafting import FURNACE, Craft, Smelt
+from burnish.act.skills.crafting import FURNACE, Craft, Mine, Smelt
 from burnish.act.world import ActionFailed
 from burnish.act.worlds.craftworld import creatures, rules
 from burnish.act.worlds.craftworld.bodies import Body, Chest
@@ -56,6 +56,19 @@ def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
     if needed and tool not in needed:
         raise ActionFailed(f"{block} needs one of {', '.join(needed[:3])}")
     yield rules.break_ticks(block, tool, needed, hardness)
+    _take_up(world, body, cell, block)
+    if tool is not None and hardness:
+        world.wear(body, tool)
+    if body.claim == cell:
+        creatures.release(world, body)
+    got = _drawn(world, cell, block, drops, tool)
+    for item, count in got.items():
+        world.make(body.stock, item, count)
+    return {"got": dict(got)}
+
+
+def _take_up(world: Simulation, body: Body, cell: Cell, block: str) -> None:
+    """The block goes, if it is still there, and no chest that is in use."""
     if world.grid.blocks.get(cell) != block:
         raise ActionFailed("somebody else took it")
     chest = world.chests.get(cell)
@@ -63,10 +76,10 @@ def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
         raise ActionFailed("the chest is not empty, or somebody holds it open")
     world.grid.clear(cell)
     world.chests.pop(cell, None)
-    if tool is not None and hardness:
-        world.wear(body, tool)
-    if body.claim == cell:
-        creatures.release(world, body)
+
+
+def _drawn(world: Simulation, cell: Cell, block: str, drops: Sequence[Mine], tool: str | None) -> Counter[str]:
+    """What a broken block gives."""
     got: Counter[str] = Counter()
     for number, production in enumerate(drops):
         count = int(production.chance) + (world.chance(*cell, number) < production.chance % 1)
@@ -74,9 +87,7 @@ def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
             got[production.item] += count
     if not drops:
         got[block] += 1
-    for item, count in got.items():
-        world.make(body.stock, item, count)
-    return {"got": dict(got)}
+    return got
 
 
 def _best_tool(world: Simulation, body: Body, block: str, needed: Sequence[str]) -> str | None:

@@ -108,7 +108,7 @@ class Grid:
         found = (self.path(start, goal, gap) for gap in near)
         return next((path for path in found if path is not None), None)
 
-    def open_way(self, start: Cell, goal: Cell) -> None:
+    def open_path(self, start: Cell, goal: Cell) -> None:
         """Make sure that one can walk from a cell to another; where there is no path, blocks in the straight line go."""
         if self.path(start, goal, 0) is not None:
             return

@@ -66,12 +66,7 @@ def slayer(known: Known) -> Reply:
         if urgent is not None:
             return urgent
     if boss is None:
-        if doing:
-            return _nothing("on its way")
-        last = you["last"] or {}
-        if last.get("name") == "kill" and last.get("status") == "failed":
-            return _do("explore", "it is not in sight")
-        return _do("kill", "where is it?", target=see["goal"].get("kill", "wither"))
+        return _nothing("on its way") if doing else _seek_boss(you)
     name, radius = boss["name"], boss["radius"]
     danger = boss["phase"] == "charging" and boss["distance"] <= radius + 1
     if danger:
@@ -86,6 +81,13 @@ def slayer(known: Known) -> Reply:
     if boss["phase"] == "charging":
         return _nothing("waiting for the burst")
     return _nothing("at it") if doing == "kill" else _do("kill", "it is open", target=name, seconds=12.0)
+
+
+def _seek_boss(you: Mapping[str, Any]) -> Reply:
+    last = you["last"] or {}
+    if last.get("name") == "kill" and last.get("status") == "failed":
+        return _do("explore", "it is not in sight")
+    return _do("kill", "where is it?", target=you["see"]["goal"].get("kill", "wither"))
 
 
 def fighter(known: Known) -> Reply:
