@@ -1,4 +1,5 @@
-"""The live page: what it serves, whom it lets in, and a person in front of it (Chromium), against a run in another thread."""
+"""The live page: what it serves, whom it lets in, and a person in front of it (Chromium), against a run in another
+thread."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from burnish.act.replay import paced, read_log, replay_run
 from burnish.act.serving import Guarded, is_loopback, listen
 from burnish.act.skill_context import SkillContext
 from burnish.act.skills.library import Skill, skill
-from burnish.act.watch.server import shown, watch_app
+from burnish.act.watch.handlers import shown
+from burnish.act.watch.server import watch_app
 from burnish.act.world import Happening
 from burnish.core.errors import UserError
 from burnish.core.run import Run
@@ -348,7 +350,8 @@ def test_a_person_watches_speaks_and_interrupts(tmp_path: Path) -> None:
         page.get_by_label("Message to the team").fill("apples <b>please</b>")
         page.get_by_role("button", name="Send").click()
         expect(story).to_contain_text("human: apples <b>please</b>", timeout=20_000)
-        # The planner has heard it, but the digging goes on until somebody stops it; the other agent's goes on after that, too.
+        # The planner has heard it, but the digging goes on until somebody stops it; the other agent's goes on after
+        # that, too.
         expect(ann.locator(".thought")).to_have_text("time to pick", timeout=20_000)
         page.get_by_role("button", name="Interrupt ann").click()
         expect(story).to_contain_text("ann: dig interrupted", timeout=20_000)

@@ -89,7 +89,7 @@ def test_geo170k_and_plain_rows(images: Path) -> None:
 def test_parquet_and_a_folder_of_files(images: Path) -> None:
     import datasets
 
-    rows = {
+    rows: dict[str, list[Any]] = {
         "question": [f"q{index}" for index in range(150)],
         "answer": ["1"] * 150,
         "image": [picture(6, 4, index) for index in range(150)],
