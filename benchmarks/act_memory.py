@@ -1,4 +1,4 @@
-"""The team's memory beside the published design, in one run: 64 writers, each appends an event and reads what the team knows.
+"""The team's memory beside the published design, in one run: 64 writers, each appends and reads.
 
     python benchmarks/act_memory.py [--size small|full] [--json FILE]
 

@@ -132,7 +132,7 @@ def build(name: str, folder: Path, table: Any, options: argparse.Namespace) -> A
 
 
 def rollouts(folder: Path, steps: int) -> dict[str, Any]:
-    """Completions of the ladder over those of all levels at once, in two trainings that must end with the same weights."""
+    """Completions of the ladder over those of all levels at once, in trainings that must end with the same weights."""
     tokenizer = make_tokenizer()
     save(train_base(), tokenizer, folder / "base")
     table = read_table(write_table(folder / "rollouts.arrow", draw_questions(8 * steps, (6, 7, 8), seed=2)))

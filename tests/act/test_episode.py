@@ -1,4 +1,4 @@
-"""`burnish run` on an episode: played, killed at random moments and gone on with, stopped by a signal, refused when it cannot be."""
+"""`burnish run` on an episode: played, killed at random moments and resumed, stopped by a signal, refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a run: endpoints, locks, actions that do not end, agents that wait for each other. It carries on."""
+"""What goes wrong around a run: endpoints, locks, actions that do not end, agents that wait for each other."""
 
 from __future__ import annotations
 

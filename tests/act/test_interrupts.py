@@ -1,4 +1,4 @@
-"""Interrupts and reflexes where they are hard: in serial mode, at a skill's very beginning, without a budget, in a clean-up."""
+"""Interrupts and reflexes where they are hard: serial mode, a skill's very beginning, no budget, a clean-up."""
 
 from __future__ import annotations
 

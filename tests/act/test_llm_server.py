@@ -1,4 +1,4 @@
-"""A language model behind the chat API: schemas are kept to, tokens stream, requests wait their turn, clients that go are let go."""
+"""A language model behind the chat API: schemas are kept to, tokens stream, requests wait their turn."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Recorder(SQLiteMemory):
 
 
 class Yard:
-    """Commands that take their time; what must never be is written down, for an error inside a skill only ends the skill."""
+    """Commands that take their time; what must never be is noted, for an error inside a skill only ends the skill."""
 
     def __init__(self, threats: Sequence[float]) -> None:
         self.threats = threats

@@ -1,4 +1,4 @@
-"""A run that was killed: replayed exactly where the world is simulated, and without a repeated effect where it is not."""
+"""A run that was killed: replayed exactly where the world is simulated, without a repeated effect elsewhere."""
 
 from __future__ import annotations
 

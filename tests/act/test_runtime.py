@@ -241,7 +241,7 @@ def test_memory_failures_end_the_run() -> None:
 
 
 def test_what_people_write_into_the_log_from_elsewhere_is_heard(tmp_path: Path) -> None:
-    """On the wall's clock: another process's interrupt stops the skill, and its words wake a reflex and reach the planner."""
+    """On the wall's clock: another process's interrupt stops the skill, its words reach reflex and planner."""
     path = tmp_path / "memory.sqlite"
     heard: list[Any] = []
 

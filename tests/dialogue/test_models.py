@@ -138,7 +138,7 @@ def test_templates_and_questions_that_go_wrong() -> None:
 
 @pytest.mark.parametrize("kind", ["text", "llava"])
 def test_a_prompts_marks_are_those_of_transformers_own_encoding(kind: str) -> None:
-    """TRL trains on what ``apply_chat_template`` encodes: what is asked, measured and tested must be the same tokens."""
+    """TRL trains on what ``apply_chat_template`` encodes: what is asked and tested must be the same tokens."""
     from tokenizers import processors
 
     chat = text_model() if kind == "text" else build(kind)

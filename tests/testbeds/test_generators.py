@@ -1,4 +1,4 @@
-"""Small generators: whole, seeded, within 0..1; the twin's target; cheap sources keep classes and do not copy by chance."""
+"""Small generators: whole, seeded, within 0..1; the twin's target; cheap sources keep classes, without copies."""
 
 import numpy as np
 import pytest

@@ -92,7 +92,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @contextmanager
 def hold() -> Iterator[None]:
-    """Around a wait for something outside of the process (a model's server): virtual time stands still. No effect on the wall's."""
+    """Around a wait for something outside of the process (a model's server): virtual time stands still."""
     loop = asyncio.get_running_loop()
     if isinstance(loop, VirtualLoop):
         with loop.hold():

@@ -25,8 +25,10 @@ LONGEST_TEXT, MOST_ITEMS, LARGEST = 120, 8, 9999
 
 
 def bounded(schema: Any) -> Any:
-    """A JSON schema all of whose answers are of limited length and fit the given one, too: texts, lists and numbers without bounds
-    of their own get some, and numbers are whole."""
+    """A JSON schema that is narrower than the given one: all of its answers are of limited length.
+
+    Texts, lists and numbers without bounds of their own get some, and numbers are whole.
+    """
     if isinstance(schema, list):
         return [bounded(one) for one in schema]
     if not isinstance(schema, dict):

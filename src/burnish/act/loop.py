@@ -128,7 +128,7 @@ async def _episode(recipe: TeamRecipe, run: Run, tracer: Tracer | None) -> None:
 
 
 async def run_episode(recipe: TeamRecipe, setup: EpisodeSetup, runtime: Runtime, run: Run | None) -> Outcome:
-    """The team's run, with its opponents beside it; on the wall's clock also the watch for stop signals, and fresh maps."""
+    """The team's run, with its opponents beside it; on the wall's clock also with stop signals and new maps."""
     try:
         async with anyio.create_task_group() as aside:
             if run is not None and recipe.runtime.clock == "wall":

@@ -82,7 +82,7 @@ def parse_decision(text: str, library: Library) -> Decision:
 
 
 def prompt(agent: str, goal: str, snapshot: Snapshot, library: Library) -> list[Message]:
-    """The messages of one planning call: rules and skills, then all that the team knows (paper, the planning prompt)."""
+    """The messages of one planning call: rules and skills, then all that the team knows (the paper's prompt)."""
     rules = (
         f"You are {agent}, one agent of a team. You plan while you act: the world does not wait for you.\n"
         "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null to go on "

@@ -69,7 +69,7 @@ def _holds(rule: ReflexSettings, seen: Mapping[str, Any]) -> bool:
 
 
 class SmallModel:
-    """A second model that reads what has just happened and the planner's unfinished thought (AgileThinker's reactive thread).
+    """A second model that reads what has happened and the planner's unfinished thought (as in AgileThinker).
 
     Args:
         chat: the model.

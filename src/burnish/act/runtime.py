@@ -135,7 +135,7 @@ class Runtime:
         scope: anyio.CancelScope,
         left_over: Event | None,
     ) -> None:
-        """One loop. Whichever sees the goal first ends the other: an answer that is still on its way can no longer matter."""
+        """One loop. Whichever sees the goal first ends the other: a late answer can no longer matter."""
         with scope:
             await loop(agent, left_over)
         for other in agent.loops:
@@ -197,7 +197,7 @@ class Runtime:
                 await self._wait(agent, began + SHORTEST_PLAN - anyio.current_time())
 
     async def _thought(self, agent: Agent) -> tuple[Decision | None, int] | None:
-        """A decision and the version of the memory that it was made on; none where a reflex came: it would be overtaken."""
+        """A decision and the version of the memory that it was made on; none where a reflex came."""
         with anyio.CancelScope() as agent.thinking:
             found = await self._thinker.think(agent)
         given_up = agent.thinking.cancel_called
@@ -267,7 +267,7 @@ class Runtime:
         return not (agent.done or agent.gone)
 
     async def _recall(self, agent: Agent) -> Event | None:
-        """After a resume: take up the numbers where the log ends. Returns the skill in which an earlier session was killed."""
+        """After a resume: count on where the log ends. Returns the skill in which an earlier session was killed."""
         left_over: Event | None = None
         async for event in self.memory.since(0):
             if event.agent != agent.name:

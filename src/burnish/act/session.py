@@ -97,7 +97,7 @@ class Session:
         return True
 
     def end(self, limit: str) -> None:
-        """End the run. Loop by loop, in order: a scope with many tasks would cancel them in an order of its own, differently each time."""
+        """End the run. Loop by loop: a scope of many tasks would cancel them in another order each time."""
         self.limit = self.limit or limit
         for agent in self._agents:
             for scope in agent.loops:

@@ -32,8 +32,10 @@ class SkillContext(Protocol):
         """A message to the team."""
 
     def on_leaving(self, command: str, **arguments: Any) -> None:
-        """A command to be carried out when the skill ends, however it ends (let go of keys, close a window): in a scope that
-        interruption does not reach, but a time limit does. Last in, first out."""
+        """A command to be carried out when the skill ends, however it ends (let go of keys, close a window).
+
+        In a scope that interruption does not reach, but a time limit does. Last in, first out.
+        """
 
 
 @runtime_checkable
@@ -73,7 +75,7 @@ class LoggedContext:
         return self._agent
 
     async def act(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """One command in the world, logged before and after. One that an earlier session finished is answered from the log.
+        """One command in the world, logged before and after; answered from the log if an earlier session did it.
 
         Raises:
             ActionFailed: it could not be done, or a killed session left it half done: whether it took effect is not known.
@@ -114,7 +116,7 @@ class LoggedContext:
         self._leaving.append((command, arguments))
 
     async def leave(self) -> None:
-        """Carry out what was left for the end; a failure there, of whatever kind, does not keep the rest from being done.
+        """Carry out what was left for the end; a failure there does not keep the rest from being done.
 
         One that an earlier session finished is not repeated: meanwhile another agent may hold what it would let go of.
         """

@@ -1,4 +1,4 @@
-"""One thought of an agent: what it knows, a call of its chat model, a decision. Every call is in the log, finished or not."""
+"""One thought of an agent: what it knows, a call of its chat model, a decision. Every call is in the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Thinker:
         self._shared = shared
 
     async def think(self, agent: Agent) -> tuple[Decision | None, int]:
-        """One planning call, with one round of repair. Returns the decision and the memory's version that it was made on."""
+        """One planning call, with one round of repair. Returns the decision and the version it was made on."""
         snapshot = await self._known(agent)
         with self._session.span("plan", agent.name, {"version": snapshot.version}) as span:
             decision, problem = await self._decide(agent, snapshot)
@@ -71,7 +71,7 @@ class Thinker:
         )
 
     async def react(self, agent: Agent, chat: Chat, messages: Sequence[Mapping[str, str]], seq: int) -> str | None:
-        """A reactor's call about event ``seq``, beside the planner's; ``None`` if it failed, or nothing is left to pay it."""
+        """A reactor's call about event ``seq``, beside the planner's; ``None`` if it failed or cannot be paid."""
         key = f"{agent.name}/reaction/{seq}"
         try:
             return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, lambda _text: None)

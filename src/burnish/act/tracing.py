@@ -28,7 +28,7 @@ REACH = 3.0  # seconds to wait for a collector to accept a connection
 
 @contextmanager
 def tracing(target: Target) -> Iterator[Tracer | None]:
-    """A tracer whose spans are delivered when this is left; ``None``: whatever the process has set up itself, if anything.
+    """A tracer whose spans are delivered when this is left; ``None``: whatever the process has set up itself.
 
     ``otlp`` speaks OTLP over HTTP and reads the standard's variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`,
     ...); ``console`` writes one line of JSON a span to standard error.

@@ -1,4 +1,4 @@
-"""Before the first step: does the model get what was asked? Every token and every pixel is compared with each prompt alone.
+"""Before the first step: does the model get what was asked? Tokens and pixels are compared with each prompt alone.
 
 Trainers cut prompts, pad them together and carry images separately; where that goes wrong a model trains on blanks and
 nothing says so. Knows processors of the LLaVA, Idefics3 and Qwen-VL kinds, through what they return.

@@ -129,8 +129,9 @@ class ChatModel:
         return {key: value.to(self.model.device) for key, value in found.items()}
 
     def _marks(self, texts: Sequence[str]) -> dict[str, bool]:
-        """As transformers encodes conversations, and TRL with it: a tokenizer adds no marks to what the template wrote, a
-        processor adds them unless the template wrote the first itself.
+        """As transformers and TRL encode conversations: a tokenizer adds no marks to what the template wrote.
+
+        A processor adds them unless the template wrote the first itself.
         """
         if not self.takes_images:
             return {"add_special_tokens": False}
@@ -197,7 +198,7 @@ def opened(questions: Sequence[Question], most_pixels: int = MOST_PIXELS) -> lis
 
 
 def image_features(model: Any, inputs: Mapping[str, Any]) -> int:
-    """How many feature vectors the model's vision part gives for encoded images: the image tokens that these can fill."""
+    """How many feature vectors the vision part gives for encoded images: the image tokens that these fill."""
     accepted = inspect.signature(model.model.get_image_features).parameters
     vision = {key: value for key, value in inputs.items() if key in accepted and key != "input_ids"}
     found = model.get_image_features(**vision, return_dict=True).pooler_output

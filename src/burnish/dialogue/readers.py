@@ -29,7 +29,7 @@ class QuestionSettings(Settings):
     """Where questions are and which of them are wanted."""
 
     source: str
-    """A file (.jsonl, .parquet), a folder of them, a hub id (`org/name`), or `module:function` of your own that gives questions."""
+    """A file (.jsonl, .parquet), a folder of them, a hub id (`org/name`), or `module:function` of your own."""
     layout: Literal["auto", "llava_cot", "geo170k", "generic"] = "auto"
     """What a row looks like; `auto` sees it from the first row's columns."""
     columns: Columns = Field(default_factory=Columns)

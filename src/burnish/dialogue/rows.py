@@ -48,8 +48,9 @@ class Question:
 
 
 def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixels: int = MOST_PIXELS) -> Image.Image:
-    """A picture in RGB, decoded, upright as its EXIF says, shrunk to at most ``most_pixels`` with its shape kept; transparency
-    lies on white.
+    """A picture in RGB, decoded, upright as its EXIF says, shrunk to at most ``most_pixels`` with its shape kept.
+
+    Transparency lies on white.
 
     Args:
         source: a path, the bytes of a file, or an opened picture.

@@ -1,4 +1,4 @@
-"""Are two answers the same? Text and plain numbers are compared here, anything else by math-verify in processes with a clock.
+"""Are two answers the same? Text and plain numbers are compared here, all else by math-verify in timed processes.
 
 Knows nothing of rewards or models. A pathological expression costs its limit and no more: its process is killed and replaced,
 on any platform and from any thread.
@@ -88,7 +88,7 @@ class Verifier:
         self.close()
 
     def equal(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        """Whether each ``(text, gold)`` holds the same answer; math-verify looks for the expression in a longer ``text``.
+        """Whether each ``(text, gold)`` holds the same answer; math-verify searches a longer ``text``.
 
         Raises:
             BurnishError: a worker process does not start.

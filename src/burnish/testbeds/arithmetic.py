@@ -1,4 +1,4 @@
-"""Chains of arithmetic with every step written out, and a small language model that is sloppy at them. Nothing is downloaded.
+"""Chains of arithmetic with every step written out, and a small language model that is sloppy at them.
 
 A question is digits d1 .. dL. Starting at 0, each step makes c <- (3 c + d) mod 10; the answer is the last c. The base model
 is trained from scratch on traces whose every step is right with probability .6 and otherwise a random digit that the later

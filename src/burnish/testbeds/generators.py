@@ -87,7 +87,7 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class Flow:
-    """A diffusion transformer trained by flow matching (Lipman et al., 2023; Peebles and Xie, 2023), drawn by Euler steps.
+    """A diffusion transformer (Peebles and Xie, 2023) trained by flow matching (Lipman et al., 2023); Euler steps.
 
     It predicts the clean picture, and the velocity is made of that (Li and He, 2025): a small transformer learns it sooner.
 

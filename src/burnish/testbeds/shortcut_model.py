@@ -28,7 +28,7 @@ START = (
 
 @dataclass(frozen=True)
 class Spend:
-    """What training costs: the recorded recipe. Two stages, each with its own scenes and its own cycle of the learning rate.
+    """What training costs: the recorded recipe. Two stages, each with its own scenes and learning-rate cycle.
 
     Attributes:
         scenes: how many each stage draws.
@@ -128,7 +128,7 @@ def train_model(seed: int = 0, spend: Spend | None = None, things: Things = SHAP
 
 
 def _cycle(done: float) -> float:
-    """Share of the learning rate when ``done`` (0 to 1) of a stage is over: up in a tenth of it, then down to nothing."""
+    """Share of the learning rate when ``done`` (0 to 1) of a stage is over: up in a tenth, then down to nothing."""
     return min(1.0, 10 * done + 0.1) * math.cos(done * math.pi / 2)
 
 

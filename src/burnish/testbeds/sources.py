@@ -1,4 +1,4 @@
-"""Seventeen cheap sources of pictures beside real ones: what other people's generators are to an owner, at no training cost.
+"""Seventeen cheap sources of pictures beside real ones: stand-ins for other people's generators, at no training cost.
 
 Each makes pictures of given classes from real ones: by a density (PCA + Gaussian mixtures, a kernel density, Gaussians, a
 variational autoencoder) or by a distortion. ``temperature`` scales the randomness or the distortion. Grey pictures, float32
@@ -95,7 +95,7 @@ def _vae(source: Source, labels: np.ndarray, rng: np.random.Generator, temperatu
 
 @functools.lru_cache(maxsize=4)
 def _trained_vae(source: Source) -> tuple[torch.nn.Module, int]:
-    """A conditional variational autoencoder (Kingma and Welling, 2014) of two small layers: its decoder, and the classes."""
+    """A conditional variational autoencoder (Kingma and Welling, 2014) of two small layers: decoder and classes."""
     pixels, known, codes = source.pixels, source.labels, VAE_CODES
     classes, width = int(known.max()) + 1, pixels[0].size
     torch.manual_seed(VAE_SEED)

@@ -1,4 +1,4 @@
-"""Agents on a real server in this process tree: flying-squid on 127.0.0.1. One module, one server, so that workers share nothing."""
+"""Agents on a real server in this process tree: flying-squid on 127.0.0.1, one for this module."""
 
 import json
 import os

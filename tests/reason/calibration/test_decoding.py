@@ -1,4 +1,4 @@
-"""Every number here is compared with decoding from scratch: each row alone, unpadded, no cache, two forward passes a token."""
+"""Every number here is compared with decoding from scratch: each row alone, unpadded, no cache, two passes a token."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A run of Hint-GRPO from its recipe: what it leaves, killed anywhere, over two processes, and what bad settings get."""
+"""A run of Hint-GRPO from its recipe: what it leaves, killed anywhere, over two processes, with bad settings."""
 
 import hashlib
 import json
@@ -136,7 +136,7 @@ def test_an_adapter_is_saved_as_one(model: Path, tmp_path: Path) -> None:
 
 
 def reinforce(path: str, model: str, die_at: int = 0) -> None:
-    """The run; SIGKILL at the ``die_at``-th time that completions are judged, which is in the middle of a step's rounds."""
+    """The run; SIGKILL at the ``die_at``-th time that completions are judged, in the middle of a step's rounds."""
     from burnish.dialogue.rewards import Accuracy
 
     torch.set_num_threads(1)
@@ -175,7 +175,7 @@ def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_in_the_middle_of_a_step_it_ends_bit_identical(
     whole: Path, model: Path, tmp_path: Path, share: float
 ) -> None:
-    """Weights, every logged number, memory and counters; half of the steps reuse completions, and an epoch ends in between."""
+    """Weights, every logged number, memory and counters; half of the steps reuse completions, an epoch ends between."""
     calls = json.loads((whole / "artifacts/calls.json").read_text())
     assert child(tmp_path / "run", model, die_at=max(1, int(share * calls))) == -signal.SIGKILL
     kept = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run/checkpoints").glob("checkpoint-*"))
@@ -205,7 +205,7 @@ class Odd(Accuracy):
 
 
 def one_step(folder: Path, processes: int) -> dict[str, Any]:
-    """One optimizer step on four questions over ``processes``; then a step with refilled batches, for the sake of its end."""
+    """One optimizer step on four questions over ``processes``; then a step with refilled batches."""
     from accelerate import PartialState
 
     torch.set_num_threads(1)

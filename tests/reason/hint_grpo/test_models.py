@@ -1,4 +1,4 @@
-"""Training steps of real architectures: vision-language models with hints, and an adapter whose absence is the reference."""
+"""Training steps of real architectures: vision-language models with hints, and an adapter."""
 
 import copy
 from pathlib import Path

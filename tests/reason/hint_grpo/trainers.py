@@ -87,7 +87,7 @@ def make_trainer(
 
 
 def ruled(trainer: HintGRPOTrainer, rule: Rule, logprob: float | None = None) -> list[tuple[str, int]]:
-    """Replace the sampler: completions follow ``rule``. Returns the list of what it is asked for: (question, steps given)."""
+    """Replace the sampler: completions follow ``rule``. Returns the list of what is asked: (question, steps given)."""
     asked: list[tuple[str, int]] = []
     tokenizer = trainer._tokenizer
     answers = {row["prompt"][-1]["content"]: list(row["steps"]) for row in trainer.train_dataset}

@@ -1,4 +1,4 @@
-"""The team's memory in one SQLite file (WAL): survives a killed process, and other processes may read and write it too."""
+"""The team's memory in one SQLite file (WAL): it survives a kill, and other processes may use it too."""
 
 from __future__ import annotations
 

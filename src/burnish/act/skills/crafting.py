@@ -1,4 +1,4 @@
-"""What items are and how each can be had: crafted, smelted, mined, taken from creatures, or collected. Knows no world's state."""
+"""What items are and how each can be had: crafted, smelted, mined, taken from creatures, or collected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Smelt:
 
 @dataclass(frozen=True)
 class Mine:
-    """Break ``block``: any of ``tools``, or the hand if there are none. ``chance``: items for a block, on average at least."""
+    """Break ``block``: any of ``tools``, or the hand if there are none. ``chance``: items for a block, on average."""
 
     item: str
     block: str
@@ -118,7 +118,7 @@ class Crafting:
 
     @cached_property
     def costs(self) -> Mapping[str, float]:
-        """Effort for one of each item from nothing, in blocks broken: what decides between productions. Absent: cannot be had.
+        """Effort for one of each item from nothing, in blocks broken; an item that cannot be had is absent.
 
         The least fixed point of the productions' costs (Knuth's generalisation of Dijkstra, by rounds): from infinity downwards, so
         that an item made of itself alone (a block of nine ingots of a block) stays out of reach.
@@ -149,7 +149,7 @@ def parts(production: Production) -> Iterator[tuple[str, float]]:
 
 
 def production_cost(production: Production, costs: Mapping[str, float], fuel: Mapping[str, float]) -> float:
-    """Effort for one item by this production, given the costs of its parts; infinite while a part, tool or station has none."""
+    """Effort for one item by this production, given the costs of its parts; infinite while one of them has none."""
     total = sum(count * costs.get(name, math.inf) for name, count in parts(production))
     if isinstance(production, Craft):
         return total + 0.05 + (REUSED * costs.get(production.at, math.inf) if production.at else 0.0)

@@ -100,7 +100,7 @@ def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> 
 
 
 def why_unobtainable(item: str, crafting: Crafting) -> str | None:
-    """Why nothing leads to ``item``; ``None`` if something does. Names the part that is out of reach, not the whole way to it."""
+    """Why nothing leads to ``item``; ``None`` if something does. Names the part that is out of reach."""
     seen, wanted = {item}, [item]
     if item in crafting.costs:
         return None
@@ -117,7 +117,7 @@ def why_unobtainable(item: str, crafting: Crafting) -> str | None:
 
 @dataclass
 class _State:
-    """What planning knows at a point: inventory, what of it is promised, uses left on opened tools, heat, steps so far."""
+    """What planning knows: inventory, what of it is promised, uses left on opened tools, heat, steps so far."""
 
     stock: Counter[str]
     promised: Counter[str] = field(default_factory=Counter)
@@ -317,7 +317,7 @@ def _demands(production: Production) -> set[str]:
 
 
 def _joined(steps: list[Step], have: Mapping[str, int], crafting: Crafting) -> list[Step]:
-    """Steps of one production made one, at the first place, wherever the plan still works: fewer walks, fewer visits to a station."""
+    """Steps of one production made one, at the first place, wherever the plan still works: fewer walks."""
     joined: list[Step] = []
     for step in steps:
         for at, earlier in enumerate(joined):

@@ -32,7 +32,9 @@ async def inventory(context: SkillContext) -> dict[str, int]:
 
 
 async def mine(context: SkillContext, item: str, count: int = 1, near: list[int] | None = None) -> None:
-    """Mine blocks until `count` more of `item` are in the inventory, exploring if none is known; `near`: [x, y] to look first."""
+    """Mine blocks until `count` more of `item` are in the inventory, exploring if none is known; `near`:
+    [x, y] to look first.
+    """
     context.on_leaving("release")
     await _mine(context, item, count, near)
 
@@ -112,7 +114,9 @@ async def hunt_for(context: SkillContext, item: str, count: int, creature: str) 
 
 
 async def collect(context: SkillContext, item: str, count: int = 1) -> None:
-    """Take `item` from water, a bush or an animal without breaking it: buckets of water or milk, eggs, wool, berries."""
+    """Take `item` from water, a bush or an animal without breaking it: buckets of water or milk, eggs,
+    wool, berries.
+    """
     context.on_leaving("release")
     await _collect(context, item, count)
 
@@ -148,7 +152,9 @@ async def _beside(context: SkillContext, source: str) -> None:
 
 
 async def craft(context: SkillContext, item: str, count: int = 1) -> None:
-    """Craft at least `count` more of `item` from what is in the inventory; a crafting table must be in it or in reach."""
+    """Craft at least `count` more of `item` from what is in the inventory; a crafting table must be in it
+    or in reach.
+    """
     productions = [
         production for production in _crafting(item).productions.get(item, ()) if isinstance(production, Craft)
     ]
@@ -180,7 +186,9 @@ def _fuels(crafting: Crafting, have: Mapping[str, int]) -> list[str]:
 
 
 async def obtain_item(context: SkillContext, count: int, item: str) -> None:
-    """Have at least `count` of `item` in the inventory, whatever that takes: plans all of mining, crafting, smelting, hunting."""
+    """Have at least `count` of `item` in the inventory, whatever that takes: plans all of mining,
+    crafting, smelting, hunting.
+    """
     crafting = _crafting(item)
     context.on_leaving("release")  # once for all steps: who is interrupted shall not let go of it thirty times
     failures, why = 0, ""

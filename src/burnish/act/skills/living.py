@@ -14,7 +14,9 @@ PATIENCE = 10  # seconds for a chest that somebody else holds open
 
 
 async def kill(context: SkillContext, target: str, seconds: float = 15.0) -> None:
-    """Fight a kind of creature, a boss, or an agent of another team, named `target`, until it is dead or `seconds` have passed."""
+    """Fight a kind of creature, a boss, or an agent of another team, named `target`, until it is dead or
+    `seconds` have passed.
+    """
     seen = await context.observe()
     until = seen.get("time", 0.0) + seconds
     await wield_best(context, seen.get("inventory", {}), seen.get("hand"))

@@ -1,4 +1,4 @@
-"""A model's generation state as a value: token ids, cache and what goes with them, so that two can go in step or as one.
+"""A model's generation state as a value: token ids, cache and the rest, so that two can go in step or as one.
 
 Knows transformers' generation interface (``prepare_inputs_for_generation`` and its kin); knows no calibration.
 """
@@ -84,7 +84,7 @@ def prepare(model: Any, inputs: Mapping[str, Any], like: Any, new_tokens: int) -
 
 
 def join(first: Branch, second: Branch) -> Branch | None:
-    """Both prefilled branches as one of twice the rows, the shorter padded on the left; takes their caches' memory over.
+    """Both prefilled branches as one of twice the rows, the shorter padded on the left; takes over their caches.
 
     ``None`` where that is not possible: caches with windows, recurrent states or cross-attention, or inputs of a model's own
     that generation needs beyond the first pass.

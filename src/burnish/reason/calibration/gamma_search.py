@@ -77,7 +77,7 @@ def choose_gamma(
 
 
 def choose(scores: Float[Tensor, "gammas questions"], gammas: Sequence[float]) -> Choice:
-    """The most accurate strength, the smallest of equals; plain decoding unless it is beaten by more than a standard error.
+    """The most accurate strength, the smallest of equals; plain decoding unless beaten by more than a standard error.
 
     Args:
         scores: 1 for right, 0 for wrong, of the same questions at each strength.

@@ -1,4 +1,4 @@
-"""One question from the outside: settings checked, model loaded, answer written as it comes. The work of ``reason answer``."""
+"""One question from the outside: settings checked, model loaded, the answer written as it comes."""
 
 from __future__ import annotations
 

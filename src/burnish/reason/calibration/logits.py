@@ -18,7 +18,7 @@ def calibrate(
     gamma: float,
     plausibility: float | None = None,
 ) -> Float[Tensor, "*batch vocab"]:
-    """``image + gamma (image - text)`` in float32; with a cut-off, minus infinity for tokens implausible given the image.
+    """``image + gamma (image - text)`` in float32; minus infinity for tokens implausible given the image.
 
     Up to a constant a row this is classifier-free guidance of scale ``1 + gamma`` on log-probabilities: adding a constant to
     either input changes no probability. Tokens that one branch rules out (minus infinity) keep the image branch's logit.

@@ -1,4 +1,4 @@
-"""A question's attempt in one step: a rollout group at each level tried, and which one is learnt from. Knows no trainer."""
+"""A question's attempt in one step: a rollout group at each level tried, and which one is learnt from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rounds of a step: which level each question is tried at, sampled and scored by TRL's own methods, until it succeeds.
+"""The rounds of a step: questions sampled and scored by TRL's own methods, level by level until they succeed.
 
 All processes take part in every round with the same number of completions: which has fewer questions left repeats one of its
 own and throws the result away. A question's whole group lives on one process. Knows TRL's trainer through five methods.
@@ -232,7 +232,7 @@ class HintSampler:
 
 
 def _hint_request(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The conversation in which the model is asked for a hint: its question and the reference, instead of the question."""
+    """The conversation in which the model is asked for a hint: its question and the reference solution."""
     question = row["prompt"][-1]["content"]
     solution = "\n".join([*row["steps"], f"Answer: {row['answer']}"])
     return [*row["prompt"][:-1], {"role": "user", "content": WRITE_HINT.format(question=question, solution=solution)}]

@@ -1,4 +1,4 @@
-"""Hint-GRPO from a recipe in a run folder: read the questions, train, measure without hints, save. Resumes where it was.
+"""Hint-GRPO from a recipe in a run folder: read the questions, train, measure without hints, save.
 
 Checkpoints are taken only after steps that leave no generated completion half used, so TRL's buffer need not be saved.
 """
@@ -274,7 +274,7 @@ def _saved(recipe: HintGRPORecipe, folder: Path) -> str:
 
 
 class _Gathered:
-    """A trained model as one that can be saved: where its weights are spread over processes, all of them collect them first."""
+    """A trained model as one that can be saved: weights that are spread over processes are collected first."""
 
     def __init__(self, trainer: Any) -> None:
         self._model = trainer.accelerator.unwrap_model(trainer.model)

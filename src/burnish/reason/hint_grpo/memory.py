@@ -1,4 +1,4 @@
-"""What is remembered of every question, as three arrays over the data set. Knows rows by number; part of every checkpoint."""
+"""What is remembered of every question, as three arrays over the data set; part of every checkpoint."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: C
 def _with_room(
     recipe: HintGRPORecipe, chat: ChatModel, questions: Iterable[Question], note: Callable[[str], None]
 ) -> Iterator[Question]:
-    """Questions whose prompt, longest hint and a whole completion fit the model's context; the others are counted and left out."""
+    """Questions whose prompt, longest hint and a whole completion fit the model's context; others are counted."""
     context = getattr(chat.model.config.get_text_config(), "max_position_embeddings", None)
     if context is None:
         yield from questions

@@ -49,7 +49,7 @@ class View:
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Decides what to try. A round is tried only while no earlier one had a success; a round's levels are tried together."""
+    """Decides what to try. A round comes only while none before had a success; its levels are tried together."""
 
     def rounds(self, view: View) -> Rounds:
         """Levels of ``view.levels`` (or :data:`SELF`) by round; at least one level in all."""
@@ -137,7 +137,7 @@ class Random(Stateless):
 
 
 class SelfHint(Stateless):
-    """The plain prompt; where its group collapses the model is shown the solution, writes a hint, and is tried again with it."""
+    """The plain prompt; where its group collapses the model sees the solution, writes a hint, and tries with it."""
 
     def rounds(self, _view: View) -> Rounds:
         """Level 0, then the model's own hint."""

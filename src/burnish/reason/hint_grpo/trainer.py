@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with hints: before TRL scores a step, :mod:`rounds` has chosen what was sampled; the rest stays TRL's.
+"""TRL's GRPO trainer with hints: before TRL scores a step, :mod:`hint_sampler` has chosen what was sampled.
 
 The hint stands at the head of the completion, masked out of loss, KL and lengths (TRL's ``env_mask``), so that a vision-language
 model's prompt stays what its processor rendered. Sampling is TRL's ``_generate_single_turn`` and scoring its
@@ -178,7 +178,7 @@ class HintGRPOTrainer(GRPOTrainer):
     # The state beside TRL's
 
     def state_dict(self) -> dict[str, Any]:
-        """Memory of every question, what was generated, how many questions were drawn: with TRL's state, all of the run's.
+        """Memory of every question, what was generated, how many questions were drawn: what TRL's state lacks.
 
         Completions that were generated and not yet used are not in it: a checkpoint is taken where there are none.
         """

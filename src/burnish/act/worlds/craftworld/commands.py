@@ -1,4 +1,4 @@
-"""What an agent can do in craftworld: each command is a process that takes ticks and has its effect at once, at their end.
+"""What an agent can do in craftworld: each command is a process that takes ticks, with its effect at the end.
 
 A command that is given up in between has done nothing (a smelting of several items: nothing to the item under way).
 """
@@ -42,7 +42,7 @@ def release(world: Simulation, body: Body) -> Process:
 
 
 def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
-    """Break the block at a place within reach, with the fastest tool that fits; what it gives is in the inventory at once."""
+    """Break the block at a place within reach, with the fastest tool that fits, and take what it gives."""
     cell = _near(body, at, REACH)
     block = world.grid.blocks.get(cell)
     drops = () if block is None else world.tables.drops.get(block, ())
@@ -142,7 +142,7 @@ def craft(world: Simulation, body: Body, item: str, times: int, uses: Mapping[st
 
 
 def _set_up(world: Simulation, body: Body, station: str | None) -> int:
-    """Ticks until a station can be used: none if one stands in reach, a second to set up and take up again one's own."""
+    """Ticks until a station can be used: none if one stands in reach, a second to set up one's own."""
     if station is None:
         return 0
     x, y = body.at

@@ -43,7 +43,7 @@ def _step_towards(world: Simulation, creature: Creature, goal: Cell) -> None:
 
 
 def _stand(world: Simulation, boss: Creature) -> Process:
-    """A boss holds its ground: it strikes who is in reach, then gathers strength, visibly, and bursts over all around it."""
+    """A boss holds its ground: it strikes who is in reach, then gathers strength, visibly, and bursts."""
     kind = boss.kind
     boss.born = world.tick
     world.tell("boss", "", name=boss.name, phase="awake")

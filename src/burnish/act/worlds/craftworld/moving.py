@@ -50,7 +50,7 @@ def explore(world: Simulation, body: Body) -> Process:
 
 
 def patrol(world: Simulation, body: Body) -> Process:
-    """Walk to another part of the map, in an order of chance: for who looks for what moves. Stops when an enemy comes into sight."""
+    """Walk to another part of the map, in an order of chance. Stops when an enemy comes into sight."""
     last = world.grid.size - 1
     goal = (int(world.chance(body.index, 1) * last), int(world.chance(body.index, 2) * last))
     for cell in world.grid.towards(body.at, goal, (2, 4, 8)) or ():

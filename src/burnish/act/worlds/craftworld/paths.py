@@ -72,7 +72,7 @@ class Grid:
     def nearest(
         self, start: Cell, blocks: Collection[str], known: Collection[Cell], taken: Collection[Cell]
     ) -> Cell | None:
-        """The nearest cell with one of the blocks in a known chunk, not among those taken; ``None`` if there is none."""
+        """The nearest cell with one of the blocks in a known chunk that is not taken; ``None`` if there is none."""
         here = chunk_of(start)
         best: tuple[int, int, int] | None = None
         for reach, chunk in sorted((distance(here, each), each) for each in known):
@@ -109,7 +109,7 @@ class Grid:
         return next((path for path in found if path is not None), None)
 
     def open_path(self, start: Cell, goal: Cell) -> None:
-        """Make sure that one can walk from a cell to another; where there is no path, blocks in the straight line go."""
+        """Make sure that one can walk from a cell to another; without a path, blocks in the straight line go."""
         if self.path(start, goal, 0) is not None:
             return
         here = start
@@ -128,7 +128,7 @@ class Grid:
         return cells
 
     def _shut_in(self, start: Cell, goal: Cell, near: int) -> bool:
-        """Whether all that is within ``near`` of the goal lies in pockets that one sees from inside to have no way out to ``start``.
+        """Whether all that is within ``near`` of the goal lies in pockets without a way out to ``start``.
 
         A search from the start would look at all of the map before it knew.
         """

@@ -36,7 +36,7 @@ def gatherer(known: Known) -> Reply:
 
 
 def stepper(known: Known) -> Reply:
-    """A gatherer without ``obtain_item``: decomposes by itself, and has every single step planned by a call of its own."""
+    """A gatherer without ``obtain_item``: decomposes by itself, with a planning call for every single step."""
     urgent = _survive(known)
     if urgent is not None:
         return urgent

@@ -1,4 +1,4 @@
-"""The numbers of craftworld, and the pure functions on them. Items, recipes, tools, drops and food: ``skills/crafting.py``.
+"""The numbers of craftworld, and the pure functions on them. Items, tools, drops and food: ``skills/crafting.py``.
 
 Where nothing else is said the numbers are the game's (Java edition 1.20); ``docs/craftworld.md`` lists what is simpler.
 """
@@ -113,7 +113,7 @@ def fits(tool: str, block: str) -> bool:
 
 
 def break_ticks(block: str, tool: str | None, needed: tuple[str, ...], hardness: float) -> int:
-    """Ticks to break a block: hardness x 1.5 s with what harvests it, divided by the tool's speed if it is of the right kind."""
+    """Ticks to break a block: hardness x 1.5 s with what harvests it, divided by the speed of a fitting tool."""
     speed = 1.0
     if tool is not None and (tool in needed or fits(tool, block)):
         speed = SPEED.get(tool.partition("_")[0], 1.0)

@@ -1,4 +1,4 @@
-"""Craftworld as the runtime sees it: observe, act, happenings. Time is the run's clock; ticks are computed when somebody looks."""
+"""Craftworld as the runtime sees it: observe, act, happenings. Ticks are computed when somebody looks."""
 
 from __future__ import annotations
 
