@@ -2,14 +2,14 @@
 
     python benchmarks/act_scale.py [--size small|full] [--json FILE]
 
-Scale: agents in one craftworld, on the virtual clock, each gathering for itself with a scripted planner of 8 s a call, all
-planning while they act. Events a second of real time go into a SQLite log as shipped; memory is the difference of the process's
-resident set (at its peak) over that before the world was made, divided by the number of agents. Planners see their own agent
-only: with a prompt about all of 1,000 teammates the prompt, not the runtime, would be measured.
+Scale: agents in one craftworld, on the virtual clock, each gathering for itself with a scripted planner of 8 s a call,
+all planning while they act. Events a second of real time go into a SQLite log as shipped; memory is the difference of
+the process's resident set (at its peak) over that before the world was made, divided by the number of agents. Planners
+see their own agent only: with a prompt about all of 1,000 teammates the prompt, not the runtime, would be measured.
 
-Interrupts: on the wall's clock, in a world whose commands wait and cost nothing: real seconds from the planner's decision (its
-event in the log) to the first command of the new skill (likewise), the old skill's clean-up included. With several agents the
-wait for the other agents' turns of the loop is in it.
+Interrupts: on the wall's clock, in a world whose commands wait and cost nothing: real seconds from the planner's
+decision (its event in the log) to the first command of the new skill (likewise), the old skill's clean-up included.
+With several agents the wait for the other agents' turns of the loop is in it.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     python benchmarks/hint_grpo.py [--steps 6] [--repeats 5] [--device cpu] [--json FILE]
 
 Overhead: the same Llama, questions, group size, reward, reference model and number of sampled tokens; TRL's GRPOTrainer
-against the hint trainer that tries level 0 of every question only, so both sample as many completions of the same length.
-Runs of a few steps in turn, in one process; medians, and the ratio of each pair; on a CPU its own seconds, not the wall's,
-which neighbours disturb. Rollouts: the ladder (without memory) against all levels at once (the published schedule), training
-the arithmetic world's model. A group's completions depend on its prompt and step alone, so both learn from the same groups
-and must end with the same weights, bit for bit.
+against the hint trainer that tries level 0 of every question only, so both sample as many completions of the same
+length. Runs of a few steps in turn, in one process; medians, and the ratio of each pair; on a CPU its own seconds, not
+the wall's, which neighbours disturb. Rollouts: the ladder (without memory) against all levels at once (the published
+schedule), training the arithmetic world's model. A group's completions depend on its prompt and step alone, so both
+learn from the same groups and must end with the same weights, bit for bit.
 """
 
 from __future__ import annotations

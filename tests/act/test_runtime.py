@@ -127,8 +127,8 @@ def test_a_newer_plan_replaces_one_that_was_not_begun() -> None:
 
     _, events = episode(Meadow(), settings(limits=Limits(seconds=9.5)), policy, 0.9)
     started = [event.data["arguments"]["times"] for event in events if event.kind == "skill_start"]
-    # The first chop lasts from 0.9 to 2.9; plans 2 and 3 are there by then, and only the newest is begun. It ends at 8.9, after
-    # plan 9 (8.1) and before plan 10 (9.0).
+    # The first chop lasts from 0.9 to 2.9; plans 2 and 3 are there by then, and only the newest is begun. It ends at
+    # 8.9, after plan 9 (8.1) and before plan 10 (9.0).
     assert started == [1, 3, 9]
     replaced = [event for event in events if event.kind == "plan_dropped"]
     assert replaced[0].data == {

@@ -1,8 +1,8 @@
 """How time passes for agents: on the wall, or virtually, jumping to the next moment at which anything happens.
 
-Everything else in this package uses `anyio.sleep` and `anyio.current_time` and cannot tell the difference. The virtual clock is
-an asyncio event loop (whose order is first in, first out, so a run is exactly repeatable) that moves its time forward instead of
-waiting. A token clock is the virtual one with a price on every generated token (see ``planner.py``).
+Everything else in this package uses `anyio.sleep` and `anyio.current_time` and cannot tell the difference. The virtual
+clock is an asyncio event loop (whose order is first in, first out, so a run is exactly repeatable) that moves its time
+forward instead of waiting. A token clock is the virtual one with a price on every generated token (see ``planner.py``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """An ASGI application as an HTTP client's other side, in this process, with the body as it is written.
 
-httpx's own transport hands over a response when it is complete: then nobody could read an unfinished thought on a virtual clock.
+httpx's own transport hands over a response when it is complete: then nobody could read an unfinished thought on a
+virtual clock.
 """
 
 from __future__ import annotations

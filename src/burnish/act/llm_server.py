@@ -1,8 +1,8 @@
 """A Hugging Face language model behind the chat API: for planning offline, with a real model, on one's own machine.
 
-One request at a time has the model; the others wait in the order in which they came. Tokens are streamed one by one, and nothing
-is generated for a client that has gone. A JSON schema is kept to exactly: at every step only those tokens can be chosen that
-lead to an answer of it (llguidance), so that even a very small model's answer is a valid call.
+One request at a time has the model; the others wait in the order in which they came. Tokens are streamed one by one,
+and nothing is generated for a client that has gone. A JSON schema is kept to exactly: at every step only those tokens
+can be chosen that lead to an answer of it (llguidance), so that even a very small model's answer is a valid call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The planner: a prompt from what the team knows, one call of a chat model, a decision that has been checked.
 
-Speaks to any OpenAI-compatible endpoint. A reply that does not parse, or names no skill, goes back once with the error; after
-that the agent keeps what it is doing. Nothing of a reply is ever executed.
+Speaks to any OpenAI-compatible endpoint. A reply that does not parse, or names no skill, goes back once with the error;
+after that the agent keeps what it is doing. Nothing of a reply is ever executed.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Chat:
             timeout=settings.timeout,
             http_client=client,
         )
-        # The client would ask a thread for it in its first request; a thread's answer comes at no certain turn of the loop, and
-        # the agents of two teams would take turns differently each time.
+        # The client would ask a thread for it in its first request; a thread's answer comes at no certain turn of the
+        # loop, and the agents of two teams would take turns differently each time.
         self._client._platform = get_platform()
 
     async def close(self) -> None:

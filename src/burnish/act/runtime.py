@@ -1,7 +1,8 @@
 """Agents that plan while they act: for each a planning loop and an acting loop, neither waiting for the other.
 
-Source: Parallelized Planning-Acting, section 3. The plan of the planner goes into a single slot (a newer plan replaces one that
-was not begun), an interrupt takes the running skill away at once, and everything that happens is an event of the team's memory.
+Source: Parallelized Planning-Acting, section 3. The plan of the planner goes into a single slot (a newer plan replaces
+one that was not begun), an interrupt takes the running skill away at once, and everything that happens is an event of
+the team's memory.
 """
 
 from __future__ import annotations

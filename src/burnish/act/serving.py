@@ -1,7 +1,7 @@
 """How a server of this package stands on the network: on this machine only, unless it has a token.
 
-A page of another site must not reach it either: with a name that is made to mean 127.0.0.1 (DNS rebinding) its `Host` is not
-ours, and with a request sent across sites its `Origin` is not.
+A page of another site must not reach it either: with a name that is made to mean 127.0.0.1 (DNS rebinding) its `Host`
+is not ours, and with a request sent across sites its `Origin` is not.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
     """A socket bound to an address; port 0 takes any free one.
 
     Raises:
-        UserError: an address beyond this machine without a token, a token that cannot be sent, or an address that cannot be had.
+        UserError: an address beyond this machine without a token, a token that cannot be sent, or an address that
+            cannot be had.
     """
     if token is not None and not token:
         raise UserError("token: is empty; give a long random one, or none for 127.0.0.1")
@@ -87,8 +88,9 @@ def address(bound: socket.socket) -> str:
 class Guarded:
     """An ASGI application that lets in who may come.
 
-    With a token: in the header `Authorization: Bearer`, in the query as `?token=` (answered by a cookie and the address without it,
-    so that it does not stay in the browser's history) or in that cookie. Without one: requests whose `Host` means this machine.
+    With a token: in the header `Authorization: Bearer`, in the query as `?token=` (answered by a cookie and the address
+    without it, so that it does not stay in the browser's history) or in that cookie. Without one: requests whose `Host`
+    means this machine.
 
     Args:
         app: what is guarded.

@@ -15,7 +15,8 @@ from burnish.act.recipe import Limits
 from burnish.act.team import Agent
 from burnish.act.tracing import NAME
 
-# Events that have no length of their own in a trace. The others begin or end a span, or (what is seen) are too long and too many.
+# Events that have no length of their own in a trace. The others begin or end a span, or (what is seen) are too long and
+# too many.
 MOMENTS = {"chat", "cleanup", "goal", "human", "limit", "plan_dropped", "reflex", "world"}
 LONGEST = 300  # characters of any one attribute
 

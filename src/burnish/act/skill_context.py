@@ -78,7 +78,8 @@ class LoggedContext:
         """One command in the world, logged before and after; answered from the log if an earlier session did it.
 
         Raises:
-            ActionFailed: it could not be done, or a killed session left it half done: whether it took effect is not known.
+            ActionFailed: it could not be done, or a killed session left it half done: whether it took effect is not
+                known.
         """
         self._commands += 1
         key = f"{self._agent}/{self._skill}/{self._commands}"

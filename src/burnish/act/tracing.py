@@ -1,6 +1,7 @@
 """Where a run's OpenTelemetry spans go: nowhere, to the terminal, or to a collector.
 
-Spans stand at the run's own time, counted from the moment at which it began: on a virtual clock a call of 8 s is 8 s long, too.
+Spans stand at the run's own time, counted from the moment at which it began: on a virtual clock a call of 8 s is 8 s
+long, too.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ REACH = 3.0  # seconds to wait for a collector to accept a connection
 def tracing(target: Target) -> Iterator[Tracer | None]:
     """A tracer whose spans are delivered when this is left; ``None``: whatever the process has set up itself.
 
-    ``otlp`` speaks OTLP over HTTP and reads the standard's variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`,
-    ...); ``console`` writes one line of JSON a span to standard error.
+    ``otlp`` speaks OTLP over HTTP and reads the standard's variables (`OTEL_EXPORTER_OTLP_ENDPOINT`,
+    `OTEL_EXPORTER_OTLP_HEADERS`, ...); ``console`` writes one line of JSON a span to standard error.
 
     Raises:
         UserError: the packages are missing, or no collector is there.

@@ -49,8 +49,8 @@ def check_inputs(
                 f"{name}: the model gets other tokens than the prompt has; check template and special tokens"
             )
         if images:
-            # Idefics3 has one entry a prompt; LLaVA one an image, Qwen-VL one a patch, of all prompts in turn. LLaVA-NeXT's
-            # tiles have as many dimensions as Idefics3's, but no mask of pixels.
+            # Idefics3 has one entry a prompt; LLaVA one an image, Qwen-VL one a patch, of all prompts in turn.
+            # LLaVA-NeXT's tiles have as many dimensions as Idefics3's, but no mask of pixels.
             by_prompt = alone["pixel_values"].ndim == 5 and "pixel_attention_mask" in alone
             _check_pixels(inputs, alone["pixel_values"], row if by_prompt else seen, name)
             seen += len(alone["pixel_values"])

@@ -1,7 +1,7 @@
 """Are two answers the same? Text and plain numbers are compared here, all else by math-verify in timed processes.
 
-Knows nothing of rewards or models. A pathological expression costs its limit and no more: its process is killed and replaced,
-on any platform and from any thread.
+Knows nothing of rewards or models. A pathological expression costs its limit and no more: its process is killed and
+replaced, on any platform and from any thread.
 """
 
 from __future__ import annotations

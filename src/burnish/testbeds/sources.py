@@ -1,8 +1,8 @@
 """Seventeen cheap sources of pictures beside real ones: stand-ins for other people's generators, at no training cost.
 
-Each makes pictures of given classes from real ones: by a density (PCA + Gaussian mixtures, a kernel density, Gaussians, a
-variational autoencoder) or by a distortion. ``temperature`` scales the randomness or the distortion. Grey pictures, float32
-in 0..1, [n, side, side].
+Each makes pictures of given classes from real ones: by a density (PCA + Gaussian mixtures, a kernel density, Gaussians,
+a variational autoencoder) or by a distortion. ``temperature`` scales the randomness or the distortion. Grey pictures,
+float32 in 0..1, [n, side, side].
 """
 
 from __future__ import annotations

@@ -141,7 +141,8 @@ def test_fuel_that_lies_about_is_burnt_before_more_is_mined() -> None:
 
 
 def test_tools_wear_out() -> None:
-    # 150 blocks take three wooden pickaxes of 59 uses, or a wooden and a stone one (131): either way the steps are split.
+    # 150 blocks take three wooden pickaxes of 59 uses, or a wooden and a stone one (131): either way the steps are
+    # split.
     made = plan("cobblestone", 150, {}, RULES)
     mined = [step.count for step in made.steps if step.item == "cobblestone"]
     assert sum(mined) == 150

@@ -214,7 +214,8 @@ def one_step(folder: Path, processes: int) -> dict[str, Any]:
     questions = draw_questions(4, (6,), seed=11)
     with state.main_process_first():  # transformers saves on the first process only
         first, second = chain(folder / "model"), chain(folder / "model")
-    # Plain gradient descent: AdamW's first step is the gradient's sign, which rounding alone turns where it is nearly 0.
+    # Plain gradient descent: AdamW's first step is the gradient's sign, which rounding alone turns where it is nearly
+    # 0.
     trainer = make_trainer(
         own, Hints(levels=3), questions, chat=first, per_device_train_batch_size=each, max_steps=1, optim="sgd"
     )  # fmt: skip

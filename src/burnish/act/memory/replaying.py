@@ -1,7 +1,7 @@
 """Resume by replay: for a world that is simulated in this process, exactly.
 
-The run starts again from its beginning with the chat models' recorded answers. Every event must come out as it stands in the log;
-where the log ends, the run goes on live. Nothing is called, paid or written twice.
+The run starts again from its beginning with the chat models' recorded answers. Every event must come out as it stands
+in the log; where the log ends, the run goes on live. Nothing is called, paid or written twice.
 """
 
 from __future__ import annotations

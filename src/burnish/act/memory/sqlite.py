@@ -14,7 +14,8 @@ import anyio.to_thread
 
 from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
 
-# Another process's lock is waited for: so often, so many seconds each; shorter at first, for most locks are held for one event.
+# Another process's lock is waited for: so often, so many seconds each; shorter at first, for most locks are held for
+# one event.
 ATTEMPTS, PAUSE, FIRST_PAUSE = 600, 0.05, 0.0005
 _TABLE = """
 CREATE TABLE IF NOT EXISTS events (

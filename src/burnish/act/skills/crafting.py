@@ -120,8 +120,8 @@ class Crafting:
     def costs(self) -> Mapping[str, float]:
         """Effort for one of each item from nothing, in blocks broken; an item that cannot be had is absent.
 
-        The least fixed point of the productions' costs (Knuth's generalisation of Dijkstra, by rounds): from infinity downwards, so
-        that an item made of itself alone (a block of nine ingots of a block) stays out of reach.
+        The least fixed point of the productions' costs (Knuth's generalisation of Dijkstra, by rounds): from infinity
+        downwards, so that an item made of itself alone (a block of nine ingots of a block) stays out of reach.
         """
         costs: dict[str, float] = {}
         changed = True

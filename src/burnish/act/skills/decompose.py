@@ -1,8 +1,8 @@
 """From a goal ("one iron pickaxe") to the steps that reach it, with exact counts. Pure: an inventory in, a plan out.
 
-Recursive decomposition over the recipe graph as in the paper's ``obtain_item`` (inventory, then craft, smelt, mine, kill, with
-the tools, station and fuel each needs), but planned before anything is done: what a batch leaves over serves the next need,
-tools wear, heat in the furnace carries over, and an item that cannot be had says why.
+Recursive decomposition over the recipe graph as in the paper's ``obtain_item`` (inventory, then craft, smelt, mine,
+kill, with the tools, station and fuel each needs), but planned before anything is done: what a batch leaves over serves
+the next need, tools wear, heat in the furnace carries over, and an item that cannot be had says why.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ async def obtain_item(context: SkillContext, count: int, item: str) -> None:
     context.on_leaving("release")  # once for all steps: who is interrupted shall not let go of it thirty times
     failures, why = 0, ""
     for _ in range(STEPS):
-        # Planned anew on what is there after every step: what was given, lost, or wore out in between is taken into account.
+        # Planned anew on what is there after every step: what was given, lost, or wore out in between is taken into
+        # account.
         have = await inventory(context)
         try:
             steps = decompose.plan(item, count, have, crafting).steps

@@ -1,8 +1,8 @@
 """Skills: typed async functions that an agent can run, and their JSON schema for the model that chooses among them.
 
 A skill's first parameter is its :class:`~burnish.act.skill_context.SkillContext`, whatever its name; the others are its
-arguments, described by their type hints. Nothing that a model writes is ever executed: its reply names a skill and gives
-arguments, and both are validated here.
+arguments, described by their type hints. Nothing that a model writes is ever executed: its reply names a skill and
+gives arguments, and both are validated here.
 """
 
 from __future__ import annotations

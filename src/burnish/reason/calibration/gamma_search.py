@@ -49,8 +49,8 @@ def choose_gamma(
 ) -> Choice:
     """Answer held-out questions at every strength and choose (:func:`choose`).
 
-    The held-out questions must look like those to come: what the text alone predicts differs from place to place, and so does
-    the strength that is best.
+    The held-out questions must look like those to come: what the text alone predicts differs from place to place, and
+    so does the strength that is best.
 
     Args:
         chat: an image-text model.

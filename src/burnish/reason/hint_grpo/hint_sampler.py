@@ -1,7 +1,8 @@
 """The rounds of a step: questions sampled and scored by TRL's own methods, level by level until they succeed.
 
-All processes take part in every round with the same number of completions: which has fewer questions left repeats one of its
-own and throws the result away. A question's whole group lives on one process. Knows TRL's trainer through five methods.
+All processes take part in every round with the same number of completions: which has fewer questions left repeats one
+of its own and throws the result away. A question's whole group lives on one process. Knows TRL's trainer through five
+methods.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Hints:
     Attributes:
         levels: H, hint levels with the plain prompt among them.
         schedule: which levels to try, and what to remember.
-        prefill: how the assistant's turn starts, before the hint; not repeated where the chat template writes it itself.
+        prefill: how the assistant's turn starts, before the hint; not repeated where the chat template writes it
+            itself.
         judge: rewards of texts against answers; steps that it rewards are never given as hints. None: no such guard.
         success: index of the reward function that says whether a completion succeeds; none takes the weighted total.
         success_above: a value above it is a success.
@@ -45,7 +47,8 @@ class Hints:
         refills: how often to replace questions that give no gradient by fresh ones before a step (DAPO); 0 never does.
         most_pixels: larger images are shrunk.
         token_budget: stop after the step in which this many tokens were generated in all.
-        input_check: called once before the first step with the step's tensors and rows; it raises where they do not fit.
+        input_check: called once before the first step with the step's tensors and rows; it raises where they do not
+            fit.
     """
 
     levels: int = 2

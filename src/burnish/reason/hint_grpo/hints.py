@@ -1,7 +1,7 @@
 """Hint levels: how many of a solution's steps each level gives away. Pure; integers only.
 
-Source: Hint-GRPO, section on adaptive hints. Level h of H gives the first floor(h n / H) of n steps, joined by a space; the whole
-solution is never given.
+Source: Hint-GRPO, section on adaptive hints. Level h of H gives the first floor(h n / H) of n steps, joined by a space;
+the whole solution is never given.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     """Rows for ``burnish check``.
 
     Raises:
-        UserError: a model, data set or schedule that does not exist, a tokenizer without chat template, images for a model
-            without eyes, or no usable question.
+        UserError: a model, data set or schedule that does not exist, a tokenizer without chat template, images for a
+            model without eyes, or no usable question.
     """
     folder = resolve(split_reference(recipe.model)[0])
     config = read_config(folder)

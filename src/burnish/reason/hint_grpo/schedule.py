@@ -1,6 +1,7 @@
 """Which hint levels to try for a question, in which rounds, and what to remember. One interface; the presets are short.
 
-Knows levels and solve rates, nothing of models or text. Sources: Hint-GRPO (``exhaustive``, as released), SAGE (``self_hint``).
+Knows levels and solve rates, nothing of models or text. Sources: Hint-GRPO (``exhaustive``, as released), SAGE
+(``self_hint``).
 """
 
 from __future__ import annotations

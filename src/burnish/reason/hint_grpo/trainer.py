@@ -1,8 +1,9 @@
 """TRL's GRPO trainer with hints: before TRL scores a step, :mod:`hint_sampler` has chosen what was sampled.
 
-The hint stands at the head of the completion, masked out of loss, KL and lengths (TRL's ``env_mask``), so that a vision-language
-model's prompt stays what its processor rendered. Sampling is TRL's ``_generate_single_turn`` and scoring its
-``_calculate_rewards``, so vLLM, FSDP2, DeepSpeed, PEFT, several weighted rewards and every ``loss_type`` work as in TRL.
+The hint stands at the head of the completion, masked out of loss, KL and lengths (TRL's ``env_mask``), so that a
+vision-language model's prompt stays what its processor rendered. Sampling is TRL's ``_generate_single_turn`` and
+scoring its ``_calculate_rewards``, so vLLM, FSDP2, DeepSpeed, PEFT, several weighted rewards and every ``loss_type``
+work as in TRL.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ class HintGRPOTrainer(GRPOTrainer):
     """GRPO in which a question that no completion solves is tried again with part of its solution given.
 
     Args:
-        model: as for TRL. With ``beta > 0`` and no adapter the reference is loaded again from where the model came from.
-        reward_funcs: as for TRL. They see what the model wrote, without prefill and hint (those are in the column ``prefix``).
+        model: as for TRL. With ``beta > 0`` and no adapter the reference is loaded again from where the model came
+            from.
+        reward_funcs: as for TRL. They see what the model wrote, without prefill and hint (those are in the column
+            ``prefix``).
         args: TRL's configuration; a process's generation batch must hold whole groups.
         train_dataset: rows of :func:`burnish.reason.hint_grpo.rows.write_table`.
         processing_class: processor or tokenizer, with a chat template.
@@ -255,7 +258,8 @@ class HintGRPOTrainer(GRPOTrainer):
 class _EpochSampler(torch.utils.data.Sampler[int]):
     """TRL's sampler with an order that depends on the epoch alone.
 
-    Its own generator goes on from epoch to epoch, so a run resumed in its second would see the order of the first again.
+    Its own generator goes on from epoch to epoch, so a run resumed in its second would see the order of the first
+    again.
     """
 
     def __init__(self, ordered: RepeatSampler, epoch: Callable[[], int]) -> None:

@@ -1,7 +1,7 @@
 """Scripted planners for craftworld: the same function plays in parallel and in serial mode.
 
-A policy reads what a chat model would read (the prompt's JSON) and replies as one would. While a skill runs, its reply names the
-skill to run after it; it asks for an interrupt only for danger.
+A policy reads what a chat model would read (the prompt's JSON) and replies as one would. While a skill runs, its reply
+names the skill to run after it; it asks for an interrupt only for danger.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def stepper(known: Known) -> Reply:
     except UserError as error:
         return _nothing(str(error))
     calls = [_step(step) for step in steps]
-    # The step under way is still in the plan, which was made on an inventory without its result: the next one follows it.
+    # The step under way is still in the plan, which was made on an inventory without its result: the next one follows
+    # it.
     if doing is not None:
         names = [(call["skill"]["name"], call["skill"]["arguments"].get("item")) for call in calls]
         now = (doing["name"], doing["arguments"].get("item"))

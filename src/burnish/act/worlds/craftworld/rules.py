@@ -133,7 +133,8 @@ class Kind:
         reach: cells.
         pause: ticks between blows.
         hide: share of a blow that gets through.
-        burst: damage to all within ``radius`` at the end of each cycle of ``period`` ticks; its last ``charge`` ticks are a warning.
+        burst: damage to all within ``radius`` at the end of each cycle of ``period`` ticks; its last ``charge`` ticks
+            are a warning.
     """
 
     health: float
