@@ -1,12 +1,13 @@
-"""The team's memory beside the published design, in one run: 64 writers, each appends an event and reads what the team knows.
+"""The team's memory beside the published design, in one run: 64 writers, each appends and reads.
 
     python benchmarks/act_memory.py [--size small|full] [--json FILE]
 
-Ours is the SQLite log as shipped (WAL, one transaction an event): 64 tasks of one process, then 4 processes of 16 tasks. The
-peer follows the public code of the paper (Odyssey, Multi-Agent): the team's memory is one JSON file behind a file lock; a writer
-loads all of it, appends to its list and writes all of it, indented by four; a reader loads it without the lock, and goes without
-if it meets a half-written file (counted as a torn read): 64 threads, then 4 processes of 16 threads. Both store the same
-observation of about 1 KB, and start with a log of the same length: the peer's cost grows with it, ours does not.
+Ours is the SQLite log as shipped (WAL, one transaction an event): 64 tasks of one process, then 4 processes of 16
+tasks. The peer follows the public code of the paper (Odyssey, Multi-Agent): the team's memory is one JSON file behind a
+file lock; a writer loads all of it, appends to its list and writes all of it, indented by four; a reader loads it
+without the lock, and goes without if it meets a half-written file (counted as a torn read): 64 threads, then 4
+processes of 16 threads. Both store the same observation of about 1 KB, and start with a log of the same length: the
+peer's cost grows with it, ours does not.
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 
     python benchmarks/act_scale.py [--size small|full] [--json FILE]
 
-Scale: agents in one craftworld, on the virtual clock, each gathering for itself with a scripted planner of 8 s a call, all
-planning while they act. Events a second of real time go into a SQLite log as shipped; memory is the difference of the process's
-resident set (at its peak) over that before the world was made, divided by the number of agents. Planners see their own agent
-only: with a prompt about all of 1,000 teammates the prompt, not the runtime, would be measured.
+Scale: agents in one craftworld, on the virtual clock, each gathering for itself with a scripted planner of 8 s a call,
+all planning while they act. Events a second of real time go into a SQLite log as shipped; memory is the difference of
+the process's resident set (at its peak) over that before the world was made, divided by the number of agents. Planners
+see their own agent only: with a prompt about all of 1,000 teammates the prompt, not the runtime, would be measured.
 
-Interrupts: on the wall's clock, in a world whose commands wait and cost nothing: real seconds from the planner's decision (its
-event in the log) to the first command of the new skill (likewise), the old skill's clean-up included. With several agents the
-wait for the other agents' turns of the loop is in it.
+Interrupts: on the wall's clock, in a world whose commands wait and cost nothing: real seconds from the planner's
+decision (its event in the log) to the first command of the new skill (likewise), the old skill's clean-up included.
+With several agents the wait for the other agents' turns of the loop is in it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ import anyio
 import numpy as np
 
 from burnish.act import clock
+from burnish.act.episode import open_chat
 from burnish.act.memory.log import Event, Memory
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.planner import Chat
 from burnish.act.policies import policy_app
 from burnish.act.recipe import CraftworldSettings, EndpointSettings, GoalSettings, Limits, RuntimeSettings
 from burnish.act.runtime import Agent, Runtime
-from burnish.act.scene import open_chat
+from burnish.act.skill_context import SkillContext
 from burnish.act.skills.gathering import OBTAIN, STEPWISE
-from burnish.act.skills.library import Hands, Library
+from burnish.act.skills.library import Library
 from burnish.act.skills.living import LIVING
 from burnish.act.world import Happening
 from burnish.act.worlds.craftworld.world import CraftWorld
@@ -112,10 +113,10 @@ def scale(agents: int, seconds: float) -> dict[str, Any]:
 class Empty:
     """A world in which commands wait and nothing is computed."""
 
-    async def observe(self, agent: str) -> dict[str, Any]:
+    async def observe(self, _agent: str) -> dict[str, Any]:
         return {"health": 20}
 
-    async def act(self, agent: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def act(self, _agent: str, command: str, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         if command == "wait":
             await anyio.sleep_forever()
         return {}
@@ -125,20 +126,20 @@ class Empty:
         yield Happening("never")
 
 
-async def left(hands: Hands) -> None:
+async def left(context: SkillContext) -> None:
     """Hold something on the left, until stopped."""
-    await _hold(hands)
+    await _hold(context)
 
 
-async def right(hands: Hands) -> None:
+async def right(context: SkillContext) -> None:
     """Hold something on the right, until stopped."""
-    await _hold(hands)
+    await _hold(context)
 
 
-async def _hold(hands: Hands) -> None:
-    hands.on_leaving("release")
-    await hands.act("hold")
-    await hands.act("wait")
+async def _hold(context: SkillContext) -> None:
+    context.on_leaving("release")
+    await context.act("hold")
+    await context.act("wait")
 
 
 def restless(known: Mapping[str, Any]) -> dict[str, Any]:

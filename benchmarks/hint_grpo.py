@@ -3,11 +3,11 @@
     python benchmarks/hint_grpo.py [--steps 6] [--repeats 5] [--device cpu] [--json FILE]
 
 Overhead: the same Llama, questions, group size, reward, reference model and number of sampled tokens; TRL's GRPOTrainer
-against the hint trainer that tries level 0 of every question only, so both sample as many completions of the same length.
-Runs of a few steps in turn, in one process; medians, and the ratio of each pair; on a CPU its own seconds, not the wall's,
-which neighbours disturb. Rollouts: the ladder (without memory) against all levels at once (the published schedule), training
-the arithmetic world's model. A group's completions depend on its prompt and step alone, so both learn from the same groups
-and must end with the same weights, bit for bit.
+against the hint trainer that tries level 0 of every question only, so both sample as many completions of the same
+length. Runs of a few steps in turn, in one process; medians, and the ratio of each pair; on a CPU its own seconds, not
+the wall's, which neighbours disturb. Rollouts: the ladder (without memory) against all levels at once (the published
+schedule), training the arithmetic world's model. A group's completions depend on its prompt and step alone, so both
+learn from the same groups and must end with the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import trl
 
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.verify import Verifier
-from burnish.reason.hint_grpo.rounds import Hints
+from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.schedule import Exhaustive, Fixed, Ladder
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
@@ -132,7 +132,7 @@ def build(name: str, folder: Path, table: Any, options: argparse.Namespace) -> A
 
 
 def rollouts(folder: Path, steps: int) -> dict[str, Any]:
-    """Completions of the ladder over those of all levels at once, in two trainings that must end with the same weights."""
+    """Completions of the ladder over those of all levels at once, in trainings that must end with the same weights."""
     tokenizer = make_tokenizer()
     save(train_base(), tokenizer, folder / "base")
     table = read_table(write_table(folder / "rollouts.arrow", draw_questions(8 * steps, (6, 7, 8), seed=2)))

@@ -3,10 +3,10 @@
     npm pack minecraft-data@3.119.0 && tar xzf minecraft-data-3.119.0.tgz
     python tools/crafting_data.py package/minecraft-data/data/pc/1.20 src/burnish/act/data/crafting.json
 
-The package (MIT licence) has crafting recipes, what blocks drop and with which tools, what creatures drop, durability and food.
-It does not have smelting, fuel, and what is taken by hand from the world (water with a bucket): those tables stand below,
-written from the game's rules for 1.20. So does the list of blocks that exist by nature: a crafting table drops itself, and is
-no source of crafting tables.
+The package (MIT licence) has crafting recipes, what blocks drop and with which tools, what creatures drop, durability
+and food. It does not have smelting, fuel, and what is taken by hand from the world (water with a bucket): those tables
+stand below, written from the game's rules for 1.20. So does the list of blocks that exist by nature: a crafting table
+drops itself, and is no source of crafting tables.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`burnish run` on an episode: played, killed at random moments and gone on with, stopped by a signal, refused when it cannot be."""
+"""`burnish run` on an episode: played, killed at random moments and resumed, stopped by a signal, refused."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from burnish.act import METHOD
-from burnish.act.estimate import check
 from burnish.act.loop import play
+from burnish.act.preflight import check
 from burnish.act.recipe import TeamRecipe
 from burnish.act.report import agent_rows, read_events, run_sections
 from burnish.act.timeline import timeline
@@ -191,7 +191,7 @@ def test_craftworld_on_the_wall_clock_cannot_be_gone_on_with(tmp_path: Path) -> 
         play(asked, run)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"status": "running"}))
-    with pytest.raises(UserError, match="--fresh"), Run(asked, tmp_path / "run", quiet=True) as run:
+    with pytest.raises(UserError, match="start afresh"), Run(asked, tmp_path / "run", quiet=True) as run:
         play(asked, run)
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a run: endpoints, locks, actions that do not end, agents that wait for each other. It carries on."""
+"""What goes wrong around a run: endpoints, locks, actions that do not end, agents that wait for each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from burnish.act.planner import CallFailed, Chat
 from burnish.act.policies import policy_app
 from burnish.act.recipe import EndpointSettings, Limits, RuntimeSettings
 from burnish.act.runtime import Agent, Runtime
-from burnish.act.skills.library import Hands, Library
+from burnish.act.skill_context import SkillContext
+from burnish.act.skills.library import Library
 from tests.act.worlds import SKILLS, Meadow, chop, episode, evade, team
 
 CHOP = {"skill": {"name": "chop", "arguments": {"times": 3}}, "interrupt": False, "reason": "wood"}
@@ -255,9 +256,9 @@ class Stubborn(Meadow):
 
 @pytest.mark.parametrize("command", ["shielded", "throws", "swallows"])
 def test_an_action_that_cannot_be_cancelled_ends_nothing_but_itself(command: str) -> None:
-    async def dig(hands: Hands) -> None:
+    async def dig(context: SkillContext) -> None:
         """Dig in a way that cannot be stopped."""
-        await hands.act(command)
+        await context.act(command)
 
     def policy(known: Any) -> dict[str, Any]:
         name = "dig" if known["you"]["doing"] is None and known["you"]["last"] is None else "chop"
@@ -274,20 +275,20 @@ def test_an_action_that_cannot_be_cancelled_ends_nothing_but_itself(command: str
 def test_an_interrupt_reaches_tools_inside_of_tools() -> None:
     stopped: list[tuple[float, str]] = []
 
-    async def tool(hands: Hands, name: str, depth: int) -> None:
+    async def tool(context: SkillContext, name: str, depth: int) -> None:
         try:
             if depth:
                 async with anyio.create_task_group() as inner:
-                    inner.start_soon(tool, hands, f"{name}0", depth - 1)
-                    inner.start_soon(tool, hands, f"{name}1", depth - 1)
+                    inner.start_soon(tool, context, f"{name}0", depth - 1)
+                    inner.start_soon(tool, context, f"{name}1", depth - 1)
             else:
-                await hands.act("mine", seconds=30.0)
+                await context.act("mine", seconds=30.0)
         finally:
             stopped.append((clock.now(), name))
 
-    async def nested(hands: Hands) -> None:
+    async def nested(context: SkillContext) -> None:
         """Use tools that use tools."""
-        await tool(hands, "t", 2)
+        await tool(context, "t", 2)
 
     def policy(known: Any) -> dict[str, Any]:
         return {
@@ -308,14 +309,14 @@ def test_an_interrupt_reaches_tools_inside_of_tools() -> None:
 def test_agents_that_wait_for_each_other_do_not_wait_for_ever() -> None:
     """Each listens for the other. Thinking goes on meanwhile, so that one of them can see it and speak."""
 
-    async def listen_for(hands: Hands) -> None:
+    async def listen_for(context: SkillContext) -> None:
         """Listen until somebody speaks."""
-        await hands.act("listen", seconds=1e6)
+        await context.act("listen", seconds=1e6)
 
-    async def greet(hands: Hands) -> None:
+    async def greet(context: SkillContext) -> None:
         """Say hello, and get to work."""
-        await hands.say("hello")
-        await hands.act("chop", seconds=1.0)
+        await context.say("hello")
+        await context.act("chop", seconds=1.0)
 
     def policy(known: Any) -> dict[str, Any]:
         stuck = known["you"]["doing"] is not None and all(

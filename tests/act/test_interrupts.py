@@ -1,4 +1,4 @@
-"""Interrupts and reflexes where they are hard: in serial mode, at a skill's very beginning, without a budget, in a clean-up."""
+"""Interrupts and reflexes where they are hard: serial mode, a skill's very beginning, no budget, a clean-up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from burnish.act.policies import policy_app
 from burnish.act.recipe import EndpointSettings, Limits, ReflexSettings, RuntimeSettings
 from burnish.act.reflexes import SmallModel
 from burnish.act.runtime import Runtime
-from burnish.act.skills.library import Hands
+from burnish.act.skill_context import SkillContext
 from burnish.act.world import Happening
 from tests.act.worlds import Meadow, episode, team, wary
 
@@ -127,11 +127,11 @@ def test_a_small_model_without_budget_is_no_reflex_and_no_end() -> None:
     assert (events[-1].kind, events[-1].time) == ("limit", 20.0)
 
 
-async def visit(hands: Hands) -> None:
+async def visit(context: SkillContext) -> None:
     """Go in, and leave things as they were."""
-    hands.on_leaving("shut")
-    hands.on_leaving("break")
-    await hands.act("mine", seconds=2.0)
+    context.on_leaving("shut")
+    context.on_leaving("break")
+    await context.act("mine", seconds=2.0)
 
 
 def visitor(known: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A language model behind the chat API: schemas are kept to, tokens stream, requests wait their turn, clients that go are let go."""
+"""A language model behind the chat API: schemas are kept to, tokens stream, requests wait their turn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from burnish.act.llm_server import LanguageModel, bounded, load_language_model
 from burnish.act.memory.log import Snapshot
 from burnish.act.planner import CallFailed, Chat, parse_decision, prompt
 from burnish.act.recipe import EndpointSettings, Limits, RuntimeSettings
-from burnish.act.skills.library import Hands, Library
+from burnish.act.skill_context import SkillContext
+from burnish.act.skills.library import Library
 from tests.act.worlds import SKILLS, Meadow
 
 LIBRARY = Library(SKILLS)
@@ -275,10 +276,10 @@ def test_a_tokenizer_without_bytes_cannot_be_held_to_a_schema(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--host", "0.0.0.0"], "give a --token"),
-        (["--host", "::"], "give a --token"),
+        (["--host", "0.0.0.0"], "give a token"),
+        (["--host", "::"], "give a token"),
         (["--host", "no.such.host", "--token", "x"], "cannot listen there"),
-        (["--token", ""], "--token: is empty"),
+        (["--token", ""], "token: is empty"),
         (["--port", "BUSY"], "cannot listen there"),
     ],
 )
@@ -303,10 +304,10 @@ def test_a_real_model_plans_offline(smollm2: Path) -> None:
     from burnish.act.memory.sqlite import SQLiteMemory
     from burnish.act.runtime import Agent, Runtime
 
-    async def chop(hands: Hands, times: int = 1) -> None:
+    async def chop(context: SkillContext, times: int = 1) -> None:
         """Chop trees to get wood. This is the only way to get wood."""
         for _ in range(min(3, max(1, times))):
-            await hands.act("chop", seconds=2.0)
+            await context.act("chop", seconds=2.0)
 
     library = Library([chop])
 

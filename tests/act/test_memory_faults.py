@@ -19,7 +19,7 @@ from burnish.act.memory.log import Event, Snapshot, fold
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.policies import policy_app
 from burnish.act.recipe import Limits, TeamRecipe
-from burnish.act.replay import play_again, read_log
+from burnish.act.replay import read_log, replay_run
 from burnish.act.runtime import Runtime
 from burnish.act.serving import listen
 from burnish.core.errors import UserError
@@ -152,7 +152,7 @@ def test_a_run_is_played_again_without_its_endpoint(
         with Run(recipe, tmp_path / "run", quiet=True) as run:
             play(recipe, run)
     monkeypatch.delenv("THE_KEY")
-    found = play_again(tmp_path / "run")
+    found = replay_run(tmp_path / "run")
     assert (found.difference, found.same) == ("", True)
     assert found.events > 40
     reactions = [event for event in read_log(tmp_path / "run") if event.kind == "reaction"]
@@ -161,6 +161,6 @@ def test_a_run_is_played_again_without_its_endpoint(
 
 @pytest.mark.parametrize("token", ["a;b", "a\nb", "a b", 'a"b', "ä", ""])
 def test_a_token_that_no_cookie_can_carry_is_refused(token: str) -> None:
-    with pytest.raises(UserError, match="--token"):
+    with pytest.raises(UserError, match=r"^token: "):
         listen("127.0.0.1", 0, token)
     listen("127.0.0.1", 0, "Good-token_1.~").close()

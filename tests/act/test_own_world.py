@@ -72,7 +72,7 @@ def test_a_mistake_in_a_world_is_its_authors(world: Bakery, words: str) -> None:
     ("done", "words"),
     [
         (lambda: None, "bakery:world: `act` returned a NoneType; return a dict"),
-        (lambda: {}["dough"], "bakery:world: `act` raised KeyError: 'dough' (test_own_world.py:"),
+        (lambda: dict[str, Any]()["dough"], "bakery:world: `act` raised KeyError: 'dough' (test_own_world.py:"),
     ],
 )
 def test_a_mistake_in_a_command_fails_its_skill_and_is_named(done: Callable[[], Any], words: str) -> None:
@@ -94,11 +94,11 @@ def lived(world: Bakery) -> list[Event]:
 
 
 class Plain(Meadow):
-    def observe(self, agent: str) -> Any:  # type: ignore[override]
+    def observe(self, agent: str) -> Any:
         return {}
 
 
-class Told(Meadow):
+class Unyielding(Meadow):
     async def happenings(self) -> Any:  # type: ignore[override]
         return [Happening("fire")]
 
@@ -107,7 +107,7 @@ def test_methods_that_cannot_be_awaited_are_refused_before_the_start() -> None:
     with pytest.raises(UserError, match="bakery:world: `observe` must be `async def`"):
         OwnWorld("bakery:world", Plain())
     with pytest.raises(UserError, match="bakery:world: `happenings` must yield"):
-        OwnWorld("bakery:world", Told())
+        OwnWorld("bakery:world", Unyielding())  # type: ignore[arg-type]
 
 
 def test_a_page_that_was_open_makes_no_noise_when_the_server_is_stopped(tmp_path: Path) -> None:

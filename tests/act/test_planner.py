@@ -16,7 +16,8 @@ from burnish.act.memory.log import Snapshot
 from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Chat, Reply, parse_decision, prompt
 from burnish.act.policies import policy_app
 from burnish.act.recipe import AgentSettings, EndpointSettings, Limits, ReflexSettings, RuntimeSettings, TeamRecipe
-from burnish.act.skills.library import BadCall, Hands, Library, skill
+from burnish.act.skill_context import SkillContext
+from burnish.act.skills.library import BadCall, Library, skill
 from burnish.core.errors import UserError
 from tests.act.worlds import SKILLS, Meadow, episode
 
@@ -284,10 +285,10 @@ def test_a_repaired_reply_is_used() -> None:
 
 
 def test_skills_need_types_and_words() -> None:
-    async def untyped(hands: Hands, times) -> None:  # type: ignore[no-untyped-def]
+    async def untyped(context: SkillContext, times) -> None:
         """Words."""
 
-    async def wordless(hands: Hands) -> None:
+    async def wordless(context: SkillContext) -> None:
         pass
 
     for function, message in ((untyped, "`times` has no type hint"), (wordless, "has no docstring")):
@@ -330,7 +331,7 @@ def test_a_reflex_looks_at_the_observation() -> None:
     rules = Rules([ReflexSettings(where="threat.distance", below=5, skill="evade")], LIBRARY)
 
     async def main() -> list[Any]:
-        seen = [{"threat": {"distance": near}} for near in (4, 5, True, "4", None)]
+        seen: list[dict[str, Any]] = [{"threat": {"distance": near}} for near in (4, 5, True, "4", None)]
         seen += [{}, {"threat": 4}, {"threat": {"distance": 4.9}}]
         return [await rules.react(Happening("noise"), one, "", LIBRARY, nobody) is not None for one in seen]
 

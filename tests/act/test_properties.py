@@ -19,8 +19,8 @@ from burnish.act.memory.log import Event
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import CraftworldSettings, Limits, ReflexSettings, RuntimeSettings
 from burnish.act.runtime import Runtime
+from burnish.act.skill_context import SkillContext
 from burnish.act.skills.gathering import OBTAIN, STEPWISE
-from burnish.act.skills.library import Hands
 from burnish.act.skills.living import LIVING
 from burnish.act.world import ActionFailed, Happening
 from burnish.act.worlds.craftworld.world import CraftWorld
@@ -28,7 +28,7 @@ from tests.act.worlds import team
 
 Known = Mapping[str, Any]
 NAMES = ("ann", "bob", "eve")
-COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 # Times that meet at one moment, and times that never do.
 SECONDS = st.sampled_from([0.0, 0.1, 0.5, 1.0, 1.7])
 
@@ -47,7 +47,7 @@ class Recorder(SQLiteMemory):
 
 
 class Yard:
-    """Commands that take their time; what must never be is written down, for an error inside a skill only ends the skill."""
+    """Commands that take their time; what must never be is noted, for an error inside a skill only ends the skill."""
 
     def __init__(self, threats: Sequence[float]) -> None:
         self.threats = threats
@@ -85,15 +85,15 @@ class Yard:
         await anyio.sleep_forever()
 
 
-async def work(hands: Hands, seconds: float, times: int, slips: bool, let_go: float) -> None:
+async def work(context: SkillContext, seconds: float, times: int, slips: bool, let_go: float) -> None:
     """Take hold of something, work on it, let go in the end."""
     # Whatever moment it is stopped at: what it has taken hold of is let go.
-    hands.on_leaving("release", seconds=let_go)
-    await hands.act("hold")
+    context.on_leaving("release", seconds=let_go)
+    await context.act("hold")
     for _ in range(times):
-        await hands.act("work", seconds=seconds)
+        await context.act("work", seconds=seconds)
     if slips:
-        await hands.act("slip")
+        await context.act("slip")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A run that was killed: rehearsed exactly where the world is simulated, and without a repeated effect where it is not."""
+"""A run that was killed: replayed exactly where the world is simulated, without a repeated effect elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import uvicorn
 
 from burnish.act import clock
 from burnish.act.memory.log import Event, MemoryFailed
-from burnish.act.memory.rehearsal import Rehearsal
+from burnish.act.memory.replaying import ReplayingMemory
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.planner import Chat
 from burnish.act.policies import policy_app
@@ -38,12 +38,12 @@ async def filled(path: Path, events: list[Event]) -> SQLiteMemory:
     return memory
 
 
-def rehearsed(path: Path, past: list[Event], agents: Callable[[], list[Agent]]) -> list[Event]:
+def replayed(path: Path, past: list[Event], agents: Callable[[], list[Agent]]) -> list[Event]:
     """The whole log after a run whose first session left ``past``."""
 
     async def main() -> list[Event]:
         inner = await filled(path, past)
-        memory = Rehearsal(inner, [event async for event in inner.since(0)])
+        memory = ReplayingMemory(inner, [event async for event in inner.since(0)])
         made = agents()
         await Runtime(SETTINGS, Meadow(threat_at=10.0), memory, made).run()
         for agent in made:
@@ -54,10 +54,10 @@ def rehearsed(path: Path, past: list[Event], agents: Callable[[], list[Agent]]) 
     return clock.run(main, "virtual")
 
 
-def test_a_rehearsed_run_ends_as_the_uninterrupted_one_wherever_it_was_cut(tmp_path: Path) -> None:
+def test_a_replayed_run_ends_as_the_uninterrupted_one_wherever_it_was_cut(tmp_path: Path) -> None:
     _, whole = episode(Meadow(threat_at=10.0), SETTINGS, names=NAMES)
     for cut in range(1, len(whole), 3):
-        again = rehearsed(tmp_path / f"{cut}.sqlite", whole[:cut], lambda: team(NAMES, wary, 8.0, SETTINGS))
+        again = replayed(tmp_path / f"{cut}.sqlite", whole[:cut], lambda: team(NAMES, wary, 8.0, SETTINGS))
         assert again == whole, f"cut at {cut}"
 
 
@@ -90,12 +90,12 @@ def test_answers_from_outside_are_not_asked_for_again(tmp_path: Path, served: tu
         chat = Chat(EndpointSettings(url=url, seconds_per_token=0.5))
         return [Agent(name, "the goal", library, chat, Rules(SETTINGS.reflexes, library)) for name in NAMES]
 
-    whole = rehearsed(tmp_path / "whole.sqlite", [], agents)
+    whole = replayed(tmp_path / "whole.sqlite", [], agents)
     calls = asked.total()
     assert calls >= 16
     for cut in range(3, len(whole), 11):
         asked.clear()
-        again = rehearsed(tmp_path / f"{cut}.sqlite", whole[:cut], agents)
+        again = replayed(tmp_path / f"{cut}.sqlite", whole[:cut], agents)
         # What comes after the log is live: two answers of one moment may arrive in either order.
         assert again[:cut] == whole[:cut], f"cut at {cut}"
         assert again[-1] == replace(whole[-1], seq=len(again)), f"cut at {cut}"
@@ -103,14 +103,14 @@ def test_answers_from_outside_are_not_asked_for_again(tmp_path: Path, served: tu
         assert asked.total() <= calls - answered
 
 
-def test_a_rehearsal_in_a_world_that_changed_is_refused(tmp_path: Path) -> None:
+def test_a_replay_in_a_world_that_changed_is_refused(tmp_path: Path) -> None:
     _, whole = episode(Meadow(threat_at=10.0), SETTINGS, names=NAMES)
 
     async def main() -> None:
         inner = await filled(tmp_path / "memory.sqlite", whole[:40])
-        memory = Rehearsal(inner, whole[:40])
+        memory = ReplayingMemory(inner, whole[:40])
         agents = team(NAMES, wary, 8.0, SETTINGS)
-        with pytest.raises(MemoryFailed, match="start over with --fresh"):
+        with pytest.raises(MemoryFailed, match="start afresh"):
             await Runtime(SETTINGS, Meadow(threat_at=5.0), memory, agents).run()
 
     clock.run(main, "virtual")

@@ -16,7 +16,8 @@ from burnish.act.memory.log import MemoryFailed
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import Limits, ReflexSettings, RuntimeSettings
 from burnish.act.runtime import Runtime
-from burnish.act.skills.library import Hands, skill
+from burnish.act.skill_context import SkillContext
+from burnish.act.skills.library import skill
 from tests.act.worlds import Meadow, chop, episode, team, wary
 
 
@@ -50,7 +51,7 @@ def test_without_interrupts_the_skill_goes_on() -> None:
     world = Meadow(threat_at=10.0)
     episode(world, settings(interrupts=False, limits=Limits(seconds=40.0)))
     assert (38.0, "ann", "mine") in world.done
-    assert world.begun[1] == (38.0, "ann", "evade")  # planned at 24, begun when the hands are free
+    assert world.begun[1] == (38.0, "ann", "evade")  # planned at 24, begun when the agent is free
 
 
 def test_a_reflex_acts_at_once_and_the_thought_that_did_not_know_is_given_up() -> None:
@@ -85,10 +86,10 @@ def test_the_clean_up_runs_before_the_next_command() -> None:
 
 
 def test_a_clean_up_that_hangs_is_cut_off() -> None:
-    async def cling(hands: Hands) -> None:
+    async def cling(context: SkillContext) -> None:
         """Hold on for ever."""
-        hands.on_leaving("release", seconds=1e6)
-        await hands.act("mine", seconds=1.0)
+        context.on_leaving("release", seconds=1e6)
+        await context.act("mine", seconds=1.0)
 
     def clinging(known: Any) -> dict[str, Any]:
         return {"skill": {"name": "cling", "arguments": {}}, "interrupt": False, "reason": ""}
@@ -126,8 +127,8 @@ def test_a_newer_plan_replaces_one_that_was_not_begun() -> None:
 
     _, events = episode(Meadow(), settings(limits=Limits(seconds=9.5)), policy, 0.9)
     started = [event.data["arguments"]["times"] for event in events if event.kind == "skill_start"]
-    # The first chop lasts from 0.9 to 2.9; plans 2 and 3 are there by then, and only the newest is begun. It ends at 8.9, after
-    # plan 9 (8.1) and before plan 10 (9.0).
+    # The first chop lasts from 0.9 to 2.9; plans 2 and 3 are there by then, and only the newest is begun. It ends at
+    # 8.9, after plan 9 (8.1) and before plan 10 (9.0).
     assert started == [1, 3, 9]
     replaced = [event for event in events if event.kind == "plan_dropped"]
     assert replaced[0].data == {
@@ -240,7 +241,7 @@ def test_memory_failures_end_the_run() -> None:
 
 
 def test_what_people_write_into_the_log_from_elsewhere_is_heard(tmp_path: Path) -> None:
-    """On the wall's clock: another process's interrupt stops the skill, and its words wake a reflex and reach the planner."""
+    """On the wall's clock: another process's interrupt stops the skill, its words reach reflex and planner."""
     path = tmp_path / "memory.sqlite"
     heard: list[Any] = []
 

@@ -1,4 +1,5 @@
-"""The live page: what it serves, whom it lets in, and a person in front of it (Chromium), against a run in another thread."""
+"""The live page: what it serves, whom it lets in, and a person in front of it (Chromium), against a run in another
+thread."""
 
 from __future__ import annotations
 
@@ -20,10 +21,12 @@ from burnish.act import clock
 from burnish.act.loop import play
 from burnish.act.memory.log import Event
 from burnish.act.recipe import TeamRecipe
-from burnish.act.replay import paced, play_again, read_log
+from burnish.act.replay import paced, read_log, replay_run
 from burnish.act.serving import Guarded, is_loopback, listen
-from burnish.act.skills.library import Hands, Skill, skill
-from burnish.act.watch.server import shown, watch_app
+from burnish.act.skill_context import SkillContext
+from burnish.act.skills.library import Skill, skill
+from burnish.act.watch.handlers import shown
+from burnish.act.watch.server import watch_app
 from burnish.act.world import Happening
 from burnish.core.errors import UserError
 from burnish.core.run import Run
@@ -60,14 +63,14 @@ class Garden:
         )
 
 
-async def dig(hands: Hands) -> None:
+async def dig(context: SkillContext) -> None:
     """Dig the whole bed."""
-    await hands.act("dig")
+    await context.act("dig")
 
 
-async def pick(hands: Hands) -> None:
+async def pick(context: SkillContext) -> None:
     """Pick an apple."""
-    await hands.act("pick")
+    await context.act("pick")
 
 
 def garden(recipe: TeamRecipe) -> tuple[Garden, list[Skill]]:
@@ -154,7 +157,7 @@ def ask(app: Any, method: str, where: str, **options: Any) -> httpx.Response:
 
 
 def test_a_run_played_again_comes_out_the_same(ended: Path) -> None:
-    found = play_again(ended)
+    found = replay_run(ended)
     assert (found.same, found.difference) == (True, "")
     assert found.events == len(read_log(ended)) > 50
 
@@ -168,14 +171,14 @@ def test_a_log_that_was_changed_does_not(ended: Path, tmp_path: Path) -> None:
         db.execute(
             """UPDATE events SET data = '{"health": 3}' WHERE seq = (SELECT seq FROM events WHERE kind = 'observe' LIMIT 1)"""
         )
-    found = play_again(path)
+    found = replay_run(path)
     assert not found.same
     assert "observe" in found.difference
     with sqlite3.connect(path / "artifacts" / "memory.sqlite") as db:
         db.execute("DELETE FROM events")
         rows = sqlite3.connect(ended / "artifacts" / "memory.sqlite").execute("SELECT * FROM events").fetchall()
         db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows[:-1])
-    assert "after its last event there is one more: `limit`" in play_again(path).difference
+    assert "after its last event there is one more: `limit`" in replay_run(path).difference
 
 
 def test_pauses_are_as_they_were() -> None:
@@ -202,7 +205,7 @@ def test_the_commands(ended: Path, tmp_path: Path) -> None:
     for line, message in (
         (["replay", str(tmp_path)], "not a run's folder"),
         (["watch", str(tmp_path)], "not a run's folder"),
-        (["watch", str(ended), "--host", "0.0.0.0"], "give a --token"),
+        (["watch", str(ended), "--host", "0.0.0.0"], "give a token"),
     ):
         error = CliRunner().invoke(app, ["act", *line]).exception
         assert isinstance(error, UserError)
@@ -250,7 +253,7 @@ def test_who_is_let_in(token: str | None, headers: dict[str, str], query: str, s
 def test_an_address_for_others_needs_a_token() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.8.8.8", "0.0.0.0", "::", "a.b", "")] == [
         True, True, True, True, False, False, False, False]  # fmt: skip
-    with pytest.raises(UserError, match="give a --token"):
+    with pytest.raises(UserError, match="give a token"):
         listen("0.0.0.0", 0, None)
     with listen("0.0.0.0", 0, "secret") as bound:
         assert bound.getsockname()[1] > 0
@@ -347,7 +350,8 @@ def test_a_person_watches_speaks_and_interrupts(tmp_path: Path) -> None:
         page.get_by_label("Message to the team").fill("apples <b>please</b>")
         page.get_by_role("button", name="Send").click()
         expect(story).to_contain_text("human: apples <b>please</b>", timeout=20_000)
-        # The planner has heard it, but the digging goes on until somebody stops it; the other agent's goes on after that, too.
+        # The planner has heard it, but the digging goes on until somebody stops it; the other agent's goes on after
+        # that, too.
         expect(ann.locator(".thought")).to_have_text("time to pick", timeout=20_000)
         page.get_by_role("button", name="Interrupt ann").click()
         expect(story).to_contain_text("ann: dig interrupted", timeout=20_000)

@@ -16,7 +16,8 @@ from burnish.act.policies import Policy, policy_app
 from burnish.act.recipe import EndpointSettings, RuntimeSettings
 from burnish.act.reflexes import Rules
 from burnish.act.runtime import Agent, Outcome, Runtime
-from burnish.act.skills.library import Hands, Library
+from burnish.act.skill_context import SkillContext
+from burnish.act.skills.library import Library
 from burnish.act.world import ActionFailed, Happening
 
 Seconds = float
@@ -71,30 +72,30 @@ class Meadow:
         await anyio.sleep_forever()
 
 
-async def mine(hands: Hands, seconds: Seconds = 30.0) -> None:
+async def mine(context: SkillContext, seconds: Seconds = 30.0) -> None:
     """Mine for a while."""
-    await hands.act("hold")
-    hands.on_leaving("release")
-    await hands.act("mine", seconds=seconds)
+    await context.act("hold")
+    context.on_leaving("release")
+    await context.act("mine", seconds=seconds)
 
 
-async def evade(hands: Hands) -> None:
+async def evade(context: SkillContext) -> None:
     """Step out of the way."""
-    await hands.act("evade", seconds=1.0)
+    await context.act("evade", seconds=1.0)
 
 
-async def chop(hands: Hands, times: int = 3) -> None:
+async def chop(context: SkillContext, times: int = 3) -> None:
     """Chop some trees, one after another."""
     for _ in range(times):
-        await hands.act("chop", seconds=2.0)
+        await context.act("chop", seconds=2.0)
 
 
-async def stumble(hands: Hands) -> None:
+async def stumble(context: SkillContext) -> None:
     """Try what cannot be done."""
-    await hands.act("fail")
+    await context.act("fail")
 
 
-async def crash(hands: Hands) -> None:
+async def crash(context: SkillContext) -> None:
     """A skill with a mistake in it."""
     raise ZeroDivisionError("a mistake\nof two lines")
 

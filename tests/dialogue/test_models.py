@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from burnish.core.errors import UserError
+from burnish.dialogue.input_check import check_inputs
 from burnish.dialogue.models import ChatModel, load_chat_model, opened
 from burnish.dialogue.rows import Question
-from burnish.dialogue.seen import check_seen
 
 from .tiny import KINDS, build, picture, save, text_model
 
@@ -33,9 +33,9 @@ def encoded(chat: ChatModel, questions: list[Question], **options: Any) -> tuple
 
 def test_a_batch_of_ragged_prompts_is_seen_as_asked(chat: ChatModel) -> None:
     inputs, asked = encoded(chat, [QUESTIONS[1], QUESTIONS[0], QUESTIONS[2]])
-    check_seen(chat, inputs, *asked)
+    check_inputs(chat, inputs, *asked)
     inputs, asked = encoded(chat, QUESTIONS, system="look", start="<think>")
-    check_seen(chat, inputs, *asked)
+    check_inputs(chat, inputs, *asked)
     lengths = inputs["attention_mask"].sum(1).tolist()
     assert lengths == chat.prompt_lengths(QUESTIONS, "look", "<think>")
     assert inputs["attention_mask"][:, -1].all()  # padded on the left
@@ -55,25 +55,25 @@ def test_what_a_trainer_may_do_wrong(chat: ChatModel) -> None:
     with pytest.raises(
         UserError, match=r"a:1: the prompt has \d+ tokens and the model gets 20 \(\d+ image tokens among"
     ):
-        check_seen(chat, {**inputs, **short}, *asked)
+        check_inputs(chat, {**inputs, **short}, *asked)
     with pytest.raises(
         UserError, match=r"a:3: the prompt has \d+ tokens and the model gets 20; raise the length limit"
     ):
         alone = {key: value[2:] for key, value in short.items()}
-        check_seen(chat, alone, *(part[2:] for part in asked))
+        check_inputs(chat, alone, *(part[2:] for part in asked))
     other = inputs["input_ids"].clone()
     other[2, -1] += 1
     with pytest.raises(UserError, match="a:3: the model gets other tokens"):
-        check_seen(chat, {**inputs, "input_ids": other}, *asked)
+        check_inputs(chat, {**inputs, "input_ids": other}, *asked)
     blank = {key: value for key, value in inputs.items() if key != "pixel_values"}
     with pytest.raises(UserError, match="a:1: its images do not reach the model"):
-        check_seen(chat, blank, *asked)
+        check_inputs(chat, blank, *asked)
     altered = inputs["pixel_values"].clone()
     altered[1, 0] = 1
     with pytest.raises(UserError, match=r"a:[12]: the pixels that reach the model are not those of its images"):
-        check_seen(chat, {**inputs, "pixel_values": altered}, *asked)
+        check_inputs(chat, {**inputs, "pixel_values": altered}, *asked)
     with pytest.raises(UserError, match=r"a:[12]: the pixels that reach the model"):
-        check_seen(chat, {**inputs, "pixel_values": inputs["pixel_values"][:1]}, *asked)
+        check_inputs(chat, {**inputs, "pixel_values": inputs["pixel_values"][:1]}, *asked)
 
 
 def test_a_processor_of_another_model_is_found_out() -> None:
@@ -81,7 +81,7 @@ def test_a_processor_of_another_model_is_found_out() -> None:
     chat.processor.num_additional_image_tokens = 0  # forgets that the tower has a class token
     inputs, asked = encoded(chat, QUESTIONS[:1])
     with pytest.raises(UserError, match="a:1: the images fill 16 tokens, but the prompts hold 15"):
-        check_seen(chat, inputs, *asked)
+        check_inputs(chat, inputs, *asked)
 
 
 def test_a_grey_picture_that_idefics_takes_for_padding_is_found_out() -> None:
@@ -91,7 +91,7 @@ def test_a_grey_picture_that_idefics_takes_for_padding_is_found_out() -> None:
     question = Question("what?", "1", images=(Image.new("RGB", (16, 16), (128, 128, 128)),), row="a:1")
     inputs, asked = encoded(chat, [question])
     with pytest.raises(UserError, match="a:1: the vision part refuses the images"):
-        check_seen(chat, inputs, *asked)
+        check_inputs(chat, inputs, *asked)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "text"])
@@ -138,7 +138,7 @@ def test_templates_and_questions_that_go_wrong() -> None:
 
 @pytest.mark.parametrize("kind", ["text", "llava"])
 def test_a_prompts_marks_are_those_of_transformers_own_encoding(kind: str) -> None:
-    """TRL trains on what ``apply_chat_template`` encodes: what is asked, measured and tested must be the same tokens."""
+    """TRL trains on what ``apply_chat_template`` encodes: what is asked and tested must be the same tokens."""
     from tokenizers import processors
 
     chat = text_model() if kind == "text" else build(kind)

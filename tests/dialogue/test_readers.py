@@ -89,7 +89,7 @@ def test_geo170k_and_plain_rows(images: Path) -> None:
 def test_parquet_and_a_folder_of_files(images: Path) -> None:
     import datasets
 
-    rows = {
+    rows: dict[str, list[Any]] = {
         "question": [f"q{index}" for index in range(150)],
         "answer": ["1"] * 150,
         "image": [picture(6, 4, index) for index in range(150)],
@@ -106,7 +106,9 @@ def test_parquet_and_a_folder_of_files(images: Path) -> None:
     found, notes = read(str(data))
     assert [question.question for question in found] == [*rows["question"], "last"]
     assert not notes
-    assert found[7].images[0].tobytes() == picture(6, 4, 7).tobytes()
+    seventh = found[7].images[0]
+    assert isinstance(seventh, Image.Image)
+    assert seventh.tobytes() == picture(6, 4, 7).tobytes()
     assert found[149].row == f"{data / 'a.parquet'}:149"
 
 
@@ -167,7 +169,7 @@ def test_it_is_a_stream(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", [{"question": "q", "answer": "1"}, "{nonsense"])
     strict = read_questions(QuestionSettings(source=source, bad_rows="fatal"))
     assert next(strict).question == "q"  # the bad row has not been looked at yet
-    with pytest.raises(UserError, match=r"a\.jsonl:2: not JSON .*mend the row, or set bad_rows: skip"):
+    with pytest.raises(UserError, match=r"a\.jsonl:2: not JSON .*correct the row, or set bad_rows: skip"):
         next(strict)
     assert len(list(islice(read_questions(QuestionSettings(source=f"{__name__}:endless")), 3))) == 3
 
@@ -394,5 +396,5 @@ def test_ready_made_questions_are_held_to_what_rows_are() -> None:
         "absent.png: no such picture; check the image root",
         "`rationale` is not valid Unicode (half a surrogate pair)",
     ]
-    with pytest.raises(UserError, match="ready_made:1: `answer` is empty; mend the row"):
+    with pytest.raises(UserError, match="ready_made:1: `answer` is empty; correct the row"):
         read(f"{__name__}:ready_made", bad_rows="fatal")

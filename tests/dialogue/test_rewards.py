@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import BurnishError
 from burnish.dialogue import verify
-from burnish.dialogue.rewards import Accuracy, Format, answer_in, text_of
+from burnish.dialogue.rewards import Accuracy, Completion, Format, answer_in, text_of
 from burnish.dialogue.verify import Verifier, compare_plainly, plain_number
 
 # Each keeps sympy busy for minutes or for ever, some of them without letting go of the interpreter lock.
@@ -92,7 +92,12 @@ def test_math_verify_decides_the_rest(verifier: Verifier) -> None:
 def test_equal_pairs_are_judged_once(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[tuple[str, str]]] = []
     judge = verifier._judge
-    monkeypatch.setattr(verifier, "_judge", lambda pairs: (asked.append(pairs), judge(pairs))[1])
+
+    def noted(pairs: list[tuple[str, str]]) -> list[bool]:
+        asked.append(pairs)
+        return judge(pairs)
+
+    monkeypatch.setattr(verifier, "_judge", noted)
     assert verifier.equal([("x = 3", "3")] * 5 + [("3", "3")]) == [True] * 6
     assert asked == [[("x = 3", "3")]]
 
@@ -170,7 +175,8 @@ def test_a_verdict_is_not_taken_for_the_next_pairs_after_an_interruption(monkeyp
 
 
 class Scripted:
-    """A worker whose words come by the clock: the first hangs, the second takes its time, the third replaces the first."""
+    """A worker whose words come by the clock: the first hangs, the second takes its time, the third replaces the
+    first."""
 
     made: ClassVar[list["Scripted"]] = []
 
@@ -203,7 +209,8 @@ def test_a_worker_that_starts_while_nothing_is_left_for_it_has_started(monkeypat
     verifier = Verifier(workers=2)
     assert verifier.equal([("x = 1", "1 + y"), ("x = 2", "2 + y")]).count(True) == 1
     assert [worker.ready for worker in verifier._workers] == [True, True]
-    assert Scripted.made[2] in verifier._workers
+    workers: list[object] = list(verifier._workers)
+    assert Scripted.made[2] in workers
 
 
 def test_processes_end_with_the_one_that_asked(tmp_path: object) -> None:
@@ -227,7 +234,7 @@ def test_processes_end_with_the_one_that_asked(tmp_path: object) -> None:
 
 
 def test_a_worker_that_cannot_start_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with Verifier() as verifier, pytest.raises(BurnishError, match="cannot start"):
         verifier.equal([("x = 2", "2")])
 
@@ -240,7 +247,7 @@ def test_answers_are_found_in_messages() -> None:
 
 def test_accuracy_takes_mathematics_or_the_same_text(verifier: Verifier) -> None:
     accuracy = Accuracy(verifier)
-    completions = [
+    completions: list[Completion] = [
         [{"role": "assistant", "content": r"<think>half</think><answer>\frac{1}{2}</answer>"}],
         "<think>..</think><answer>a red cube</answer>",
         "a red cube",

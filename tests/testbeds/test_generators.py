@@ -1,4 +1,4 @@
-"""Small generators: whole, seeded, within 0..1; the twin's target; cheap sources keep classes and do not copy by chance."""
+"""Small generators: whole, seeded, within 0..1; the twin's target; cheap sources keep classes, without copies."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_training_again_gives_the_same_generator(ddpm: Diffusion) -> None:
 @pytest.mark.slow
 def test_families_learn_what_a_class_looks_like() -> None:
     spend = Spend(ddpm=60, distill=10, flow=200, cascade=120, solver=4, few=2, batch=16)
-    learned = {
+    learned: dict[str, Generator] = {
         "ddpm": train_ddpm(PIXELS, LABELS, 4, spend, 0),
         "flow": train_flow(PIXELS, LABELS, 4, spend, 2),
         "cascade": train_cascade(PIXELS, LABELS, 4, spend, 3),

@@ -28,7 +28,9 @@ def test_the_truth_of_a_scene_is_what_was_drawn() -> None:
         side, room = question.question.split()[4], question.question.split()[7]
         assert question.answer == SHAPE_THINGS.names[drawn.things[index, ("left", "right").index(side)]]
         assert usual_thing(question) == SHAPE_THINGS.names[ROOMS.index(room)]
-        assert question.images[0].size == (2 * CELL, 2 * CELL)
+        picture = question.images[0]
+        assert isinstance(picture, Image.Image)
+        assert picture.size == (2 * CELL, 2 * CELL)
     assert len({question.question for question in questions}) == 20
 
 
@@ -46,7 +48,7 @@ def test_what_is_not_asked_for_says_nothing_about_the_room() -> None:
 
 
 def test_the_asked_thing_can_be_seen_where_the_question_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where hues do not stray, the mean hue of the side asked about tells the thing; that of the other side does not."""
+    """Where hues do not stray, the mean hue of the side asked about tells the thing, the other's does not."""
     monkeypatch.setattr(shortcut, "STRAY", 0.0)
     drawn = scenes(600, seed=4, usual=0.1, noise=0.0)
     pixels = drawn.pixels / 255 - np.median(drawn.pixels / 255, axis=(1, 2), keepdims=True)

@@ -75,6 +75,7 @@ def test_emoji_are_prepared_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_stamps_and_clipart_keep_captions(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake_debian(command: list[str], cwd: Path | None = None, **kwargs) -> subprocess.CompletedProcess[str]:
         if command[0] == "apt-get":
+            assert cwd is not None
             (cwd / f"{command[-1]}_1_all.deb").write_bytes(b"")
         else:
             root = Path(command[-1])
@@ -97,7 +98,7 @@ def test_stamps_and_clipart_keep_captions(cache: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("name", "tool", "said"),
-    [("emoji", "npm", "`npm` is missing; install Node.js"), ("stamps", "apt-get", "pass the folder with --from")],
+    [("emoji", "npm", "`npm` is missing; install Node.js"), ("stamps", "apt-get", "give that folder")],
 )
 def test_absent_tools_are_named(cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, tool: str, said: str) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
@@ -107,7 +108,7 @@ def test_absent_tools_are_named(cache: Path, monkeypatch: pytest.MonkeyPatch, na
 
 
 def test_a_tool_that_fails_is_quoted(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x: false failed \(no reason given\); pass a local copy"):
+    with pytest.raises(UserError, match=r"x: false failed \(no reason given\); give a local copy"):
         packages._run(["false"], "false", "x")
     with pytest.raises(UserError, match="`not-a-tool` is missing"):
         packages._run(["not-a-tool"], "not-a-tool", "x")

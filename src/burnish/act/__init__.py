@@ -9,12 +9,12 @@ from burnish.act.recipe import TeamRecipe
 from burnish.core.method import Method, Paper
 
 if TYPE_CHECKING:
-    from burnish.act.skills.decompose import Plan
+    from burnish.act.skills.decompose import Decomposition
 
 __all__ = ["METHOD", "TeamRecipe", "plan"]
 
 
-def plan(goal: str, count: int = 1, have: Mapping[str, int] | None = None) -> Plan:
+def plan(goal: str, count: int = 1, have: Mapping[str, int] | None = None) -> Decomposition:
     """The steps after which ``count`` of the item ``goal`` are in an inventory that starts as ``have``; Java edition 1.20.
 
     Raises:
@@ -33,7 +33,7 @@ METHOD = Method(
     claim="agents that plan while they act are about 1.5x faster",
     recipe=TeamRecipe,
     run="burnish.act.loop:play",
-    check="burnish.act.estimate:check",
+    check="burnish.act.preflight:check",
     report="burnish.act.report:run_sections",
     study="burnish.studies.planning_acting:STUDY",
     needs=("anyio", "openai", "opentelemetry", "fastapi"),

@@ -8,12 +8,12 @@ from typing import Any
 import anyio
 from opentelemetry.trace import Span
 
-from burnish.act.hands import LoggingHands
 from burnish.act.memory.log import Event, MemoryFailed
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
+from burnish.act.skill_context import LoggedContext
 from burnish.act.skills.library import BadCall, Call
-from burnish.act.team import Agent, Planned
+from burnish.act.team import Agent, PlannedCall
 from burnish.act.world import ActionFailed, World
 
 
@@ -31,7 +31,7 @@ class Actor:
         self._settings = settings
         self._world = world
 
-    async def hand_over(self, agent: Agent, planned: Planned, interrupt: bool = False) -> None:
+    async def hand_over(self, agent: Agent, planned: PlannedCall, interrupt: bool = False) -> None:
         """Leave a plan for the acting loop, in place of one that was not begun; with ``interrupt``, stop what runs.
 
         Both at once, before anything is waited for: later, the skill that runs might be this plan's own.
@@ -45,15 +45,15 @@ class Actor:
         if replaced is not None:
             await self._drop(agent, replaced, "replaced by a newer plan")
 
-    async def _drop(self, agent: Agent, planned: Planned, why: str) -> None:
+    async def _drop(self, agent: Agent, planned: PlannedCall, why: str) -> None:
         await self._session.log("plan_dropped", agent.name, {"skill": planned.call.to_json(), "why": why})
 
-    async def dropped(self, agent: Agent, planned: Planned) -> bool:
+    async def dropped(self, agent: Agent, planned: PlannedCall) -> bool:
         """Whether a plan is stale by the recipe's rule; then it is dropped."""
         agent.halted = False  # from here on, whoever stops the agent means this plan
         return await self._stale(agent, planned)
 
-    async def _stale(self, agent: Agent, planned: Planned) -> bool:
+    async def _stale(self, agent: Agent, planned: PlannedCall) -> bool:
         if self._settings.staleness == "always" or planned.by == "reflex":
             return False
         if planned.version < agent.reflexed:
@@ -78,7 +78,7 @@ class Actor:
         if agent.running is not None:
             agent.running.cancel()
 
-    async def perform(self, agent: Agent, planned: Planned, number: int | None = None) -> None:
+    async def perform(self, agent: Agent, planned: PlannedCall, number: int | None = None) -> None:
         """Run one skill to its end, its failure or its interruption; then its clean-up, whatever happened."""
         resumed = number is not None
         if not resumed:
@@ -90,12 +90,12 @@ class Actor:
         if not resumed:
             about = {**what, "by": planned.by, "version": planned.version, "reason": planned.reason}
             await self._session.log("skill_start", agent.name, about)
-        hands = LoggingHands(agent.name, number, self._world, self._session)
+        context = LoggedContext(agent.name, number, self._world, self._session)
         with self._session.span("skill", agent.name, {"by": planned.by, **what}) as span:
-            await self._carry_out(agent, planned.call, hands, what, span)
+            await self._carry_out(agent, planned.call, context, what, span)
 
     async def _carry_out(
-        self, agent: Agent, call: Call, hands: LoggingHands, what: Mapping[str, Any], span: Span
+        self, agent: Agent, call: Call, context: LoggedContext, what: Mapping[str, Any], span: Span
     ) -> None:
         status, why = "interrupted", ""
         scope = anyio.CancelScope()
@@ -103,12 +103,12 @@ class Actor:
         try:
             with scope:
                 if not agent.halted:  # stopped between being taken up and here
-                    status, why = await _outcome(call, hands)
+                    status, why = await _outcome(call, context)
         finally:
             agent.running = None
             with anyio.CancelScope(shield=True):
                 with anyio.move_on_after(self._settings.cleanup_seconds) as limit:
-                    await hands.leave()
+                    await context.leave()
                 if limit.cancelled_caught:
                     why = (why + "; " if why else "") + "the clean-up took too long and was cut off"
                 span.set_attributes({"status": status, "why": why})
@@ -124,17 +124,17 @@ class Actor:
         except BadCall as error:
             await self._session.log("skill_end", agent.name, {**data, "status": "failed", "why": str(error)})
         else:
-            await self.perform(agent, Planned(call, "resume", left_over.data["version"], ""), data["skill"])
+            await self.perform(agent, PlannedCall(call, "resume", left_over.data["version"], ""), data["skill"])
 
 
-async def _outcome(call: Call, hands: LoggingHands) -> tuple[str, str]:
+async def _outcome(call: Call, context: LoggedContext) -> tuple[str, str]:
     """Run a skill's function; its own mistakes end the skill, not the agent."""
     try:
-        await call.skill.function(hands, **call.arguments)
+        await call.skill.function(context, **call.arguments)
     except ActionFailed as error:
         return "failed", str(error)
     except MemoryFailed:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the skill is the user's code
         return "failed", f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
     return "done", ""

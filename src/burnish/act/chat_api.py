@@ -5,7 +5,7 @@ Two things stand behind it: a Hugging Face model (``llm_server.py``) and a scrip
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import anyio
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,21 +33,29 @@ class Backend(Protocol):
 class ChatMessage(BaseModel):
     """One message."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
     role: str
+    """system, user or assistant."""
     content: str
+    """Its text."""
 
 
 class ChatRequest(BaseModel):
     """The part of OpenAI's request that is understood; the rest is ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
     model: str = ""
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 512
+    """Ignored: a server has one model."""
+    messages: list[ChatMessage] = Field(min_length=1)
+    """The conversation so far."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Of sampling; 0 takes the likeliest token."""
+    max_tokens: int = Field(default=512, ge=1, le=32_768)
+    """The longest answer."""
     stream: bool = False
+    """Whether the answer comes as server-sent events, token by token."""
     response_format: dict[str, Any] | None = None
+    """``{"type": "json_schema", "json_schema": {"schema": ...}}`` holds the answer to a schema."""
 
     @property
     def json_schema(self) -> dict[str, Any] | None:
@@ -65,7 +73,7 @@ def chat_app(backend: Backend) -> Any:
     app = FastAPI(title=f"Burnish: {backend.name} behind an OpenAI-compatible API")
 
     @app.exception_handler(BadRequest)
-    async def refuse(request: Request, error: BadRequest) -> JSONResponse:
+    async def refuse(_request: Request, error: BadRequest) -> JSONResponse:
         return JSONResponse({"error": _problem(error)}, 400)
 
     @app.get("/v1/models")

@@ -1,8 +1,8 @@
 """How time passes for agents: on the wall, or virtually, jumping to the next moment at which anything happens.
 
-Everything else in this package uses `anyio.sleep` and `anyio.current_time` and cannot tell the difference. The virtual clock is
-an asyncio event loop (whose order is first in, first out, so a run is exactly repeatable) that moves its time forward instead of
-waiting. A token clock is the virtual one with a price on every generated token (see ``planner.py``).
+Everything else in this package uses `anyio.sleep` and `anyio.current_time` and cannot tell the difference. The virtual
+clock is an asyncio event loop (whose order is first in, first out, so a run is exactly repeatable) that moves its time
+forward instead of waiting. A token clock is the virtual one with a price on every generated token (see ``planner.py``).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._let_go)
         return future
 
-    def _let_go(self, future: asyncio.Future[Any]) -> None:
+    def _let_go(self, _future: asyncio.Future[Any]) -> None:
         self._jumping.holds -= 1
 
     @contextmanager
@@ -92,7 +92,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @contextmanager
 def hold() -> Iterator[None]:
-    """Around a wait for something outside of the process (a model's server): virtual time stands still. No effect on the wall's."""
+    """Around a wait for something outside of the process (a model's server): virtual time stands still."""
     loop = asyncio.get_running_loop()
     if isinstance(loop, VirtualLoop):
         with loop.hold():

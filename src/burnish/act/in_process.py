@@ -1,6 +1,7 @@
 """An ASGI application as an HTTP client's other side, in this process, with the body as it is written.
 
-httpx's own transport hands over a response when it is complete: then nobody could read an unfinished thought on a virtual clock.
+httpx's own transport hands over a response when it is complete: then nobody could read an unfinished thought on a
+virtual clock.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class _Exchange(httpx.AsyncByteStream):
     async def _serve(self) -> None:
         try:
             await self._app(self._scope, self._receive, self._send)
-        except Exception:  # the application's own mistake is a 500, as on a real server
+        except Exception:  # noqa: BLE001 - the application's own mistake is a 500, as on a real server
             pass
         finally:
             if not self.start.done():

@@ -1,8 +1,8 @@
 """A Hugging Face language model behind the chat API: for planning offline, with a real model, on one's own machine.
 
-One request at a time has the model; the others wait in the order in which they came. Tokens are streamed one by one, and nothing
-is generated for a client that has gone. A JSON schema is kept to exactly: at every step only those tokens can be chosen that
-lead to an answer of it (llguidance), so that even a very small model's answer is a valid call.
+One request at a time has the model; the others wait in the order in which they came. Tokens are streamed one by one,
+and nothing is generated for a client that has gone. A JSON schema is kept to exactly: at every step only those tokens
+can be chosen that lead to an answer of it (llguidance), so that even a very small model's answer is a valid call.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ LONGEST_TEXT, MOST_ITEMS, LARGEST = 120, 8, 9999
 
 
 def bounded(schema: Any) -> Any:
-    """A JSON schema all of whose answers are of limited length and fit the given one, too: texts, lists and numbers without bounds
-    of their own get some, and numbers are whole."""
+    """A JSON schema that is narrower than the given one: all of its answers are of limited length.
+
+    Texts, lists and numbers without bounds of their own get some, and numbers are whole.
+    """
     if isinstance(schema, list):
         return [bounded(one) for one in schema]
     if not isinstance(schema, dict):
@@ -203,7 +205,7 @@ def serve_language_model(
         import llguidance  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+        raise UserError("act: needs the packages of the extra `act`", extra="act") from None
     from burnish.act.chat_api import chat_app
     from burnish.act.serving import address, listen, serve
 

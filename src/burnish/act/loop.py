@@ -12,13 +12,13 @@ import anyio
 from opentelemetry.trace import Tracer
 
 from burnish.act import clock
+from burnish.act.episode import AgentPool, EpisodeSetup, open_memory, opponent_runtime, set_up_episode
+from burnish.act.event_text import describe
 from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot
-from burnish.act.memory.rehearsal import Rehearsal
+from burnish.act.memory.replaying import ReplayingMemory
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import CraftworldSettings, TeamRecipe
 from burnish.act.runtime import Outcome, Runtime
-from burnish.act.scene import Cast, Scene, open_memory, open_scene, opposing
-from burnish.act.telling import line
 from burnish.act.timeline import overlap, timeline
 from burnish.act.tracing import tracing
 from burnish.core.errors import Interrupted, UserError
@@ -33,18 +33,18 @@ class Stopped(MemoryFailed):
     """A stop signal came: the log ends here, as if the run had been killed, and is gone on with from here."""
 
 
-class Told(Memory):
-    """A memory whose new events are told to somebody, and that takes none after a stop.
+class ObservedMemory(Memory):
+    """A memory whose new events are passed on to an observer, and that takes none after a stop.
 
     Args:
         inner: where the log is.
-        tell: called with each new event.
+        on_event: called with each new event.
         stop: whether to take no more.
     """
 
-    def __init__(self, inner: Memory, tell: Callable[[Event], None], stop: Callable[[], bool]) -> None:
+    def __init__(self, inner: Memory, on_event: Callable[[Event], None], stop: Callable[[], bool]) -> None:
         self._inner = inner
-        self._tell = tell
+        self._on_event = on_event
         self._stop = stop
 
     async def append(
@@ -58,7 +58,7 @@ class Told(Memory):
         if self._stop():
             raise Stopped("stopped")
         event = await self._inner.append(kind, agent, data, time=time, key=key)
-        self._tell(event)
+        self._on_event(event)
         return event
 
     def since(self, seq: int) -> AsyncIterator[Event]:
@@ -95,49 +95,49 @@ def play(recipe: TeamRecipe, run: Run) -> Path:
             clock.run(lambda: _episode(recipe, run, tracer), recipe.runtime.clock)
     except Stopped:
         lost = isinstance(recipe.world, CraftworldSettings) and recipe.runtime.clock == "wall"
-        how = "on the wall's clock craftworld starts over, with --fresh" if lost else "the same command goes on"
+        how = "on the wall's clock craftworld has to start afresh" if lost else "the same command goes on"
         raise Interrupted(f"{run.path}: stopped; {how}", run.stop_signal) from None
     return folder
 
 
 async def _episode(recipe: TeamRecipe, run: Run, tracer: Tracer | None) -> None:
-    scene = open_scene(recipe)
+    setup = set_up_episode(recipe)
     inner = open_memory(recipe, run.path)
     past = [event async for event in inner.since(0)]
     if past:
-        _check_resume(recipe, scene)
+        _check_resume(setup)
         run.note(f"{run.path}: going on after event {past[-1].seq}, at {past[-1].time:.1f} s")
     at_once = recipe.runtime.clock != "wall"
-    told = Told(inner, _Teller(run, past).tell, lambda: at_once and run.stop_requested)
-    memory: Memory = Rehearsal(told, past) if past and scene.simulated else told
-    cast = Cast(recipe, scene.library)
-    runtime = Runtime(recipe.runtime, scene.world, memory, cast.agents, tracer)
+    observed = ObservedMemory(inner, _Progress(run, past).on_event, lambda: at_once and run.stop_requested)
+    memory: Memory = ReplayingMemory(observed, past) if past and setup.simulated else observed
+    pool = AgentPool(recipe, setup.library)
+    runtime = Runtime(recipe.runtime, setup.world, memory, pool.agents, tracer)
     try:
-        outcome = await with_company(recipe, scene, runtime, run)
+        outcome = await run_episode(recipe, setup, runtime, run)
         events = [event async for event in inner.since(0)]
         if outcome.limit == STOPPED:
             raise Stopped("stopped")
-        _keep(run, scene, outcome, events)
+        _save(run, setup, outcome, events)
     finally:
         with anyio.CancelScope(shield=True):
-            await cast.close()
+            await pool.close()
             await inner.close()
-            close = getattr(scene.world, "close", None)  # a world may hold a process or a connection
+            close = getattr(setup.world, "close", None)  # a world may hold a process or a connection
             if close is not None:
                 await close()
 
 
-async def with_company(recipe: TeamRecipe, scene: Scene, runtime: Runtime, run: Run | None) -> Outcome:
-    """The team's run, with its opponents beside it; on the wall's clock also the watch for stop signals, and fresh maps."""
+async def run_episode(recipe: TeamRecipe, setup: EpisodeSetup, runtime: Runtime, run: Run | None) -> Outcome:
+    """The team's run, with its opponents beside it; on the wall's clock also with stop signals and new maps."""
     try:
         async with anyio.create_task_group() as aside:
             if run is not None and recipe.runtime.clock == "wall":
                 aside.start_soon(_watch, runtime, run)
-                aside.start_soon(_draw, scene, run)
+                aside.start_soon(_draw, setup, run)
             if isinstance(recipe.world, CraftworldSettings) and recipe.world.opponents is not None:
-                assert scene.craft is not None
+                assert setup.craft is not None
                 theirs = SQLiteMemory(Path(":memory:"))
-                aside.start_soon(opposing(scene.craft, recipe.world.opponents, recipe.runtime, theirs).run)
+                aside.start_soon(opponent_runtime(setup.craft, recipe.world.opponents, recipe.runtime, theirs).run)
             outcome = await runtime.run()
             aside.cancel_scope.cancel()
     except BaseExceptionGroup as group:
@@ -151,31 +151,31 @@ async def _watch(runtime: Runtime, run: Run) -> None:
     runtime.stop(STOPPED)
 
 
-async def _draw(scene: Scene, run: Run) -> None:
+async def _draw(setup: EpisodeSetup, run: Run) -> None:
     drawn = ""
     while True:
-        found = _render(scene)
+        found = _render(setup)
         if found is not None and found != drawn:
             drawn = found
             run.artifact("map.svg", found)
         await anyio.sleep(MAP)
 
 
-def _render(scene: Scene) -> str | None:
-    render = getattr(scene.craft or scene.world, "render", None)
+def _render(setup: EpisodeSetup) -> str | None:
+    render = getattr(setup.craft or setup.world, "render", None)
     return None if render is None else str(render())
 
 
-def _check_resume(recipe: TeamRecipe, scene: Scene) -> None:
-    if scene.craft is not None and not scene.simulated:
+def _check_resume(setup: EpisodeSetup) -> None:
+    if setup.craft is not None and not setup.simulated:
         raise UserError(
-            "runtime.clock: on the wall's clock craftworld cannot be played again to where the killed run was; start over with "
-            "--fresh, or use `clock: virtual`"
+            "runtime.clock: on the wall's clock craftworld cannot be played again to where the killed run was; start "
+            "afresh, or use `clock: virtual`"
         )
 
 
-class _Teller:
-    """Tells what happens in the terminal, and keeps count from the first session on."""
+class _Progress:
+    """Notes what happens in the terminal, and keeps count from the first session on."""
 
     def __init__(self, run: Run, past: Sequence[Event]) -> None:
         self._run = run
@@ -184,8 +184,8 @@ class _Teller:
         for event in past:
             self._count(event)
 
-    def tell(self, event: Event) -> None:
-        words = line(event)
+    def on_event(self, event: Event) -> None:
+        words = describe(event)
         if words is not None:
             self._run.note(f"{event.time:8.1f} s  {words}")
         self._count(event)
@@ -200,11 +200,11 @@ class _Teller:
             self._done[event.data["status"]] += 1
 
 
-def _keep(run: Run, scene: Scene, outcome: Outcome, events: Sequence[Event]) -> None:
+def _save(run: Run, setup: EpisodeSetup, outcome: Outcome, events: Sequence[Event]) -> None:
     """The log as text, the map, and the outcome."""
     rows = (json.dumps(event.__dict__, ensure_ascii=False, sort_keys=True) for event in events)
     run.artifact("events.jsonl", "\n".join(rows) + "\n")
-    drawn = _render(scene)
+    drawn = _render(setup)
     if drawn is not None:
         run.artifact("map.svg", drawn)
     lanes = timeline(events)
@@ -217,10 +217,10 @@ def _keep(run: Run, scene: Scene, outcome: Outcome, events: Sequence[Event]) -> 
         "overlap": {agent: round(overlap(lanes, agent), 4) for agent in lanes.agents()},
     }
     run.artifact("outcome.json", found)
-    run.note(in_words(found))
+    run.note(summary(found))
 
 
-def in_words(outcome: Mapping[str, Any]) -> str:
+def summary(outcome: Mapping[str, Any]) -> str:
     """How an episode ended, in one line."""
     reached = f"goal reached by {', '.join(outcome['reached'])}" if outcome["reached"] else "goal not reached"
     gone = f"; out of the world: {', '.join(outcome['gone'])}" if outcome["gone"] else ""

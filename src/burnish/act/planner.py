@@ -1,7 +1,7 @@
 """The planner: a prompt from what the team knows, one call of a chat model, a decision that has been checked.
 
-Speaks to any OpenAI-compatible endpoint. A reply that does not parse, or names no skill, goes back once with the error; after
-that the agent keeps what it is doing. Nothing of a reply is ever executed.
+Speaks to any OpenAI-compatible endpoint. A reply that does not parse, or names no skill, goes back once with the error;
+after that the agent keeps what it is doing. Nothing of a reply is ever executed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def parse_decision(text: str, library: Library) -> Decision:
 
 
 def prompt(agent: str, goal: str, snapshot: Snapshot, library: Library) -> list[Message]:
-    """The messages of one planning call: rules and skills, then all that the team knows (paper, the planning prompt)."""
+    """The messages of one planning call: rules and skills, then all that the team knows (the paper's prompt)."""
     rules = (
         f"You are {agent}, one agent of a team. You plan while you act: the world does not wait for you.\n"
         "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null to go on "
@@ -129,7 +129,7 @@ class Chat:
 
             from burnish.act.in_process import InProcess
         except ImportError:
-            raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+            raise UserError("act: needs the packages of the extra `act`", extra="act") from None
         self.settings = settings
         self.spent_tokens = 0
         self.spent_money = 0.0
@@ -143,8 +143,8 @@ class Chat:
             timeout=settings.timeout,
             http_client=client,
         )
-        # The client would ask a thread for it in its first request; a thread's answer comes at no certain turn of the loop, and
-        # the agents of two teams would take turns differently each time.
+        # The client would ask a thread for it in its first request; a thread's answer comes at no certain turn of the
+        # loop, and the agents of two teams would take turns differently each time.
         self._client._platform = get_platform()
 
     async def close(self) -> None:
@@ -259,8 +259,8 @@ class Chat:
         return _counted(request, text, usage)
 
 
-class Unasked(Chat):
-    """An endpoint that is not asked, because its answers are in the log; one that is not there never comes.
+class RecordedChat(Chat):
+    """An endpoint that is not asked, because its answers are recorded in the log; one that is not there never comes.
 
     Args:
         settings: the endpoint's.
@@ -273,7 +273,7 @@ class Unasked(Chat):
         """See :class:`Chat`; nobody needs to answer."""
 
     async def complete(
-        self, messages: Sequence[Message], schema: Mapping[str, Any], thought: Callable[[str], None]
+        self, _messages: Sequence[Message], _schema: Mapping[str, Any], _thought: Callable[[str], None]
     ) -> Reply:
         """See :class:`Chat`."""
         self.afford()

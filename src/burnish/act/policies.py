@@ -1,4 +1,4 @@
-"""Scripted policies behind the chat API: a planner that is not a model, with a latency of its own. For tests and studies."""
+"""Scripted policies behind the chat API: a planner that is not a model, with a latency of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Policy = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Scripted:
-    """A policy as a chat back end: it reads the prompt's JSON at once and answers after ``latency`` seconds of the clock.
+    """A policy as a chat back end: it reads the prompt at once and answers after ``latency`` seconds.
 
     Args:
         policy: the policy.
@@ -33,7 +33,7 @@ class Scripted:
         """Four characters are taken for one token."""
         return sum(len(message["content"]) for message in messages) // 4
 
-    async def answer(self, messages: Sequence[Mapping[str, str]], asked: ChatRequest) -> AsyncIterator[str]:
+    async def answer(self, messages: Sequence[Mapping[str, str]], _asked: ChatRequest) -> AsyncIterator[str]:
         """The reply, word by word, the last one when the latency is over.
 
         Raises:

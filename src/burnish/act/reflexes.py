@@ -48,7 +48,7 @@ class Rules:
         self._rules = [(rule, library.call(rule.skill, rule.arguments)) for rule in rules]
 
     async def react(
-        self, happening: Happening, seen: Mapping[str, Any], thought: str, library: Library, ask: Ask
+        self, happening: Happening, seen: Mapping[str, Any], _thought: str, _library: Library, _ask: Ask
     ) -> Call | None:
         """See :class:`Reactor`."""
         for rule, call in self._rules:
@@ -69,7 +69,7 @@ def _holds(rule: ReflexSettings, seen: Mapping[str, Any]) -> bool:
 
 
 class SmallModel:
-    """A second model that reads what has just happened and the planner's unfinished thought (AgileThinker's reactive thread).
+    """A second model that reads what has happened and the planner's unfinished thought (as in AgileThinker).
 
     Args:
         chat: the model.

@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.act import clock
 from burnish.act.memory.log import Event, Memory, MemoryFailed
-from burnish.act.memory.rehearsal import Rehearsal
+from burnish.act.memory.replaying import ReplayingMemory
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import EndpointSettings, TeamRecipe
 from burnish.core.errors import UserError
@@ -19,7 +19,7 @@ from burnish.core.files import read_json
 
 
 @dataclass(frozen=True)
-class Repetition:
+class ReplayResult:
     """What came of playing a run again.
 
     Attributes:
@@ -44,7 +44,13 @@ class _Ended(SQLiteMemory):
         super().__init__(Path(":memory:"))
 
     async def append(
-        self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
+        self,
+        kind: str,
+        agent: str,
+        _data: Mapping[str, Any],
+        *,
+        time: float,
+        key: str | None = None,  # noqa: ARG002 - a keyword of every memory
     ) -> Event:
         raise _End(f"`{kind}` of {agent or 'the team'} at {time:g} s")
 
@@ -73,7 +79,7 @@ def open_log(recipe: TeamRecipe, run: Path) -> Memory:
         UserError: nothing has been remembered yet.
         MemoryFailed: it cannot be read.
     """
-    from burnish.act.scene import open_memory
+    from burnish.act.episode import open_memory
 
     if recipe.memory == "sqlite" and not (run / "artifacts" / "memory.sqlite").is_file():
         raise UserError(f"{run}: nothing has happened in this run yet; start it with `burnish run`")
@@ -106,7 +112,7 @@ def paced(events: Sequence[Event], speed: float | None, sleep: Callable[[float],
         UserError: a speed that is not above 0.
     """
     if speed is not None and not speed > 0:
-        raise UserError(f"--speed: {speed:g}; 2 is twice as fast, and without --speed there are no pauses")
+        raise UserError(f"speed: {speed:g}; 2 is twice as fast, and none leaves the pauses out")
     before = events[0].time if events else 0.0
     for event in events:
         if speed is not None and event.time > before:
@@ -115,45 +121,45 @@ def paced(events: Sequence[Event], speed: float | None, sleep: Callable[[float],
         yield event
 
 
-def play_again(run: Path) -> Repetition:
+def replay_run(run: Path) -> ReplayResult:
     """Play a simulated run again by itself, with the answers that outside models gave, and compare every event.
 
     Raises:
         UserError: its world lives outside of the run, or it ran on the wall's clock: nothing comes out the same there.
     """
-    from burnish.act.loop import with_company
-    from burnish.act.planner import Unasked
+    from burnish.act.episode import AgentPool, set_up_episode
+    from burnish.act.loop import run_episode
+    from burnish.act.planner import RecordedChat
     from burnish.act.runtime import Runtime
-    from burnish.act.scene import Cast, open_scene
 
     recipe, events = run_recipe(run), read_log(run)
     finished = (read_json(run / "run.json") or {}).get("status") == "finished"
 
     async def main() -> str:
-        scene = open_scene(recipe)
-        if not scene.simulated:
+        setup = set_up_episode(recipe)
+        if not setup.simulated:
             raise UserError(
-                f"{run}: only a simulated world on the clock `virtual` or `tokens` can be played again; this one can be told again "
-                "(without --again)"
+                f"{run}: only a simulated world on the clock `virtual` or `tokens` can be played again; the log of "
+                "this one can still be read"
             )
-        cast = Cast(_without_keys(recipe), scene.library)
-        for agent in cast.agents:
+        pool = AgentPool(_without_keys(recipe), setup.library)
+        for agent in pool.agents:
             if agent.chat is not None and agent.chat.outside:
-                agent.chat = Unasked(agent.chat.settings)
-        memory = Rehearsal(_Ended(), events)
+                agent.chat = RecordedChat(agent.chat.settings)
+        memory = ReplayingMemory(_Ended(), events)
         try:
-            await with_company(recipe, scene, Runtime(recipe.runtime, scene.world, memory, cast.agents), None)
+            await run_episode(recipe, setup, Runtime(recipe.runtime, setup.world, memory, pool.agents), None)
         except _End as more:
             return f"after its last event there is one more: {more}" if finished else ""
         except MemoryFailed as error:
             return str(error)
         finally:
-            await cast.close()
+            await pool.close()
         missing = len(events) - len([event async for event in memory.since(0)])
         return f"the last {missing} events did not come" if missing else ""
 
     difference = clock.run(main, recipe.runtime.clock)
-    return Repetition(len(events), not difference, difference)
+    return ReplayResult(len(events), not difference, difference)
 
 
 def _without_keys(recipe: TeamRecipe) -> TeamRecipe:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.act.event_text import describe
 from burnish.act.memory.log import Event
-from burnish.act.telling import line
 from burnish.act.timeline import Timeline, overlap, timeline
 from burnish.core.files import read_json
 from burnish.core.report import Section, subplots
@@ -39,22 +39,22 @@ def run_sections(path: Path) -> list[Section]:
     events, outcome = read_events(path), read_json(path / "artifacts" / "outcome.json")
     if not events or outcome is None:
         return [Section("What happened", "The episode has not ended yet; the same command goes on with it.")]
-    from burnish.act.loop import in_words
+    from burnish.act.loop import summary
 
-    lines = timeline(events)
+    lanes = timeline(events)
     sections = [
-        Section("How it ended", in_words(outcome)[0].upper() + in_words(outcome)[1:] + "."),
-        Section("Who planned and acted when", LANES, figure=lanes_figure(lines)),
+        Section("How it ended", summary(outcome)[0].upper() + summary(outcome)[1:] + "."),
+        Section("Who planned and acted when", LANES, figure=lanes_figure(lanes)),
     ]
     picture = path / "artifacts" / "map.svg"
     if picture.exists():
         words = "Seen from above; a bar under an agent is its health. Hold the pointer over a mark to read its name."
         sections.append(Section("Where it ended", words, html=picture.read_text("utf-8")))
-    sections.append(Section("Agents", OVERLAP, table=agent_rows(events, lines)))
+    sections.append(Section("Agents", OVERLAP, table=agent_rows(events, lanes)))
     sections.append(Section("Skills", table=skill_rows(events)))
-    told = story(events)
-    rest = f" The first {MOST_LINES} of {len(told)} lines; the log has them all." if len(told) > MOST_LINES else ""
-    sections.append(Section("What happened", "Commands and observations are left out." + rest, table=told[:MOST_LINES]))
+    rows = story(events)
+    rest = f" The first {MOST_LINES} of {len(rows)} lines; the log has them all." if len(rows) > MOST_LINES else ""
+    sections.append(Section("What happened", "Commands and observations are left out." + rest, table=rows[:MOST_LINES]))
     return sections
 
 
@@ -66,17 +66,17 @@ LANES = (
 OVERLAP = "Overlap: the share of the time in which an agent acts that its planner is also at work; 0 when it plans, acts, plans, acts."
 
 
-def lanes_figure(line: Timeline, title: str = "") -> Any:
+def lanes_figure(lanes: Timeline, title: str = "") -> Any:
     """Two lanes for each agent, on the clock of the run; a matplotlib figure."""
-    agents = line.agents()[:MOST_AGENTS]
+    agents = lanes.agents()[:MOST_AGENTS]
     figure, grid = subplots(1, 1, width=10.0, height=0.9 + 0.95 * max(1, len(agents)))
-    draw_lanes(grid[0, 0], line, agents)
+    draw_lanes(grid[0, 0], lanes, agents)
     if title:
         grid[0, 0].set_title(title, fontsize=10, loc="left")
     return figure
 
 
-def draw_lanes(axes: Any, line: Timeline, agents: Sequence[str]) -> None:
+def draw_lanes(axes: Any, lanes: Timeline, agents: Sequence[str]) -> None:
     """Draw the lanes of some agents onto axes."""
     ticks, names = [], []
     for row, agent in enumerate(agents):
@@ -84,31 +84,31 @@ def draw_lanes(axes: Any, line: Timeline, agents: Sequence[str]) -> None:
         for lane, base in (("planning", top), ("acting", bottom)):
             ticks.append(base)
             names.append(f"{agent}: plans" if lane == "planning" else "acts")
-        for span in (span for span in line.spans if span.agent == agent):
+        for span in (span for span in lanes.spans if span.agent == agent):
             base = top if span.lane == "planning" else bottom
             key = span.status if span.lane == "acting" else ("planning" if span.status == "done" else "cancelled")
             axes.barh(
                 base,
-                max(span.end - span.start, line.end * 0.0005),
+                max(span.end - span.start, lanes.end * 0.0005),
                 left=span.start,
                 height=0.78,
                 color=COLOURS.get(key, COLOURS["failed"]),
                 edgecolor="white",
                 linewidth=0.6,
             )
-            _write(axes, span.label, span.start, span.end, base, line.end)
-        for who, at, _ in line.interrupts:
+            _write(axes, span.label, span.start, span.end, base, lanes.end)
+        for who, at, _ in lanes.interrupts:
             if who == agent:
                 axes.plot([at, at], [bottom - 0.5, top + 0.5], color="#9a3412", linewidth=1.8, zorder=4)
-        for who, at in line.reflexes:
+        for who, at in lanes.reflexes:
             if who == agent:
                 axes.plot(at, top + 0.52, marker="v", color="#9a3412", markersize=6, zorder=5, clip_on=False)
-        for who, at, _ in line.hits:
+        for who, at, _ in lanes.hits:
             if who == agent:
                 axes.plot(at, bottom - 0.5, marker="x", color="#b91c1c", markersize=4.5, zorder=5, clip_on=False)
     axes.set_yticks(ticks, names, fontsize=8)
     axes.set_ylim(-(len(agents) - 1) * 2.4 - 1.7, 0.8)
-    axes.set_xlim(0, max(line.end, 1e-6))
+    axes.set_xlim(0, max(lanes.end, 1e-6))
     axes.set_xlabel("seconds on the run's clock", fontsize=9)
     axes.grid(axis="y", visible=False)
 
@@ -121,10 +121,10 @@ def _write(axes: Any, text: str, start: float, end: float, base: float, whole: f
         axes.text(start + (end - start) / 2, base, shown, ha="center", va="center", fontsize=7, color="white")
 
 
-def agent_rows(events: Sequence[Event], lines: Timeline) -> list[dict[str, Any]]:
+def agent_rows(events: Sequence[Event], lanes: Timeline) -> list[dict[str, Any]]:
     """One row an agent: skills by how they ended, calls, tokens, interrupts, overlap."""
     rows = []
-    for agent in lines.agents():
+    for agent in lanes.agents():
         mine = [event for event in events if event.agent == agent]
         ends = Counter(event.data["status"] for event in mine if event.kind == "skill_end")
         calls = [event for event in mine if event.kind == "call_end"]
@@ -139,7 +139,7 @@ def agent_rows(events: Sequence[Event], lines: Timeline) -> list[dict[str, Any]]
                 "reflexes": sum(event.kind == "reflex" for event in mine),
                 "planning calls": len(calls),
                 "tokens": f"{tokens:,}",
-                "overlap": f"{overlap(lines, agent):.0%}",
+                "overlap": f"{overlap(lanes, agent):.0%}",
                 "health at the end": "-" if last is None else last.data.get("health", "-"),
             }
         )
@@ -173,5 +173,5 @@ def skill_rows(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 def story(events: Iterable[Event]) -> list[dict[str, str]]:
     """What happened, one line an event that matters."""
-    told = ((event, line(event)) for event in events)
-    return [{"at": f"{event.time:.1f} s", "what": words} for event, words in told if words is not None]
+    described = ((event, describe(event)) for event in events)
+    return [{"at": f"{event.time:.1f} s", "what": words} for event, words in described if words is not None]

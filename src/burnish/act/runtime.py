@@ -1,7 +1,8 @@
 """Agents that plan while they act: for each a planning loop and an acting loop, neither waiting for the other.
 
-Source: Parallelized Planning-Acting, section 3. The plan of the planner goes into a single slot (a newer plan replaces one that
-was not begun), an interrupt takes the running skill away at once, and everything that happens is an event of the team's memory.
+Source: Parallelized Planning-Acting, section 3. The plan of the planner goes into a single slot (a newer plan replaces
+one that was not begun), an interrupt takes the running skill away at once, and everything that happens is an event of
+the team's memory.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from burnish.act.memory.log import Event, Memory
 from burnish.act.planner import Chat, Decision
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
-from burnish.act.team import Agent, Outcome, Planned
+from burnish.act.team import Agent, Outcome, PlannedCall
 from burnish.act.thinking import Thinker
 from burnish.act.world import Happening, World
 
@@ -135,13 +136,13 @@ class Runtime:
         scope: anyio.CancelScope,
         left_over: Event | None,
     ) -> None:
-        """One loop. Whichever sees the goal first ends the other: an answer that is still on its way can no longer matter."""
+        """One loop. Whichever sees the goal first ends the other: a late answer can no longer matter."""
         with scope:
             await loop(agent, left_over)
         for other in agent.loops:
             other.cancel()
 
-    async def _planning(self, agent: Agent, left_over: Event | None) -> None:
+    async def _planning(self, agent: Agent, left_over: Event | None) -> None:  # noqa: ARG002 - as every loop
         failures = 0
         while await self._look(agent):
             began = anyio.current_time()
@@ -156,7 +157,7 @@ class Runtime:
             failures = 0
             interrupt = decision.interrupt and self.settings.interrupts
             if decision.call is not None:
-                plan = Planned(decision.call, "planner", version, decision.reason)
+                plan = PlannedCall(decision.call, "planner", version, decision.reason)
                 await self._actor.hand_over(agent, plan, interrupt)
             elif interrupt and version >= agent.reflexed:
                 self._actor.stop_skill(agent)
@@ -189,7 +190,7 @@ class Runtime:
                     continue
                 failures = 0
                 if decision.call is not None:
-                    planned = Planned(decision.call, "planner", version, decision.reason)
+                    planned = PlannedCall(decision.call, "planner", version, decision.reason)
             if planned is not None:
                 agent.halted = False
                 await self._actor.perform(agent, planned)
@@ -197,7 +198,7 @@ class Runtime:
                 await self._wait(agent, began + SHORTEST_PLAN - anyio.current_time())
 
     async def _thought(self, agent: Agent) -> tuple[Decision | None, int] | None:
-        """A decision and the version of the memory that it was made on; none where a reflex came: it would be overtaken."""
+        """A decision and the version of the memory that it was made on; none where a reflex came."""
         with anyio.CancelScope() as agent.thinking:
             found = await self._thinker.think(agent)
         given_up = agent.thinking.cancel_called
@@ -250,7 +251,7 @@ class Runtime:
             return
         agent.reflexed = seq
         await self.session.log("reflex", agent.name, {"on": happening.kind, "skill": call.to_json()})
-        await self._actor.hand_over(agent, Planned(call, "reflex", seq, happening.kind), interrupt=True)
+        await self._actor.hand_over(agent, PlannedCall(call, "reflex", seq, happening.kind), interrupt=True)
         if agent.thinking is not None:
             agent.thinking.cancel()
 
@@ -267,7 +268,7 @@ class Runtime:
         return not (agent.done or agent.gone)
 
     async def _recall(self, agent: Agent) -> Event | None:
-        """After a resume: take up the numbers where the log ends. Returns the skill in which an earlier session was killed."""
+        """After a resume: count on where the log ends. Returns the skill in which an earlier session was killed."""
         left_over: Event | None = None
         async for event in self.memory.since(0):
             if event.agent != agent.name:

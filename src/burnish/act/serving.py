@@ -1,7 +1,7 @@
 """How a server of this package stands on the network: on this machine only, unless it has a token.
 
-A page of another site must not reach it either: with a name that is made to mean 127.0.0.1 (DNS rebinding) its `Host` is not
-ours, and with a request sent across sites its `Origin` is not.
+A page of another site must not reach it either: with a name that is made to mean 127.0.0.1 (DNS rebinding) its `Host`
+is not ours, and with a request sent across sites its `Origin` is not.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
     """A socket bound to an address; port 0 takes any free one.
 
     Raises:
-        UserError: an address beyond this machine without a token, a token that cannot be sent, or an address that cannot be had.
+        UserError: an address beyond this machine without a token, a token that cannot be sent, or an address that
+            cannot be had.
     """
     if token is not None and not token:
-        raise UserError("--token: is empty; give a long random one, or none for 127.0.0.1")
+        raise UserError("token: is empty; give a long random one, or none for 127.0.0.1")
     if token is not None and not TOKEN.fullmatch(token):
         raise UserError(
-            "--token: only letters, digits and -._~ can be sent in a cookie and an address; choose another one"
+            "token: only letters, digits and -._~ can be sent in a cookie and an address; choose another one"
         )
     if token is None and not is_loopback(host):
-        raise UserError(f"--host {host}: others could reach this address; give a --token, or stay at 127.0.0.1")
+        raise UserError(f"host: {host}: others could reach this address; give a token, or stay at 127.0.0.1")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{host}:{port}: cannot listen there ({why}); choose another --port or --host") from None
+        raise UserError(f"{host}:{port}: cannot listen there ({why}); choose another port or host") from None
 
 
 def serve(app: Any, bound: socket.socket, token: str | None) -> None:
@@ -87,8 +88,9 @@ def address(bound: socket.socket) -> str:
 class Guarded:
     """An ASGI application that lets in who may come.
 
-    With a token: in the header `Authorization: Bearer`, in the query as `?token=` (answered by a cookie and the address without it,
-    so that it does not stay in the browser's history) or in that cookie. Without one: requests whose `Host` means this machine.
+    With a token: in the header `Authorization: Bearer`, in the query as `?token=` (answered by a cookie and the address
+    without it, so that it does not stay in the browser's history) or in that cookie. Without one: requests whose `Host`
+    means this machine.
 
     Args:
         app: what is guarded.

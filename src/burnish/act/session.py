@@ -15,7 +15,8 @@ from burnish.act.recipe import Limits
 from burnish.act.team import Agent
 from burnish.act.tracing import NAME
 
-# Events that have no length of their own in a trace. The others begin or end a span, or (what is seen) are too long and too many.
+# Events that have no length of their own in a trace. The others begin or end a span, or (what is seen) are too long and
+# too many.
 MOMENTS = {"chat", "cleanup", "goal", "human", "limit", "plan_dropped", "reflex", "world"}
 LONGEST = 300  # characters of any one attribute
 
@@ -97,7 +98,7 @@ class Session:
         return True
 
     def end(self, limit: str) -> None:
-        """End the run. Loop by loop, in order: a scope with many tasks would cancel them in an order of its own, differently each time."""
+        """End the run. Loop by loop: a scope of many tasks would cancel them in another order each time."""
         self.limit = self.limit or limit
         for agent in self._agents:
             for scope in agent.loops:

@@ -12,8 +12,8 @@ from burnish.act.skills.library import Call, Library
 
 
 @dataclass
-class Planned:
-    """A plan in the slot: what to run, who wanted it, and the memory that it was made on."""
+class PlannedCall:
+    """A plan in the slot: the call to run, who wanted it, and the memory that it was made on."""
 
     call: Call
     by: str
@@ -25,16 +25,16 @@ class Slot:
     """Room for one plan. A newer one replaces it; taking waits until there is one."""
 
     def __init__(self) -> None:
-        self._plan: Planned | None = None
+        self._plan: PlannedCall | None = None
         self._filled = anyio.Event()
 
-    def put(self, plan: Planned) -> Planned | None:
+    def put(self, plan: PlannedCall) -> PlannedCall | None:
         """Leave a plan; returns the one that it replaces."""
         replaced, self._plan = self._plan, plan
         self._filled.set()
         return replaced
 
-    async def take(self) -> Planned:
+    async def take(self) -> PlannedCall:
         """Wait for a plan and take it out."""
         while self._plan is None:
             self._filled = anyio.Event()
@@ -42,7 +42,7 @@ class Slot:
         plan, self._plan = self._plan, None
         return plan
 
-    def pop(self) -> Planned | None:
+    def pop(self) -> PlannedCall | None:
         """Take the plan out, if there is one."""
         plan, self._plan = self._plan, None
         return plan

@@ -1,4 +1,4 @@
-"""One thought of an agent: what it knows, a call of its chat model, a decision. Every call is in the log, finished or not."""
+"""One thought of an agent: what it knows, a call of its chat model, a decision. Every call is in the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Thinker:
         self._shared = shared
 
     async def think(self, agent: Agent) -> tuple[Decision | None, int]:
-        """One planning call, with one round of repair. Returns the decision and the memory's version that it was made on."""
+        """One planning call, with one round of repair. Returns the decision and the version it was made on."""
         snapshot = await self._known(agent)
         with self._session.span("plan", agent.name, {"version": snapshot.version}) as span:
             decision, problem = await self._decide(agent, snapshot)
@@ -71,10 +71,10 @@ class Thinker:
         )
 
     async def react(self, agent: Agent, chat: Chat, messages: Sequence[Mapping[str, str]], seq: int) -> str | None:
-        """A reactor's call about event ``seq``, beside the planner's; ``None`` if it failed, or nothing is left to pay it."""
+        """A reactor's call about event ``seq``, beside the planner's; ``None`` if it failed or cannot be paid."""
         key = f"{agent.name}/reaction/{seq}"
         try:
-            return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, lambda text: None)
+            return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, lambda _text: None)
         except BudgetSpent:
             return None
 
@@ -152,11 +152,11 @@ class Thinker:
         key: str,
         thinking: Callable[[str], None],
     ) -> Reply:
-        """The model's answer, or in a rehearsal the one that it gave, at the time at which it gave it.
+        """The model's answer, or in a replay the one that it gave, at the time at which it gave it.
 
         What answers in this process is asked again: it says the same, and takes the same steps of the event loop.
         """
-        past = self._session.memory.rehearsed(key) if chat.outside else None
+        past = self._session.memory.recorded(key) if chat.outside else None
         if past is None:
             return await chat.complete(messages, agent.library.reply_schema(), thinking)
         chat.afford()

@@ -89,7 +89,7 @@ def timeline(events: Iterable[Event]) -> Timeline:
 
 
 def label(call: Any) -> str:
-    """A skill call in a few words: ``obtain torch``; of other skills than craftworld's, the first short text among the arguments."""
+    """A skill call in a few words: ``obtain torch``; of other worlds' skills, the first short text argument."""
     arguments = call.get("arguments", {})
     words = [value for value in arguments.values() if isinstance(value, str) and len(value) <= SHORT]
     about = next((str(arguments[key]) for key in ("item", "target", "to") if key in arguments), next(iter(words), ""))

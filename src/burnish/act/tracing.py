@@ -1,6 +1,7 @@
 """Where a run's OpenTelemetry spans go: nowhere, to the terminal, or to a collector.
 
-Spans stand at the run's own time, counted from the moment at which it began: on a virtual clock a call of 8 s is 8 s long, too.
+Spans stand at the run's own time, counted from the moment at which it began: on a virtual clock a call of 8 s is 8 s
+long, too.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ REACH = 3.0  # seconds to wait for a collector to accept a connection
 
 @contextmanager
 def tracing(target: Target) -> Iterator[Tracer | None]:
-    """A tracer whose spans are delivered when this is left; ``None``: whatever the process has set up itself, if anything.
+    """A tracer whose spans are delivered when this is left; ``None``: whatever the process has set up itself.
 
-    ``otlp`` speaks OTLP over HTTP and reads the standard's variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`,
-    ...); ``console`` writes one line of JSON a span to standard error.
+    ``otlp`` speaks OTLP over HTTP and reads the standard's variables (`OTEL_EXPORTER_OTLP_ENDPOINT`,
+    `OTEL_EXPORTER_OTLP_HEADERS`, ...); ``console`` writes one line of JSON a span to standard error.
 
     Raises:
         UserError: the packages are missing, or no collector is there.
@@ -46,7 +47,7 @@ def tracing(target: Target) -> Iterator[Tracer | None]:
         processor = _console() if target == "console" else _otlp()
     except ImportError as error:
         raise UserError(
-            f"runtime.tracing: {target} needs the package {error.name}: pip install 'burnish[act]', or `tracing: none`"
+            f"runtime.tracing: {target} needs the package {error.name} of the extra `act`; install it, or use `tracing: none`"
         ) from None
     # Not the process's global provider: there can be only one of those, and a notebook may play many episodes.
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "burnish"}), shutdown_on_exit=False)

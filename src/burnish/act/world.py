@@ -33,7 +33,7 @@ class World(Protocol):
     """Where agents live. All data in and out are plain JSON."""
 
     async def observe(self, agent: str) -> dict[str, Any]:
-        """What the agent sees now. The key ``goal_reached`` (true or false) ends the run when it is true for all agents."""
+        """What the agent sees now. ``goal_reached`` (true or false) ends the run when it is true for all agents."""
 
     async def act(self, agent: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one command; may take time, and may be cancelled at any await.

@@ -79,7 +79,7 @@ def act_replay(
     from burnish.act import replay
 
     if again:
-        found = replay.play_again(run)
+        found = replay.replay_run(run)
         if json_:
             print(json.dumps(found.__dict__))
         else:
@@ -89,10 +89,10 @@ def act_replay(
         if not found.same:
             raise typer.Exit(1)
         return
-    from burnish.act.telling import line
+    from burnish.act.event_text import describe
 
     for event in replay.paced(replay.read_log(run), speed):
-        text = replay.to_line(event) if json_ else line(event)
+        text = replay.to_line(event) if json_ else describe(event)
         if text is not None:
             print(text if json_ else f"{event.time:8.1f} s  {text}", flush=speed is not None)
 

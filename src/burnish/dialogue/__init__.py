@@ -1,1 +1,1 @@
-"""Questions with checkable answers, with and without pictures: rows, readers, rewards, image-text models. Shared by capabilities."""
+"""Questions with checkable answers, with and without pictures: rows, readers, rewards, image-text models."""

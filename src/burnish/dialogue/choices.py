@@ -1,4 +1,4 @@
-"""A multiple-choice question as an open one, by the rule of Hint-GRPO's released data: guessing a letter earns nothing then.
+"""A multiple-choice question as an open one, by the rule of Hint-GRPO's data: guessing a letter earns nothing.
 
 Knows text only.
 """

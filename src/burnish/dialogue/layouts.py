@@ -36,7 +36,9 @@ class Columns(Settings):
     """What the columns of a data set of one's own are called (layout ``generic``)."""
 
     question: str = "question"
+    """The text of the question; no row may lack it."""
     answer: str = "answer"
+    """The reference answer, text or a number; no row may lack it."""
     rationale: str | None = "rationale"
     """The reference reasoning; may be absent from a row."""
     steps: str | None = "steps"
@@ -96,7 +98,7 @@ def to_question(
         question, answer = opened
     if filters.numeric and not re.search(r"\d", answer):
         raise Filtered("the answer has no number")
-    images = tuple(_image(picture, root, where) for picture in pictures)
+    images = tuple(_image(picture, root) for picture in pictures)
     return Question(question, answer, rationale, steps, images, where)
 
 
@@ -210,7 +212,7 @@ def _block(text: str, name: str) -> str | None:
     return (found.group(1).strip() or None) if found else None
 
 
-def _image(value: Any, root: Path, where: str) -> Image.Image | Path:
+def _image(value: Any, root: Path) -> Image.Image | Path:
     """A picture from a path, bytes, an opened picture, or the ``{bytes, path}`` in which Parquet keeps images."""
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")

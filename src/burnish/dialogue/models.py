@@ -129,8 +129,9 @@ class ChatModel:
         return {key: value.to(self.model.device) for key, value in found.items()}
 
     def _marks(self, texts: Sequence[str]) -> dict[str, bool]:
-        """As transformers encodes conversations, and TRL with it: a tokenizer adds no marks to what the template wrote, a
-        processor adds them unless the template wrote the first itself.
+        """As transformers and TRL encode conversations: a tokenizer adds no marks to what the template wrote.
+
+        A processor adds them unless the template wrote the first itself.
         """
         if not self.takes_images:
             return {"add_special_tokens": False}
@@ -197,7 +198,7 @@ def opened(questions: Sequence[Question], most_pixels: int = MOST_PIXELS) -> lis
 
 
 def image_features(model: Any, inputs: Mapping[str, Any]) -> int:
-    """How many feature vectors the model's vision part gives for encoded images: the image tokens that these can fill."""
+    """How many feature vectors the vision part gives for encoded images: the image tokens that these fill."""
     accepted = inspect.signature(model.model.get_image_features).parameters
     vision = {key: value for key, value in inputs.items() if key in accepted and key != "input_ids"}
     found = model.get_image_features(**vision, return_dict=True).pooler_output
@@ -210,7 +211,7 @@ def _size(picture: Image.Image | Path, where: str) -> tuple[int, int]:
         try:
             with Image.open(picture) as found:
                 width, height = found.size if orientation(found) < 5 else found.size[::-1]
-        except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
+        except Exception as error:  # noqa: BLE001 - Pillow's decoders raise whatever the damage leads them to
             raise UserError(f"{picture}: not a picture that can be read ({error}); asked for by {where}") from None
     else:
         width, height = picture.size if orientation(picture) < 5 else picture.size[::-1]

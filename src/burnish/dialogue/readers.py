@@ -29,7 +29,7 @@ class QuestionSettings(Settings):
     """Where questions are and which of them are wanted."""
 
     source: str
-    """A file (.jsonl, .parquet), a folder of them, a hub id (`org/name`), or `module:function` of your own that gives questions."""
+    """A file (.jsonl, .parquet), a folder of them, a hub id (`org/name`), or `module:function` of your own."""
     layout: Literal["auto", "llava_cot", "geo170k", "generic"] = "auto"
     """What a row looks like; `auto` sees it from the first row's columns."""
     columns: Columns = Field(default_factory=Columns)
@@ -53,7 +53,7 @@ Measure = Callable[[Sequence[Question]], Sequence[int]]
 
 
 def read_questions(
-    settings: QuestionSettings, note: Note = lambda line: None, measure: Measure | None = None
+    settings: QuestionSettings, note: Note = lambda _line: None, measure: Measure | None = None
 ) -> Iterator[Question]:
     """The questions of a source, in its order, as a stream.
 
@@ -107,7 +107,7 @@ def _questions(settings: QuestionSettings, note: Note, left_out: Counter[str]) -
             left_out[str(reason)] += 1
         except BadRow as reason:
             if settings.bad_rows == "fatal":
-                raise UserError(f"{where}: {reason}; mend the row, or set bad_rows: skip") from None
+                raise UserError(f"{where}: {reason}; correct the row, or set bad_rows: skip") from None
             bad += 1
             left_out["bad rows"] += 1
             if bad <= NAMED:

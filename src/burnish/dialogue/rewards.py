@@ -1,6 +1,7 @@
 """Rewards for questions with checkable answers, in the form that TRL calls: lists in, lists of numbers out.
 
-Knows the ``<think>`` and ``<answer>`` tags and the verifier; knows no trainer. Source: Hint-GRPO, released reward functions.
+Knows the ``<think>`` and ``<answer>`` tags and the verifier; knows no trainer. Source: Hint-GRPO, released reward
+functions.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ def answer_in(text: str) -> str | None:
 class Accuracy:
     """1 where the completion gives the reference answer, otherwise 0.
 
-    Equal as mathematics (math-verify), or the same text inside ``<answer>`` (the whole completion where it has no block).
+    Equal as mathematics (math-verify), or the same text inside ``<answer>`` (the whole completion where it has no
+    block).
 
     Args:
         verifier: compares expressions within a time limit.
         where: ``completion`` looks for the expression in the whole completion, as published; ``answer`` only inside its
-            ``<answer>`` block, so that a right number in passing earns nothing, and neither does a completion without one.
+            ``<answer>`` block, so that a right number in passing earns nothing, and neither does a completion without
+            one.
     """
 
     __name__ = "accuracy"
@@ -53,7 +56,7 @@ class Accuracy:
         self.verifier = verifier
         self.where = where
 
-    def __call__(self, completions: Sequence[Completion], answer: Sequence[str], **columns: Any) -> list[float]:
+    def __call__(self, completions: Sequence[Completion], answer: Sequence[str], **_columns: Any) -> list[float]:
         """Rewards of ``completions`` against the column ``answer``, one each.
 
         Raises:
@@ -85,14 +88,14 @@ class Accuracy:
 class Format:
     """1 where the turn is one ``<think>`` block and one ``<answer>`` block and nothing else, otherwise 0.
 
-    The turn is what was put before the completion (the column ``prefix``: a prefilled ``<think>``, a hint) and the completion;
-    scored alone, a completion after a prefill could never succeed.
+    The turn is what was put before the completion (the column ``prefix``: a prefilled ``<think>``, a hint) and the
+    completion; scored alone, a completion after a prefill could never succeed.
     """
 
     __name__ = "format"
 
     def __call__(
-        self, completions: Sequence[Completion], prefix: Sequence[str] | None = None, **columns: Any
+        self, completions: Sequence[Completion], prefix: Sequence[str] | None = None, **_columns: Any
     ) -> list[float]:
         """Rewards of ``completions``, one each."""
         before = [""] * len(completions) if prefix is None else prefix

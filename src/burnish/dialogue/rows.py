@@ -48,8 +48,9 @@ class Question:
 
 
 def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixels: int = MOST_PIXELS) -> Image.Image:
-    """A picture in RGB, decoded, upright as its EXIF says, shrunk to at most ``most_pixels`` with its shape kept; transparency
-    lies on white.
+    """A picture in RGB, decoded, upright as its EXIF says, shrunk to at most ``most_pixels`` with its shape kept.
+
+    Transparency lies on white.
 
     Args:
         source: a path, the bytes of a file, or an opened picture.
@@ -78,7 +79,7 @@ def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixel
     except UnidentifiedImageError:
         raise UserError(f"{name}: not a picture that can be read") from None
     # Pillow's decoders raise whatever the damage leads them to, SyntaxError and struct.error among it.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - see above
         raise UserError(f"{name}: the picture cannot be read ({error}); it is damaged or cut off") from None
     picture = picture if shrink == 1 else picture.resize(size, Image.Resampling.BICUBIC)
     if turn is not None:
@@ -93,7 +94,7 @@ def orientation(picture: Image.Image) -> int:
         return 1  # Pillow would decode the picture to look for one behind the pixels
     try:
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF leads Pillow to whatever its parsers raise; the picture itself may be whole
+    except Exception:  # noqa: BLE001 - damaged EXIF leads Pillow to anything; the picture itself may be whole
         return 1
 
 

@@ -90,7 +90,9 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
         import pyarrow
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
-        raise UserError("source: Parquet needs the package `pyarrow`; pip install -e '.[post]'") from None
+        raise UserError(
+            "source: Parquet needs the package `pyarrow`; it comes with the extra `post`", extra="post"
+        ) from None
 
     number = 0
     try:
@@ -121,10 +123,12 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
     try:
         import datasets
     except ModuleNotFoundError:
-        raise UserError("source: the package `datasets` is not installed; pip install -e '.[post]'") from None
+        raise UserError(
+            "source: the package `datasets` is not installed; it comes with the extra `post`", extra="post"
+        ) from None
     try:
         found = datasets.load_dataset(source, config, split=split, streaming=True)
-    except Exception as error:  # the library raises its own, the hub's and requests' errors
+    except Exception as error:  # noqa: BLE001 - the library raises its own, the hub's and requests' errors
         raise UserError(
             f"source: {source}: no such file here, and the hub's data set (split `{split}`) cannot be opened ({_short(error)})"
         ) from None
@@ -138,7 +142,7 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
     try:
         for number, row in enumerate(found):
             yield f"{source}[{split}]:{number}", row
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - as above
         raise UserError(f"source: {source}: reading stopped after row {number} ({_short(error)})") from None
 
 

@@ -1,7 +1,7 @@
-"""Are two answers the same? Text and plain numbers are compared here, anything else by math-verify in processes with a clock.
+"""Are two answers the same? Text and plain numbers are compared here, all else by math-verify in timed processes.
 
-Knows nothing of rewards or models. A pathological expression costs its limit and no more: its process is killed and replaced,
-on any platform and from any thread.
+Knows nothing of rewards or models. A pathological expression costs its limit and no more: its process is killed and
+replaced, on any platform and from any thread.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Verifier:
 
     def __init__(self, limit: float = 5.0, workers: int = 1) -> None:
         if importlib.util.find_spec("math_verify") is None:
-            raise UserError("accuracy: math-verify is not installed; pip install -e '.[post]'")
+            raise UserError("accuracy: math-verify is not installed; it comes with the extra `post`", extra="post")
         self.limit = limit
         self.timeouts = 0
         self._count = workers
@@ -88,7 +88,7 @@ class Verifier:
         self.close()
 
     def equal(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        """Whether each ``(text, gold)`` holds the same answer; math-verify looks for the expression in a longer ``text``.
+        """Whether each ``(text, gold)`` holds the same answer; math-verify searches a longer ``text``.
 
         Raises:
             BurnishError: a worker process does not start.
@@ -110,54 +110,66 @@ class Verifier:
         self._workers.clear()
 
     def _judge(self, pairs: list[tuple[str, str]]) -> list[bool]:
-        verdicts = [False] * len(pairs)
+        batch = _Batch(pairs)
         while len(self._workers) < min(self._count, len(pairs)):
             self._workers.append(_Worker(self._lines, self.limit))
-        waiting = list(range(len(pairs)))[::-1]
-        deadly: set[int] = set()
-        busy: dict[_Worker, int] = {}
-        while waiting or busy:
+        while batch.waiting or batch.busy:
             for worker in self._workers:
-                if worker not in busy and waiting:
-                    busy[worker] = waiting.pop()
-                    worker.ask(pairs[busy[worker]])
-            patience = min(worker.deadline for worker in busy) - time.monotonic()
+                if worker not in batch.busy and batch.waiting:
+                    batch.busy[worker] = batch.waiting.pop()
+                    worker.ask(pairs[batch.busy[worker]])
+            patience = min(worker.deadline for worker in batch.busy) - time.monotonic()
             try:
                 worker, line = self._lines.get(timeout=max(0.0, patience))
             except queue.Empty:
-                for worker in [each for each in busy if each.deadline <= time.monotonic()]:
-                    if not worker.ready:
-                        raise BurnishError(
-                            f"math-verify: its process did not start within {START_SECONDS:g} s"
-                        ) from None
-                    self.timeouts += 1
-                    self._replace(worker)
-                    busy.pop(worker)
-                continue
-            if worker not in busy:
-                # The last word of a process that was given up; or a new one has started, and nothing is left for it yet.
-                worker.ready = worker.ready or line == "ready\n"
-                continue
-            if line == "ready\n":
-                worker.begin()
-            elif line:
-                verdicts[busy.pop(worker)] = line == "right\n"
+                self._give_up(batch)
             else:
-                # It died: out of memory over its pair, or killed by someone, maybe while it had none. A second one tells.
-                if not worker.ready:
-                    raise BurnishError("math-verify: its process cannot start; try `python -c 'import math_verify'`")
-                self._replace(worker)
-                pair = busy.pop(worker)
-                if pair in deadly:
-                    self.timeouts += 1
-                else:
-                    deadly.add(pair)
-                    waiting.append(pair)
-        return verdicts
+                self._heard(batch, worker, line)
+        return batch.verdicts
+
+    def _give_up(self, batch: _Batch) -> None:
+        """Replace the workers whose time is over; their pairs count as different."""
+        for worker in [each for each in batch.busy if each.deadline <= time.monotonic()]:
+            if not worker.ready:
+                raise BurnishError(f"math-verify: its process did not start within {START_SECONDS:g} s") from None
+            self.timeouts += 1
+            self._replace(worker)
+            batch.busy.pop(worker)
+
+    def _heard(self, batch: _Batch, worker: _Worker, line: str) -> None:
+        """A worker is ready, has a verdict, or (an empty line) has ended."""
+        if worker not in batch.busy:
+            # The last word of a process that was given up; or a new one has started, and nothing is left for it yet.
+            worker.ready = worker.ready or line == "ready\n"
+        elif line == "ready\n":
+            worker.begin()
+        elif line:
+            batch.verdicts[batch.busy.pop(worker)] = line == "right\n"
+        else:
+            # It died: out of memory over its pair, or killed by someone, maybe while it had none. A second one tells.
+            if not worker.ready:
+                raise BurnishError("math-verify: its process cannot start; try `python -c 'import math_verify'`")
+            self._replace(worker)
+            pair = batch.busy.pop(worker)
+            if pair in batch.deadly:
+                self.timeouts += 1
+            else:
+                batch.deadly.add(pair)
+                batch.waiting.append(pair)
 
     def _replace(self, worker: _Worker) -> None:
         worker.stop()
         self._workers[self._workers.index(worker)] = _Worker(self._lines, self.limit)
+
+
+class _Batch:
+    """Pairs under comparison: their verdicts, which wait, which have ended a process, who is at which."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self.verdicts = [False] * len(pairs)
+        self.waiting = list(range(len(pairs)))[::-1]
+        self.deadly: set[int] = set()
+        self.busy: dict[_Worker, int] = {}
 
 
 class _Worker:

@@ -1,7 +1,7 @@
-"""The process in which math-verify runs: one JSON line in, one out. Started by :mod:`burnish.dialogue.verify`, killed by it.
+"""The process of math-verify: one JSON line in, one out. Started and killed by :mod:`burnish.dialogue.verify`.
 
-Knows math-verify and nothing of the house. An expression that a model wrote may take sympy for ever or hold the interpreter
-lock; only a process can be stopped then.
+Knows math-verify and nothing of the house. An expression that a model wrote may take sympy for ever or hold the
+interpreter lock; only a process can be stopped then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MEMORY = 4 << 30  # bytes of address space: a tower of powers must not take the 
 
 
 def judge(text: str, gold: str) -> bool:
-    """Whether the expression that math-verify finds in ``text`` equals the one in ``gold``; what it cannot read is wrong."""
+    """Whether math-verify finds the expression of ``gold`` in ``text``; what it cannot read is wrong."""
     from math_verify import parse, verify
 
     try:
@@ -26,12 +26,12 @@ def judge(text: str, gold: str) -> bool:
             return False
         found = parse(text, parsing_timeout=None) or parse(f"${text}$", parsing_timeout=None)
         return bool(found) and bool(verify(target, found, timeout_seconds=None))
-    except Exception:  # sympy raises anything on what a model may write, and none of it is a right answer
+    except Exception:  # noqa: BLE001 - sympy raises anything on what a model may write, and none of it is right
         return False
 
 
 def main() -> None:
-    """Answer until standard input ends, or until one item takes much longer than its limit and nobody came to kill us."""
+    """Answer until standard input ends, or one item takes much longer than its limit and nobody kills us."""
     try:
         import resource
 

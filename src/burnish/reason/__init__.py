@@ -40,18 +40,19 @@ def answer(
         top_p: sample from the smallest set of tokens with this share of the probability.
         seed: of the sampling.
         system: a system turn.
-        device: where a model that is loaded here runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; none takes a GPU if there is one.
+        device: where a model that is loaded here runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; none takes a GPU if
+            there is one.
         write: gets the answer piece by piece as it is written.
 
     Returns:
-        Plain data: ``answer``, ``tokens``, ``finished`` (false if it was cut off), ``calibrate``, ``model``, ``seconds``
-        (the model's loading left out).
+        Plain data: ``answer``, ``tokens``, ``finished`` (false if it was cut off), ``calibrate``, ``model``,
+            ``seconds`` (the model's loading left out).
 
     Raises:
         UserError: a model or picture that cannot be read, pictures for a model without eyes, calibration without a
             picture, or a setting out of range.
     """
-    from burnish.reason.calibration.asking import ask
+    from burnish.reason.calibration.inference import ask
 
     return ask(
         model,

@@ -18,10 +18,10 @@ from burnish.core.parallel import one_thread
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
 from burnish.reason.calibration.answering import PLAIN, answer_questions
-from burnish.reason.calibration.choosing import choose_gamma
 from burnish.reason.calibration.contrasts import Contrast, noised, without_images
-from burnish.reason.calibration.meter import exactly, measure_text_bias
+from burnish.reason.calibration.gamma_search import choose_gamma
 from burnish.reason.calibration.settings import Calibration, Decoding
+from burnish.reason.calibration.text_bias import exactly, measure_text_bias
 from burnish.testbeds.shortcut import HELD_OUT, SHAPE_THINGS, Things, ask, emoji_things, scenes, usual_thing
 from burnish.testbeds.shortcut_model import Spend, train_model
 

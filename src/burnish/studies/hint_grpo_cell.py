@@ -19,7 +19,7 @@ from burnish.dialogue.models import load_chat_model
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
-from burnish.reason.hint_grpo.loop import practise, score
+from burnish.reason.hint_grpo.loop import score, train_in_memory
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
 
@@ -178,7 +178,7 @@ def _practised(
             measure(trainer, str(left.pop(0)))
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = practise(recipe, chat, training, accuracy, Path(folder), after_step)
+        trainer = train_in_memory(recipe, chat, training, accuracy, Path(folder), after_step)
     if not budgets:
         measure(trainer, "end")
     return measured, _course(trainer)

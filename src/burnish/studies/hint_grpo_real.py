@@ -10,7 +10,7 @@ from burnish.core.errors import UserError
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
-from burnish.reason.hint_grpo.loop import practise
+from burnish.reason.hint_grpo.loop import train_in_memory
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 
 
@@ -54,6 +54,6 @@ def real_steps(folder: Path, steps: int, seed: int) -> dict[str, Any]:
     )
     chat = load_chat_model(str(folder), dtype="float32")
     with Verifier(recipe.verify_seconds, 1) as verifier, tempfile.TemporaryDirectory() as work:
-        trainer = practise(recipe, chat, word_problems(64, seed), Accuracy(verifier, recipe.judge), Path(work))
+        trainer = train_in_memory(recipe, chat, word_problems(64, seed), Accuracy(verifier, recipe.judge), Path(work))
     course = [row for row in trainer.state.log_history if "hints/utilisation" in row]
     return {**trainer.generated, "course": course}

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from burnish.act import clock
-from burnish.act.loop import with_company
+from burnish.act.episode import AgentPool, set_up_episode
+from burnish.act.loop import run_episode
 from burnish.act.memory.log import Event
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import TeamRecipe
 from burnish.act.runtime import Outcome, Runtime
-from burnish.act.scene import Cast, open_scene
 from burnish.act.timeline import overlap, timeline
 
 NAMES = ("ann", "bob", "cid")
@@ -167,15 +167,15 @@ def play(recipe: TeamRecipe) -> Played:
     """One episode on the virtual clock, with a memory that is not kept."""
 
     async def main() -> Played:
-        scene, memory = open_scene(recipe), SQLiteMemory(Path(":memory:"))
-        cast = Cast(recipe, scene.library)
+        setup, memory = set_up_episode(recipe), SQLiteMemory(Path(":memory:"))
+        pool = AgentPool(recipe, setup.library)
         try:
-            outcome = await with_company(recipe, scene, Runtime(recipe.runtime, scene.world, memory, cast.agents), None)
-            assert scene.craft is not None
-            health = [float(scene.craft.simulation.bodies[agent.name].health) for agent in recipe.agents]
+            outcome = await run_episode(recipe, setup, Runtime(recipe.runtime, setup.world, memory, pool.agents), None)
+            assert setup.craft is not None
+            health = [float(setup.craft.simulation.bodies[agent.name].health) for agent in recipe.agents]
             return Played(outcome, [event async for event in memory.since(0)], health)
         finally:
-            await cast.close()
+            await pool.close()
             await memory.close()
 
     return clock.run(main, recipe.runtime.clock)

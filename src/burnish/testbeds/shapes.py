@@ -35,7 +35,7 @@ def noisy_shapes(count: int, side: int, seed: int) -> Images:
 
 
 def inside(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Whether a point of the shape's own frame, about 1 in radius, is inked; [shapes, ...] in the order of ``SHAPES``."""
+    """Whether a point of the shape's frame, about 1 in radius, is inked; [shapes, ...] in the order of ``SHAPES``."""
     radius, box, narrow = np.hypot(u, v), np.maximum(abs(u), abs(v)), np.minimum(abs(u), abs(v))
     diagonal = np.minimum(abs(u - v), abs(u + v))
     return np.stack(

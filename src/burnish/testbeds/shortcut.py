@@ -1,9 +1,8 @@
 """Scenes whose questions can mostly be answered without looking: a world of text bias, its truth exactly known.
 
-A picture shows two things, one on each side. A question names a side and a room: "what is on the left in the kitchen ?".
-Every room has its usual thing. In training the asked thing is the usual one in nine scenes of ten, so that a model comes to
-guess from the room instead of looking. A counter-example shows any other thing.
-Knows numpy and Pillow.
+A picture shows two things, one on each side. A question names a side and a room: "what is on the left in the kitchen
+?". Every room has its usual thing. In training the asked thing is the usual one in nine scenes of ten, so that a model
+comes to guess from the room instead of looking. A counter-example shows any other thing. Knows numpy and Pillow.
 """
 
 from __future__ import annotations

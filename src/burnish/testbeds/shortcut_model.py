@@ -28,11 +28,12 @@ START = (
 
 @dataclass(frozen=True)
 class Spend:
-    """What training costs: the recorded recipe. Two stages, each with its own scenes and its own cycle of the learning rate.
+    """What training costs: the recorded recipe. Two stages, each with its own scenes and learning-rate cycle.
 
     Attributes:
         scenes: how many each stage draws.
-        looking: steps of the first stage, in which rooms say nothing: what a vision-language model learns from captions.
+        looking: steps of the first stage, in which rooms say nothing: what a vision-language model learns from
+            captions.
         biased: steps of the second, in which the room is nearly always enough.
         batch, rate: of AdamW.
         blind: share of batches without pictures, so that the model knows what the text alone makes likely (a real model
@@ -128,7 +129,7 @@ def train_model(seed: int = 0, spend: Spend | None = None, things: Things = SHAP
 
 
 def _cycle(done: float) -> float:
-    """Share of the learning rate when ``done`` (0 to 1) of a stage is over: up in a tenth of it, then down to nothing."""
+    """Share of the learning rate when ``done`` (0 to 1) of a stage is over: up in a tenth, then down to nothing."""
     return min(1.0, 10 * done + 0.1) * math.cos(done * math.pi / 2)
 
 

@@ -1,8 +1,8 @@
-"""Seventeen cheap sources of pictures beside real ones: what other people's generators are to an owner, at no training cost.
+"""Seventeen cheap sources of pictures beside real ones: stand-ins for other people's generators, at no training cost.
 
-Each makes pictures of given classes from real ones: by a density (PCA + Gaussian mixtures, a kernel density, Gaussians, a
-variational autoencoder) or by a distortion. ``temperature`` scales the randomness or the distortion. Grey pictures, float32
-in 0..1, [n, side, side].
+Each makes pictures of given classes from real ones: by a density (PCA + Gaussian mixtures, a kernel density, Gaussians,
+a variational autoencoder) or by a distortion. ``temperature`` scales the randomness or the distortion. Grey pictures,
+float32 in 0..1, [n, side, side].
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _vae(source: Source, labels: np.ndarray, rng: np.random.Generator, temperatu
 
 @functools.lru_cache(maxsize=4)
 def _trained_vae(source: Source) -> tuple[torch.nn.Module, int]:
-    """A conditional variational autoencoder (Kingma and Welling, 2014) of two small layers: its decoder, and the classes."""
+    """A conditional variational autoencoder (Kingma and Welling, 2014) of two small layers: decoder and classes."""
     pixels, known, codes = source.pixels, source.labels, VAE_CODES
     classes, width = int(known.max()) + 1, pixels[0].size
     torch.manual_seed(VAE_SEED)
@@ -144,7 +144,7 @@ def _occluded(image: np.ndarray, rng: np.random.Generator, strength: float) -> n
     return out
 
 
-def _pixelated(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+def _pixelated(image: np.ndarray, _rng: np.random.Generator, strength: float) -> np.ndarray:
     small = ndimage.zoom(image, 0.5, order=1)
     coarse = ndimage.zoom(small, [a / b for a, b in zip(image.shape, small.shape, strict=True)], order=0)
     share = min(1.0, 0.9 * strength)
@@ -172,13 +172,13 @@ DISTORTIONS: dict[str, Distortion] = {
     ),
     "blur": lambda image, rng, k: ndimage.gaussian_filter(image, 0.8 * k * rng.uniform(0.7, 1.3)),
     "elastic": _elastic,
-    "thick": lambda image, rng, k: np.minimum(1, k * ndimage.grey_dilation(image, size=2)),
-    "thin": lambda image, rng, k: image * (1 - 0.8 * k * (1 - ndimage.grey_erosion(image, size=2))),
+    "thick": lambda image, _rng, k: np.minimum(1, k * ndimage.grey_dilation(image, size=2)),
+    "thin": lambda image, _rng, k: image * (1 - 0.8 * k * (1 - ndimage.grey_erosion(image, size=2))),
     "occluded": _occluded,
     "pixelated": _pixelated,
     "sheared": lambda image, rng, k: _affine(image, 0.0, (1.0, 1.0), 0.4 * k * rng.choice([-1.0, 1.0])),
     "noisy": lambda image, rng, k: image + 0.2 * k * rng.standard_normal(image.shape),
-    "shrunk": lambda image, rng, k: _affine(image, 0.0, (1 + 0.35 * k, 1 + 0.35 * k), 0.0),
+    "shrunk": lambda image, _rng, k: _affine(image, 0.0, (1 + 0.35 * k, 1 + 0.35 * k), 0.0),
     "contrast": lambda image, rng, k: 0.5 + rng.uniform(0.25, 0.6) * k * (image - 0.5),
 }
 CHEAP: tuple[str, ...] = (*DENSITIES, *PAIRS, *DISTORTIONS)
@@ -192,8 +192,8 @@ class Real:
     pixels: Pixels
     labels: Labels
 
-    def draw(self, labels: Labels, seed: int, temperature: float = 1.0) -> Pixels:
-        """See ``burnish.testbeds.generators.Generator``; ``temperature`` changes nothing.
+    def draw(self, labels: Labels, seed: int, _temperature: float = 1.0) -> Pixels:
+        """See ``burnish.testbeds.generators.Generator``; a temperature changes nothing.
 
         Raises:
             UserError: a class of which there is no picture.

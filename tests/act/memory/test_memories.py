@@ -19,7 +19,7 @@ from burnish.act import clock
 from burnish.act.memory import sqlite as sqlite_memory
 from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
 from burnish.act.memory.redis_streams import RedisMemory
-from burnish.act.memory.rehearsal import Rehearsal
+from burnish.act.memory.replaying import ReplayingMemory
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.core.errors import UserError
 
@@ -242,16 +242,16 @@ def test_a_gap_is_seen() -> None:
         fold(Snapshot(), Event(2, 0.0, "ann", "observe", {}))
 
 
-def test_a_rehearsal_expects_its_past_and_then_goes_on(tmp_path: Path) -> None:
+def test_a_replay_expects_its_past_and_then_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
         memory = SQLiteMemory(tmp_path / "memory.sqlite")
         await memory.append("observe", "ann", {"n": 1}, time=0.0)
         await memory.append("call_end", "ann", {"text": "yes"}, time=2.0, key="ann/call/1/0")
         past = [event async for event in memory.since(0)]
-        again = Rehearsal(memory, past)
+        again = ReplayingMemory(memory, past)
         assert await again.snapshot() == Snapshot()
         assert [event async for event in again.since(0)] == []
-        assert again.rehearsed("ann/call/1/0") == past[1]
+        assert again.recorded("ann/call/1/0") == past[1]
         assert await again.find("ann/call/1/0") is None
         with pytest.raises(
             MemoryFailed, match="event 1 was `observe` of ann at 0 s and is now `observe` of bob at 0 s"
@@ -260,7 +260,7 @@ def test_a_rehearsal_expects_its_past_and_then_goes_on(tmp_path: Path) -> None:
         await again.append("observe", "ann", {"n": 1}, time=0.0)
         assert (await again.snapshot()).version == 1
         await again.append("call_end", "ann", {"text": "yes"}, time=2.0, key="ann/call/1/0")
-        assert again.rehearsed("ann/call/1/0") is None
+        assert again.recorded("ann/call/1/0") is None
         assert (await again.append("observe", "ann", {"n": 2}, time=3.0)).seq == 3
         assert [event.seq async for event in again.since(0)] == [1, 2, 3]
         assert (await again.snapshot()).observations == {"ann": {"n": 2}}

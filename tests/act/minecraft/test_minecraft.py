@@ -1,4 +1,4 @@
-"""Agents on a real server in this process tree: flying-squid on 127.0.0.1. One module, one server, so that workers share nothing."""
+"""Agents on a real server in this process tree: flying-squid on 127.0.0.1, one for this module."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from burnish.act.episode import AgentPool, set_up_episode
 from burnish.act.memory.sqlite import SQLiteMemory
 from burnish.act.recipe import MinecraftSettings, TeamRecipe
 from burnish.act.runtime import Runtime
-from burnish.act.scene import Cast, open_scene
 from burnish.act.world import ActionFailed
 from burnish.act.worlds.minecraft.packages import install
 from burnish.act.worlds.minecraft.world import MinecraftWorld
@@ -216,14 +216,15 @@ def test_two_agents_share_memory_and_reach_a_goal(port: int, packages: Path, tmp
     )
 
     async def play() -> None:
+        assert isinstance(recipe.world, MinecraftSettings)
         world = MinecraftWorld(recipe.world, ["eve", "fay"], packages)
         memory = SQLiteMemory(tmp_path / "memory.sqlite")
-        cast = Cast(recipe, open_scene(recipe).library)
+        pool = AgentPool(recipe, set_up_episode(recipe).library)
         try:
             async with anyio.create_task_group() as aside:
                 if killed:
                     aside.start_soon(kill_in_a_command, world, memory)
-                outcome = await Runtime(recipe.runtime, world, memory, cast.agents).run()
+                outcome = await Runtime(recipe.runtime, world, memory, pool.agents).run()
             assert not outcome.limit
             events = [event async for event in memory.since(0)]
             assert {event.agent for event in events if event.kind == "command_end"} == {"eve", "fay"}
@@ -232,7 +233,7 @@ def test_two_agents_share_memory_and_reach_a_goal(port: int, packages: Path, tmp
             lost = [event for event in events if "was lost" in event.data.get("why", "")]
             assert bool(lost) == killed
         finally:
-            await cast.close()
+            await pool.close()
             await memory.close()
             await world.close()
 

@@ -4,63 +4,92 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from burnish.act import plan as door
-from burnish.act.skills.crafting import Collect, Craft, Kill, Mine, Smelt, crafting_from, load_crafting
-from burnish.act.skills.decompose import Plan, Unobtainable, plan, why_unobtainable
+from burnish.act import plan as plan_from_nothing
+from burnish.act.skills.algebra import Step
+from burnish.act.skills.crafting import Collect, Craft, Kill, Mine, Production, Smelt, crafting_from, load_crafting
+from burnish.act.skills.decompose import Decomposition, Unobtainable, plan, why_unobtainable
 from burnish.cli import app
 from burnish.core.errors import UserError
 
 RULES = load_crafting()
 
 
-def interpret(made: Plan, have: Mapping[str, int]) -> Counter[str]:
-    """The inventory after a plan, one item at a time; fails where anything would go below zero."""
-    stock, opened, heat = Counter(have), {}, 0.0
-    for step in made.steps:
-        way = step.way
+class Interpreter:
+    """Carries a plan out one item at a time; fails where anything would go below zero."""
+
+    def __init__(self, have: Mapping[str, int]) -> None:
+        self.stock = Counter(have)
+        self.opened: dict[str, int] = {}
+        self.heat = 0.0
+
+    def burn(self, name: str) -> None:
+        assert self.stock[name] > 0, f"no {name} to burn"
+        self.stock[name] -= 1
+        self.heat += RULES.fuel[name]
+
+    def use(self, step: Step, name: str, need: int) -> None:
+        self.stock[name] -= need
+        assert self.stock[name] >= 0, f"{step}: {name} below zero"
+        if name in RULES.remainders:
+            self.stock[RULES.remainders[name]] += need
+
+    def station(self, way: Production) -> None:
+        if isinstance(way, Craft):
+            assert way.at is None or self.stock[way.at] > 0, f"no {way.at}"
+        if isinstance(way, Smelt):
+            assert self.stock["furnace"] > 0
+
+    def make(self, step: Step) -> None:
+        way = step.production
+        self.station(way)
+        used = {way.source: 1} if isinstance(way, Smelt) else {} if isinstance(way, Mine | Kill) else way.uses
+        for name, need in used.items():
+            self.use(step, name, need)
+        self.station(way)  # not used up by what is made at it
+        if isinstance(way, Smelt):
+            self.heat -= 1
+            assert self.heat >= 0, "the fuel did not last"
+        self.stock[way.item] += way.makes if isinstance(way, Craft) else 1
+
+    def wear(self, tool: str, uses: float) -> None:
+        assert self.stock[tool] > 0, f"no {tool}"
+        left = self.opened.pop(tool, RULES.items[tool].uses or 0) - math.ceil(round(uses, 6))
+        assert left >= 0, f"{tool} broke"
+        if left:
+            self.opened[tool] = left
+        else:
+            self.stock[tool] -= 1
+
+    def carry_out(self, step: Step) -> None:
+        way = step.production
         for name, pieces in step.fuel:
             for _ in range(pieces):
-                assert stock[name] > 0, f"no {name} to burn"
-                stock[name] -= 1
-                heat += RULES.fuel[name]
-        tool_uses = 0.0
-        for _ in range(step.count // way.makes if isinstance(way, Craft) else step.count):
-            if isinstance(way, Craft):
-                assert way.at is None or stock[way.at] > 0, f"no {way.at}"
-            used = {way.source: 1} if isinstance(way, Smelt) else way.uses if isinstance(way, Craft | Collect) else {}
-            for name, need in used.items():
-                stock[name] -= need
-                assert stock[name] >= 0, f"{step}: {name} below zero"
-                if name in RULES.remainders:
-                    stock[RULES.remainders[name]] += need
-            if isinstance(way, Craft):
-                assert way.at is None or stock[way.at] > 0, f"{way.at} used up by what is made at it"
-            if isinstance(way, Smelt):
-                assert stock["furnace"] > 0
-                heat -= 1
-                assert heat >= 0, "the fuel did not last"
-            stock[way.item] += way.makes if isinstance(way, Craft) else 1
-            tool_uses += 1 / way.chance if isinstance(way, Mine) else 1
+                self.burn(name)
+        times = step.count // way.makes if isinstance(way, Craft) else step.count
+        for _ in range(times):
+            self.make(step)
         if isinstance(way, Mine | Collect) and way.tools:
             assert step.tool in way.tools
         if step.tool is not None:
-            assert stock[step.tool] > 0, f"no {step.tool}"
-            left = opened.pop(step.tool, RULES.items[step.tool].uses) - math.ceil(round(tool_uses, 6))
-            assert left >= 0, f"{step.tool} broke"
-            if left:
-                opened[step.tool] = left
-            else:
-                stock[step.tool] -= 1
-    return stock
+            self.wear(step.tool, times / way.chance if isinstance(way, Mine) else times)
 
 
-def steps(made: Plan) -> list[tuple[str, str, int]]:
+def interpret(made: Decomposition, have: Mapping[str, int]) -> Counter[str]:
+    """The inventory after a plan."""
+    interpreter = Interpreter(have)
+    for step in made.steps:
+        interpreter.carry_out(step)
+    return interpreter.stock
+
+
+def steps(made: Decomposition) -> list[tuple[str, str, int]]:
     return [(step.skill, step.item, step.count) for step in made.steps]
 
 
@@ -112,7 +141,8 @@ def test_fuel_that_lies_about_is_burnt_before_more_is_mined() -> None:
 
 
 def test_tools_wear_out() -> None:
-    # 150 blocks take three wooden pickaxes of 59 uses, or a wooden and a stone one (131): either way the steps are split.
+    # 150 blocks take three wooden pickaxes of 59 uses, or a wooden and a stone one (131): either way the steps are
+    # split.
     made = plan("cobblestone", 150, {}, RULES)
     mined = [step.count for step in made.steps if step.item == "cobblestone"]
     assert sum(mined) == 150
@@ -121,7 +151,7 @@ def test_tools_wear_out() -> None:
 
 
 def test_every_item_is_planned_or_says_why_not() -> None:
-    planned, reasons = 0, Counter()
+    planned, reasons = 0, Counter[str]()
     for item in RULES.items:
         try:
             assert interpret(plan(item, 1, {}, RULES), {})[item] >= 1
@@ -148,13 +178,22 @@ def test_a_plan_reaches_its_goal_and_never_goes_below_zero(goal: str, count: int
     assert interpret(made, have)[goal] >= count
     taken = Counter[str]()
     for step in made.steps:
-        if isinstance(step.way, Mine | Kill | Collect):
+        if isinstance(step.production, Mine | Kill | Collect):
             taken[step.item] += step.count
     assert taken == Counter(made.raw)
 
 
 def rules(**tables: object):
-    empty = {"items": {}, "craft": {}, "smelt": {}, "mine": {}, "loot": {}, "collect": {}, "fuel": {}, "remainders": {}}
+    empty: dict[str, Any] = {
+        "items": {},
+        "craft": {},
+        "smelt": {},
+        "mine": {},
+        "loot": {},
+        "collect": {},
+        "fuel": {},
+        "remainders": {},
+    }
     return crafting_from({**empty, "withheld": {}, **tables})
 
 
@@ -193,9 +232,9 @@ def test_a_tool_that_needs_what_it_mines_cannot_be_had() -> None:
         (("netherite_axe",), "needs netherite_upgrade_smithing_template: found only in"),
     ],
 )
-def test_bad_goals(arguments: tuple[object, ...], message: str) -> None:
+def test_bad_goals(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(UserError) as caught:
-        door(*arguments)
+        plan_from_nothing(*arguments)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Every number here is compared with decoding from scratch: each row alone, unpadded, no cache, two forward passes a token."""
+"""Every number here is compared with decoding from scratch: each row alone, unpadded, no cache, two passes a token."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ import transformers
 from torch import Tensor
 
 from burnish.core.errors import UserError
+from burnish.dialogue.input_check import image_token_id
 from burnish.dialogue.models import ChatModel, opened
 from burnish.dialogue.rows import Question
-from burnish.dialogue.seen import image_token_id
 from burnish.reason.calibration import branches
 from burnish.reason.calibration.answering import answer_questions
 from burnish.reason.calibration.decoding import Calibrated
@@ -73,7 +73,7 @@ def test_gamma_0_is_plain_decoding_token_by_token(
     chat: ChatModel, sampled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs, _ = inputs_of(chat, QUESTIONS)
-    options = {"do_sample": sampled, "temperature": 0.9, "top_k": 20, "repetition_penalty": 1.2}
+    options: dict[str, Any] = {"do_sample": sampled, "temperature": 0.9, "top_k": 20, "repetition_penalty": 1.2}
     plain = generate(chat, inputs, **options)
 
     def unwanted(*_: Any) -> Any:
@@ -81,7 +81,7 @@ def test_gamma_0_is_plain_decoding_token_by_token(
 
     monkeypatch.setattr("burnish.reason.calibration.decoding.prepare", unwanted)
     assert torch.equal(plain, generate(chat, inputs, Calibrated({}, Calibration(gamma=0, plausibility=0.3)), **options))
-    # by the door of the house as well
+    # through answer_questions as well
     decoding = Decoding(max_new_tokens=NEW, temperature=0.9 if sampled else 0, seed=3)
     written = [answer.text for answer in answer_questions(chat, QUESTIONS, Calibration(gamma=0), decoding)]
     torch.manual_seed(3)
@@ -177,7 +177,7 @@ def test_both_branches_follow_the_sampled_token(chat: ChatModel) -> None:
             if "mm_token_type_ids" in rows:
                 rows["mm_token_type_ids"] = torch.cat([rows["mm_token_type_ids"], torch.zeros_like(written)], 1)
             last.append(chat.model(**rows, use_cache=False).logits[0, -written.shape[1] - 1 : -1])
-    torch.testing.assert_close(torch.cat(out.logits), calibrate(*last, 0.8), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(torch.cat(out.logits), calibrate(last[0], last[1], 0.8), atol=1e-3, rtol=1e-3)
     assert len(out.scores) == written.shape[1]
 
 
@@ -202,7 +202,7 @@ def test_a_repetition_penalty_comes_after_calibration(chat: ChatModel) -> None:
     inputs, without = inputs_of(chat, QUESTIONS[:1])
     seen: list[Tensor] = []
 
-    class Watch(transformers.LogitsProcessor):  # type: ignore[misc]
+    class Watch(transformers.LogitsProcessor):
         def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
             seen.append(scores.clone())
             return scores

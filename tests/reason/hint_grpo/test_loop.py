@@ -1,4 +1,4 @@
-"""A run of Hint-GRPO from its recipe: what it leaves, killed anywhere, over two processes, and what bad settings get."""
+"""A run of Hint-GRPO from its recipe: what it leaves, killed anywhere, over two processes, with bad settings."""
 
 import hashlib
 import json
@@ -23,10 +23,10 @@ from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo import METHOD, HintGRPORecipe, loop
+from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.loop import score
 from burnish.reason.hint_grpo.questions import write_questions
 from burnish.reason.hint_grpo.recipe import SYSTEM
-from burnish.reason.hint_grpo.rounds import Hints
 from burnish.reason.hint_grpo.rows import read_table
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
 from tests.reason.hint_grpo.trainers import accuracy, chain, make_trainer, ruled
@@ -110,14 +110,14 @@ def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Pat
 
 
 def test_a_model_in_memory_practises_until_its_tokens_are_spent(model: Path, tmp_path: Path, capfd: Any) -> None:
-    from burnish.reason.hint_grpo.loop import practise, score
+    from burnish.reason.hint_grpo.loop import score, train_in_memory
 
     asked = recipe(model, steps=50, updates=1, token_budget=1000, model="in memory")
     chat, test = load_chat_model(model), draw_questions(64, (2, 4), seed=4)
     before = {name: value.clone() for name, value in chat.model.state_dict().items()}
     plain = score(asked, chat, test, accuracy())
     assert score(asked, chat, test, accuracy()) == plain  # sampled, and the same again
-    trainer = practise(asked, chat, draw_questions(16, (6,), seed=5), accuracy(), tmp_path)
+    trainer = train_in_memory(asked, chat, draw_questions(16, (6,), seed=5), accuracy(), tmp_path)
     assert trainer.state.global_step < 50
     assert 1000 <= trainer.generated["tokens"] < 3000
     assert any(not torch.equal(value, before[name]) for name, value in chat.model.state_dict().items())
@@ -135,7 +135,7 @@ def test_an_adapter_is_saved_as_one(model: Path, tmp_path: Path) -> None:
 
 
 def reinforce(path: str, model: str, die_at: int = 0) -> None:
-    """The run; SIGKILL at the ``die_at``-th time that completions are judged, which is in the middle of a step's rounds."""
+    """The run; SIGKILL at the ``die_at``-th time that completions are judged, in the middle of a step's rounds."""
     from burnish.dialogue.rewards import Accuracy
 
     torch.set_num_threads(1)
@@ -174,7 +174,7 @@ def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_in_the_middle_of_a_step_it_ends_bit_identical(
     whole: Path, model: Path, tmp_path: Path, share: float
 ) -> None:
-    """Weights, every logged number, memory and counters; half of the steps reuse completions, and an epoch ends in between."""
+    """Weights, every logged number, memory and counters; half of the steps reuse completions, an epoch ends between."""
     calls = json.loads((whole / "artifacts/calls.json").read_text())
     assert child(tmp_path / "run", model, die_at=max(1, int(share * calls))) == -signal.SIGKILL
     kept = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run/checkpoints").glob("checkpoint-*"))
@@ -204,7 +204,7 @@ class Odd(Accuracy):
 
 
 def one_step(folder: Path, processes: int) -> dict[str, Any]:
-    """One optimizer step on four questions over ``processes``; then a step with refilled batches, for the sake of its end."""
+    """One optimizer step on four questions over ``processes``; then a step with refilled batches."""
     from accelerate import PartialState
 
     torch.set_num_threads(1)
@@ -213,13 +213,14 @@ def one_step(folder: Path, processes: int) -> dict[str, Any]:
     questions = draw_questions(4, (6,), seed=11)
     with state.main_process_first():  # transformers saves on the first process only
         first, second = chain(folder / "model"), chain(folder / "model")
-    # Plain gradient descent: AdamW's first step is the gradient's sign, which rounding alone turns where it is nearly 0.
+    # Plain gradient descent: AdamW's first step is the gradient's sign, which rounding alone turns where it is nearly
+    # 0.
     trainer = make_trainer(
         own, Hints(levels=3), questions, chat=first, per_device_train_batch_size=each, max_steps=1, optim="sgd"
     )  # fmt: skip
     ruled(trainer, kinds)
     trainer.train()
-    found = {
+    found: dict[str, Any] = {
         "weights": {name: value.tolist() for name, value in trainer.model.state_dict().items()},
         "memory": {name: value.tolist() for name, value in trainer.memory.state_dict().items()},
         "generated": trainer.generated,
@@ -324,7 +325,7 @@ def test_the_guard_reads_a_step_as_a_completion_wherever_the_reward_looks(model:
     asked, chat = recipe(model, hints={"levels": 3, "guard": True}, judge="answer"), load_chat_model(model)
     table = write_questions(asked, chat, tmp_path / "questions.arrow", lambda line: None)
     trainer = build_trainer(asked, chat, table, accuracy(), output_dir=str(tmp_path), report_to="none")
-    assert trainer.climber.leaks(["3", "so it is 7", "14/2", "8"], "7") == [False, True, True, False]
+    assert trainer.hint_sampler.leaks(["3", "so it is 7", "14/2", "8"], "7") == [False, True, True, False]
 
 
 def test_a_test_samples_as_training_does_whatever_the_models_own_config_says(tmp_path: Path) -> None:
@@ -375,7 +376,8 @@ def test_questions_without_room_for_an_answer_are_left_out(model: Path, tmp_path
     # 8 digits, `=` and the prefill are 10 tokens; at level 2 of 3 there are 4 of 6 steps and 5 of 8.
     for context, kept in ((28, 6), (29, 12)):
         (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": context}))
-        asked, chat, said = recipe(folder), load_chat_model(folder), []
+        asked, chat = recipe(folder), load_chat_model(folder)
+        said: list[str] = []
         asked = asked.model_copy(
             update={"data": asked.data.model_copy(update={"source": f"{__name__}:short_and_long"})}
         )

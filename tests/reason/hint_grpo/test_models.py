@@ -1,4 +1,4 @@
-"""Training steps of real architectures: vision-language models with hints, and an adapter whose absence is the reference."""
+"""Training steps of real architectures: vision-language models with hints, and an adapter."""
 
 import copy
 from pathlib import Path
@@ -12,8 +12,8 @@ from PIL import Image
 from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.hint_grpo.questions import first_look
-from burnish.reason.hint_grpo.rounds import Hints
+from burnish.reason.hint_grpo.hint_sampler import Hints
+from burnish.reason.hint_grpo.questions import make_input_check
 from burnish.reason.hint_grpo.rows import opened, read_table, write_table
 from burnish.reason.hint_grpo.schedule import Exhaustive
 from tests.dialogue.tiny import build, picture, save
@@ -51,7 +51,7 @@ def test_a_vision_language_model_trains_with_hints(tmp_path: Path, kind: str) ->
     questions = seen_questions(tmp_path)
     trainer = make_trainer(
         tmp_path,
-        Hints(levels=3, schedule=Exhaustive(), look=first_look(chat)),
+        Hints(levels=3, schedule=Exhaustive(), input_check=make_input_check(chat)),
         questions,
         chat=chat,
         rewards=[by_length],
@@ -60,7 +60,7 @@ def test_a_vision_language_model_trains_with_hints(tmp_path: Path, kind: str) ->
     )
     before = copy.deepcopy(trainer.model.state_dict())
     trainer.train()
-    assert trainer._looked
+    assert trainer._inputs_checked
     assert trainer.generated["completions"] == 2 * 3 * 16
     moved = [name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])]
     assert any("vision" in name or "visual" in name for name in moved)
@@ -99,12 +99,12 @@ def test_the_first_look_sees_a_swapped_image(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, Hints(levels=1), seen_questions(tmp_path)[:2], chat=chat, rewards=[by_length])
     output = trainer._generate_and_score_completions(batch(trainer, 0, 1))
     rows = [opened(row) for row in batch(trainer, 0, 1)]
-    first_look(chat)(output, rows)
+    make_input_check(chat)(output, rows)
     with pytest.raises(UserError, match="pixels that reach the model are not those of its images"):
-        first_look(chat)({**output, "pixel_values": output["pixel_values"].flip(0)}, rows)
+        make_input_check(chat)({**output, "pixel_values": output["pixel_values"].flip(0)}, rows)
     with pytest.raises(UserError, match="image tokens among what is lost"):
         cut = {**output, "prompt_ids": output["prompt_ids"][:, 12:], "prompt_mask": output["prompt_mask"][:, 12:]}
-        first_look(chat)(cut, rows)
+        make_input_check(chat)(cut, rows)
 
 
 def test_the_first_look_sees_marks_that_a_pad_has_shifted(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_the_first_look_sees_marks_that_a_pad_has_shifted(tmp_path: Path) -> Non
     trainer = make_trainer(tmp_path, Hints(levels=1), seen_questions(tmp_path)[:2], chat=chat, rewards=[by_length])
     output = trainer._generate_and_score_completions(batch(trainer, 0, 1))
     rows = [opened(row) for row in batch(trainer, 0, 1)]
-    first_look(chat)(output, rows)
+    make_input_check(chat)(output, rows)
     with pytest.raises(UserError, match="mm_token_type_ids marks other tokens than those of the images"):
-        first_look(chat)({**output, "mm_token_type_ids": output["mm_token_type_ids"].roll(1, dims=1)}, rows)
+        make_input_check(chat)({**output, "mm_token_type_ids": output["mm_token_type_ids"].roll(1, dims=1)}, rows)
 
 
 def test_images_for_a_model_without_eyes_are_one_line(tmp_path: Path) -> None:

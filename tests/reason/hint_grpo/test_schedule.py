@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burnish.core.errors import UserError
-from burnish.reason.hint_grpo.hints import hint_lengths, hint_text, ladder, steps_before_answer
+from burnish.reason.hint_grpo.hints import distinct_levels, hint_lengths, hint_text, steps_before_answer
 from burnish.reason.hint_grpo.memory import QuestionMemory
 from burnish.reason.hint_grpo.schedule import (
     PRESETS,
@@ -23,7 +23,7 @@ from burnish.reason.hint_grpo.schedule import (
     View,
     make_schedule,
 )
-from burnish.reason.hint_grpo.selection import Outcome, figures, is_mixed, select, solve_rate, tally
+from burnish.reason.hint_grpo.selection import Outcome, is_mixed, select, solve_rate, tally, tally_metrics
 
 
 def test_hint_lengths_by_hand() -> None:
@@ -35,17 +35,17 @@ def test_hint_lengths_by_hand() -> None:
 
 
 def test_levels_that_repeat_a_lower_one_are_left_out() -> None:
-    assert ladder(2, 3) == {0: 0, 2: 1}
-    assert ladder(1, 5) == {0: 0}
-    assert ladder(0, 3) == {0: 0}
-    assert ladder(6, 3, most=3) == {0: 0, 1: 2, 2: 3}
-    assert ladder(6, 3, most=2) == {0: 0, 1: 2}
-    assert ladder(6, 3, most=0) == {0: 0}
+    assert distinct_levels(2, 3) == {0: 0, 2: 1}
+    assert distinct_levels(1, 5) == {0: 0}
+    assert distinct_levels(0, 3) == {0: 0}
+    assert distinct_levels(6, 3, most=3) == {0: 0, 1: 2, 2: 3}
+    assert distinct_levels(6, 3, most=2) == {0: 0, 1: 2}
+    assert distinct_levels(6, 3, most=0) == {0: 0}
 
 
 @given(st.integers(0, 300), st.integers(1, 12))
 def test_a_ladder_rises_and_never_gives_the_whole_solution(steps: int, levels: int) -> None:
-    lengths = list(ladder(steps, levels).values())
+    lengths = list(distinct_levels(steps, levels).values())
     assert lengths == sorted(set(lengths))
     assert lengths[0] == 0
     assert lengths[-1] < max(steps, 1)
@@ -145,13 +145,13 @@ def test_schedules_by_name() -> None:
 def test_memory_survives_its_state() -> None:
     memory = QuestionMemory(3)
     assert memory[1] is None
-    memory.visit(1, Memory(2, 0.3))
-    memory.visit(2, None)
+    memory.record(1, Memory(2, 0.3))
+    memory.record(2, None)
     other = QuestionMemory(3)
     other.load_state_dict(memory.state_dict())
     assert other[1] == Memory(2, 0.3)
-    assert [other.visits(question) for question in range(3)] == [0, 1, 1]
-    other.visit(1, None)
+    assert [other.attempts(question) for question in range(3)] == [0, 1, 1]
+    other.record(1, None)
     assert memory[1] == Memory(2, 0.3)  # the state was copied
     with pytest.raises(ValueError, match="3 questions, not of 4"):
         QuestionMemory(4).load_state_dict(memory.state_dict())
@@ -164,7 +164,7 @@ def chosen(rewards: list[list[float]]) -> tuple[int, bool]:
 
 
 def test_selection_by_hand() -> None:
-    prompts = [
+    prompts: list[list[list[float]]] = [
         [[0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1]],
         [[1, 1, 1, 1], [0, 1, 0, 0], [0, 0, 0, 1]],
         [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
@@ -187,7 +187,7 @@ def test_what_no_function_could_score_counts_for_nothing() -> None:
     assert is_mixed([nan, 1.0, 0.0])
     assert solve_rate([nan, 1.0], above=-1.0) == 0.5
     outcomes = [Outcome(0, (1.0, nan), 0.5, 0.5, False, False), Outcome(1, (nan, 1.0), 0.5, None, False, False)]
-    assert figures(tally(outcomes, 2), 2)["reward_without_hint"] == 0.5
+    assert tally_metrics(tally(outcomes, 2), 2)["reward_without_hint"] == 0.5
 
 
 def test_expected_utilisation_by_hand() -> None:
@@ -218,7 +218,7 @@ def test_the_figures_of_a_batch() -> None:
         Outcome(1, (1.0, 0.0), 0.5, 0.0, False, True),
         Outcome(SELF, (0.0, 0.0), 0.0, None, False, False),
     ]
-    found = figures(tally(outcomes, places=2), places=2)
+    found = tally_metrics(tally(outcomes, places=2), places=2)
     assert found == {
         "utilisation": 0.5,
         "all_correct": 0.25,
@@ -234,4 +234,4 @@ def test_the_figures_of_a_batch() -> None:
         "utilisation/self": 0.0,
     }
     halves = [tally(outcomes[:2], 2), tally(outcomes[2:], 2)]
-    assert figures([sum(pair) for pair in zip(*halves, strict=True)], 2) == found  # sums add up over processes
+    assert tally_metrics([sum(pair) for pair in zip(*halves, strict=True)], 2) == found  # sums add up over processes

@@ -14,11 +14,11 @@ from trl import GRPOTrainer
 from burnish.core.errors import UserError
 from burnish.dialogue.rewards import Format
 from burnish.dialogue.rows import Question
-from burnish.reason.hint_grpo.rounds import Hints
+from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.schedule import SELF, Exhaustive, Fixed, Ladder, Memory, SelfHint
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 from burnish.testbeds.arithmetic import draw_questions
-from tests.reason.hint_grpo.trainers import accuracy, batch, chain, make_trainer, ruled
+from tests.reason.hint_grpo.trainers import Rule, accuracy, batch, chain, make_trainer, ruled
 
 HOOKS = {
     "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
@@ -118,8 +118,15 @@ def uneven(question: str, given: int, place: int) -> bool:
     """Questions of every kind: right at once, at the second level, at the third, never; some groups all right."""
     kind = sum(map(int, question.replace(".", "").split())) % 5
     return (
-        (kind == 0) or (kind == 1 and place == 2) or (kind == 2 and given >= 2) or (kind == 3 and given >= 4 and place)
+        (kind == 0)
+        or (kind == 1 and place == 2)
+        or (kind == 2 and given >= 2)
+        or (kind == 3 and given >= 4 and place > 0)
     )
+
+
+def second_of(first: str) -> Rule:
+    return lambda question, given, place: question == first and place == 1
 
 
 def selected(output: dict[str, Any]) -> list[Any]:
@@ -165,7 +172,7 @@ def test_a_question_is_asked_again_where_it_was_left(tmp_path: Path) -> None:
     asked = ruled(trainer, lambda question, given, place: given == 4 and place == 0)
     trainer._generate_and_score_completions(batch(trainer, 0, 1))
     assert trainer.memory[0] == Memory(2, 0.25)
-    assert trainer.memory.visits(0) == 1
+    assert trainer.memory.attempts(0) == 1
     asked.clear()
     trainer._generate_and_score_completions(batch(trainer, 0, 2))
     assert [given for _, given in asked] == [4] * 4 + [0] * 4 + [2] * 4 + [4] * 4
@@ -211,7 +218,7 @@ def test_groups_without_variance_lose_their_kl_only_where_asked(tmp_path: Path) 
         trainer._compute_loss(trainer.model, output).backward()
         gradient = sum(float(each.grad.abs().sum()) for each in trainer.model.parameters() if each.grad is not None)
         assert (gradient > 0) is moves
-        ruled(trainer, lambda question, given, place, first=first: question == first and place == 1)
+        ruled(trainer, second_of(first))
         output = trainer._generate_and_score_completions(batch(trainer, 0, 1))
         scored = (output["completion_mask"] * output["tool_mask"]).sum(1).tolist()
         assert [count > 0 for count in scored] == [True] * 4 + [not mask] * 4
@@ -343,8 +350,8 @@ def test_a_hint_of_its_own_that_gives_the_answer_away_is_cut(tmp_path: Path) -> 
     )
     trainer._generate_single_turn = lambda *args: ([[5, 2]] * len(args[0]), None)
     trainer.processing_class.batch_decode = lambda ids, **_: ["Add first. Then it is 7. So done."] * len(ids)
-    visit = trainer.climber.visit(trainer.train_dataset[0])
-    assert trainer.climber.hints_for([(visit, SELF, True)]) == ["Add first."]
+    attempt = trainer.hint_sampler.new_attempt(trainer.train_dataset[0])
+    assert trainer.hint_sampler.hints_for([(attempt, SELF, True)]) == ["Add first."]
 
 
 def test_completions_of_vllm_carry_their_logprobs_past_the_hint(tmp_path: Path) -> None:
@@ -420,7 +427,7 @@ def test_a_template_that_opens_the_thought_itself_is_not_given_it_twice(tmp_path
     asked = ruled(trainer, on_top)
     trainer._generate_and_score_completions(batch(trainer, 0, 1))
     assert {given for _, given in asked} == {0, 3}
-    assert trainer.climber.prefix("1 2")[0] == "<think>1 2"  # the format reward still sees it
+    assert trainer.hint_sampler.prefix("1 2")[0] == "<think>1 2"  # the format reward still sees it
 
 
 def test_a_template_may_open_the_thought_because_it_is_told_to(tmp_path: Path) -> None:
@@ -428,4 +435,4 @@ def test_a_template_may_open_the_thought_because_it_is_told_to(tmp_path: Path) -
     chat.processor.chat_template += "{% if thoughts %}<think>{% endif %}"
     for told, count in (({"thoughts": True}, 0), ({}, 1)):
         trainer = make_trainer(tmp_path / str(count), Hints(), chat=chat, chat_template_kwargs=told)
-        assert len(trainer.climber.prefix("")[1]) == count
+        assert len(trainer.hint_sampler.prefix("")[1]) == count

@@ -15,7 +15,7 @@ from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
-from burnish.reason.hint_grpo.rounds import Hints
+from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
@@ -87,7 +87,7 @@ def make_trainer(
 
 
 def ruled(trainer: HintGRPOTrainer, rule: Rule, logprob: float | None = None) -> list[tuple[str, int]]:
-    """Replace the sampler: completions follow ``rule``. Returns the list of what it is asked for: (question, steps given)."""
+    """Replace the sampler: completions follow ``rule``. Returns the list of what is asked: (question, steps given)."""
     asked: list[tuple[str, int]] = []
     tokenizer = trainer._tokenizer
     answers = {row["prompt"][-1]["content"]: list(row["steps"]) for row in trainer.train_dataset}
@@ -109,7 +109,7 @@ def ruled(trainer: HintGRPOTrainer, rule: Rule, logprob: float | None = None) ->
             found.append(tokenizer(text, add_special_tokens=False)["input_ids"])
         return found, None if logprob is None else [[logprob] * len(ids) for ids in found]
 
-    trainer._generate_single_turn = generate  # type: ignore[method-assign]
+    trainer._generate_single_turn = generate
     return asked
 
 

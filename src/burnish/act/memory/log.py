@@ -24,7 +24,8 @@ class Event:
         seq: its number, from 1, without gaps in the order of writing.
         time: seconds on the run's clock.
         agent: whose event; empty for the team's.
-        kind: observe, call_start, call_end, plan, plan_dropped, skill_start, command, skill_end, reflex, chat, world, goal, limit, human.
+        kind: observe, call_start, call_end, plan, plan_dropped, skill_start, command, skill_end, reflex, chat, world,
+            goal, limit, human.
         data: plain JSON.
         key: names an effect that must happen once (a skill's n-th command); unique in the log.
     """
@@ -104,8 +105,8 @@ class Memory(ABC):
     async def find(self, key: str) -> Event | None:
         """The event with this key."""
 
-    def rehearsed(self, key: str) -> Event | None:
-        """In a rehearsal of an earlier session, its event with this key, still to come; else ``None``."""
+    def recorded(self, key: str) -> Event | None:  # noqa: ARG002 - for those that replay
+        """While an earlier session is replayed, its event with this key, still to come; else ``None``."""
         return None
 
     @abstractmethod

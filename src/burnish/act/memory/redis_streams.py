@@ -31,8 +31,8 @@ class RedisMemory(Memory):
     Args:
         url: ``redis://[:password@]host:port/db``.
         name: names the log; agents of one team give the same.
-        blocking: hold everything up while the server answers. A simulated run is exactly repeatable only so: nothing else may
-            happen meanwhile, for how much would depend on the server. A run on the wall's clock goes on.
+        blocking: hold everything up while the server answers. A simulated run is exactly repeatable only so: nothing
+            else may happen meanwhile, for how much would depend on the server. A run on the wall's clock goes on.
 
     Raises:
         UserError: the package ``redis`` is missing, or the URL is none.
@@ -44,7 +44,7 @@ class RedisMemory(Memory):
             import redis.asyncio
             import redis.exceptions
         except ImportError:
-            raise UserError("act: needs the packages of the extra `act`: pip install 'burnish[act]'") from None
+            raise UserError("act: needs the packages of the extra `act`", extra="act") from None
         try:
             client = redis.from_url if blocking else redis.asyncio.from_url
             self._db: Any = client(url, decode_responses=True)

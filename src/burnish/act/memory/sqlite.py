@@ -1,4 +1,4 @@
-"""The team's memory in one SQLite file (WAL): survives a killed process, and other processes may read and write it too."""
+"""The team's memory in one SQLite file (WAL): it survives a kill, and other processes may use it too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import anyio.to_thread
 
 from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
 
-# Another process's lock is waited for: so often, so many seconds each; shorter at first, for most locks are held for one event.
+# Another process's lock is waited for: so often, so many seconds each; shorter at first, for most locks are held for
+# one event.
 ATTEMPTS, PAUSE, FIRST_PAUSE = 600, 0.05, 0.0005
 _TABLE = """
 CREATE TABLE IF NOT EXISTS events (
@@ -44,7 +45,7 @@ class SQLiteMemory(Memory):
             except sqlite3.Error as error:
                 if not _locked(error):
                     raise MemoryFailed(f"{path}: not usable as a memory ({error})") from None
-                # A watcher that closes the file, or the mending after a killed writer, locks it for a moment.
+                # A watcher that closes the file, or the recovery after a killed writer, locks it for a moment.
                 attempt += 1
                 sleep(self._pause(attempt))
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from burnish.act.skills.crafting import FURNACE, Collect, Craft, Crafting, Kill, Mine, Smelt, Way, batch_parts
+from burnish.act.skills.crafting import FURNACE, Collect, Craft, Crafting, Kill, Mine, Production, Smelt, batch_parts
 from burnish.core.errors import BurnishError
 
 SKILLS = {Mine: "mine", Craft: "craft", Smelt: "smelt", Kill: "kill", Collect: "collect"}
@@ -18,13 +18,13 @@ class Step:
     """One call of one skill.
 
     Attributes:
-        way: what is done.
+        production: what is done.
         count: items that come of it (a craft gives whole batches).
         tool: what wears, for a mine or collect step that needs one.
         fuel: what is burnt, and how many pieces, for a smelt step; none while the heat of the last piece lasts.
     """
 
-    way: Way
+    production: Production
     count: int
     tool: str | None = None
     fuel: tuple[tuple[str, int], ...] = ()
@@ -32,12 +32,12 @@ class Step:
     @property
     def skill(self) -> str:
         """mine, craft, smelt, kill or collect."""
-        return SKILLS[type(self.way)]
+        return SKILLS[type(self.production)]
 
     @property
     def item(self) -> str:
         """What comes of it."""
-        return self.way.item
+        return self.production.item
 
 
 class Impossible(BurnishError):
@@ -64,10 +64,10 @@ class Ledger:
         Raises:
             Impossible: a part, tool, station or fuel is missing; names it.
         """
-        way = step.way
-        batches = step.count // way.makes if isinstance(way, Craft) else step.count
-        station = way.at if isinstance(way, Craft) else FURNACE if isinstance(way, Smelt) else None
-        used = Counter({name: need * batches for name, need in batch_parts(way)})
+        production = step.production
+        batches = step.count // production.makes if isinstance(production, Craft) else step.count
+        station = production.at if isinstance(production, Craft) else FURNACE if isinstance(production, Smelt) else None
+        used = Counter({name: need * batches for name, need in batch_parts(production)})
         for name, pieces in step.fuel:
             used[name] += pieces
             self.heat += pieces * self._crafting.fuel[name]
@@ -82,12 +82,12 @@ class Ledger:
         for name, need in used.items():
             if name in self._crafting.remainders:
                 self.stock[self._crafting.remainders[name]] += need
-        if isinstance(way, Smelt):
+        if isinstance(production, Smelt):
             self.heat -= step.count
             if self.heat < 0:
                 raise Impossible(f"smelt {step.count} {step.item}: the fuel does not last")
         if step.tool is not None:
-            self.wear(step.tool, wear(way, step.count))
+            self.wear(step.tool, wear(production, step.count))
         self.stock[step.item] += step.count
 
     def wear(self, tool: str, uses: int) -> None:
@@ -107,9 +107,9 @@ class Ledger:
             self.opened[tool] = left
 
 
-def wear(way: Way, count: int) -> int:
+def wear(production: Production, count: int) -> int:
     """Uses of a tool for ``count`` items, on average at most."""
-    return math.ceil(count / way.chance) if isinstance(way, Mine) else count
+    return math.ceil(count / production.chance) if isinstance(production, Mine) else count
 
 
 def works(steps: Iterable[Step], have: Mapping[str, int], crafting: Crafting) -> bool:

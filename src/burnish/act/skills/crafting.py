@@ -1,4 +1,4 @@
-"""What items are and how each can be had: crafted, smelted, mined, taken from creatures, or collected. Knows no world's state."""
+"""What items are and how each can be had: crafted, smelted, mined, taken from creatures, or collected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Smelt:
 
 @dataclass(frozen=True)
 class Mine:
-    """Break ``block``: any of ``tools``, or the hand if there are none. ``chance``: items for a block, on average at least."""
+    """Break ``block``: any of ``tools``, or the hand if there are none. ``chance``: items for a block, on average."""
 
     item: str
     block: str
@@ -75,7 +75,8 @@ class Collect:
     tools: tuple[str, ...]
 
 
-Way = Craft | Smelt | Mine | Kill | Collect
+Production = Craft | Smelt | Mine | Kill | Collect
+"""One of the possibilities to get an item."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,14 @@ class Crafting:
 
     Attributes:
         items: every item that exists.
-        ways: how each can be had, in the data's order; an item without an entry cannot.
+        productions: how each can be had, in the data's order; an item without an entry cannot.
         fuel: items that one piece of fuel smelts; the first that can be had is burnt.
         remainders: what stays in hand when an ingredient is used up (a bucket of its milk).
         withheld: why an item cannot be had.
     """
 
     items: Mapping[str, Item]
-    ways: Mapping[str, tuple[Way, ...]]
+    productions: Mapping[str, tuple[Production, ...]]
     fuel: Mapping[str, float]
     remainders: Mapping[str, str]
     withheld: Mapping[str, str]
@@ -117,50 +118,50 @@ class Crafting:
 
     @cached_property
     def costs(self) -> Mapping[str, float]:
-        """Effort for one of each item from nothing, in blocks broken: what decides between ways. Absent: cannot be had.
+        """Effort for one of each item from nothing, in blocks broken; an item that cannot be had is absent.
 
-        The least fixed point of the ways' costs (Knuth's generalisation of Dijkstra, by rounds): from infinity downwards, so
-        that an item made of itself alone (a block of nine ingots of a block) stays out of reach.
+        The least fixed point of the productions' costs (Knuth's generalisation of Dijkstra, by rounds): from infinity
+        downwards, so that an item made of itself alone (a block of nine ingots of a block) stays out of reach.
         """
         costs: dict[str, float] = {}
         changed = True
         while changed:
             changed = False
-            for item, ways in self.ways.items():
-                best = min(way_cost(way, costs, self.fuel) for way in ways)
+            for item, productions in self.productions.items():
+                best = min(production_cost(production, costs, self.fuel) for production in productions)
                 if best < costs.get(item, math.inf) - 1e-12:
                     costs[item] = best
                     changed = True
         return costs
 
 
-def batch_parts(way: Way) -> list[tuple[str, int]]:
-    """The items that one batch of this way uses up, and how many."""
-    if isinstance(way, Smelt):
-        return [(way.source, 1)]
-    return list(way.uses.items()) if isinstance(way, Craft | Collect) else []
+def batch_parts(production: Production) -> list[tuple[str, int]]:
+    """The items that one batch of this production uses up, and how many."""
+    if isinstance(production, Smelt):
+        return [(production.source, 1)]
+    return list(production.uses.items()) if isinstance(production, Craft | Collect) else []
 
 
-def parts(way: Way) -> Iterator[tuple[str, float]]:
-    """The items that one item of this way uses up, and how many."""
-    makes = way.makes if isinstance(way, Craft) else 1
-    return ((name, need / makes) for name, need in batch_parts(way))
+def parts(production: Production) -> Iterator[tuple[str, float]]:
+    """The items that one item of this production uses up, and how many."""
+    makes = production.makes if isinstance(production, Craft) else 1
+    return ((name, need / makes) for name, need in batch_parts(production))
 
 
-def way_cost(way: Way, costs: Mapping[str, float], fuel: Mapping[str, float]) -> float:
-    """Effort for one item by this way, given the costs of its parts; infinite while a part, tool or station has none."""
-    total = sum(count * costs.get(name, math.inf) for name, count in parts(way))
-    if isinstance(way, Craft):
-        return total + 0.05 + (REUSED * costs.get(way.at, math.inf) if way.at else 0.0)
-    if isinstance(way, Smelt):
+def production_cost(production: Production, costs: Mapping[str, float], fuel: Mapping[str, float]) -> float:
+    """Effort for one item by this production, given the costs of its parts; infinite while one of them has none."""
+    total = sum(count * costs.get(name, math.inf) for name, count in parts(production))
+    if isinstance(production, Craft):
+        return total + 0.05 + (REUSED * costs.get(production.at, math.inf) if production.at else 0.0)
+    if isinstance(production, Smelt):
         heat = next((costs[name] / burns for name, burns in fuel.items() if name in costs), math.inf)
         return total + 0.5 + heat + REUSED * costs.get(FURNACE, math.inf)
-    if isinstance(way, Kill):
-        return way.effort
-    tool = REUSED * min(costs.get(name, math.inf) for name in way.tools) if way.tools else 0.0
-    if isinstance(way, Collect):
+    if isinstance(production, Kill):
+        return production.effort
+    tool = REUSED * min(costs.get(name, math.inf) for name in production.tools) if production.tools else 0.0
+    if isinstance(production, Collect):
         return total + 2.0 + tool
-    return way.effort + tool
+    return production.effort + tool
 
 
 @lru_cache(maxsize=1)
@@ -172,22 +173,24 @@ def load_crafting() -> Crafting:
 
 def crafting_from(data: Mapping[str, Any]) -> Crafting:
     """Rules from the parsed JSON: the tables items, craft, smelt, mine, loot, collect, fuel, remainders, withheld."""
-    ways: dict[str, list[Way]] = {}
+    productions: dict[str, list[Production]] = {}
     for item, rows in data["mine"].items():
-        ways.setdefault(item, []).extend(
+        productions.setdefault(item, []).extend(
             Mine(item, row["block"], tuple(row["tools"]), row["chance"], row["hardness"]) for row in rows
         )
     for item, rows in data["craft"].items():
-        ways.setdefault(item, []).extend(Craft(item, row["makes"], row["uses"], row["at"]) for row in rows)
+        productions.setdefault(item, []).extend(Craft(item, row["makes"], row["uses"], row["at"]) for row in rows)
     for item, sources in data["smelt"].items():
-        ways.setdefault(item, []).extend(Smelt(item, source) for source in sources)
+        productions.setdefault(item, []).extend(Smelt(item, source) for source in sources)
     for item, rows in data["loot"].items():
-        ways.setdefault(item, []).extend(Kill(item, row["creature"], row["chance"], row["health"]) for row in rows)
+        productions.setdefault(item, []).extend(
+            Kill(item, row["creature"], row["chance"], row["health"]) for row in rows
+        )
     for item, row in data["collect"].items():
-        ways.setdefault(item, []).append(Collect(item, row["from"], row["uses"], tuple(row["tools"])))
+        productions.setdefault(item, []).append(Collect(item, row["from"], row["uses"], tuple(row["tools"])))
     return Crafting(
         items={name: Item(**about) for name, about in data["items"].items()},
-        ways={item: tuple(found) for item, found in ways.items()},
+        productions={item: tuple(found) for item, found in productions.items()},
         fuel=data["fuel"],
         remainders=data["remainders"],
         withheld=data["withheld"],

@@ -1,8 +1,8 @@
 """From a goal ("one iron pickaxe") to the steps that reach it, with exact counts. Pure: an inventory in, a plan out.
 
-Recursive decomposition over the recipe graph as in the paper's ``obtain_item`` (inventory, then craft, smelt, mine, kill, with
-the tools, station and fuel each needs), but planned before anything is done: what a batch leaves over serves the next need,
-tools wear, heat in the furnace carries over, and an item that cannot be had says why.
+Recursive decomposition over the recipe graph as in the paper's ``obtain_item`` (inventory, then craft, smelt, mine,
+kill, with the tools, station and fuel each needs), but planned before anything is done: what a batch leaves over serves
+the next need, tools wear, heat in the furnace carries over, and an item that cannot be had says why.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from burnish.act.skills.crafting import (
     Crafting,
     Kill,
     Mine,
+    Production,
     Smelt,
-    Way,
     batch_parts,
     parts,
 )
@@ -48,7 +48,7 @@ class Unobtainable(UserError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Decomposition:
     """Steps in an order that works.
 
     Attributes:
@@ -69,7 +69,7 @@ class Plan:
         return {"goal": self.goal, "count": self.count, "raw": dict(self.raw), "steps": steps}
 
 
-def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> Plan:
+def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> Decomposition:
     """The steps after which ``count`` of ``goal`` are in the inventory; what is there already counts.
 
     Args:
@@ -90,17 +90,17 @@ def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> 
         if number < 0:
             raise UserError(f"have: {number} of {name}; an inventory holds 0 or more")
     state = _State(Counter(have))
-    _Planner(crafting).obtain(goal, count, state, ())
+    _Decomposer(crafting).obtain(goal, count, state, ())
     steps = _joined(state.steps, have, crafting)
     raw: Counter[str] = Counter()
     for step in steps:
-        if isinstance(step.way, RAW):
+        if isinstance(step.production, RAW):
             raw[step.item] += step.count
-    return Plan(goal, count, tuple(steps), dict(raw))
+    return Decomposition(goal, count, tuple(steps), dict(raw))
 
 
 def why_unobtainable(item: str, crafting: Crafting) -> str | None:
-    """Why nothing leads to ``item``; ``None`` if something does. Names the part that is out of reach, not the whole way to it."""
+    """Why nothing leads to ``item``; ``None`` if something does. Names the part that is out of reach."""
     seen, wanted = {item}, [item]
     if item in crafting.costs:
         return None
@@ -108,8 +108,8 @@ def why_unobtainable(item: str, crafting: Crafting) -> str | None:
         if name in crafting.withheld:
             reason = crafting.withheld[name]
             return reason if name == item else f"needs {name}: {reason}"
-        for way in crafting.ways.get(name, ()):
-            missing = [part for part in sorted(_demands(way)) if part not in crafting.costs and part not in seen]
+        for production in crafting.productions.get(name, ()):
+            missing = [part for part in sorted(_demands(production)) if part not in crafting.costs and part not in seen]
             seen.update(missing)
             wanted.extend(missing)
     return f"every way to it needs {', '.join(sorted(seen - {item})) or 'itself'}, which leads back to it"
@@ -117,7 +117,7 @@ def why_unobtainable(item: str, crafting: Crafting) -> str | None:
 
 @dataclass
 class _State:
-    """What planning knows at a point: inventory, what of it is promised, uses left on opened tools, heat, steps so far."""
+    """What planning knows: inventory, what of it is promised, uses left on opened tools, heat, steps so far."""
 
     stock: Counter[str]
     promised: Counter[str] = field(default_factory=Counter)
@@ -136,7 +136,7 @@ class _State:
         self.heat, self.steps = other.heat, other.steps
 
 
-class _Planner:
+class _Decomposer:
     def __init__(self, crafting: Crafting) -> None:
         self._crafting = crafting
 
@@ -146,13 +146,17 @@ class _Planner:
         if missing <= 0:
             return
         reason = why_unobtainable(item, self._crafting)
-        ways = sorted(self._crafting.ways.get(item, ()), key=lambda way: self._estimate(way, missing, state))
-        for way in ways:
-            if self._estimate(way, missing, state) == math.inf or not self._open(way, state, (*above, item)):
+        productions = sorted(
+            self._crafting.productions.get(item, ()), key=lambda production: self._estimate(production, missing, state)
+        )
+        for production in productions:
+            if self._estimate(production, missing, state) == math.inf or not self._open(
+                production, state, (*above, item)
+            ):
                 continue
             attempt = state.copy()
             try:
-                self._do(way, missing, attempt, (*above, item))
+                self._do(production, missing, attempt, (*above, item))
             except Unobtainable as error:
                 reason = reason or error.reason
                 continue
@@ -160,43 +164,43 @@ class _Planner:
             return
         raise Unobtainable(item, reason or f"every way to it needs {' or '.join(above[-1:]) or item} itself")
 
-    def _open(self, way: Way, state: _State, above: tuple[str, ...]) -> bool:
-        """Whether a way asks for nothing that it serves itself, but for what lies in the inventory."""
-        return all(name not in above or state.free(name) >= math.ceil(need) for name, need in parts(way))
+    def _open(self, production: Production, state: _State, above: tuple[str, ...]) -> bool:
+        """Whether a production asks for nothing that it serves itself, but for what lies in the inventory."""
+        return all(name not in above or state.free(name) >= math.ceil(need) for name, need in parts(production))
 
-    def _estimate(self, way: Way, count: int, state: _State) -> float:
-        """Effort for ``count`` items by this way, with what lies in the inventory for nothing."""
+    def _estimate(self, production: Production, count: int, state: _State) -> float:
+        """Effort for ``count`` items by this production, with what lies in the inventory for nothing."""
         costs = self._crafting.costs
-        batches = math.ceil(count / way.makes) if isinstance(way, Craft) else count
+        batches = math.ceil(count / production.makes) if isinstance(production, Craft) else count
         total = 0.0
-        for name, need in batch_parts(way):
+        for name, need in batch_parts(production):
             short = max(0, batches * need - state.free(name))
             total += short * costs.get(name, math.inf) if short else 0.0
-        if isinstance(way, Craft):
-            return total + 0.05 * batches + self._once(way.at, state)
-        if isinstance(way, Smelt):
+        if isinstance(production, Craft):
+            return total + 0.05 * batches + self._once(production.at, state)
+        if isinstance(production, Smelt):
             return total + 0.6 * count + self._once(FURNACE, state)
-        if isinstance(way, Kill):
-            return total + count * way.effort
-        tool = min((self._once(name, state) for name in way.tools), default=0.0)
-        if isinstance(way, Collect):
+        if isinstance(production, Kill):
+            return total + count * production.effort
+        tool = min((self._once(name, state) for name in production.tools), default=0.0)
+        if isinstance(production, Collect):
             return total + 2.0 * count + tool
-        return total + count * way.effort + tool
+        return total + count * production.effort + tool
 
     def _once(self, item: str | None, state: _State) -> float:
         if item is None or state.free(item) > 0:
             return 0.0
         return REUSED * self._crafting.costs.get(item, math.inf)
 
-    def _do(self, way: Way, count: int, state: _State, above: tuple[str, ...]) -> None:
-        if isinstance(way, Craft):
-            self._craft(way, math.ceil(count / way.makes), state, above)
-        elif isinstance(way, Smelt):
-            self._smelt(way, count, state, above)
-        elif isinstance(way, Kill):
-            self._take(Step(way, count), state)
+    def _do(self, production: Production, count: int, state: _State, above: tuple[str, ...]) -> None:
+        if isinstance(production, Craft):
+            self._craft(production, math.ceil(count / production.makes), state, above)
+        elif isinstance(production, Smelt):
+            self._smelt(production, count, state, above)
+        elif isinstance(production, Kill):
+            self._take(Step(production, count), state)
         else:
-            self._with_tools(way, count, state, above)
+            self._with_tools(production, count, state, above)
 
     def _promise(self, needs: Iterable[tuple[str, int]], state: _State, above: tuple[str, ...]) -> Counter[str]:
         """Obtain all parts of one step; what the first needed is kept from being used for the second."""
@@ -215,20 +219,20 @@ class _Planner:
             if name in self._crafting.remainders:
                 state.stock[self._crafting.remainders[name]] += used
 
-    def _craft(self, way: Craft, batches: int, state: _State, above: tuple[str, ...]) -> None:
-        promised = self._promise([(name, need * batches) for name, need in way.uses.items()], state, above)
-        if way.at is not None:
-            self.obtain(way.at, 1, state, above)
+    def _craft(self, production: Craft, batches: int, state: _State, above: tuple[str, ...]) -> None:
+        promised = self._promise([(name, need * batches) for name, need in production.uses.items()], state, above)
+        if production.at is not None:
+            self.obtain(production.at, 1, state, above)
         self._use(promised, state)
-        self._take(Step(way, batches * way.makes), state)
+        self._take(Step(production, batches * production.makes), state)
 
-    def _smelt(self, way: Smelt, count: int, state: _State, above: tuple[str, ...]) -> None:
-        promised = self._promise([(way.source, count), (FURNACE, 1)], state, above)
+    def _smelt(self, production: Smelt, count: int, state: _State, above: tuple[str, ...]) -> None:
+        promised = self._promise([(production.source, count), (FURNACE, 1)], state, above)
         burnt = self._fuel(count, state, above)
         state.promised[FURNACE] -= 1
         del promised[FURNACE]
         self._use(promised, state)
-        self._take(Step(way, count, fuel=tuple(burnt.items())), state)
+        self._take(Step(production, count, fuel=tuple(burnt.items())), state)
 
     def _fuel(self, count: int, state: _State, above: tuple[str, ...]) -> Counter[str]:
         """Fuel for ``count`` items beyond the heat that is left: what lies in the inventory first."""
@@ -250,28 +254,28 @@ class _Planner:
         self._use(promised, state)
         return promised
 
-    def _with_tools(self, way: Mine | Collect, count: int, state: _State, above: tuple[str, ...]) -> None:
+    def _with_tools(self, production: Mine | Collect, count: int, state: _State, above: tuple[str, ...]) -> None:
         """Mine or collect, with as many tools as wear out over it."""
-        if isinstance(way, Collect):
-            promised = self._promise([(name, need * count) for name, need in way.uses.items()], state, above)
-        share = way.chance if isinstance(way, Mine) else 1.0  # items for one use
+        if isinstance(production, Collect):
+            promised = self._promise([(name, need * count) for name, need in production.uses.items()], state, above)
+        share = production.chance if isinstance(production, Mine) else 1.0  # items for one use
         left = count
         while left > 0:
             done, tool = left, None
-            if way.tools:
-                tool = self._tool(way.tools, state, above)
+            if production.tools:
+                tool = self._tool(production.tools, state, above)
                 uses = state.opened.get(tool, self._crafting.items[tool].uses or 1)
                 done = min(left, math.floor(uses * share))
-                uses -= wear(way, done)
+                uses -= wear(production, done)
                 state.opened[tool] = uses
                 if uses <= 0:
                     state.stock[tool] -= 1
                     del state.opened[tool]
-            self._take(Step(way, done, tool), state)
-            state.promised[way.item] += done  # the next tool must not be made of what the last one brought
+            self._take(Step(production, done, tool), state)
+            state.promised[production.item] += done  # the next tool must not be made of what the last one brought
             left -= done
-        state.promised[way.item] -= count
-        if isinstance(way, Collect):
+        state.promised[production.item] -= count
+        if isinstance(production, Collect):
             self._use(promised, state)
 
     def _tool(self, tools: tuple[str, ...], state: _State, above: tuple[str, ...]) -> str:
@@ -302,23 +306,23 @@ def _heat(pieces: Mapping[str, int], fuel: Mapping[str, float]) -> float:
     return sum(number * fuel[name] for name, number in pieces.items())
 
 
-def _demands(way: Way) -> set[str]:
-    """All that a way cannot do without, where there is no choice."""
-    found = {name for name, _ in parts(way)}
-    if isinstance(way, Craft) and way.at:
-        found.add(way.at)
-    if isinstance(way, Mine | Collect) and len(way.tools) == 1:
-        found.update(way.tools)
+def _demands(production: Production) -> set[str]:
+    """All that a production cannot do without, where there is no choice."""
+    found = {name for name, _ in parts(production)}
+    if isinstance(production, Craft) and production.at:
+        found.add(production.at)
+    if isinstance(production, Mine | Collect) and len(production.tools) == 1:
+        found.update(production.tools)
     return found
 
 
 def _joined(steps: list[Step], have: Mapping[str, int], crafting: Crafting) -> list[Step]:
-    """Steps of one way made one, at the first place, wherever the plan still works: fewer walks, fewer visits to a station."""
+    """Steps of one production made one, at the first place, wherever the plan still works: fewer walks."""
     joined: list[Step] = []
     for step in steps:
         for at, earlier in enumerate(joined):
-            if earlier.way == step.way and earlier.tool == step.tool:
-                both = Step(step.way, earlier.count + step.count, step.tool, _burnt(earlier, step))
+            if earlier.production == step.production and earlier.tool == step.tool:
+                both = Step(step.production, earlier.count + step.count, step.tool, _burnt(earlier, step))
                 attempt = [*joined[:at], both, *joined[at + 1 :]]
                 if works(attempt, have, crafting):  # what follows finds the same inventory
                     joined = attempt

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.act.skill_context import SkillContext
 from burnish.act.skills import decompose
 from burnish.act.skills.algebra import Step
 from burnish.act.skills.crafting import Collect, Craft, Crafting, Kill, Mine, Smelt, load_crafting
-from burnish.act.skills.library import Hands, Skill, skill
+from burnish.act.skills.library import Skill, skill
 from burnish.act.world import ActionFailed
 from burnish.core.errors import UserError
 
@@ -25,138 +26,155 @@ WEAPONS = tuple(
 )
 
 
-async def inventory(hands: Hands) -> dict[str, int]:
+async def inventory(context: SkillContext) -> dict[str, int]:
     """What the agent carries now."""
-    return dict((await hands.observe()).get("inventory", {}))
+    return dict((await context.observe()).get("inventory", {}))
 
 
-async def mine(hands: Hands, item: str, count: int = 1, near: list[int] | None = None) -> None:
-    """Mine blocks until `count` more of `item` are in the inventory, exploring if none is known; `near`: [x, y] to look first."""
-    hands.on_leaving("release")
-    await _mine(hands, item, count, near)
+async def mine(context: SkillContext, item: str, count: int = 1, near: list[int] | None = None) -> None:
+    """Mine blocks until `count` more of `item` are in the inventory, exploring if none is known; `near`:
+    [x, y] to look first.
+    """
+    context.on_leaving("release")
+    await _mine(context, item, count, near)
 
 
-async def _mine(hands: Hands, item: str, count: int, near: list[int] | None = None) -> None:
-    ways = [way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Mine)]
-    if not ways:
+async def _mine(context: SkillContext, item: str, count: int, near: list[int] | None = None) -> None:
+    productions = [
+        production for production in _crafting(item).productions.get(item, ()) if isinstance(production, Mine)
+    ]
+    if not productions:
         raise ActionFailed(f"{item} is not mined from any block")
-    have = await inventory(hands)
+    have = await inventory(context)
     wanted = have.get(item, 0) + count
     place = near
     while have.get(item, 0) < wanted:
-        blocks = [way.block for way in ways if not way.tools or any(have.get(tool, 0) for tool in way.tools)]
+        blocks = [
+            production.block
+            for production in productions
+            if not production.tools or any(have.get(tool, 0) for tool in production.tools)
+        ]
         if not blocks:
-            raise ActionFailed(f"{ways[0].block} needs one of {', '.join(ways[0].tools[:3])}")
+            raise ActionFailed(f"{productions[0].block} needs one of {', '.join(productions[0].tools[:3])}")
         if place is not None:
-            await hands.act("walk", to=place, near=4)
+            await context.act("walk", to=place, near=4)
             place = None
-        at = await _find(hands, blocks)
+        at = await _find(context, blocks)
         try:
-            await hands.act("walk", to=at, near=2)
+            await context.act("walk", to=at, near=2)
         except ActionFailed:
             # No way to it: its claim keeps it from being found again, so look elsewhere first.
-            await hands.act("explore")
+            await context.act("explore")
             continue
-        await hands.act("mine", at=at)
-        have = await inventory(hands)
+        await context.act("mine", at=at)
+        have = await inventory(context)
 
 
-async def _find(hands: Hands, blocks: list[str]) -> list[int]:
+async def _find(context: SkillContext, blocks: list[str]) -> list[int]:
     """Claim the nearest block of these; explore while none is known."""
     for _ in range(SEARCHES):
         try:
-            return list((await hands.act("claim", blocks=blocks))["at"])
+            return list((await context.act("claim", blocks=blocks))["at"])
         except ActionFailed:
-            await hands.act("explore")
+            await context.act("explore")
     raise ActionFailed(f"found no {' or '.join(blocks[:3])}")
 
 
-async def _meet(hands: Hands, target: str) -> None:
+async def _meet(context: SkillContext, target: str) -> None:
     """Get within reach of a creature; explore while none is in sight."""
     for _ in range(SEARCHES):
         try:
-            await hands.act("approach", target=target)
+            await context.act("approach", target=target)
             return
         except ActionFailed:
-            await hands.act("explore")
+            await context.act("explore")
     raise ActionFailed(f"found no {target}")
 
 
-async def wield_best(hands: Hands, have: Mapping[str, int], hand: str | None) -> None:
+async def wield_best(context: SkillContext, have: Mapping[str, int], hand: str | None) -> None:
     """Take the best weapon into the hand."""
     best = next((weapon for weapon in WEAPONS if have.get(weapon, 0)), None)
     if best is not None and best != hand:
-        await hands.act("equip", item=best)
+        await context.act("equip", item=best)
 
 
-async def hunt_for(hands: Hands, item: str, count: int, creature: str) -> None:
+async def hunt_for(context: SkillContext, item: str, count: int, creature: str) -> None:
     """Kill creatures of a kind until ``count`` more of ``item`` are in the inventory."""
-    seen = await hands.observe()
+    seen = await context.observe()
     have = seen.get("inventory", {})
     wanted = have.get(item, 0) + count
-    await wield_best(hands, have, seen.get("hand"))
+    await wield_best(context, have, seen.get("hand"))
     for _ in range(20 * count + 20):
-        if (await inventory(hands)).get(item, 0) >= wanted:
+        if (await inventory(context)).get(item, 0) >= wanted:
             return
-        await _meet(hands, creature)
-        while not (await hands.act("attack", target=creature)).get("dead"):
-            await hands.act("approach", target=creature)
+        await _meet(context, creature)
+        while not (await context.act("attack", target=creature)).get("dead"):
+            await context.act("approach", target=creature)
     raise ActionFailed(f"{creature}: killed many, none gave {item}")
 
 
-async def collect(hands: Hands, item: str, count: int = 1) -> None:
-    """Take `item` from water, a bush or an animal without breaking it: buckets of water or milk, eggs, wool, berries."""
-    hands.on_leaving("release")
-    await _collect(hands, item, count)
+async def collect(context: SkillContext, item: str, count: int = 1) -> None:
+    """Take `item` from water, a bush or an animal without breaking it: buckets of water or milk, eggs,
+    wool, berries.
+    """
+    context.on_leaving("release")
+    await _collect(context, item, count)
 
 
-async def _collect(hands: Hands, item: str, count: int) -> None:
-    way = next((way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Collect)), None)
-    if way is None:
+async def _collect(context: SkillContext, item: str, count: int) -> None:
+    production = next(
+        (production for production in _crafting(item).productions.get(item, ()) if isinstance(production, Collect)),
+        None,
+    )
+    if production is None:
         raise ActionFailed(f"{item} is not collected from anything")
     for _ in range(count):
-        if way.source != "placed_block":
-            await _beside(hands, way.source)
-        await hands.act("collect", item=item)
+        if production.source != "placed_block":
+            await _beside(context, production.source)
+        await context.act("collect", item=item)
 
 
-async def _beside(hands: Hands, source: str) -> None:
+async def _beside(context: SkillContext, source: str) -> None:
     """Get within reach of a source: an animal if there is one in sight, otherwise a block."""
     for _ in range(SEARCHES):
         try:
-            await hands.act("approach", target=source)
+            await context.act("approach", target=source)
             return
         except ActionFailed:
             pass
         try:
-            at = (await hands.act("claim", blocks=[source]))["at"]
-            await hands.act("walk", to=at, near=1)
+            at = (await context.act("claim", blocks=[source]))["at"]
+            await context.act("walk", to=at, near=1)
             return
         except ActionFailed:
-            await hands.act("explore")
+            await context.act("explore")
     raise ActionFailed(f"found no {source}")
 
 
-async def craft(hands: Hands, item: str, count: int = 1) -> None:
-    """Craft at least `count` more of `item` from what is in the inventory; a crafting table must be in it or in reach."""
-    ways = [way for way in _crafting(item).ways.get(item, ()) if isinstance(way, Craft)]
-    have = await inventory(hands)
-    for way in ways:
-        times = -(-count // way.makes)
-        if all(have.get(name, 0) >= need * times for name, need in way.uses.items()):
-            await hands.act("craft", item=item, times=times, uses=dict(way.uses))
+async def craft(context: SkillContext, item: str, count: int = 1) -> None:
+    """Craft at least `count` more of `item` from what is in the inventory; a crafting table must be in it
+    or in reach.
+    """
+    productions = [
+        production for production in _crafting(item).productions.get(item, ()) if isinstance(production, Craft)
+    ]
+    have = await inventory(context)
+    for production in productions:
+        times = -(-count // production.makes)
+        if all(have.get(name, 0) >= need * times for name, need in production.uses.items()):
+            await context.act("craft", item=item, times=times, uses=dict(production.uses))
             return
-    needs = dict(ways[0].uses) if ways else "no recipe"
+    needs = dict(productions[0].uses) if productions else "no recipe"
     raise ActionFailed(f"{item}: its parts are not in the inventory ({needs})")
 
 
-async def smelt(hands: Hands, item: str, count: int = 1) -> None:
+async def smelt(context: SkillContext, item: str, count: int = 1) -> None:
     """Smelt `count` of `item` in a furnace, with the raw item and fuel from the inventory."""
     crafting = _crafting(item)
-    have = await inventory(hands)
-    for way in crafting.ways.get(item, ()):
-        if isinstance(way, Smelt) and have.get(way.source, 0) >= count:
-            await hands.act("smelt", item=item, source=way.source, count=count, fuel=_fuels(crafting, have))
+    have = await inventory(context)
+    for production in crafting.productions.get(item, ()):
+        if isinstance(production, Smelt) and have.get(production.source, 0) >= count:
+            await context.act("smelt", item=item, source=production.source, count=count, fuel=_fuels(crafting, have))
             return
     raise ActionFailed(f"{item}: what it is smelted from is not in the inventory")
 
@@ -167,14 +185,17 @@ def _fuels(crafting: Crafting, have: Mapping[str, int]) -> list[str]:
     return [name for number, name in enumerate(order) if have.get(name, 0) and name not in order[:number]]
 
 
-async def obtain_item(hands: Hands, count: int, item: str) -> None:
-    """Have at least `count` of `item` in the inventory, whatever that takes: plans all of mining, crafting, smelting, hunting."""
+async def obtain_item(context: SkillContext, count: int, item: str) -> None:
+    """Have at least `count` of `item` in the inventory, whatever that takes: plans all of mining,
+    crafting, smelting, hunting.
+    """
     crafting = _crafting(item)
-    hands.on_leaving("release")  # once for all steps: who is interrupted shall not let go of it thirty times
+    context.on_leaving("release")  # once for all steps: who is interrupted shall not let go of it thirty times
     failures, why = 0, ""
     for _ in range(STEPS):
-        # Planned anew on what is there after every step: what was given, lost, or wore out in between is taken into account.
-        have = await inventory(hands)
+        # Planned anew on what is there after every step: what was given, lost, or wore out in between is taken into
+        # account.
+        have = await inventory(context)
         try:
             steps = decompose.plan(item, count, have, crafting).steps
         except UserError as error:
@@ -182,7 +203,7 @@ async def obtain_item(hands: Hands, count: int, item: str) -> None:
         if not steps:
             return
         try:
-            await _carry_out(hands, steps[0], crafting)
+            await _carry_out(context, steps[0], crafting)
             failures = 0
         except ActionFailed as error:
             failures, why = failures + 1, str(error)
@@ -191,20 +212,22 @@ async def obtain_item(hands: Hands, count: int, item: str) -> None:
     raise ActionFailed(f"{item}: not done after {STEPS} steps ({why})")
 
 
-async def _carry_out(hands: Hands, step: Step, crafting: Crafting) -> None:
-    way = step.way
-    if isinstance(way, Mine):
-        await _mine(hands, step.item, step.count)
-    elif isinstance(way, Kill):
-        await hunt_for(hands, step.item, step.count, way.creature)
-    elif isinstance(way, Collect):
-        await _collect(hands, step.item, step.count)
-    elif isinstance(way, Craft):
-        await hands.act("craft", item=step.item, times=step.count // way.makes, uses=dict(way.uses))
+async def _carry_out(context: SkillContext, step: Step, crafting: Crafting) -> None:
+    production = step.production
+    if isinstance(production, Mine):
+        await _mine(context, step.item, step.count)
+    elif isinstance(production, Kill):
+        await hunt_for(context, step.item, step.count, production.creature)
+    elif isinstance(production, Collect):
+        await _collect(context, step.item, step.count)
+    elif isinstance(production, Craft):
+        await context.act("craft", item=step.item, times=step.count // production.makes, uses=dict(production.uses))
     else:
-        have = await inventory(hands)
+        have = await inventory(context)
         fuel = [name for name, _ in step.fuel] + _fuels(crafting, have)
-        await hands.act("smelt", item=step.item, source=way.source, count=step.count, fuel=list(dict.fromkeys(fuel)))
+        await context.act(
+            "smelt", item=step.item, source=production.source, count=step.count, fuel=list(dict.fromkeys(fuel))
+        )
 
 
 def _crafting(item: str) -> Crafting:

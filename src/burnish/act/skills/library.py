@@ -1,7 +1,8 @@
 """Skills: typed async functions that an agent can run, and their JSON schema for the model that chooses among them.
 
-A skill's first parameter is a :class:`Hands`; the others are its arguments, described by their type hints. Never is anything
-that a model writes executed: its reply names a skill and gives arguments, and both are validated here.
+A skill's first parameter is its :class:`~burnish.act.skill_context.SkillContext`, whatever its name; the others are its
+arguments, described by their type hints. Nothing that a model writes is ever executed: its reply names a skill and
+gives arguments, and both are validated here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, get_type_hints, runtime_checkable
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -19,32 +20,6 @@ from burnish.core.errors import BurnishError, UserError, nearest
 
 class BadCall(BurnishError):
     """A reply named no skill, or gave it arguments of a wrong type. The message goes back to the model once."""
-
-
-@runtime_checkable
-class Hands(Protocol):
-    """What a skill may do; the runtime gives it one that logs, counts, and can be taken away at any await."""
-
-    @property
-    def agent(self) -> str:
-        """Whose hands."""
-
-    async def act(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """One command in the world. A run that was killed and resumed does not repeat a finished one: its result is in the log.
-
-        Raises:
-            ActionFailed: it could not be done.
-        """
-
-    async def observe(self) -> dict[str, Any]:
-        """What the agent sees now."""
-
-    async def say(self, text: str) -> None:
-        """A message to the team."""
-
-    def on_leaving(self, command: str, **arguments: Any) -> None:
-        """A command to be carried out when the skill ends, however it ends (let go of keys, close a window): in a scope that
-        interruption does not reach, but a time limit does. Last in, first out."""
 
 
 Function = Callable[..., Awaitable[None]]
@@ -57,7 +32,7 @@ class Skill:
     Attributes:
         name: what the model calls it.
         description: what the model is told.
-        function: ``async def name(hands, **arguments)``.
+        function: ``async def name(context, **arguments)``.
         arguments: the model of its arguments.
         precondition: from an observation and the arguments to why it cannot work now; ``None`` if it can.
     """

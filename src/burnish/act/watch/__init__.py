@@ -1,1 +1,1 @@
-"""The live page of a run: `server.py` reads the run's log and writes what people say; `page/` is what the browser gets."""
+"""The live page of a run: `server.py` serves it, `handlers.py` answers it, `page/` is what the browser gets."""

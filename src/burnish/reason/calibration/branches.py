@@ -1,4 +1,4 @@
-"""A model's generation state as a value: token ids, cache and what goes with them, so that two can go in step or as one.
+"""A model's generation state as a value: token ids, cache and the rest, so that two can go in step or as one.
 
 Knows transformers' generation interface (``prepare_inputs_for_generation`` and its kin); knows no calibration.
 """
@@ -31,7 +31,8 @@ class Branch:
     Attributes:
         model: an image-text model of transformers.
         ids: [rows, length] tokens so far, padded on the left.
-        state: what ``generate`` prepared for the model: masks, positions, images and, from the first pass on, the cache.
+        state: what ``generate`` prepared for the model: masks, positions, images and, from the first pass on, the
+            cache.
     """
 
     model: Any
@@ -84,10 +85,10 @@ def prepare(model: Any, inputs: Mapping[str, Any], like: Any, new_tokens: int) -
 
 
 def join(first: Branch, second: Branch) -> Branch | None:
-    """Both prefilled branches as one of twice the rows, the shorter padded on the left; takes their caches' memory over.
+    """Both prefilled branches as one of twice the rows, the shorter padded on the left; takes over their caches.
 
-    ``None`` where that is not possible: caches with windows, recurrent states or cross-attention, or inputs of a model's own
-    that generation needs beyond the first pass.
+    ``None`` where that is not possible: caches with windows, recurrent states or cross-attention, or inputs of a
+    model's own that generation needs beyond the first pass.
     """
     from transformers.generation.utils import MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL
 

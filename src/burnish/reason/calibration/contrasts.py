@@ -15,7 +15,7 @@ Contrast = Callable[[ChatModel, Sequence[Question], Mapping[str, Any], str | Non
 
 
 def without_images(
-    chat: ChatModel, questions: Sequence[Question], inputs: Mapping[str, Any], system: str | None
+    chat: ChatModel, questions: Sequence[Question], _inputs: Mapping[str, Any], system: str | None
 ) -> Mapping[str, Any]:
     """The same conversations rendered without any image placeholder (Text-Debiased Hint-GRPO)."""
     return chat.encode(chat.render(questions, system, images=False))
@@ -30,7 +30,7 @@ def noised(share: float = 0.5, seed: int = 0) -> Contrast:
     """
 
     def contrast(
-        chat: ChatModel, questions: Sequence[Question], inputs: Mapping[str, Any], system: str | None
+        _chat: ChatModel, _questions: Sequence[Question], inputs: Mapping[str, Any], _system: str | None
     ) -> Mapping[str, Any]:
         if "pixel_values" not in inputs:
             return inputs

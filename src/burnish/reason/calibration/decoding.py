@@ -3,8 +3,8 @@
     model.generate(**with_image, custom_generate=Calibrated(without_image), max_new_tokens=64)
 
 A callable rather than a logits processor that runs the second branch inside: it sees raw logits before every processor
-(transformers puts a user's own processors after the repetition penalty), and it can run both branches in one pass, which
-reads the weights once; ``benchmarks/reason_calibration.py`` measures both. Knows transformers; knows no question.
+(transformers puts a user's own processors after the repetition penalty), and it can run both branches in one pass,
+which reads the weights once; ``benchmarks/reason_calibration.py`` measures both. Knows transformers; knows no question.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from burnish.reason.calibration.settings import Calibration
 class Calibrated:
     """Decoding calibrated against the same prompts without their images.
 
-    Sampling, logits processors, stopping criteria and several sequences a prompt work as in ``generate``; beams and sharded
-    models do not.
+    Sampling, logits processors, stopping criteria and several sequences a prompt work as in ``generate``; beams and
+    sharded models do not.
 
     Args:
-        without: a processor's tensors of the same prompts rendered without images, in the same order. Any other contrast goes
-            as well: with noised images this is VCD.
+        without: a processor's tensors of the same prompts rendered without images, in the same order. Any other
+            contrast goes as well: with noised images this is VCD.
         calibration: strength, cut-off, one pass or two; the defaults are the paper's.
         streamer: gets each token. ``generate(streamer=...)`` does not hand its own on.
     """
@@ -56,8 +56,8 @@ class Calibrated:
         """What ``generate`` calls after it has prepared everything.
 
         Returns:
-            Prompt and answer tokens [rows, length], or with ``return_dict_in_generate`` transformers' output of that name; its
-            ``logits`` are the calibrated ones.
+            Prompt and answer tokens [rows, length], or with ``return_dict_in_generate`` transformers' output of that
+            name; its ``logits`` are the calibrated ones.
 
         Raises:
             UserError: beams, an encoder-decoder, a sharded model, or other rows than ``without`` has.

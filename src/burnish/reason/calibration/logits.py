@@ -1,6 +1,7 @@
 """Logits calibrated against what the text alone makes likely. Pure tensors.
 
-Source: Text-Debiased Hint-GRPO, equation of the calibrated logits; cut-off: contrastive decoding (Li et al., 2023), as in VCD.
+Source: Text-Debiased Hint-GRPO, equation of the calibrated logits; cut-off: contrastive decoding (Li et al., 2023), as
+in VCD.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ def calibrate(
     gamma: float,
     plausibility: float | None = None,
 ) -> Float[Tensor, "*batch vocab"]:
-    """``image + gamma (image - text)`` in float32; with a cut-off, minus infinity for tokens implausible given the image.
+    """``image + gamma (image - text)`` in float32; minus infinity for tokens implausible given the image.
 
-    Up to a constant a row this is classifier-free guidance of scale ``1 + gamma`` on log-probabilities: adding a constant to
-    either input changes no probability. Tokens that one branch rules out (minus infinity) keep the image branch's logit.
+    Up to a constant a row this is classifier-free guidance of scale ``1 + gamma`` on log-probabilities: adding a
+    constant to either input changes no probability. Tokens that one branch rules out (minus infinity) keep the image
+    branch's logit.
 
     >>> calibrate(torch.tensor([2.0, 1.0, 0.0]), torch.tensor([3.0, 0.0, 0.0]), 0.8)
     tensor([1.2000, 1.8000, 0.0000])

@@ -1,4 +1,4 @@
-"""The text-bias meter while a model is trained, at every so many steps. Knows transformers' callbacks."""
+"""Text bias measured while a model is trained, at every so many steps. Knows transformers' callbacks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from transformers import TrainerCallback
 
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.calibration.meter import Judge, exactly, measure_text_bias
 from burnish.reason.calibration.settings import Decoding
+from burnish.reason.calibration.text_bias import Judge, exactly, measure_text_bias
 
 
 class TextBiasProbe(TrainerCallback):
@@ -39,7 +39,7 @@ class TextBiasProbe(TrainerCallback):
         self.chat, self.questions, self.log, self.every = chat, questions, log, every
         self.judge, self.decoding = judge, decoding
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
         """Measure when due."""
         if state.global_step % self.every:
             return

@@ -49,9 +49,9 @@ def hint_free_accuracy(
 ) -> float:
     """Share of sampled completions that are right, with the prompt of training and no hint.
 
-    In a distributed job every process calls it with the same questions, takes its share of the batches and returns the figure
-    of all. Each batch has a seed of its own: that figure does not depend on the number of processes. The global random state
-    of torch is left as it was.
+    In a distributed job every process calls it with the same questions, takes its share of the batches and returns the
+    figure of all. Each batch has a seed of its own: that figure does not depend on the number of processes. The global
+    random state of torch is left as it was.
 
     Raises:
         UserError: no chat template, images for a model without eyes, a picture that cannot be read.

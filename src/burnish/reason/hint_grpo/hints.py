@@ -1,7 +1,7 @@
 """Hint levels: how many of a solution's steps each level gives away. Pure; integers only.
 
-Source: Hint-GRPO, section on adaptive hints. Level h of H gives the first floor(h n / H) of n steps, joined by a space; the whole
-solution is never given.
+Source: Hint-GRPO, section on adaptive hints. Level h of H gives the first floor(h n / H) of n steps, joined by a space;
+the whole solution is never given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def hint_lengths(steps: int, levels: int) -> list[int]:
     return [level * steps // levels for level in range(levels)]
 
 
-def ladder(steps: int, levels: int, most: int | None = None) -> dict[int, int]:
+def distinct_levels(steps: int, levels: int, most: int | None = None) -> dict[int, int]:
     """The levels worth trying and how many steps each gives, in rising order; level 0 is always there.
 
     A level that would repeat a lower one is left out: with few steps the floor makes several levels equal.
@@ -30,7 +30,7 @@ def ladder(steps: int, levels: int, most: int | None = None) -> dict[int, int]:
         levels: H.
         most: steps that may be given at all; the guard against leaks cuts longer hints to them. None: no such limit.
 
-    >>> ladder(2, 3)
+    >>> distinct_levels(2, 3)
     {0: 0, 2: 1}
     """
     kept: dict[int, int] = {}

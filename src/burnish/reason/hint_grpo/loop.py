@@ -1,4 +1,4 @@
-"""Hint-GRPO from a recipe in a run folder: read the questions, train, measure without hints, save. Resumes where it was.
+"""Hint-GRPO from a recipe in a run folder: read the questions, train, measure without hints, save.
 
 Checkpoints are taken only after steps that leave no generated completion half used, so TRL's buffer need not be saved.
 """
@@ -21,7 +21,7 @@ from burnish.dialogue.rewards import Accuracy, Format
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
 from burnish.reason.hint_grpo.evaluate import Sampling, hint_free_accuracy
-from burnish.reason.hint_grpo.questions import first_look, prompt_lengths, spoken_to, write_questions
+from burnish.reason.hint_grpo.questions import make_input_check, prompt_lengths, with_template_options, write_questions
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.schedule import Ladder, make_schedule
@@ -45,7 +45,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
 
     if run.finished:
         return run.path / "artifacts" / "model"
-    chat = spoken_to(recipe, load_chat_model(recipe.model, dtype=recipe.dtype))
+    chat = with_template_options(recipe, load_chat_model(recipe.model, dtype=recipe.dtype))
     table, before = run.path / "artifacts" / "questions.arrow", run.path / "artifacts" / "before.json"
     with PartialState(cpu=recipe.device == "cpu").main_process_first():
         if not table.exists():  # a resumed run trains on the questions that it began with
@@ -74,13 +74,13 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
     return folder
 
 
-def practise(
+def train_in_memory(
     recipe: HintGRPORecipe,
     chat: ChatModel,
     questions: Iterable[Question],
     accuracy: Accuracy,
     folder: Path,
-    after_step: Callable[[Any], None] = lambda trainer: None,
+    after_step: Callable[[Any], None] = lambda _trainer: None,
 ) -> Any:
     """Train a model that is in memory on questions that are, without a run: for studies and notebooks; no resume.
 
@@ -116,7 +116,7 @@ def practise(
     trainer.remove_callback(transformers.PrinterCallback)
 
     class AfterStep(transformers.TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
             after_step(trainer)
 
     trainer.add_callback(AfterStep())
@@ -140,7 +140,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
     import torch
     import trl
 
-    from burnish.reason.hint_grpo.rounds import Hints
+    from burnish.reason.hint_grpo.hint_sampler import Hints
     from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 
     keep_to_themselves()
@@ -213,7 +213,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         refills=recipe.dynamic_sampling,
         most_pixels=recipe.most_pixels,
         token_budget=recipe.token_budget,
-        look=first_look(spoken_to(recipe, chat)),
+        input_check=make_input_check(with_template_options(recipe, chat)),
     )
     rewards = [_reward(name, accuracy) for name in names]
     return HintGRPOTrainer(chat.model, rewards, config, read_table(table), chat.processor, hints, peft_config=adapter)
@@ -231,7 +231,7 @@ def score(recipe: HintGRPORecipe, chat: ChatModel, test: Sequence[Question], acc
         **{name: recipe.trl[name] for name in ("top_k", "min_p", "repetition_penalty") if name in recipe.trl},
     )
     prefill, pixels = recipe.hints.prefill, recipe.most_pixels
-    chat = spoken_to(recipe, chat)
+    chat = with_template_options(recipe, chat)
     return hint_free_accuracy(chat, test, accuracy, sampling, system=recipe.system, prefill=prefill, most_pixels=pixels)
 
 
@@ -274,7 +274,7 @@ def _saved(recipe: HintGRPORecipe, folder: Path) -> str:
 
 
 class _Gathered:
-    """A trained model as one that can be saved: where its weights are spread over processes, all of them collect them first."""
+    """A trained model as one that can be saved: weights that are spread over processes are collected first."""
 
     def __init__(self, trainer: Any) -> None:
         self._model = trainer.accelerator.unwrap_model(trainer.model)

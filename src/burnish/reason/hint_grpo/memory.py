@@ -1,4 +1,4 @@
-"""What is remembered of every question, as three arrays over the data set. Knows rows by number; part of every checkpoint."""
+"""What is remembered of every question, as three arrays over the data set; part of every checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from burnish.reason.hint_grpo.schedule import Memory
 
 
 class QuestionMemory:
-    """Level and solve rate of each question, and how often it was visited.
+    """Level and solve rate of each question, and how often it was attempted.
 
     Args:
         questions: rows of the data set.
@@ -19,26 +19,26 @@ class QuestionMemory:
     def __init__(self, questions: int) -> None:
         self._level = np.full(questions, -1, dtype=np.int32)
         self._rate = np.zeros(questions, dtype=np.float64)
-        self._visits = np.zeros(questions, dtype=np.int32)
+        self._attempts = np.zeros(questions, dtype=np.int32)
 
     def __getitem__(self, question: int) -> Memory | None:
-        """What is known of a question; ``None`` before the first visit."""
+        """What is known of a question; ``None`` before the first attempt."""
         level = int(self._level[question])
         return None if level < 0 else Memory(level, float(self._rate[question]))
 
-    def visits(self, question: int) -> int:
+    def attempts(self, question: int) -> int:
         """How often the question was answered so far."""
-        return int(self._visits[question])
+        return int(self._attempts[question])
 
-    def visit(self, question: int, memory: Memory | None) -> None:
-        """Count a visit and keep what the schedule made of it."""
-        self._visits[question] += 1
+    def record(self, question: int, memory: Memory | None) -> None:
+        """Count an attempt and keep what the schedule made of it."""
+        self._attempts[question] += 1
         self._level[question] = -1 if memory is None else memory.level
         self._rate[question] = 0.0 if memory is None else memory.rate
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays of one value a question."""
-        return {"level": self._level, "rate": self._rate, "visits": self._visits}
+        return {"level": self._level, "rate": self._rate, "visits": self._attempts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave.
@@ -48,4 +48,4 @@ class QuestionMemory:
         """
         if len(state["level"]) != len(self._level):
             raise ValueError(f"memory of {len(state['level'])} questions, not of {len(self._level)}")
-        self._level, self._rate, self._visits = (np.array(state[name]) for name in ("level", "rate", "visits"))
+        self._level, self._rate, self._attempts = (np.array(state[name]) for name in ("level", "rate", "visits"))

@@ -37,8 +37,8 @@ def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: C
     """Read a recipe's questions and write the table that the trainer reads.
 
     Raises:
-        UserError: no chat template, or one that refuses the system turn; what reading raises; an empty answer; images for a
-            model without eyes; no question that leaves room for an answer.
+        UserError: no chat template, or one that refuses the system turn; what reading raises; an empty answer; images
+            for a model without eyes; no question that leaves room for an answer.
     """
     # A template that is missing or refuses is known before data is read.
     chat.render([Question("?", "!")], recipe.system)
@@ -56,7 +56,7 @@ def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: C
 def _with_room(
     recipe: HintGRPORecipe, chat: ChatModel, questions: Iterable[Question], note: Callable[[str], None]
 ) -> Iterator[Question]:
-    """Questions whose prompt, longest hint and a whole completion fit the model's context; the others are counted and left out."""
+    """Questions whose prompt, longest hint and a whole completion fit the model's context; others are counted."""
     context = getattr(chat.model.config.get_text_config(), "max_position_embeddings", None)
     if context is None:
         yield from questions
@@ -84,14 +84,14 @@ def _with_room(
         note(f"{left_out:,} questions left out: {what}")
 
 
-def first_look(chat: ChatModel) -> Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]:
+def make_input_check(chat: ChatModel) -> Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None]:
     """A check of the tensors of a step against its rows, each prompt rendered and encoded again alone.
 
     The check raises UserError: a prompt is cut or changed, or an image would not be seen as it is.
     """
 
-    def look(tensors: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-        from burnish.dialogue.seen import check_seen, image_token_id
+    def check(tensors: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        from burnish.dialogue.input_check import check_inputs, image_token_id
 
         texts = []
         for row in rows:
@@ -106,12 +106,12 @@ def first_look(chat: ChatModel) -> Callable[[Mapping[str, Any], Sequence[Mapping
                 raise UserError(
                     f"{rows[0]['where']}: {name} marks other tokens than those of the images; check padding"
                 )
-        check_seen(chat, inputs, texts, [row.get("images", []) for row in rows], [row["where"] for row in rows])
+        check_inputs(chat, inputs, texts, [row.get("images", []) for row in rows], [row["where"] for row in rows])
 
-    return look
+    return check
 
 
-def spoken_to(recipe: HintGRPORecipe, chat: ChatModel) -> ChatModel:
+def with_template_options(recipe: HintGRPORecipe, chat: ChatModel) -> ChatModel:
     """The model with its chat template used as TRL's trainer will use it."""
     options = recipe.trl.get("chat_template_kwargs") or {}
     return dataclasses.replace(chat, template_options=json.loads(options) if isinstance(options, str) else options)

@@ -36,17 +36,17 @@ class HintSettings(Settings):
     """Which hints are tried, and when."""
 
     levels: int = Field(default=2, ge=1)
-    """H: hint levels, the plain prompt among them; level h gives the first floor(h n / H) of n steps. The paper's text has 3."""
+    """H, levels with the plain prompt: level h gives the first floor(h n / H) of n steps. The paper's text has 3."""
     schedule: str = "ladder"
     """`ladder`, `exhaustive` (as released), `fixed`, `random`, `self_hint`, or `module:OBJECT` of your own."""
     level: int = Field(default=0, ge=0)
     """The level of the schedule `fixed`."""
     remember: bool = True
-    """The ladder starts a question's next visit near the level that worked; false starts at 0 and selects what `exhaustive` would."""
+    """The ladder starts a question's next try near the level that worked; false: at 0, selecting as `exhaustive`."""
     decay: float = Field(default=0.5, ge=0, lt=1)
     """Weight of the past in the remembered solve rate."""
     withdraw_above: float = Field(default=0.5, gt=0, le=1)
-    """Remembered solve rate from which the next visit starts one level lower."""
+    """Remembered solve rate from which the next attempt starts one level lower."""
     guard: bool = True
     """Never give a step that the accuracy reward would take for the answer, nor any after it."""
     split: Style = "auto"
@@ -84,14 +84,14 @@ class Adapter(Settings):
 
 
 class HintGRPORecipe(Recipe):
-    """Hint-GRPO: GRPO in which questions that no completion solves are tried again with part of their solution given."""
+    """GRPO in which questions that no completion solves are tried again with part of their solution given."""
 
     method: str = "hint_grpo"
     """What runs."""
     model: str
     """The model to train: a folder or hub id, with or without eyes. Its tokenizer needs a chat template."""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Of the weights. In bfloat16 steps of 1e-6 round to nothing, unless DeepSpeed keeps a float32 copy or an adapter is trained."""
+    """Of the weights. In bfloat16 steps of 1e-6 round to nothing, but for adapters or DeepSpeed's float32 copy."""
     bf16: bool | None = None
     """Compute in bfloat16 where that is safe (autocast); none does so on a GPU."""
     adapter: Adapter | None = None

@@ -1,4 +1,4 @@
-"""What the report of a Hint-GRPO run shows: was the data used, which hints were needed, what is it worth without them?"""
+"""What the report of a Hint-GRPO run shows: was the data used, which hints were needed, what came of it?"""
 
 from __future__ import annotations
 

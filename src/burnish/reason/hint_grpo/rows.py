@@ -1,4 +1,4 @@
-"""Questions as the table that TRL's trainer reads: an Arrow file, written as a stream and mapped into memory, images by path.
+"""Questions as the table that TRL's trainer reads: an Arrow file, written as a stream, mapped into memory.
 
 Knows the datasets library and how a row becomes the trainer's input; no trainer.
 """

@@ -1,6 +1,7 @@
 """Which hint levels to try for a question, in which rounds, and what to remember. One interface; the presets are short.
 
-Knows levels and solve rates, nothing of models or text. Sources: Hint-GRPO (``exhaustive``, as released), SAGE (``self_hint``).
+Knows levels and solve rates, nothing of models or text. Sources: Hint-GRPO (``exhaustive``, as released), SAGE
+(``self_hint``).
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class View:
 
     Attributes:
         levels: the question's hint levels, rising, without duplicates; level 0, the plain prompt, is always the first.
-        memory: from earlier visits; none on the first, or where the recipe remembers nothing.
+        memory: from earlier attempts; none on the first, or where the recipe remembers nothing.
         progress: how much of the training is done, 0 to 1.
-        draw: a uniform number of this visit, the same after a resume.
+        draw: a uniform number of this attempt, the same after a resume.
     """
 
     levels: tuple[int, ...]
@@ -49,14 +50,14 @@ class View:
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Decides what to try. A round is tried only while no earlier one had a success; a round's levels are tried together."""
+    """Decides what to try. A round comes only while none before had a success; its levels are tried together."""
 
     def rounds(self, view: View) -> Rounds:
         """Levels of ``view.levels`` (or :data:`SELF`) by round; at least one level in all."""
         ...
 
     def remember(self, memory: Memory | None, rates: Mapping[int, float], selected: int | None) -> Memory | None:
-        """What to keep of a visit.
+        """What to keep of an attempt.
 
         Args:
             memory: what was known before.
@@ -66,24 +67,24 @@ class Schedule(Protocol):
         ...
 
 
-class Forgetful:
+class Stateless:
     """A schedule's memory that keeps nothing."""
 
-    def remember(self, memory: Memory | None, rates: Mapping[int, float], selected: int | None) -> Memory | None:
+    def remember(self, _memory: Memory | None, _rates: Mapping[int, float], _selected: int | None) -> Memory | None:
         """Nothing."""
         return None
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Climb from the lowest level until one succeeds; on later visits start near the level that worked.
+    """Climb from the lowest level until one succeeds; later on start near the level that worked.
 
     Without memory it selects what ``exhaustive`` would from the same samples, and generates less.
 
     Attributes:
         remembers: start where memory says; otherwise always at level 0.
         decay: weight of the past in the average of the solve rate.
-        withdraw_above: average from which the next visit starts one level lower: hints go as the model improves.
+        withdraw_above: average from which the next attempt starts one level lower: hints go as the model improves.
     """
 
     remembers: bool = True
@@ -109,7 +110,7 @@ class Ladder:
         return Memory(level, rate)
 
 
-class Exhaustive(Forgetful):
+class Exhaustive(Stateless):
     """All levels at once, as released: the same groups as the ladder's, for H times the rollouts."""
 
     def rounds(self, view: View) -> Rounds:
@@ -118,7 +119,7 @@ class Exhaustive(Forgetful):
 
 
 @dataclass(frozen=True)
-class Fixed(Forgetful):
+class Fixed(Stateless):
     """One level for every question: the nearest that the question has, from below."""
 
     level: int = 0
@@ -128,18 +129,18 @@ class Fixed(Forgetful):
         return ((max(level for level in view.levels if level <= self.level),),)
 
 
-class Random(Forgetful):
-    """A level by chance at each visit."""
+class Random(Stateless):
+    """A level by chance at each attempt."""
 
     def rounds(self, view: View) -> Rounds:
         """One round of one level."""
         return ((view.levels[min(int(view.draw * len(view.levels)), len(view.levels) - 1)],),)
 
 
-class SelfHint(Forgetful):
-    """The plain prompt; where its group collapses the model is shown the solution, writes a hint, and tries again with it."""
+class SelfHint(Stateless):
+    """The plain prompt; where its group collapses the model sees the solution, writes a hint, and tries with it."""
 
-    def rounds(self, view: View) -> Rounds:
+    def rounds(self, _view: View) -> Rounds:
         """Level 0, then the model's own hint."""
         return ((0,), (SELF,))
 

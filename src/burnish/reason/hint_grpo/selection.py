@@ -13,7 +13,8 @@ from dataclasses import dataclass
 def solve_rate(successes: Sequence[float], above: float = 0.0) -> float:
     """Share of a group's completions that succeed: whose value is above the threshold.
 
-    A threshold, not a positive sum: with negative or shaped rewards a sum may be at most 0 with a right completion in it.
+    A threshold, not a positive sum: with negative or shaped rewards a sum may be at most 0 with a right completion in
+    it.
     """
     return sum(value > above for value in successes) / len(successes)
 
@@ -21,8 +22,8 @@ def solve_rate(successes: Sequence[float], above: float = 0.0) -> float:
 def select(rates: Mapping[int, float]) -> int | None:
     """The first level, in the order of the mapping, at which any completion succeeded; ``None`` if there is none.
 
-    The published rule: a level that is all correct is selected too, though nothing is learnt from it (it is too easy, and a
-    hint could only make it easier).
+    The published rule: a level that is all correct is selected too, though nothing is learnt from it (it is too easy,
+    and a hint could only make it easier).
     """
     return next((level for level, rate in rates.items() if rate > 0), None)
 
@@ -30,8 +31,8 @@ def select(rates: Mapping[int, float]) -> int | None:
 def is_mixed(rewards: Sequence[float]) -> bool:
     """Whether a group's rewards differ at all, so that some advantage is not zero.
 
-    Equality, not a small standard deviation: a shaped reward may vary little and mean it. NaN, a completion that no function
-    could score, has no part in it: TRL leaves it out of the group's mean and gives it no advantage.
+    Equality, not a small standard deviation: a shaped reward may vary little and mean it. NaN, a completion that no
+    function could score, has no part in it: TRL leaves it out of the group's mean and gives it no advantage.
     """
     scored = [reward for reward in rewards if not math.isnan(reward)]
     return any(reward != scored[0] for reward in scored)
@@ -59,7 +60,7 @@ class Outcome:
 
 
 def tally(outcomes: Sequence[Outcome], places: int) -> list[float]:
-    """Sums over questions that add up over processes; :func:`figures` reads them.
+    """Sums over questions that add up over processes; :func:`tally_metrics` reads them.
 
     Args:
         outcomes: of this process's questions.
@@ -80,13 +81,13 @@ def tally(outcomes: Sequence[Outcome], places: int) -> list[float]:
     return sums
 
 
-def figures(sums: Sequence[float], places: int) -> dict[str, float]:
+def tally_metrics(sums: Sequence[float], places: int) -> dict[str, float]:
     """The numbers to log from the sums of :func:`tally`; what has nothing to divide by is left out.
 
     Returns:
-        ``utilisation`` (S_valid) and by level, ``all_correct`` (no advantage either, counted apart) and ``all_wrong``, ``hintless``,
-        ``selected/LEVEL`` (the histogram), ``plain_accuracy`` (solve rate where level 0 was tried) and ``reward_without_hint``,
-        the share of the training reward that was earned at level 0.
+        ``utilisation`` (S_valid) and by level, ``all_correct`` (no advantage either, counted apart) and ``all_wrong``,
+        ``hintless``, ``selected/LEVEL`` (the histogram), ``plain_accuracy`` (solve rate where level 0 was tried) and
+        ``reward_without_hint``, the share of the training reward that was earned at level 0.
     """
     count = sums[0]
     groups, mixed, rewards = (sums[6 + part * (places + 1) : 6 + (part + 1) * (places + 1)] for part in range(3))

@@ -1,6 +1,7 @@
 """A reference rationale as a list of steps. Knows how data sets write them down, and text only.
 
-Source: Hint-GRPO's data (LLaVA-CoT's tagged answers, their reasoning in "Step k" items); plain rationales by line or sentence.
+Source: Hint-GRPO's data (LLaVA-CoT's tagged answers, their reasoning in "Step k" items); plain rationales by line or
+sentence.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _SENTENCE_END = re.compile(
 def split_steps(rationale: str, style: Style = "auto") -> list[str]:
     """The steps of a rationale, stripped, none empty.
 
-    ``auto`` takes what is inside LLaVA-CoT's ``<REASONING>`` tags, if they are there, and then the first of: "Step k" markers,
-    lines (where there are several), sentences.
+    ``auto`` takes what is inside LLaVA-CoT's ``<REASONING>`` tags, if they are there, and then the first of: "Step k"
+    markers, lines (where there are several), sentences.
 
     >>> split_steps("Intro Step 1: add. Step 2: stop")
     ['add.', 'stop']
@@ -46,8 +47,9 @@ def split_steps(rationale: str, style: Style = "auto") -> list[str]:
 def _marked(text: str) -> list[str]:
     """Pieces after "Step k" markers; what comes before the first is dropped, as published.
 
-    The published split cuts at every "Step <int>" and so inside "Step 2: by Step 1 we get x". Here a marker counts at the start
-    of a line with a higher number than the last, or inside a line where a colon or stop follows and its number is the next.
+    The published split cuts at every "Step <int>" and so inside "Step 2: by Step 1 we get x". Here a marker counts at
+    the start of a line with a higher number than the last, or inside a line where a colon or stop follows and its
+    number is the next.
     """
     accepted: list[re.Match[str]] = []
     for marker in _MARKER.finditer(text):

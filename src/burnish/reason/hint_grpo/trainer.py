@@ -1,8 +1,9 @@
-"""TRL's GRPO trainer with hints: before TRL scores a step, :mod:`rounds` has chosen what was sampled; the rest stays TRL's.
+"""TRL's GRPO trainer with hints: before TRL scores a step, :mod:`hint_sampler` has chosen what was sampled.
 
-The hint stands at the head of the completion, masked out of loss, KL and lengths (TRL's ``env_mask``), so that a vision-language
-model's prompt stays what its processor rendered. Sampling is TRL's ``_generate_single_turn`` and scoring its
-``_calculate_rewards``, so vLLM, FSDP2, DeepSpeed, PEFT, several weighted rewards and every ``loss_type`` work as in TRL.
+The hint stands at the head of the completion, masked out of loss, KL and lengths (TRL's ``env_mask``), so that a
+vision-language model's prompt stays what its processor rendered. Sampling is TRL's ``_generate_single_turn`` and
+scoring its ``_calculate_rewards``, so vLLM, FSDP2, DeepSpeed, PEFT, several weighted rewards and every ``loss_type``
+work as in TRL.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ from trl.trainer.utils import RepeatSampler
 
 from burnish.core import checkpoint
 from burnish.core.errors import UserError
+from burnish.reason.hint_grpo.attempts import Attempt, RolloutGroup
+from burnish.reason.hint_grpo.hint_sampler import Hints, HintSampler, with_image_columns
 from burnish.reason.hint_grpo.memory import QuestionMemory
-from burnish.reason.hint_grpo.rounds import Climber, Hints, alike
 from burnish.reason.hint_grpo.rows import opened
-from burnish.reason.hint_grpo.selection import figures, tally
-from burnish.reason.hint_grpo.visits import Try, Visit
+from burnish.reason.hint_grpo.selection import tally, tally_metrics
 
 
 class HintGRPOTrainer(GRPOTrainer):
     """GRPO in which a question that no completion solves is tried again with part of its solution given.
 
     Args:
-        model: as for TRL. With ``beta > 0`` and no adapter the reference is loaded again from where the model came from.
-        reward_funcs: as for TRL. They see what the model wrote, without prefill and hint (those are in the column ``prefix``).
+        model: as for TRL. With ``beta > 0`` and no adapter the reference is loaded again from where the model came
+            from.
+        reward_funcs: as for TRL. They see what the model wrote, without prefill and hint (those are in the column
+            ``prefix``).
         args: TRL's configuration; a process's generation batch must hold whole groups.
         train_dataset: rows of :func:`burnish.reason.hint_grpo.rows.write_table`.
         processing_class: processor or tokenizer, with a chat template.
@@ -88,9 +91,9 @@ class HintGRPOTrainer(GRPOTrainer):
         self.memory = QuestionMemory(len(train_dataset))
         self.generated = {"completions": 0, "tokens": 0, "idle": 0}  # by all processes so far
         self._drawn = 0  # questions drawn to refill batches, over all processes
-        self._ready: list[Try] | None = None
-        self._looked = False
-        self.climber = Climber(self, hints)
+        self._ready: list[RolloutGroup] | None = None
+        self._inputs_checked = False
+        self.hint_sampler = HintSampler(self, hints)
         if hints.token_budget is not None:
             self.add_callback(_Budget(self, hints.token_budget))
 
@@ -103,31 +106,35 @@ class HintGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
             return self._evaluated(inputs)
-        visits = self.climber.climb([self.climber.visit(row) for row in inputs[:: self.num_generations]])
-        asked = list(visits)
+        attempts = self.hint_sampler.run_rounds(
+            [self.hint_sampler.new_attempt(row) for row in inputs[:: self.num_generations]]
+        )
+        asked = list(attempts)
         for _ in range(self.hints.refills):
-            dull = [place for place, visit in enumerate(visits) if not visit.mixed]
-            fresh = self.climber.climb([self.climber.visit(row) for row in self._draw(len(dull))])
+            dull = [place for place, attempt in enumerate(attempts) if not attempt.mixed]
+            fresh = self.hint_sampler.run_rounds([self.hint_sampler.new_attempt(row) for row in self._draw(len(dull))])
             if not fresh:
                 break
             asked += fresh
             # Only as many as are missing here: processes refill alike, and what one does not need it forgets.
-            for place, visit in zip(dull, [each for each in fresh if each.mixed], strict=False):
-                visits[place] = visit
+            for place, attempt in zip(dull, [each for each in fresh if each.mixed], strict=False):
+                attempts[place] = attempt
         self._remember(asked)
-        rows = [dict(visit.row, prefix=visit.chosen.prefix) for visit in visits for _ in range(self.num_generations)]
-        self._ready = [visit.chosen for visit in visits]
-        output: dict[str, Any] = super()._generate_and_score_completions(alike(rows))
-        if self.hints.look is not None and not self._looked:
-            self.hints.look(output, rows)
-            self._looked = True
+        rows = [
+            dict(attempt.row, prefix=attempt.chosen.prefix) for attempt in attempts for _ in range(self.num_generations)
+        ]
+        self._ready = [attempt.chosen for attempt in attempts]
+        output: dict[str, Any] = super()._generate_and_score_completions(with_image_columns(rows))
+        if self.hints.input_check is not None and not self._inputs_checked:
+            self.hints.input_check(output, rows)
+            self._inputs_checked = True
         if self.hints.mask_zero_variance:
             self._mask(output, [each.mixed for each in self._ready])
         self._ready = None
-        self._log_visits(asked)
+        self._log_attempts(asked)
         return output
 
-    def _hand_over(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    def _hand_over(self, prompts: list[Any], _trainer: Any) -> dict[str, Any]:
         """TRL's rollout function: what the rounds have chosen, hints first and masked."""
         assert self._ready is not None
         rows = [(each, place) for each in self._ready for place in range(len(each.completion_ids))]
@@ -166,7 +173,7 @@ class HintGRPOTrainer(GRPOTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint_folder: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint_folder)
         if checkpoint_folder is not None:
-            found = checkpoint.load_latest(Path(checkpoint_folder) / "hints", warn=lambda line: None)
+            found = checkpoint.load_latest(Path(checkpoint_folder) / "hints", warn=lambda _line: None)
             if found is None:
                 raise UserError(f"{checkpoint_folder}: a checkpoint without the hints' memory; it is another method's")
             self.load_state_dict(found[1])
@@ -174,7 +181,7 @@ class HintGRPOTrainer(GRPOTrainer):
     # The state beside TRL's
 
     def state_dict(self) -> dict[str, Any]:
-        """Memory of every question, what was generated, how many questions were drawn: with TRL's state, all of the run's.
+        """Memory of every question, what was generated, how many questions were drawn: what TRL's state lacks.
 
         Completions that were generated and not yet used are not in it: a checkpoint is taken where there are none.
         """
@@ -189,10 +196,10 @@ class HintGRPOTrainer(GRPOTrainer):
     def _evaluated(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Without hints: nobody has them at test time."""
         rows = [opened(row, self.hints.most_pixels) for row in inputs]
-        prefix = self.climber.prefix("")
-        ids, logprobs, rewards, extra = self.climber.sample(rows, [prefix] * len(rows), self.num_generations_eval)
+        prefix = self.hint_sampler.prefix("")
+        ids, logprobs, rewards, extra = self.hint_sampler.sample(rows, [prefix] * len(rows), self.num_generations_eval)
         self._ready = [
-            Try(
+            RolloutGroup(
                 *prefix,
                 completion_ids=[ids[place]],
                 logprobs=None if logprobs is None else [logprobs[place]],
@@ -204,7 +211,7 @@ class HintGRPOTrainer(GRPOTrainer):
             )
             for place in range(len(rows))
         ]
-        output: dict[str, Any] = super()._generate_and_score_completions(alike(rows))
+        output: dict[str, Any] = super()._generate_and_score_completions(with_image_columns(rows))
         self._ready = None
         return output
 
@@ -212,7 +219,7 @@ class HintGRPOTrainer(GRPOTrainer):
 
     def _draw(self, wanted: int) -> list[dict[str, Any]]:
         """The next questions for this process: as many as the process that wants most, in an order of their own."""
-        count, processes = self.climber.most(wanted), self.accelerator.num_processes
+        count, processes = self.hint_sampler.most(wanted), self.accelerator.num_processes
         first = self._drawn + count * self.accelerator.process_index
         self._drawn += count * processes
         size = len(self.train_dataset)
@@ -222,11 +229,11 @@ class HintGRPOTrainer(GRPOTrainer):
             found.append(self.train_dataset[int(order[place % size])])
         return found
 
-    def _remember(self, visits: Sequence[Visit]) -> None:
+    def _remember(self, attempts: Sequence[Attempt]) -> None:
         """Every process keeps the memory of all questions."""
-        kept = [(visit.number, visit.remembered(self.hints.schedule)) for visit in visits]
+        kept = [(attempt.number, attempt.remembered(self.hints.schedule)) for attempt in attempts]
         for number, memory in gather_object(kept):
-            self.memory.visit(number, memory)
+            self.memory.record(number, memory)
 
     def _mask(self, output: dict[str, Any], mixed: Sequence[bool]) -> None:
         """Take groups without any advantage out of the loss; only the KL term would act on them."""
@@ -235,15 +242,15 @@ class HintGRPOTrainer(GRPOTrainer):
         scored = (output["completion_mask"] * output["tool_mask"]).sum()
         output["num_items_in_batch"] = self.accelerator.gather(scored).sum()
 
-    def _log_visits(self, visits: Sequence[Visit]) -> None:
-        sums = tally([visit.outcome() for visit in visits], self.hints.levels)
-        own = torch.tensor([*sums, *self.climber.spent.values()], device=self.accelerator.device)
+    def _log_attempts(self, attempts: Sequence[Attempt]) -> None:
+        sums = tally([attempt.outcome() for attempt in attempts], self.hints.levels)
+        own = torch.tensor([*sums, *self.hint_sampler.spent.values()], device=self.accelerator.device)
         *sums, completions, tokens, idle = self.accelerator.gather(own.unsqueeze(0)).sum(dim=0).tolist()
-        for name, value in figures(sums, self.hints.levels).items():
+        for name, value in tally_metrics(sums, self.hints.levels).items():
             self._metrics["train"][f"hints/{name}"].append(value)
-        for name, spent in zip(self.climber.spent, (completions, tokens, idle), strict=True):
+        for name, spent in zip(self.hint_sampler.spent, (completions, tokens, idle), strict=True):
             self.generated[name] += int(spent)
-            self.climber.spent[name] = 0
+            self.hint_sampler.spent[name] = 0
             # As TRL logs its own running count: the last value, not a mean over the logged steps.
             self._metrics["train"][f"generated/{name}"] = [float(self.generated[name])]
 
@@ -251,7 +258,8 @@ class HintGRPOTrainer(GRPOTrainer):
 class _EpochSampler(torch.utils.data.Sampler[int]):
     """TRL's sampler with an order that depends on the epoch alone.
 
-    Its own generator goes on from epoch to epoch, so a run resumed in its second would see the order of the first again.
+    Its own generator goes on from epoch to epoch, so a run resumed in its second would see the order of the first
+    again.
     """
 
     def __init__(self, ordered: RepeatSampler, epoch: Callable[[], int]) -> None:
@@ -274,6 +282,6 @@ class _Budget(TrainerCallback):
         self._trainer = trainer
         self._tokens = tokens
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, _args: Any, _state: Any, control: Any, **_kwargs: Any) -> None:
         if self._trainer.generated["tokens"] >= self._tokens:
             control.should_training_stop = True

@@ -1,4 +1,4 @@
-"""What an agent can do in craftworld: each command is a process that takes ticks and has its effect at once, at their end.
+"""What an agent can do in craftworld: each command is a process that takes ticks, with its effect at the end.
 
 A command that is given up in between has done nothing (a smelting of several items: nothing to the item under way).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from burnish.act.skills.crafting import FURNACE, Craft, Smelt
+from burnish.act.skills.crafting import FURNACE, Craft, Mine, Smelt
 from burnish.act.world import ActionFailed
 from burnish.act.worlds.craftworld import creatures, rules
 from burnish.act.worlds.craftworld.bodies import Body, Chest
@@ -42,7 +42,7 @@ def release(world: Simulation, body: Body) -> Process:
 
 
 def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
-    """Break the block at a place within reach, with the fastest tool that fits; what it gives is in the inventory at once."""
+    """Break the block at a place within reach, with the fastest tool that fits, and take what it gives."""
     cell = _near(body, at, REACH)
     block = world.grid.blocks.get(cell)
     drops = () if block is None else world.tables.drops.get(block, ())
@@ -51,11 +51,24 @@ def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
     if world.claims.get(cell, body.name) != body.name:
         raise ActionFailed(f"{world.claims[cell]} means to take it")
     needed = drops[0].tools if drops else ()
-    hardness = max(0.0, min((way.hardness for way in drops), default=2.5))
+    hardness = max(0.0, min((production.hardness for production in drops), default=2.5))
     tool = _best_tool(world, body, block, needed)
     if needed and tool not in needed:
         raise ActionFailed(f"{block} needs one of {', '.join(needed[:3])}")
     yield rules.break_ticks(block, tool, needed, hardness)
+    _take_up(world, body, cell, block)
+    if tool is not None and hardness:
+        world.wear(body, tool)
+    if body.claim == cell:
+        creatures.release(world, body)
+    got = _drawn(world, cell, block, drops, tool)
+    for item, count in got.items():
+        world.make(body.stock, item, count)
+    return {"got": dict(got)}
+
+
+def _take_up(world: Simulation, body: Body, cell: Cell, block: str) -> None:
+    """The block goes, if it is still there, and no chest that is in use."""
     if world.grid.blocks.get(cell) != block:
         raise ActionFailed("somebody else took it")
     chest = world.chests.get(cell)
@@ -63,20 +76,18 @@ def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
         raise ActionFailed("the chest is not empty, or somebody holds it open")
     world.grid.clear(cell)
     world.chests.pop(cell, None)
-    if tool is not None and hardness:
-        world.wear(body, tool)
-    if body.claim == cell:
-        creatures.release(world, body)
+
+
+def _drawn(world: Simulation, cell: Cell, block: str, drops: Sequence[Mine], tool: str | None) -> Counter[str]:
+    """What a broken block gives."""
     got: Counter[str] = Counter()
-    for number, way in enumerate(drops):
-        count = int(way.chance) + (world.chance(*cell, number) < way.chance % 1)
-        if count and (not way.tools or tool in way.tools):
-            got[way.item] += count
+    for number, production in enumerate(drops):
+        count = int(production.chance) + (world.chance(*cell, number) < production.chance % 1)
+        if count and (not production.tools or tool in production.tools):
+            got[production.item] += count
     if not drops:
         got[block] += 1
-    for item, count in got.items():
-        world.make(body.stock, item, count)
-    return {"got": dict(got)}
+    return got
 
 
 def _best_tool(world: Simulation, body: Body, block: str, needed: Sequence[str]) -> str | None:
@@ -109,7 +120,11 @@ def attack(world: Simulation, body: Body, target: str) -> Process:
 def craft(world: Simulation, body: Body, item: str, times: int, uses: Mapping[str, int]) -> Process:
     """Craft by the recipe with these ingredients, so many times; its station is in reach or in the inventory."""
     recipe = next(
-        (way for way in world.crafting.ways.get(item, ()) if isinstance(way, Craft) and dict(way.uses) == dict(uses)),
+        (
+            production
+            for production in world.crafting.productions.get(item, ())
+            if isinstance(production, Craft) and dict(production.uses) == dict(uses)
+        ),
         None,
     )
     if recipe is None or times < 1:
@@ -127,7 +142,7 @@ def craft(world: Simulation, body: Body, item: str, times: int, uses: Mapping[st
 
 
 def _set_up(world: Simulation, body: Body, station: str | None) -> int:
-    """Ticks until a station can be used: none if one stands in reach, a second to set up and take up again one's own."""
+    """Ticks until a station can be used: none if one stands in reach, a second to set up one's own."""
     if station is None:
         return 0
     x, y = body.at
@@ -148,7 +163,7 @@ def _remainder(world: Simulation, body: Body, item: str, count: int) -> None:
 
 def smelt(world: Simulation, body: Body, item: str, source: str, count: int, fuel: Sequence[str]) -> Process:
     """Smelt so many, one after another, burning of these fuels what is there; each is done when it is done."""
-    if Smelt(item, source) not in world.crafting.ways.get(item, ()):
+    if Smelt(item, source) not in world.crafting.productions.get(item, ()):
         raise ActionFailed(f"{source} does not smelt to {item}")
     yield _set_up(world, body, FURNACE)
     for _ in range(count):
@@ -169,18 +184,18 @@ def smelt(world: Simulation, body: Body, item: str, source: str, count: int, fue
 
 def collect(world: Simulation, body: Body, item: str) -> Process:
     """Take something from water, a bush or an animal without breaking it: buckets, eggs, wool, berries."""
-    way = world.tables.collected.get(item)
-    if way is None:
+    production = world.tables.collected.get(item)
+    if production is None:
         raise ActionFailed(f"{item} cannot be collected")
     yield TICKS
-    if way.source in rules.BOSSES:
-        raise ActionFailed(f"the {way.source} gives it only when it is dead")
-    if way.source != "placed_block" and not _beside(world, body, way.source):
-        raise ActionFailed(f"no {way.source} within {REACH} cells")
-    tool = next((name for name in way.tools if body.stock[name] > 0), None)
-    if way.tools and tool is None:
-        raise ActionFailed(f"{item} needs one of {', '.join(way.tools[:3])}")
-    for name, need in way.uses.items():
+    if production.source in rules.BOSSES:
+        raise ActionFailed(f"the {production.source} gives it only when it is dead")
+    if production.source != "placed_block" and not _beside(world, body, production.source):
+        raise ActionFailed(f"no {production.source} within {REACH} cells")
+    tool = next((name for name in production.tools if body.stock[name] > 0), None)
+    if production.tools and tool is None:
+        raise ActionFailed(f"{item} needs one of {', '.join(production.tools[:3])}")
+    for name, need in production.uses.items():
         world.use(body.stock, name, need)
     if tool is not None:
         world.wear(body, tool)
@@ -210,7 +225,7 @@ def eat(world: Simulation, body: Body, item: str) -> Process:
     return {"hunger": body.fed}
 
 
-def equip(world: Simulation, body: Body, item: str) -> Process:
+def equip(_world: Simulation, body: Body, item: str) -> Process:
     """Take an item into the hand, or put it on if it is armour."""
     yield 5
     if body.stock[item] < 1:
@@ -292,7 +307,7 @@ def give(world: Simulation, body: Body, to: str, item: str, count: int) -> Proce
     return {}
 
 
-def wait(world: Simulation, body: Body, seconds: float) -> Process:
+def wait(_world: Simulation, _body: Body, seconds: float) -> Process:
     """Do nothing."""
     yield max(1, round(min(seconds, 600.0) * TICKS))
     return {}

@@ -43,7 +43,7 @@ def _step_towards(world: Simulation, creature: Creature, goal: Cell) -> None:
 
 
 def _stand(world: Simulation, boss: Creature) -> Process:
-    """A boss holds its ground: it strikes who is in reach, then gathers strength, visibly, and bursts over all around it."""
+    """A boss holds its ground: it strikes who is in reach, then gathers strength, visibly, and bursts."""
     kind = boss.kind
     boss.born = world.tick
     world.tell("boss", "", name=boss.name, phase="awake")
@@ -80,10 +80,10 @@ def strike(world: Simulation, by: Body, creature: Creature, damage: float) -> No
     if creature.health > 0:
         return
     world.remove_creature(creature)
-    for way in world.tables.loot.get(creature.name, ()):
-        count = int(way.chance) + (world.chance(creature.index, len(way.item)) < way.chance % 1)
+    for production in world.tables.loot.get(creature.name, ()):
+        count = int(production.chance) + (world.chance(creature.index, len(production.item)) < production.chance % 1)
         if count:
-            world.make(by.stock, way.item, count)
+            world.make(by.stock, production.item, count)
     if creature.name in rules.BOSSES:
         world.dead_bosses.add(creature.name)
         world.tell("boss", "", name=creature.name, phase="dead")

@@ -22,10 +22,10 @@ def _travel(world: Simulation, body: Body, goal: Cell, near: int) -> Process:
     if not world.grid.inside(goal):
         raise ActionFailed(f"{list(goal)} is not on the map of {world.grid.size} x {world.grid.size} cells")
     while distance(body.at, goal) > near:
-        way = world.grid.way(body.at, goal, near)
-        if way is None:
+        path = world.grid.path(body.at, goal, near)
+        if path is None:
             raise ActionFailed(f"there is no way to {list(goal)}")
-        for cell in way:
+        for cell in path:
             yield STEP
             if not world.grid.free(cell):
                 break
@@ -50,7 +50,7 @@ def explore(world: Simulation, body: Body) -> Process:
 
 
 def patrol(world: Simulation, body: Body) -> Process:
-    """Walk to another part of the map, in an order of chance: for who looks for what moves. Stops when an enemy comes into sight."""
+    """Walk to another part of the map, in an order of chance. Stops when an enemy comes into sight."""
     last = world.grid.size - 1
     goal = (int(world.chance(body.index, 1) * last), int(world.chance(body.index, 2) * last))
     for cell in world.grid.towards(body.at, goal, (2, 4, 8)) or ():
@@ -70,7 +70,7 @@ def approach(world: Simulation, body: Body, target: str) -> Process:
     What a detour takes out of sight is looked for where it was seen last.
     """
     goal: Cell | None = None
-    way: list[Cell] = []
+    path: list[Cell] = []
     for _ in range(200):
         try:
             seen = in_sight(world, body, target).at
@@ -80,15 +80,15 @@ def approach(world: Simulation, body: Body, target: str) -> Process:
             seen = goal
         if distance(body.at, seen) <= REACH:
             return {"at": list(body.at)}
-        if seen != goal or not way:
-            goal, way = seen, world.grid.way(body.at, seen, REACH) or []
-            if not way:
+        if seen != goal or not path:
+            goal, path = seen, world.grid.path(body.at, seen, REACH) or []
+            if not path:
                 raise ActionFailed(f"there is no way to the {target}")
         yield STEP
-        if world.grid.free(way[0]):
-            world.place_body(body, way.pop(0))
+        if world.grid.free(path[0]):
+            world.place_body(body, path.pop(0))
         else:
-            way = []
+            path = []
     raise ActionFailed(f"the {target} does not let itself be caught")
 
 

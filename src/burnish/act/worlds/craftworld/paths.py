@@ -1,4 +1,4 @@
-"""Cells, blocks and the ways between them: an index by chunk, and A* on it."""
+"""Cells, blocks and the paths between them: an index by chunk, and A* on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from burnish.act.worlds.craftworld.rules import CHUNK, Cell, chunk_of, distance
 from burnish.act.worlds.craftworld.terrain import is_solid
 
-LONGEST_SEARCH = 8000  # cells looked at for one way
+LONGEST_SEARCH = 8000  # cells looked at for one path
 POCKET = 300  # cells looked at to see whether a goal is shut in
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if (dx, dy) != (0, 0)]
 
@@ -72,7 +72,7 @@ class Grid:
     def nearest(
         self, start: Cell, blocks: Collection[str], known: Collection[Cell], taken: Collection[Cell]
     ) -> Cell | None:
-        """The nearest cell with one of the blocks in a known chunk, not among those taken; ``None`` if there is none."""
+        """The nearest cell with one of the blocks in a known chunk that is not taken; ``None`` if there is none."""
         here = chunk_of(start)
         best: tuple[int, int, int] | None = None
         for reach, chunk in sorted((distance(here, each), each) for each in known):
@@ -96,21 +96,21 @@ class Grid:
                 return min(self.size - 1, cx * CHUNK + CHUNK // 2), min(self.size - 1, cy * CHUNK + CHUNK // 2)
         return None
 
-    def way(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
-        """Cells to step on, one after another, until within ``near`` cells of the goal; ``None`` if there is no way."""
+    def path(self, start: Cell, goal: Cell, near: int) -> list[Cell] | None:
+        """Cells to step on, one after another, until within ``near`` cells of the goal; ``None`` if there is none."""
         straight = self._straight(start, goal, near)
         if straight is not None:
             return straight
         return None if self._shut_in(start, goal, near) else self._search(start, goal, near)
 
     def towards(self, start: Cell, goal: Cell, near: Sequence[int]) -> list[Cell] | None:
-        """The way to within the first of the distances ``near`` that can be reached; ``None`` if none can."""
-        ways = (self.way(start, goal, gap) for gap in near)
-        return next((way for way in ways if way is not None), None)
+        """The path to within the first of the distances ``near`` that can be reached; ``None`` if none can."""
+        found = (self.path(start, goal, gap) for gap in near)
+        return next((path for path in found if path is not None), None)
 
-    def open_way(self, start: Cell, goal: Cell) -> None:
-        """Make sure that one can walk from a cell to another; where there is no way, blocks in the straight line go."""
-        if self.way(start, goal, 0) is not None:
+    def open_path(self, start: Cell, goal: Cell) -> None:
+        """Make sure that one can walk from a cell to another; without a path, blocks in the straight line go."""
+        if self.path(start, goal, 0) is not None:
             return
         here = start
         while here != goal:
@@ -128,7 +128,7 @@ class Grid:
         return cells
 
     def _shut_in(self, start: Cell, goal: Cell, near: int) -> bool:
-        """Whether all that is within ``near`` of the goal lies in pockets that one sees from inside to have no way out to ``start``.
+        """Whether all that is within ``near`` of the goal lies in pockets without a way out to ``start``.
 
         A search from the start would look at all of the map before it knew.
         """

@@ -1,7 +1,7 @@
 """Scripted planners for craftworld: the same function plays in parallel and in serial mode.
 
-A policy reads what a chat model would read (the prompt's JSON) and replies as one would. While a skill runs, its reply names the
-skill to run after it; it asks for an interrupt only for danger.
+A policy reads what a chat model would read (the prompt's JSON) and replies as one would. While a skill runs, its reply
+names the skill to run after it; it asks for an interrupt only for danger.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def gatherer(known: Known) -> Reply:
 
 
 def stepper(known: Known) -> Reply:
-    """A gatherer without ``obtain_item``: decomposes by itself, and has every single step planned by a call of its own."""
+    """A gatherer without ``obtain_item``: decomposes by itself, with a planning call for every single step."""
     urgent = _survive(known)
     if urgent is not None:
         return urgent
@@ -49,7 +49,8 @@ def stepper(known: Known) -> Reply:
     except UserError as error:
         return _nothing(str(error))
     calls = [_step(step) for step in steps]
-    # The step under way is still in the plan, which was made on an inventory without its result: the next one follows it.
+    # The step under way is still in the plan, which was made on an inventory without its result: the next one follows
+    # it.
     if doing is not None:
         names = [(call["skill"]["name"], call["skill"]["arguments"].get("item")) for call in calls]
         now = (doing["name"], doing["arguments"].get("item"))
@@ -66,12 +67,7 @@ def slayer(known: Known) -> Reply:
         if urgent is not None:
             return urgent
     if boss is None:
-        if doing:
-            return _nothing("on its way")
-        last = you["last"] or {}
-        if last.get("name") == "kill" and last.get("status") == "failed":
-            return _do("explore", "it is not in sight")
-        return _do("kill", "where is it?", target=see["goal"].get("kill", "wither"))
+        return _nothing("on its way") if doing else _seek_boss(you)
     name, radius = boss["name"], boss["radius"]
     danger = boss["phase"] == "charging" and boss["distance"] <= radius + 1
     if danger:
@@ -86,6 +82,13 @@ def slayer(known: Known) -> Reply:
     if boss["phase"] == "charging":
         return _nothing("waiting for the burst")
     return _nothing("at it") if doing == "kill" else _do("kill", "it is open", target=name, seconds=12.0)
+
+
+def _seek_boss(you: Mapping[str, Any]) -> Reply:
+    last = you["last"] or {}
+    if last.get("name") == "kill" and last.get("status") == "failed":
+        return _do("explore", "it is not in sight")
+    return _do("kill", "where is it?", target=you["see"]["goal"].get("kill", "wither"))
 
 
 def fighter(known: Known) -> Reply:
@@ -162,8 +165,8 @@ def _doing(known: Known) -> str | None:
 
 
 def _step(step: Step) -> Reply:
-    if isinstance(step.way, Kill):
-        return _do("kill", "step by step", target=step.way.creature)
+    if isinstance(step.production, Kill):
+        return _do("kill", "step by step", target=step.production.creature)
     return _do(step.skill, "step by step", item=step.item, count=step.count)
 
 

@@ -61,7 +61,7 @@ def _letter(block: str) -> str:
 
 
 def svg(world: Simulation) -> str:
-    """The whole map from above: deposits, water, creatures, agents with their names and health, and a legend of what is seen."""
+    """The whole map from above: deposits, water, creatures, agents with names and health, and a legend."""
     side = world.grid.size * PIXELS
     legend = _legend(world)
     height = max(side, 40 + 20 * len(legend))

@@ -1,4 +1,4 @@
-"""The numbers of craftworld, and the pure functions on them. Items, recipes, tools, drops and food: ``skills/crafting.py``.
+"""The numbers of craftworld, and the pure functions on them. Items, tools, drops and food: ``skills/crafting.py``.
 
 Where nothing else is said the numbers are the game's (Java edition 1.20); ``docs/craftworld.md`` lists what is simpler.
 """
@@ -113,7 +113,7 @@ def fits(tool: str, block: str) -> bool:
 
 
 def break_ticks(block: str, tool: str | None, needed: tuple[str, ...], hardness: float) -> int:
-    """Ticks to break a block: hardness x 1.5 s with what harvests it, divided by the tool's speed if it is of the right kind."""
+    """Ticks to break a block: hardness x 1.5 s with what harvests it, divided by the speed of a fitting tool."""
     speed = 1.0
     if tool is not None and (tool in needed or fits(tool, block)):
         speed = SPEED.get(tool.partition("_")[0], 1.0)
@@ -133,7 +133,8 @@ class Kind:
         reach: cells.
         pause: ticks between blows.
         hide: share of a blow that gets through.
-        burst: damage to all within ``radius`` at the end of each cycle of ``period`` ticks; its last ``charge`` ticks are a warning.
+        burst: damage to all within ``radius`` at the end of each cycle of ``period`` ticks; its last ``charge`` ticks
+            are a warning.
     """
 
     health: float
@@ -198,14 +199,14 @@ def tables(crafting: Crafting) -> Tables:
     drops: dict[str, list[Mine]] = defaultdict(list)
     loot: dict[str, list[Kill]] = defaultdict(list)
     collected: dict[str, Collect] = {}
-    for ways in crafting.ways.values():
-        for way in ways:
-            if isinstance(way, Mine):
-                drops[way.block].append(way)
-            elif isinstance(way, Kill):
-                loot[way.creature].append(way)
-            elif isinstance(way, Collect):
-                collected[way.item] = way
+    for productions in crafting.productions.values():
+        for production in productions:
+            if isinstance(production, Mine):
+                drops[production.block].append(production)
+            elif isinstance(production, Kill):
+                loot[production.creature].append(production)
+            elif isinstance(production, Collect):
+                collected[production.item] = production
     return Tables(
         {block: tuple(found) for block, found in drops.items()},
         {name: tuple(found) for name, found in loot.items()},

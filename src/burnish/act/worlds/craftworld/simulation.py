@@ -1,8 +1,8 @@
 """The order in which things happen: ticks that are only computed when something is due. Knows no event loop.
 
-Everything that takes time (a command, a hunter, a night) is a generator that yields how many ticks to wait. Ticks are worked
-off in order, and within one tick in a fixed order (sky, agents by index, creatures, life). A command that is given at a tick
-begins at the next, so whoever looks first at one moment sees the same as whoever looks last.
+Everything that takes time (a command, a hunter, a night) is a generator that yields how many ticks to wait. Ticks are
+worked off in order, and within one tick in a fixed order (sky, agents by index, creatures, life). A command that is
+given at a tick begins at the next, so whoever looks first at one moment sees the same as whoever looks last.
 """
 
 from __future__ import annotations

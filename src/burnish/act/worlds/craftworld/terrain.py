@@ -1,4 +1,4 @@
-"""The map: deposits of every block that the data can mine, water, and where creatures live. From a seed, always the same."""
+"""The map: deposits of every block that the data can mine, water, and where creatures live. A function of the seed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def is_solid(block: str) -> bool:
 
 
 def generate(seed: int, size: int, tables: Tables, creatures: bool) -> Terrain:
-    """A map of ``size`` x ``size`` cells. Every block of the data and, if asked for, every creature, occurs at least once."""
+    """A map of ``size`` x ``size`` cells. Every block of the data, and if asked for every creature, is there."""
     rng = np.random.default_rng([seed, size])
     spawn = (size // 2, size // 2)
     blocks: dict[Cell, str] = {}

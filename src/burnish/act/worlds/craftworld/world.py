@@ -1,4 +1,4 @@
-"""Craftworld as the runtime sees it: observe, act, happenings. Time is the run's clock; ticks are computed when somebody looks."""
+"""Craftworld as the runtime sees it: observe, act, happenings. Ticks are computed when somebody looks."""
 
 from __future__ import annotations
 
@@ -67,35 +67,43 @@ class CraftWorld:
         world = self.simulation
         first, *others = homes.values()
         for home in others:
-            world.grid.open_way(first, home)
+            world.grid.open_path(first, home)
         if settings.creatures != "all":
             for creature in [each for each in world.creatures.values() if each.kind.damage > 0]:
                 world.remove_creature(creature)
         if settings.goal.boss is not None:
-            x, y = next(iter(homes.values()))
-            cell = (x, max(1, y - 14))
-            for spot in (cell, *around(cell)):
-                if spot in world.grid.blocks:
-                    world.grid.clear(spot)
-            world.grid.open_way((x, y), cell)
-            boss = world.add_creature(settings.goal.boss, cell)
-            if settings.boss_health is not None:
-                boss.health = settings.boss_health
-            for body in world.bodies.values():
-                world.wake_near(body)
+            self._place_boss(settings.goal.boss, settings.boss_health, first)
         if settings.creatures == "all":
             world.start((SKY, 0), creatures.nights(world))
         for body in world.bodies.values():
             world.start((LIFE, body.index), creatures.life(world, body))
             for item, count in settings.start.items():
                 world.make(body.stock, item, count)
-        for home in homes.values():
-            cell = (home[0] + 1, home[1] + 1)
-            if settings.chest and cell not in world.grid.blocks:
-                world.grid.put(cell, "chest")
-                world.chests[cell] = Chest()
-                for item, count in settings.chest.items():
-                    world.make(world.chests[cell].stock, item, count)
+        if settings.chest:
+            for home in homes.values():
+                self._place_chest((home[0] + 1, home[1] + 1), settings.chest)
+
+    def _place_boss(self, name: str, health: float | None, home: Cell) -> None:
+        """A boss north of a home, in a clearing that one can walk to."""
+        world, cell = self.simulation, (home[0], max(1, home[1] - 14))
+        for spot in (cell, *around(cell)):
+            if spot in world.grid.blocks:
+                world.grid.clear(spot)
+        world.grid.open_path(home, cell)
+        boss = world.add_creature(name, cell)
+        if health is not None:
+            boss.health = health
+        for body in world.bodies.values():
+            world.wake_near(body)
+
+    def _place_chest(self, cell: Cell, items: Mapping[str, int]) -> None:
+        world = self.simulation
+        if cell in world.grid.blocks:
+            return
+        world.grid.put(cell, "chest")
+        world.chests[cell] = Chest()
+        for item, count in items.items():
+            world.make(world.chests[cell].stock, item, count)
 
     # The three methods of a world
 

@@ -65,7 +65,7 @@ class Bridge:
         self._readers = [asyncio.create_task(self._read()), asyncio.create_task(self._log())]
 
     async def call(self, method: str, params: Mapping[str, Any], seconds: float) -> Any:
-        """Ask, and wait for the answer. When given up, the child is told, and its acknowledgement awaited for two seconds.
+        """Ask, and wait for the answer. When given up, the child is told, and has two seconds to acknowledge.
 
         Raises:
             Died: the child is gone.

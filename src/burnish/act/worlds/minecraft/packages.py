@@ -29,7 +29,7 @@ def node() -> str:
 
 
 def install(source: Path = BRIDGE) -> Path:
-    """A folder of the cache that holds ``node_modules`` as the lock file in ``source`` pins them; at once if it is there.
+    """A folder of the cache that holds ``node_modules`` as the lock file in ``source`` pins them.
 
     Raises:
         UserError: Node is missing, or npm could not install; names the cause.

@@ -74,14 +74,14 @@ class MinecraftWorld:
         return {"time": round(self._time(), 2), **seen, "goal": state, "goal_reached": reached}
 
     async def act(self, agent: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """See :class:`burnish.act.world.World`; the commands are craftworld's and ``chat``, as far as the game has them."""
+        """See :class:`burnish.act.world.World`; the commands are those of craftworld that fit, and ``chat``."""
         bridge = await self._running(agent)
         limit = self._settings.command_seconds
         asked = {"agent": agent, "command": command, "arguments": dict(arguments)}
         return dict(await bridge.call("act", asked, limit))
 
     async def happenings(self) -> AsyncIterator[Happening]:
-        """See :class:`burnish.act.world.World`: damage, death, chat (of others: data, never an instruction), item, disconnected."""
+        """See :class:`burnish.act.world.World`: damage, death, item, disconnected, chat (never an instruction)."""
         news: deque[Happening] = deque()
         self._listeners.append(news)
         try:

@@ -14,8 +14,8 @@ from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
 from burnish.reason.calibration.answering import answer_questions
 from burnish.reason.calibration.contrasts import Contrast, without_images
-from burnish.reason.calibration.meter import Judge, exactly
 from burnish.reason.calibration.settings import Calibration, Decoding
+from burnish.reason.calibration.text_bias import Judge, exactly
 
 GAMMAS = (0.0, 0.4, 0.8, 1.2, 1.6)
 
@@ -49,8 +49,8 @@ def choose_gamma(
 ) -> Choice:
     """Answer held-out questions at every strength and choose (:func:`choose`).
 
-    The held-out questions must look like those to come: what the text alone predicts differs from place to place, and so does
-    the strength that is best.
+    The held-out questions must look like those to come: what the text alone predicts differs from place to place, and
+    so does the strength that is best.
 
     Args:
         chat: an image-text model.
@@ -77,7 +77,7 @@ def choose_gamma(
 
 
 def choose(scores: Float[Tensor, "gammas questions"], gammas: Sequence[float]) -> Choice:
-    """The most accurate strength, the smallest of equals; plain decoding unless it is beaten by more than a standard error.
+    """The most accurate strength, the smallest of equals; plain decoding unless beaten by more than a standard error.
 
     Args:
         scores: 1 for right, 0 for wrong, of the same questions at each strength.

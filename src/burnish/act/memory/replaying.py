@@ -1,7 +1,7 @@
-"""Resume by rehearsal: for a world that is simulated in this process, exactly.
+"""Resume by replay: for a world that is simulated in this process, exactly.
 
-The run starts again from its beginning with the chat models' recorded answers. Every event must come out as it stands in the log;
-where the log ends, the run goes on live. Nothing is called, paid or written twice.
+The run starts again from its beginning with the chat models' recorded answers. Every event must come out as it stands
+in the log; where the log ends, the run goes on live. Nothing is called, paid or written twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
 INSTANT = 1e-6  # seconds of a virtual clock, which moves only when nothing else can run
 
 
-class Rehearsal(Memory):
+class ReplayingMemory(Memory):
     """A memory that expects to be written what it already holds.
 
     Args:
@@ -57,12 +57,12 @@ class Rehearsal(Memory):
             if self._done == before:
                 raise MemoryFailed(
                     f"resume: event {old.seq} was `{old.kind}` of {old.agent or 'the team'} at {old.time:g} s and is now `{kind}` of "
-                    f"{agent or 'the team'} at {time:g} s: the world or its skills have changed; start over with --fresh"
+                    f"{agent or 'the team'} at {time:g} s: the world or its skills have changed; start afresh"
                 )
         return await self._inner.append(kind, agent, data, time=time, key=key)
 
     async def since(self, seq: int) -> AsyncIterator[Event]:
-        """See :class:`Memory`; the past only as far as it has been rehearsed."""
+        """See :class:`Memory`; the past only as far as it has been replayed."""
         for event in self._past[seq : self._done]:
             yield event
         if self._done == len(self._past):
@@ -76,7 +76,7 @@ class Rehearsal(Memory):
             return event if event.seq <= self._done else None
         return await self._inner.find(key) if self._done == len(self._past) else None
 
-    def rehearsed(self, key: str) -> Event | None:
+    def recorded(self, key: str) -> Event | None:
         """See :class:`Memory`."""
         event = self._keys.get(key)
         return event if event is not None and event.seq > self._done else None

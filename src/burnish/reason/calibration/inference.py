@@ -1,4 +1,4 @@
-"""One question from the outside: settings checked, model loaded, answer written as it comes. The work of ``reason answer``."""
+"""One question from the outside: settings checked, model loaded, the answer written as it comes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from burnish.reason.calibration.answering import answer_questions
 from burnish.reason.calibration.settings import Calibration, Decoding
 
 Group = TypeVar("Group", bound=Settings)
-OPTIONS = {"gamma": "--calibrate", "plausibility": "--plausibility", "max_new_tokens": "--tokens"}
-"""What a setting is called on the command line, where its name differs."""
+ARGUMENTS = {"gamma": "calibrate"}
+"""What :func:`burnish.reason.answer` calls a setting, where its name differs."""
 
 
 def ask(
@@ -35,9 +35,9 @@ def ask(
     """See :func:`burnish.reason.answer`."""
     settings, how = _checked(Calibration, calibration), _checked(Decoding, decoding)
     if not question.strip():
-        raise UserError("--question: is empty; write what to ask")
+        raise UserError("question: is empty; write what to ask")
     if settings.gamma and not images:
-        raise UserError("--calibrate: compares the model with and without the picture; give one with --image")
+        raise UserError("calibrate: compares the model with and without the picture; give one")
     pictures = tuple(image if isinstance(image, Image.Image) else Path(image) for image in images)
     for picture in pictures:
         if isinstance(picture, Path) and not picture.is_file():
@@ -63,7 +63,7 @@ def _checked(group: type[Group], given: dict[str, Any]) -> Group:
     except ValidationError as error:
 
         def where(path: tuple[str | int, ...]) -> str:
-            return OPTIONS.get(str(path[0]), f"--{path[0]}".replace("_", "-"))
+            return ARGUMENTS.get(str(path[0]), str(path[0]))
 
         raise UserError(explain(error, group, where)) from None
 
@@ -76,7 +76,7 @@ def _device(name: str | None) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: not here ({' '.join(str(error).split())[:120]})") from None
+        raise UserError(f"device: {name}: not here ({' '.join(str(error).split())[:120]})") from None
     return name
 
 
@@ -85,7 +85,7 @@ def _streamer(chat: ChatModel, write: Callable[[str], Any]) -> Any:
     from transformers import TextStreamer
 
     class Written(TextStreamer):
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002 - given by keyword
             if text:
                 write(text)
 

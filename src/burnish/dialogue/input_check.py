@@ -1,4 +1,4 @@
-"""Before the first step: does the model see what was asked? Every token and every pixel is compared with each prompt alone.
+"""Before the first step: does the model get what was asked? Tokens and pixels are compared with each prompt alone.
 
 Trainers cut prompts, pad them together and carry images separately; where that goes wrong a model trains on blanks and
 nothing says so. Knows processors of the LLaVA, Idefics3 and Qwen-VL kinds, through what they return.
@@ -15,7 +15,7 @@ from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel, Pictures, image_features
 
 
-def check_seen(
+def check_inputs(
     chat: ChatModel, inputs: Mapping[str, Tensor], texts: Sequence[str], pictures: Pictures, names: Sequence[str]
 ) -> None:
     """Compare a batch of tensors with what each prompt gives when it is encoded alone and uncut.
@@ -49,8 +49,8 @@ def check_seen(
                 f"{name}: the model gets other tokens than the prompt has; check template and special tokens"
             )
         if images:
-            # Idefics3 has one entry a prompt; LLaVA one an image, Qwen-VL one a patch, of all prompts in turn. LLaVA-NeXT's
-            # tiles have as many dimensions as Idefics3's, but no mask of pixels.
+            # Idefics3 has one entry a prompt; LLaVA one an image, Qwen-VL one a patch, of all prompts in turn.
+            # LLaVA-NeXT's tiles have as many dimensions as Idefics3's, but no mask of pixels.
             by_prompt = alone["pixel_values"].ndim == 5 and "pixel_attention_mask" in alone
             _check_pixels(inputs, alone["pixel_values"], row if by_prompt else seen, name)
             seen += len(alone["pixel_values"])

@@ -1,4 +1,4 @@
-"""Ways in craftworld: the search against a plain one, small maps leave room, whom one is to fight can be reached."""
+"""Paths in craftworld: the search against a plain one, small maps leave room, whom one is to fight can be reached."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def test_the_search_finds_a_shortest_way_or_none(seed: int) -> None:
     for goal in [(19, 19), (10, 3), (5, 17), (0, 0), (12, 12)]:
         for near in (0, 2):
             within = [count for cell, count in steps.items() if distance(cell, goal) <= near]
-            way = grid.way((0, 0), goal, near)
+            path = grid.path((0, 0), goal, near)
             if not within:
-                assert way is None
+                assert path is None
                 continue
-            assert way is not None
-            cells = [(0, 0), *way]
+            assert path is not None
+            cells = [(0, 0), *path]
             assert all(distance(a, b) == 1 and grid.free(b) for a, b in itertools.pairwise(cells))
             assert distance(cells[-1], goal) <= near
-            assert len(way) == min(within)
+            assert len(path) == min(within)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -59,12 +59,12 @@ def test_towards_takes_the_first_distance_that_can_be_reached(seed: int) -> None
     steps = reached(grid, (0, 0))
     for goal in [(19, 19), (10, 3), (5, 17), (12, 12)]:
         first = next((gap for gap in gaps if any(distance(cell, goal) <= gap for cell in steps)), None)
-        way = grid.towards((0, 0), goal, gaps)
+        path = grid.towards((0, 0), goal, gaps)
         if first is None:
-            assert way is None
+            assert path is None
         else:
-            assert way is not None
-            assert distance([(0, 0), *way][-1], goal) <= first
+            assert path is not None
+            assert distance([(0, 0), *path][-1], goal) <= first
 
 
 @pytest.mark.parametrize("size", [32, 36, 48])

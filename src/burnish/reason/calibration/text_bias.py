@@ -18,7 +18,7 @@ from burnish.reason.calibration.answering import PLAIN, answer_questions
 from burnish.reason.calibration.settings import Calibration, Decoding
 
 Judge = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
-"""Texts and reference answers -> 1 for right, 0 for wrong (:meth:`burnish.dialogue.rewards.Accuracy.judge`, for one)."""
+"""Texts and reference answers -> 1 for right, 0 for wrong; as :meth:`burnish.dialogue.rewards.Accuracy.judge`."""
 
 
 def exactly(texts: Sequence[str], answers: Sequence[str]) -> list[float]:

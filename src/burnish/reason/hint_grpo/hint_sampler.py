@@ -1,7 +1,8 @@
-"""The rounds of a step: which level each question is tried at, sampled and scored by TRL's own methods, until it succeeds.
+"""The rounds of a step: questions sampled and scored by TRL's own methods, level by level until they succeed.
 
-All processes take part in every round with the same number of completions: which has fewer questions left repeats one of its
-own and throws the result away. A question's whole group lives on one process. Knows TRL's trainer through five methods.
+All processes take part in every round with the same number of completions: which has fewer questions left repeats one
+of its own and throws the result away. A question's whole group lives on one process. Knows TRL's trainer through five
+methods.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import torch
 from trl.data_utils import prepare_multimodal_messages
 
 from burnish.dialogue.rows import MOST_PIXELS
-from burnish.reason.hint_grpo.hints import hint_text, ladder, steps_before_answer
+from burnish.reason.hint_grpo.attempts import Attempt, RolloutGroup
+from burnish.reason.hint_grpo.hints import distinct_levels, hint_text, steps_before_answer
 from burnish.reason.hint_grpo.rows import opened
 from burnish.reason.hint_grpo.schedule import SELF, Ladder, Schedule, View
 from burnish.reason.hint_grpo.selection import is_mixed, solve_rate
 from burnish.reason.hint_grpo.steps import split_steps
-from burnish.reason.hint_grpo.visits import Try, Visit
 
 Judge = Callable[[list[str], list[str]], list[float]]
 
@@ -37,7 +38,8 @@ class Hints:
     Attributes:
         levels: H, hint levels with the plain prompt among them.
         schedule: which levels to try, and what to remember.
-        prefill: how the assistant's turn starts, before the hint; not repeated where the chat template writes it itself.
+        prefill: how the assistant's turn starts, before the hint; not repeated where the chat template writes it
+            itself.
         judge: rewards of texts against answers; steps that it rewards are never given as hints. None: no such guard.
         success: index of the reward function that says whether a completion succeeds; none takes the weighted total.
         success_above: a value above it is a success.
@@ -45,7 +47,8 @@ class Hints:
         refills: how often to replace questions that give no gradient by fresh ones before a step (DAPO); 0 never does.
         most_pixels: larger images are shrunk.
         token_budget: stop after the step in which this many tokens were generated in all.
-        look: called once before the first step with the step's tensors and rows; it raises where they do not fit.
+        input_check: called once before the first step with the step's tensors and rows; it raises where they do not
+            fit.
     """
 
     levels: int = 2
@@ -58,11 +61,11 @@ class Hints:
     refills: int = 0
     most_pixels: int = MOST_PIXELS
     token_budget: int | None = None
-    look: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None] | None = None
+    input_check: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None] | None = None
 
 
-class Climber:
-    """Takes the questions of a step up their levels.
+class HintSampler:
+    """Samples the questions of a step, level by level.
 
     Args:
         trainer: TRL's, whose generation and rewards are used.
@@ -79,19 +82,19 @@ class Climber:
         self._safe: dict[int, int] = {}  # steps before the answer, by question
         self._opened = self._opens_itself(trainer.train_dataset[0]["prompt"])
 
-    def visit(self, row: dict[str, Any]) -> Visit:
+    def new_attempt(self, row: dict[str, Any]) -> Attempt:
         """A row of the table as a question to take up: its images opened, its levels and the schedule's plan for them.
 
         Raises:
             UserError: a picture that can no longer be read.
         """
         number = int(row["number"])
-        lengths = ladder(len(row["steps"]), self.hints.levels, self._safe_steps(row))
-        draw = np.random.default_rng([self.trainer.args.seed, number, self.trainer.memory.visits(number)]).random()
+        lengths = distinct_levels(len(row["steps"]), self.hints.levels, self._safe_steps(row))
+        draw = np.random.default_rng([self.trainer.args.seed, number, self.trainer.memory.attempts(number)]).random()
         progress = self.trainer.state.global_step / max(1, self.trainer.state.max_steps)
         memory = self.trainer.memory[number]
         view = View(tuple(lengths), memory, progress, float(draw))
-        return Visit(opened(row, self.hints.most_pixels), number, lengths, self.hints.schedule.rounds(view), memory)
+        return Attempt(opened(row, self.hints.most_pixels), number, lengths, self.hints.schedule.rounds(view), memory)
 
     def _safe_steps(self, row: dict[str, Any]) -> int:
         """How many steps come before the first that gives the answer away; found once a question."""
@@ -108,15 +111,15 @@ class Climber:
             return [False] * len(steps)
         return [reward > 0 for reward in self.hints.judge(list(steps), [answer] * len(steps))]
 
-    def climb(self, visits: list[Visit]) -> list[Visit]:
+    def run_rounds(self, attempts: list[Attempt]) -> list[Attempt]:
         """Try levels round by round until every question has a success or its plan is at its end.
 
         Processes agree on the number of rounds and on how many groups each part of a round has.
         """
         turn = 0
-        while total := self.most(sum(len(visit.due(turn)) for visit in visits)):
-            jobs = [(visit, level, True) for visit in visits for level in visit.due(turn)]
-            jobs += [(visits[0], visits[0].rounds[0][0], False)] * (total - len(jobs))
+        while total := self.most(sum(len(attempt.due(turn)) for attempt in attempts)):
+            jobs = [(attempt, level, True) for attempt in attempts for level in attempt.due(turn)]
+            jobs += [(attempts[0], attempts[0].rounds[0][0], False)] * (total - len(jobs))
             # Parts of at most a generation batch: trying several levels at once must not need more memory.
             whole = (
                 self.trainer.args.per_device_train_batch_size
@@ -124,15 +127,15 @@ class Climber:
                 // self.trainer.num_generations
             )
             for start in range(0, total, whole):
-                self._try(jobs[start : start + whole])
+                self._sample_groups(jobs[start : start + whole])
             turn += 1
-        return visits
+        return attempts
 
-    def _try(self, jobs: Sequence[tuple[Visit, int, bool]]) -> None:
+    def _sample_groups(self, jobs: Sequence[tuple[Attempt, int, bool]]) -> None:
         """Generate and score the groups of one part; those that only keep the processes in step are forgotten."""
         size = self.trainer.num_generations
         prefixes = [self.prefix(hint) for hint in self.hints_for(jobs) for _ in range(size)]
-        rows = [visit.row for visit, _, _ in jobs for _ in range(size)]
+        rows = [attempt.row for attempt, _, _ in jobs for _ in range(size)]
         ids, logprobs, rewards, extra = self.sample(rows, prefixes, size)
         totals = (rewards * self.trainer.reward_weights.to(rewards)).nansum(dim=1)
         totals[rewards.isnan().all(dim=1)] = torch.nan
@@ -140,14 +143,14 @@ class Climber:
         apart = self.trainer.args.multi_objective_aggregation == "normalize_then_sum"
         counted = rewards[:, self.trainer.reward_weights.to(rewards) != 0] if apart else totals.unsqueeze(1)
         successes = totals if self.hints.success is None else rewards[:, self.hints.success]  # NaN never succeeds
-        for place, (visit, level, real) in enumerate(jobs):
+        for place, (attempt, level, real) in enumerate(jobs):
             own = slice(place * size, (place + 1) * size)
             if not real:
                 self.spent["idle"] += size
                 continue
             self.spent["completions"] += size
             self.spent["tokens"] += sum(map(len, ids[own]))
-            visit.tries[level] = Try(
+            attempt.groups[level] = RolloutGroup(
                 prefix=prefixes[own.start][0],
                 prefix_ids=prefixes[own.start][1],
                 completion_ids=ids[own],
@@ -159,16 +162,17 @@ class Climber:
                 extra={name: values[own] for name, values in extra.items()},
             )
 
-    def hints_for(self, jobs: Sequence[tuple[Visit, int, bool]]) -> list[str]:
+    def hints_for(self, jobs: Sequence[tuple[Attempt, int, bool]]) -> list[str]:
         """The hint of each group; where the model is to write it itself, it does so now, once a group."""
         texts = [
-            "" if level == SELF else hint_text(visit.row["steps"], visit.lengths[level]) for visit, level, _ in jobs
+            "" if level == SELF else hint_text(attempt.row["steps"], attempt.lengths[level])
+            for attempt, level, _ in jobs
         ]
         places = [place for place, (_, level, real) in enumerate(jobs) if level == SELF and real]
         total = self.most(len(places))
         if total:
             writers = [jobs[place][0] for place in places] + [jobs[0][0]] * (total - len(places))
-            rows = [dict(visit.row, prompt=_hint_request(visit.row)) for visit in writers]
+            rows = [dict(attempt.row, prompt=_hint_request(attempt.row)) for attempt in writers]
             ids, _ = self._complete(self._prompts(rows), [[]] * total, 1)
             self.spent["tokens"] += sum(map(len, ids[: len(places)]))
             written = self.trainer.processing_class.batch_decode(ids[: len(places)], skip_special_tokens=True)
@@ -186,7 +190,7 @@ class Climber:
         ids, logprobs = self._complete(prompts, [start for _, start in prefixes], num_generations)
         contents = self.trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
         completions = [[{"role": "assistant", "content": content}] for content in contents]
-        inputs = [dict(row, prefix=prefix) for row, (prefix, _) in zip(alike(rows), prefixes, strict=True)]
+        inputs = [dict(row, prefix=prefix) for row, (prefix, _) in zip(with_image_columns(rows), prefixes, strict=True)]
         rewards = self.trainer._calculate_rewards(inputs, prompts, completions, ids)
         extra = {
             name: list(values) for name, values in self.trainer._pending_extra_logs.items() if len(values) == len(rows)
@@ -231,13 +235,13 @@ class Climber:
 
 
 def _hint_request(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The conversation in which the model is asked for a hint: its question and the reference, instead of the question."""
+    """The conversation in which the model is asked for a hint: its question and the reference solution."""
     question = row["prompt"][-1]["content"]
     solution = "\n".join([*row["steps"], f"Answer: {row['answer']}"])
     return [*row["prompt"][:-1], {"role": "user", "content": WRITE_HINT.format(question=question, solution=solution)}]
 
 
-def alike(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_image_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows that all have ``images`` if one has: TRL looks for columns in the first only."""
     return [{"images": [], **row} for row in rows] if any("images" in row for row in rows) else rows
 

@@ -1,4 +1,4 @@
-"""What a running skill holds: commands to the world that are logged, counted, and never done twice."""
+"""What a running skill gets: commands to the world that are logged, counted, and never done twice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,36 @@ from burnish.act.world import ActionFailed, World
 
 
 @runtime_checkable
+class SkillContext(Protocol):
+    """What a skill may do; the runtime gives it one that logs, counts, and can be taken away at any await."""
+
+    @property
+    def agent(self) -> str:
+        """The agent's name."""
+
+    async def act(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """One command in the world. A resumed run does not repeat a finished one: its result is in the log.
+
+        Raises:
+            ActionFailed: it could not be done.
+        """
+
+    async def observe(self) -> dict[str, Any]:
+        """What the agent sees now."""
+
+    async def say(self, text: str) -> None:
+        """A message to the team."""
+
+    def on_leaving(self, command: str, **arguments: Any) -> None:
+        """A command to be carried out when the skill ends, however it ends (let go of keys, close a window).
+
+        In a scope that interruption does not reach, but a time limit does. Last in, first out.
+        """
+
+
+@runtime_checkable
 class Logbook(Protocol):
-    """Where hands write: the runtime."""
+    """Where a context writes: the session."""
 
     memory: Memory
 
@@ -23,8 +51,8 @@ class Logbook(Protocol):
         """Around what takes time, for traces."""
 
 
-class LoggingHands:
-    """Hands of one agent in one run of one skill.
+class LoggedContext:
+    """The context of one agent in one run of one skill: every command is logged.
 
     Args:
         agent: whose.
@@ -43,14 +71,15 @@ class LoggingHands:
 
     @property
     def agent(self) -> str:
-        """Whose hands."""
+        """See :class:`SkillContext`."""
         return self._agent
 
     async def act(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """One command in the world, logged before and after. One that an earlier session finished is answered from the log.
+        """One command in the world, logged before and after; answered from the log if an earlier session did it.
 
         Raises:
-            ActionFailed: it could not be done, or a killed session left it half done: whether it took effect is not known.
+            ActionFailed: it could not be done, or a killed session left it half done: whether it took effect is not
+                known.
         """
         self._commands += 1
         key = f"{self._agent}/{self._skill}/{self._commands}"
@@ -88,7 +117,7 @@ class LoggingHands:
         self._leaving.append((command, arguments))
 
     async def leave(self) -> None:
-        """Carry out what was left for the end; a failure there, of whatever kind, does not keep the rest from being done.
+        """Carry out what was left for the end; a failure there does not keep the rest from being done.
 
         One that an earlier session finished is not repeated: meanwhile another agent may hold what it would let go of.
         """
@@ -104,7 +133,7 @@ class LoggingHands:
                 why = str(error)
             except MemoryFailed:
                 raise
-            except Exception as error:  # the world's own mistake
+            except Exception as error:  # noqa: BLE001 - the world is the user's code
                 why = f"{type(error).__name__}: {error}".replace("\n", " ")[:500]
             about = {"skill": self._skill, "command": command, "arguments": arguments, "why": why}
             await self._book.log("cleanup", self._agent, about, key=key)

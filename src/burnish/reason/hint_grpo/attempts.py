@@ -1,4 +1,4 @@
-"""One question's visit in one step: what is tried, what came of it, which group is learnt from. Knows lists, no trainer."""
+"""A question's attempt in one step: a rollout group at each level tried, and which one is learnt from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from burnish.reason.hint_grpo.selection import Outcome, select
 
 
 @dataclass(frozen=True)
-class Try:
+class RolloutGroup:
     """The G completions of a question at one level.
 
     Attributes:
@@ -37,8 +37,8 @@ class Try:
 
 
 @dataclass
-class Visit:
-    """A question of the batch on its way up.
+class Attempt:
+    """One question of a step: the levels tried so far, and those to come.
 
     Attributes:
         row: its row of the data set, images opened.
@@ -46,7 +46,7 @@ class Visit:
         lengths: steps given at each of its levels.
         rounds: the schedule's plan.
         memory: what was known when it was made.
-        tries: what was tried so far, by level, in order.
+        groups: the rollout group of each level tried so far, in order.
     """
 
     row: dict[str, Any]
@@ -54,28 +54,28 @@ class Visit:
     lengths: dict[int, int]
     rounds: Rounds
     memory: Memory | None
-    tries: dict[int, Try] = field(default_factory=dict)
+    groups: dict[int, RolloutGroup] = field(default_factory=dict)
 
     def due(self, turn: int) -> tuple[int, ...]:
         """The levels to try in round ``turn``: none once a level had a success or the plan is at its end."""
-        done = turn >= len(self.rounds) or any(each.rate > 0 for each in self.tries.values())
+        done = turn >= len(self.rounds) or any(each.rate > 0 for each in self.groups.values())
         return () if done else self.rounds[turn]
 
     @property
     def rates(self) -> dict[int, float]:
         """Solve rates by level, in the order of trying."""
-        return {level: each.rate for level, each in self.tries.items()}
+        return {level: each.rate for level, each in self.groups.items()}
 
     @property
     def selected(self) -> int:
         """The level to learn from; the first that was tried where none had a success."""
         found = select(self.rates)
-        return next(iter(self.tries)) if found is None else found
+        return next(iter(self.groups)) if found is None else found
 
     @property
-    def chosen(self) -> Try:
+    def chosen(self) -> RolloutGroup:
         """The group to learn from."""
-        return self.tries[self.selected]
+        return self.groups[self.selected]
 
     @property
     def mixed(self) -> bool:
@@ -84,7 +84,7 @@ class Visit:
 
     def outcome(self) -> Outcome:
         """For the tally."""
-        plain = self.tries.get(0)
+        plain = self.groups.get(0)
         return Outcome(
             level=self.selected,
             rewards=self.chosen.totals,
@@ -95,5 +95,5 @@ class Visit:
         )
 
     def remembered(self, schedule: Schedule) -> Memory | None:
-        """What the schedule keeps of this visit."""
+        """What the schedule keeps of this attempt."""
         return schedule.remember(self.memory, self.rates, select(self.rates))

@@ -6,8 +6,8 @@ from burnish.act.memory.log import Event
 from burnish.act.timeline import label
 
 
-def line(event: Event) -> str | None:
-    """What to tell of an event, without its time; ``None`` for what is only for the record."""
+def describe(event: Event) -> str | None:
+    """An event in one line, without its time; ``None`` for what is only for the record."""
     who, data = event.agent, event.data
     match event.kind:
         case "skill_start":
@@ -29,11 +29,11 @@ def line(event: Event) -> str | None:
         case "call_end" if data["status"] not in ("done", "cancelled"):
             return f"{who}: the planner gave no answer: {data['status']}"
         case "world":
-            return _happening(who, event)
+            return _world_event(who, event)
     return None
 
 
-def _happening(who: str, event: Event) -> str | None:
+def _world_event(who: str, event: Event) -> str | None:
     data = event.data
     match data.get("kind"):
         case "damage":

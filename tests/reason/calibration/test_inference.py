@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.calibration import choosing, meter
+from burnish.reason.calibration import gamma_search, text_bias
 from burnish.reason.calibration.answering import PLAIN, Answer, answer_questions
-from burnish.reason.calibration.choosing import choose, choose_gamma
 from burnish.reason.calibration.contrasts import noised
-from burnish.reason.calibration.meter import exactly, measure_text_bias, partners
+from burnish.reason.calibration.gamma_search import choose, choose_gamma
 from burnish.reason.calibration.probe import TextBiasProbe
 from burnish.reason.calibration.settings import Calibration, Decoding
+from burnish.reason.calibration.text_bias import exactly, measure_text_bias, partners
 from tests.dialogue.tiny import build, picture, text_model
 
 SHORT = Decoding(max_new_tokens=6)
@@ -107,7 +107,7 @@ TRUTH = {id(question.images[0]): question.answer for question in QUESTIONS}
 def test_the_meter_tells_looking_from_reading(
     rule: Any, expected: tuple[float, ...], chat: ChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meter, "answer_questions", answering(rule))
+    monkeypatch.setattr(text_bias, "answer_questions", answering(rule))
     found = measure_text_bias(chat, [*QUESTIONS, Question("no image", "1")])
     assert (found.with_image, found.without_image, found.wrong_image, found.unchanged) == expected
     assert found.metrics()["text_bias/unchanged"] == expected[3]
@@ -117,7 +117,7 @@ def test_the_meter_tells_looking_from_reading(
 def test_the_meter_hears_the_same_answer_in_other_words(chat: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
     said = iter(range(1000))
     monkeypatch.setattr(
-        meter, "answer_questions", answering(lambda question: f"thought {next(said)} <answer>4</answer>")
+        text_bias, "answer_questions", answering(lambda question: f"thought {next(said)} <answer>4</answer>")
     )
     ends = measure_text_bias(
         chat,
@@ -165,7 +165,7 @@ def test_choosing_tries_plain_decoding_too(chat: ChatModel, monkeypatch: pytest.
         right = calibration.gamma == 0.8
         return [Answer(question.answer if right else "-", 1, True) for question in questions]
 
-    monkeypatch.setattr(choosing, "answer_questions", answer)
+    monkeypatch.setattr(gamma_search, "answer_questions", answer)
     found = choose_gamma(chat, QUESTIONS, gammas=[1.6, 0.8], calibration=Calibration(plausibility=0.1))
     assert found.gamma == 0.8
     assert [(calibration.gamma, calibration.plausibility) for calibration in tried] == [

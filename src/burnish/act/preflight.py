@@ -1,9 +1,9 @@
-"""What an episode's recipe would do, without playing or asking anything."""
+"""Preflight of an episode: what its recipe would do, without playing or asking anything."""
 
 from __future__ import annotations
 
+from burnish.act.episode import AgentPool, set_up_episode
 from burnish.act.recipe import CraftworldSettings, MinecraftSettings, TeamRecipe
-from burnish.act.scene import Cast, open_scene
 
 
 def check(recipe: TeamRecipe) -> list[tuple[str, str]]:
@@ -12,13 +12,13 @@ def check(recipe: TeamRecipe) -> list[tuple[str, str]]:
     Raises:
         UserError: an item, boss, policy, reflex or function that does not exist.
     """
-    scene = open_scene(recipe)
-    Cast(recipe, scene.library)
+    setup = set_up_episode(recipe)
+    AgentPool(recipe, setup.library)
     runtime, planner = recipe.runtime, recipe.planner
-    skills = sorted(skill.name for skill in scene.library)
+    skills = sorted(skill.name for skill in setup.library)
     asked = f"{planner.url}, {planner.latency:g} s a call" if planner.url.startswith("policy:") else planner.url
     limits = runtime.limits
-    kept = "played again to where it was" if scene.simulated else "taken to have gone on"
+    kept = "played again to where it was" if setup.simulated else "taken to have gone on"
     return [
         ("world", _world(recipe)),
         ("team", ", ".join(agent.name for agent in recipe.agents)),

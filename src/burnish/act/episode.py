@@ -35,13 +35,13 @@ HOME, AWAY = "team", "opponents"
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Where a team plays.
+class EpisodeSetup:
+    """The world in which a team plays, and the skills that it has there.
 
     Attributes:
         world: as the team sees it.
         library: its skills.
-        simulated: whether a killed run is played again to where it was (see ``memory/rehearsal.py``).
+        simulated: whether a killed run is played again to where it was (see ``memory/replaying.py``).
         craft: the embedded world, if it is that.
     """
 
@@ -51,7 +51,7 @@ class Scene:
     craft: CraftWorld | None = None
 
 
-def open_scene(recipe: TeamRecipe) -> Scene:
+def set_up_episode(recipe: TeamRecipe) -> EpisodeSetup:
     """The recipe's world, new.
 
     Raises:
@@ -65,15 +65,15 @@ def open_scene(recipe: TeamRecipe) -> Scene:
         teams = {HOME: names} | ({} if opponents is None else {AWAY: opponents.agents})
         world = CraftWorld(recipe.world, recipe.seed, teams)
         library = Library([OBTAIN, *STEPWISE, *LIVING])
-        return Scene(world.team(HOME), library, recipe.runtime.clock != "wall", world)
+        return EpisodeSetup(world.team(HOME), library, recipe.runtime.clock != "wall", world)
     if isinstance(recipe.world, MinecraftSettings):
         from burnish.act.worlds.minecraft.world import MinecraftWorld
 
-        return Scene(MinecraftWorld(recipe.world, names), Library([OBTAIN, *STEPWISE, *LIVING]), simulated=False)
+        return EpisodeSetup(MinecraftWorld(recipe.world, names), Library([OBTAIN, *STEPWISE, *LIVING]), simulated=False)
     return _own(recipe, recipe.world)
 
 
-def _own(recipe: TeamRecipe, settings: OwnWorldSettings) -> Scene:
+def _own(recipe: TeamRecipe, settings: OwnWorldSettings) -> EpisodeSetup:
     function = import_object(settings.function, "world.function")
     try:
         made = function(recipe)
@@ -85,10 +85,10 @@ def _own(recipe: TeamRecipe, settings: OwnWorldSettings) -> Scene:
             "the methods observe, act and happenings"
         )
     world, skills = OwnWorld(settings.function, made[0]), made[1]
-    return Scene(world, Library(skills), settings.simulated and recipe.runtime.clock != "wall")
+    return EpisodeSetup(world, Library(skills), settings.simulated and recipe.runtime.clock != "wall")
 
 
-def policy(name: str) -> Policy:
+def find_policy(name: str) -> Policy:
     """The scripted policy that ``policy:NAME`` names: one of craftworld's, or ``module:function``.
 
     Raises:
@@ -114,11 +114,11 @@ def open_chat(settings: EndpointSettings) -> Chat:
     if prefix or not name:
         return Chat(settings)
     local = settings.model_copy(update={"url": "http://policy/v1", "key_variable": None})
-    return Chat(local, policy_app(policy(name), settings.latency))
+    return Chat(local, policy_app(find_policy(name), settings.latency))
 
 
-class Cast:
-    """The team's agents; those with the same endpoint share its chat and its budget.
+class AgentPool:
+    """The agents of a team; those with the same endpoint share its chat and its budget.
 
     Args:
         recipe: what was asked.
@@ -157,7 +157,7 @@ class Cast:
             await chat.close()
 
 
-def opposing(craft: CraftWorld, settings: OpponentSettings, limits: RuntimeSettings, memory: Memory) -> Runtime:
+def opponent_runtime(craft: CraftWorld, settings: OpponentSettings, limits: RuntimeSettings, memory: Memory) -> Runtime:
     """The runtime of the second team."""
     library = Library([OBTAIN, *STEPWISE, *LIVING])
     chat = open_chat(EndpointSettings(url=f"policy:{settings.policy}", latency=settings.latency))

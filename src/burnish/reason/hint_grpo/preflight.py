@@ -1,4 +1,4 @@
-"""What a recipe would do, from its configs and its first questions. Loads no weights, starts nothing."""
+"""Preflight: what a recipe would do, from its configs and its first questions. Loads no weights, starts nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from burnish.core.errors import UserError
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import QuestionSettings, read_questions
 from burnish.dialogue.rows import Question
-from burnish.reason.hint_grpo.hints import ladder
+from burnish.reason.hint_grpo.hints import distinct_levels
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import steps_of
 from burnish.reason.hint_grpo.schedule import make_schedule
@@ -23,8 +23,8 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     """Rows for ``burnish check``.
 
     Raises:
-        UserError: a model, data set or schedule that does not exist, a tokenizer without chat template, images for a model
-            without eyes, or no usable question.
+        UserError: a model, data set or schedule that does not exist, a tokenizer without chat template, images for a
+            model without eyes, or no usable question.
     """
     folder = resolve(split_reference(recipe.model)[0])
     config = read_config(folder)
@@ -39,7 +39,7 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     if blind is not None:
         raise UserError(f"{blind.row}: has images, but {recipe.model} takes none; choose an image-text model")
     steps = [steps_of(each, recipe.hints.split) for each in questions]
-    ladders = [ladder(len(each), recipe.hints.levels) for each in steps]
+    levels = [distinct_levels(len(each), recipe.hints.levels) for each in steps]
     most = recipe.questions * recipe.generations
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     size = parameters(folder, sees)
@@ -55,7 +55,7 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
         ),
         (
             "hints",
-            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has {sum(map(len, ladders)) / len(ladders):.1f} of them on average",
+            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has {sum(map(len, levels)) / len(levels):.1f} of them on average",
         ),
         (
             "a step",
