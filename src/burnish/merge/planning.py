@@ -34,7 +34,7 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
         UserError: anything about the recipe or the models that would stop the merge.
     """
     try:
-        method = get(config.merge_method)
+        method = get(config.merge_method, config.folder)
     except UserError as error:
         raise UserError(f"{config.where('merge_method')}: {error}") from None
     check_names(config, method)

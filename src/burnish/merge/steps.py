@@ -172,13 +172,15 @@ class MergePlan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What identifies the result: version, device, config, steps and every input file.
+        """What identifies the result: version, device, config, a user's own method's file, steps and every input file.
 
         The files of weights, adapters and statistics count by size and time of change, since reading them is the merge
         itself; the small ones beside them (configs, tokenizers, templates) by content.
         """
         digest = xxhash.xxh3_128()
         digest.update(f"{version('burnish')} {self.device} {self.config.model_dump_json()}".encode())
+        if self.method.file is not None:
+            digest.update(self.method.file.read_bytes())
         for shard in self.shards:
             digest.update(shard.header)
         for step in self.steps:
