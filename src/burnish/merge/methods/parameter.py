@@ -58,8 +58,12 @@ class Parameter:
             if value not in self.choices:
                 raise UserError(f"{name}: {value!r} is none of {', '.join(self.choices)}")
             return value
+        if self.type is str:
+            if not isinstance(value, str):
+                raise UserError(f"{name}: expected {_WORDS[str]}, got {value!r}")
+            return value
         # bool is an int in Python; in a recipe it never means a number.
-        accepted = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}[self.type]
+        accepted = {float: (int, float), int: (int,), bool: (bool,)}[self.type]
         if not isinstance(value, accepted) or (self.type is not bool and isinstance(value, bool)):
             raise UserError(f"{name}: expected {_WORDS[self.type]}, got {value!r}")
         if self.type is float and not abs(value) <= sys.float_info.max:

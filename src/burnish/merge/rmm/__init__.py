@@ -28,15 +28,15 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
 
 
 def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
-    """What a search would do; see ``burnish.merge.rmm.estimate.check``."""
+    """What a search would do; see ``burnish.merge.rmm.preflight.check``."""
     need_packages("rmm", PACKAGES, "search")
-    from burnish.merge.rmm.estimate import check as rows
+    from burnish.merge.rmm.preflight import check as rows
 
     return rows(recipe)
 
 
 def _report(path: Path) -> list[Section]:
-    from burnish.merge.rmm.figures import sections
+    from burnish.merge.rmm.report import sections
 
     return sections(path)
 

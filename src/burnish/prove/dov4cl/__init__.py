@@ -27,15 +27,15 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
 
 
 def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
-    """What an audit would do; see ``burnish.prove.dov4cl.estimate.check``."""
+    """What an audit would do; see ``burnish.prove.dov4cl.preflight.check``."""
     need_packages("dov4cl", ["httpx"], "prove")
-    from burnish.prove.dov4cl.estimate import check as rows
+    from burnish.prove.dov4cl.preflight import check as rows
 
     return rows(recipe)
 
 
 def _report(path: Path) -> list[Section]:
-    from burnish.prove.dov4cl.figures import sections
+    from burnish.prove.dov4cl.report import sections
 
     return sections(path)
 

@@ -28,9 +28,9 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
 
 
 def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
-    """What an audit would do; see ``burnish.prove.trainprove.estimate.check``."""
+    """What an audit would do; see ``burnish.prove.trainprove.preflight.check``."""
     _need_extra(recipe)
-    from burnish.prove.trainprove.estimate import check as rows
+    from burnish.prove.trainprove.preflight import check as rows
 
     return rows(recipe)
 

@@ -79,8 +79,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     settings |= {"suspect": suspect}
     findings = analyse(arrays, settings)
     rows_of_shadows = shadow_rows(recipe, folder, shadows)
-    run.artifact("findings.json", {"findings": findings, "settings": settings, "shadows": rows_of_shadows})
-    run.note(f"verdict: {headline(findings)}: {findings['verdict']['because']}")
+    run.artifact("findings.json", {"findings": findings.to_json(), "settings": settings, "shadows": rows_of_shadows})
+    run.note(f"verdict: {headline(findings)}: {findings.verdict.because}")
     return write_evidence(
         run.path / "artifacts" / "evidence",
         method="trainprove",
