@@ -19,7 +19,7 @@ from burnish.merge.buffers import aligned
 from burnish.merge.companions import small_files
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
-from burnish.merge.safetensors_file import DTYPE_NAME, TensorInfo
+from burnish.merge.safetensors_file import DTYPE_NAME, ITEM_SIZE, TensorInfo
 from burnish.merge.selection import Selection
 from burnish.merge.sources import Checkpoint, Source
 from burnish.merge.vocabulary import Rows, Vocabulary
@@ -35,8 +35,8 @@ TILE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Step:
-    """One output tensor.
+class TensorMerge:
+    """How one output tensor is made; not yet where it goes.
 
     Attributes:
         name: of the output tensor.
@@ -51,10 +51,7 @@ class Step:
         parameters: the method's own.
         seed: for random methods.
         rows: alignment of the vocabulary, if it needs any.
-        statistics: per model where its statistics lie.
-        shard: index of the output file.
-        offset: first byte in it.
-        nbytes: how many.
+        statistics: per model where its statistics lie, `None` where it has none for this tensor.
     """
 
     name: str
@@ -69,10 +66,25 @@ class Step:
     parameters: Mapping[str, Any]
     seed: int
     rows: Rows | None
-    statistics: tuple[Any, ...]
+    statistics: tuple[TensorInfo | None, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the result."""
+        return math.prod(self.shape) * ITEM_SIZE[self.dtype]
+
+
+@dataclass(frozen=True)
+class Step(TensorMerge):
+    """One output tensor: how it is made, and where it goes.
+
+    Attributes:
+        shard: index of the output file.
+        offset: first byte in it.
+    """
+
     shard: int
     offset: int
-    nbytes: int
 
     @property
     def inputs(self) -> list[TensorInfo]:
