@@ -137,8 +137,8 @@ class _Planner:
     def _kernel(self, dtype: str, rows: Rows | None) -> str | None:
         """The compiled kernel's dtype for inputs of one dtype that the result has too, or `None`.
 
-        Float32 arithmetic on exact copies, one rounding: a wider merge dtype changes nothing, and rounding the inputs to a
-        narrower one first would only lose digits.
+        Float32 arithmetic on exact copies, one rounding: a wider merge dtype changes nothing, and rounding the inputs
+        to a narrower one first would only lose digits.
         """
         from burnish.merge.kernels import kernel
 
@@ -146,7 +146,9 @@ class _Planner:
             return None
         return None if kernel(self.method.name, dtype) is None else dtype
 
-    def _statistics(self, members: Sequence[Member], parameters: Mapping[str, Any]) -> tuple[TensorInfo | None, ...]:
+    def _statistics(
+        self, members: Sequence[Member], shape: tuple[int, ...], parameters: Mapping[str, Any]
+    ) -> tuple[TensorInfo | None, ...]:
         """Where the statistics of each model lie; nothing for a method that uses none."""
         if not self.method.statistics:
             return ()
