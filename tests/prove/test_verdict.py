@@ -1,5 +1,6 @@
 """Words by rule: every number said is one that was found, and nothing is said more strongly than it is."""
 
+import json
 import re
 from typing import Any
 
@@ -10,20 +11,33 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import BurnishError
 from burnish.core.report import write_report
+from burnish.prove.findings import Findings, Outcome, Power, StatisticalTest, Verdict, needed_in_words, smallest
 from burnish.prove.report import Distribution, audit_sections, density, distribution_figure, table_of_tests
-from burnish.prove.verdict import headline, power_of, said_p, wording
+from burnish.prove.statistics import holm, significant
+from burnish.prove.verdict import headline, said_p, wording
 
 SUBJECT = "this encoder was trained on the owner's pictures"
 
 
-def findings(outcome: str, p: float | None, power: Any = None, because: str = "of the numbers") -> dict[str, Any]:
-    test = {"name": "rank", "statistic": 1.0, "p": p, "effect": 0.25, "interval": [0.1, 0.4], "assumption": "alike"}
-    return {
-        "tests": [test],
-        "verdict": {"outcome": outcome, "alpha": 0.05, "because": because},
-        "power": power,
-        "assumptions": ["coin <toss>"],
-    }
+class Made(Findings):
+    """Findings whose power is what the test says."""
+
+    power: Power = Power()
+
+    @property
+    def power_reached(self) -> Power:
+        return self.power
+
+
+def findings(outcome: Outcome, p: float | None, power: Power | None = None, **changes: Any) -> Made:
+    test = StatisticalTest(name="rank", statistic=1.0, p=p, effect=0.25, interval=(0.1, 0.4), assumption="alike")
+    given = {"because": "of the numbers", "alpha": 0.05, "calibrated": True}
+    verdict = {key: changes.pop(key, value) for key, value in given.items()}
+    return Made(
+        **{"tests": (test,), "assumptions": ("coin <toss>",)} | changes,
+        verdict=Verdict(outcome=outcome, **verdict),
+        power=power or Power(),
+    )
 
 
 def test_evidence() -> None:
@@ -35,7 +49,7 @@ def test_evidence() -> None:
 
 
 def test_no_evidence_never_clears() -> None:
-    words = wording(SUBJECT, findings("no evidence", 0.62, 0.9))
+    words = wording(SUBJECT, findings("no evidence", 0.62, Power(reached=0.9)))
     assert words.startswith(f"This audit found no evidence that {SUBJECT}.")
     assert "about 62% of the time" in words
     assert "finds about 90% of models that the auditor trained to be guilty, and a guilty model" in words
@@ -44,14 +58,14 @@ def test_no_evidence_never_clears() -> None:
 
 
 def test_inconclusive_says_what_would_be_needed() -> None:
-    power = {"reached": 0.31, "wanted": 0.8, "images_needed": 1240, "shadows_needed": 38}
-    words = wording(SUBJECT, findings("inconclusive", 0.2, power, "the test is weak."))
+    needed = needed_in_words({"images of each set": 1240, "shadow models": 38, "innocent sources": None})
+    power = Power(reached=0.31, wanted=0.8, needed=needed)
+    words = wording(SUBJECT, findings("inconclusive", 0.2, power, because="the test is weak."))
     assert words.startswith("This audit is inconclusive because the test is weak. It neither accuses nor clears")
     assert "finds about 31% of models that the auditor trained to be guilty; 80% was aimed at" in words
     assert "About 1,240 images of each set or 38 shadow models would be needed." in words
-    said = wording(
-        SUBJECT, findings("inconclusive", 0.2, {"images_needed": 12}, "12 images of each set would be needed")
-    )
+    because = "12 images of each set would be needed"
+    said = wording(SUBJECT, findings("inconclusive", 0.2, Power(needed="12 images of each set"), because=because))
     assert said.count("12 images of each set") == 1
 
 
@@ -63,9 +77,7 @@ def test_a_rule_that_convicts_without_a_small_p_is_no_evidence(p: float | None) 
 
 
 def test_a_rule_that_is_not_calibrated_gives_no_evidence_however_small_its_p() -> None:
-    found = findings("evidence", 1e-9)
-    found["verdict"]["calibrated"] = False
-    words = wording(SUBJECT, found)
+    words = wording(SUBJECT, findings("evidence", 1e-9, calibrated=False))
     assert "There is evidence" not in words
     assert "its p-value, below .0001, is not calibrated" in words
 
@@ -75,21 +87,50 @@ def test_one_in_twenty_is_not_lost_to_rounding() -> None:
 
 
 def test_the_corrected_p_decides() -> None:
-    found = findings("evidence", 0.001)
-    found["tests"][0]["adjusted_p"] = 0.03
-    assert "p = .03" in wording(SUBJECT, found)
-    found["tests"] += [{"name": "second", "p": 0.002, "adjusted_p": 0.004, "effect": 0.7, "interval": None}]
-    found["p"] = 0.004
+    first = StatisticalTest(name="first", statistic=1.0, p=0.001, adjusted_p=0.03, effect=0.25)
+    assert "p = .03" in wording(SUBJECT, findings("evidence", None, tests=(first,)))
+    second = StatisticalTest(name="second", p=0.002, adjusted_p=0.004, effect=0.7)
+    found = findings("evidence", None, tests=(first, second), deciding="second")
     words = wording(SUBJECT, found)
     assert "p = .004" in words
     assert "by the test called second: 0.7." in words
     assert "corrected p" in table_of_tests(found)[0]
 
 
+def test_a_tie_of_corrected_p_values_hides_no_test() -> None:
+    """Holm makes .012 and .011 both .022: the smaller one decides, and its effect is said."""
+    raw = {"unary": 0.012, "binary": 0.011}
+    adjusted = holm(np.array(list(raw.values())))
+    assert adjusted[0] == adjusted[1]
+    tests = tuple(
+        StatisticalTest(name=name, p=p, adjusted_p=float(corrected), effect=effect)
+        for (name, p), corrected, effect in zip(raw.items(), adjusted, (0.001, 0.9), strict=True)
+    )
+    assert smallest(tests) == "binary"
+    found = findings("evidence", None, tests=tests, deciding=smallest(tests))
+    assert found.to_json()["deciding"] == "binary"
+    assert "by the test called binary: 0.9." in wording(SUBJECT, found)
+
+
+@pytest.mark.parametrize(("p", "counts"), [(0.05, True), (0.05 + 1e-15, True), (0.050001, False), (0.0, True)])
+def test_one_rule_for_alpha(p: float, counts: bool) -> None:
+    assert significant(p, 0.05) is counts
+    assert significant(np.array([p]), 0.05).tolist() == [counts]
+
+
+def test_findings_go_to_json_and_back() -> None:
+    found = findings("evidence", 0.01)
+    plain = found.to_json()
+    assert set(plain["tests"][0]) == {"name", "statistic", "p", "effect", "interval", "assumption"}
+    assert set(plain["verdict"]) == {"outcome", "alpha", "because"}
+    assert Made.from_json(json.loads(json.dumps(plain))) == found
+    assert findings("evidence", 0.01, calibrated=False).to_json()["verdict"]["calibrated"] is False
+
+
 @pytest.mark.parametrize("verdict", [None, {}, {"outcome": "guilty", "alpha": 0.05}])
 def test_findings_without_a_verdict(verdict: Any) -> None:
-    with pytest.raises(BurnishError, match="no verdict among"):
-        wording(SUBJECT, {"verdict": verdict, "tests": []})
+    with pytest.raises(BurnishError, match="findings: verdict"):
+        Findings.from_json({"verdict": verdict, "tests": []})
 
 
 def test_p_values_as_people_write_them() -> None:
@@ -104,15 +145,6 @@ def test_p_values_as_people_write_them() -> None:
     ]
 
 
-def test_power_in_any_form() -> None:
-    assert power_of({}).reached is None
-    assert power_of({"power": 0.5}).reached == 0.5
-    assert power_of({"power": {"value": 0.7, "interval": [0.5, 0.9]}}).reached == 0.7
-    assert power_of({"power": None, "sources": 9, "sources_needed": 19}).needed == "19 innocent sources"
-    assert power_of({"power": None, "sources": 19, "sources_needed": 19}).needed == ""
-    assert power_of({"power": {"reached": None, "wanted": 0.8, "images_needed": None}}).needed == ""
-
-
 @given(
     outcome=st.sampled_from(["evidence", "no evidence", "inconclusive"]),
     p=st.none() | st.floats(1e-9, 1),
@@ -120,10 +152,9 @@ def test_power_in_any_form() -> None:
     reached=st.none() | st.floats(0, 1),
 )
 def test_evidence_is_said_exactly_when_p_is_small(
-    outcome: str, p: float | None, alpha: float, reached: float | None
+    outcome: Outcome, p: float | None, alpha: float, reached: float | None
 ) -> None:
-    found = findings(outcome, p, {"reached": reached, "wanted": 0.8, "images_needed": None})
-    found["verdict"]["alpha"] = alpha
+    found = findings(outcome, p, Power(reached=reached, wanted=0.8), alpha=alpha)
     words = wording(SUBJECT, found)
     assert words.startswith("There is evidence") == (outcome == "evidence" and p is not None and p <= alpha + 1e-12)
     assert not re.search(r"\b(proves|innocent of|certain|guilty of|stolen)\b", words)
@@ -175,7 +206,7 @@ def test_density_is_a_density() -> None:
 
 
 def test_power_says_what_it_rests_on() -> None:
-    power = {"value": 1.0, "interval": [0.74, 1.0], "models": 12}
+    power = Power(reached=1.0, interval=(0.74, 1.0), models=12)
     words = wording(SUBJECT, findings("no evidence", 0.62, power))
     assert "guilty (95 % interval 74% to 100%), by 12 such models" in words
     assert "0%, and would" not in words
@@ -184,14 +215,12 @@ def test_power_says_what_it_rests_on() -> None:
 @pytest.mark.parametrize(
     ("outcome", "badge"), [("evidence", "the rule accuses"), ("no evidence", "the rule does not accuse")]
 )
-def test_an_uncalibrated_rule_wears_no_badge_of_evidence(outcome: str, badge: str) -> None:
+def test_an_uncalibrated_rule_wears_no_badge_of_evidence(outcome: Outcome, badge: str) -> None:
     """Neither the badge nor the tile of p may say what the words below take back."""
-    found = findings(outcome, 0.001)
-    found["verdict"]["calibrated"] = False
+    found = findings(outcome, 0.001, calibrated=False)
     assert headline(found) == badge
     shown = audit_sections(SUBJECT, found)[0].html
     assert f">{badge}<" in shown
     assert "evidence at" not in shown
     assert "not calibrated" in shown
-    found["verdict"].pop("calibrated")
-    assert f">{outcome}<" in audit_sections(SUBJECT, found)[0].html
+    assert f">{outcome}<" in audit_sections(SUBJECT, findings(outcome, 0.001))[0].html

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.merge.methods.own import merge_method
+
 if TYPE_CHECKING:
     from burnish.core.run import Run
     from burnish.merge.config import MergeConfig
     from burnish.merge.rmm.recipe import SearchRecipe
     from burnish.merge.steps import MergePlan
 
-__all__ = ["collect_statistics", "merge", "plan", "search"]
+__all__ = ["collect_statistics", "merge", "merge_method", "plan", "search"]
 
 
 def search(recipe: SearchRecipe, run: Run) -> Path:

@@ -262,6 +262,7 @@ class MergeConfig(OutputModule):
 
     _locate: Any = PrivateAttr(default=None)
     _text: str | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _one_of(self) -> MergeConfig:
@@ -305,11 +306,17 @@ class MergeConfig(OutputModule):
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
         config._locate, config._text = where, text
+        config._folder = source.parent if isinstance(source, Path) else None
         return config
 
     def where(self, *path: str | int) -> str:
         """`file:line` of a key, to begin an error with."""
         return str(self._locate(path)) if self._locate else "config"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that the merge was read from."""
+        return self._folder
 
     @property
     def yaml(self) -> str:

@@ -26,7 +26,6 @@ from burnish.merge.finite import all_finite
 from burnish.merge.handles import Handles
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import Stream, kernel
-from burnish.merge.methods.registry import get
 from burnish.merge.reading import Reader, check_finite, key
 from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, write_exactly
 from burnish.merge.steps import COPY, TILE, MergePlan, Step, budget, tile_bytes
@@ -242,7 +241,7 @@ class Engine:
             loaded = tensors.load(step, raw, self._device)
             statistics = [None if info is None else tensors.as_tensor(raw[info], info) for info in step.statistics]
             try:
-                merged = get(step.action)(
+                merged = self._plan.method(
                     loaded[0] if step.has_base else None,
                     loaded[int(step.has_base) :],
                     model_parameters=step.model_parameters,

@@ -5,8 +5,8 @@ Opens headers and tokenizers, never weights. What can be refused is refused here
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from burnish.merge.config import MergeConfig, Reference
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.registry import get
 from burnish.merge.parameters import check_names, resolve_parameters
-from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, make_header
+from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header
 from burnish.merge.selection import Group, Member, Selection
 from burnish.merge.sources import Checkpoint
 from burnish.merge.statistics_file import StatisticsFile
-from burnish.merge.steps import COPY, MergePlan, Shard, Step
+from burnish.merge.steps import COPY, MergePlan, Shard, Step, TensorMerge
 from burnish.merge.vocabulary import Rows, Vocabulary
 
 
@@ -34,7 +34,7 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
         UserError: anything about the recipe or the models that would stop the merge.
     """
     try:
-        method = get(config.merge_method)
+        method = get(config.merge_method, config.folder)
     except UserError as error:
         raise UserError(f"{config.where('merge_method')}: {error}") from None
     check_names(config, method)
@@ -47,88 +47,135 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
     groups = list(selection.groups())
     if not groups:
         raise UserError(f"{config.where()}: the merge has no tensors; the slices are empty")
-    statistics = _statistics_files(config, method, groups)
-    drafts = [_draft(config, method, group, checkpoints, vocabulary, device, statistics) for group in groups]
-    if method.statistics and not any(draft["statistics"] and None not in draft["statistics"] for draft in drafts):
+    planner = _Planner(config, method, checkpoints, vocabulary, device, _statistics_files(config, method, groups))
+    merges = [planner.tensor(group) for group in groups]
+    if method.statistics and not any(each.statistics and None not in each.statistics for each in merges):
         raise UserError(
             f"{config.where()}: no tensor has statistics from every model; gather them again for these models"
         )
-    shards, placed = _place(drafts, shard_size)
+    shards, placed = _place(merges, shard_size)
     return MergePlan(config, method, checkpoints, placed, shards, selection, vocabulary, threads, device)
 
 
-def _draft(
-    config: MergeConfig,
-    method: MergeMethod,
-    group: Group,
-    checkpoints: Sequence[Checkpoint],
-    vocabulary: Vocabulary | None,
-    device: str,
-    statistics: Mapping[tuple[str, int], StatisticsFile],
-) -> dict[str, Any]:
-    members, has_base = _ordered(method, group)
-    dtypes = [member.source.info.dtype for member in members]
-    floating = [code in DTYPE_NAME for code in dtypes]
-    draft: dict[str, Any] = {
-        "name": group.name,
-        "models": tuple(member.model for member in members),
-        "sources": tuple(member.source for member in members),
-        "has_base": has_base,
-        "seed": xxhash.xxh3_64_intdigest(f"{config.seed}/{group.name}".encode()) >> 1,
-        "rows": None,
-        "kernel": None,
-        "statistics": (),
-    }
-    shapes = [member.source.info.shape for member in members]
-    if vocabulary and group.vocabulary:
-        rows = vocabulary.rows_for([member.model for member in members])
-        given = shapes
-        shapes = [_aligned(group, rows, shape) for shape in given]
-        # Rows that all stay may still be fewer than a model has: its last ones are then cut off.
-        if shapes != given or not rows.identity:
-            draft["rows"] = rows
-    if len(set(shapes)) > 1:
-        raise _shapes_differ(group, members, checkpoints)
-    draft["shape"] = shapes[0]
-    if not any(floating):
-        if len(set(dtypes)) > 1:
-            raise UserError(
-                f"{group.where}: tensor {group.name!r} is {' and '.join(sorted(set(dtypes)))}; cannot be mixed"
-            )
-        if dtypes[0].startswith("F8"):
-            raise UserError(
-                f"{group.where}: tensor {group.name!r} is {dtypes[0]} (quantised); dequantise the model first"
-            )
-        return draft | {"action": COPY, "dtype": dtypes[0], "model_parameters": {}, "parameters": {}}
-    if not all(floating) or "F64" in dtypes:
-        kinds = " and ".join(sorted(set(dtypes)))
-        raise UserError(f"{group.where}: tensor {group.name!r} is {kinds}; a merge takes bfloat16, float16 and float32")
-    shared, per_model = resolve_parameters(
-        config, method, group, [member for member in members if not member.base or not has_base]
-    )
-    promoted = dtypes[0] if len(set(dtypes)) == 1 else "F32"
-    draft["dtype"] = DTYPE_CODE[config.out_dtype or config.dtype or DTYPE_NAME[promoted]]
-    if method.statistics:
-        files = [statistics[str(member.statistics), member.model] for member in members[has_base:]]
-        axis = None
-        if "input_axis" in shared:
-            axis = shared["input_axis"]
-            axis = shared["input_axis"] = files[0].input_axis(members[0].name) if axis is None else axis
-        draft["statistics"] = tuple(
-            file.find(member.name, shape, axis)
-            for file, member, shape in zip(files, members[has_base:], shapes[has_base:], strict=True)
+@dataclass(frozen=True)
+class _Planner:
+    """What every tensor's plan rests on.
+
+    Attributes:
+        config: as the user wrote it.
+        method: the merge method.
+        checkpoints: the models, the reference first.
+        vocabulary: the result's, if the config asks for one.
+        device: where arithmetic without a compiled kernel runs.
+        statistics: the files of statistics, by path and model.
+    """
+
+    config: MergeConfig
+    method: MergeMethod
+    checkpoints: Sequence[Checkpoint]
+    vocabulary: Vocabulary | None
+    device: str
+    statistics: Mapping[tuple[str, int], StatisticsFile]
+
+    def tensor(self, group: Group) -> TensorMerge:
+        """How one tensor of the result is made.
+
+        Raises:
+            UserError: shapes or dtypes that cannot be mixed, or a parameter that is not set.
+        """
+        members, has_base = _ordered(self.method, group)
+        dtypes = sorted({member.source.info.dtype for member in members})
+        shape, rows = self._shape(group, members)
+        copied = TensorMerge(
+            name=group.name,
+            shape=shape,
+            dtype=dtypes[0],
+            action=COPY,
+            kernel=None,
+            models=tuple(member.model for member in members),
+            sources=tuple(member.source for member in members),
+            has_base=has_base,
+            model_parameters={},
+            parameters={},
+            seed=xxhash.xxh3_64_intdigest(f"{self.config.seed}/{group.name}".encode()) >> 1,
+            rows=rows,
+            statistics=(),
         )
-    plain = len(set(dtypes)) == 1 and dtypes[0] == draft["dtype"] and not any(member.source.lora for member in members)
-    if plain and draft["rows"] is None and method.name == "passthrough" and per_model["scale"] == (None,):
-        return draft | {"action": COPY, "model_parameters": {}, "parameters": {}}
-    if plain and device == "cpu" and (draft["rows"] is None or draft["rows"].exact):
+        if not _is_mixed(group, dtypes):
+            return copied
+        shared, per_model = resolve_parameters(
+            self.config, self.method, group, [member for member in members if not member.base or not has_base]
+        )
+        promoted = dtypes[0] if len(dtypes) == 1 else "F32"
+        dtype = DTYPE_CODE[self.config.out_dtype or self.config.dtype or DTYPE_NAME[promoted]]
+        plain = dtypes == [dtype] and not any(member.source.lora for member in members)
+        if plain and rows is None and self.method.name == "passthrough" and per_model["scale"] == (None,):
+            return replace(copied, dtype=dtype)
+        return replace(
+            copied,
+            dtype=dtype,
+            action=self.method.name,
+            kernel=self._kernel(DTYPE_NAME[dtype], rows) if plain else None,
+            model_parameters=per_model,
+            parameters=shared,
+            statistics=self._statistics(members[has_base:], shape, shared),
+        )
+
+    def _shape(self, group: Group, members: Sequence[Member]) -> tuple[tuple[int, ...], Rows | None]:
+        """The result's shape, and how rows of the vocabulary are aligned, if they must be."""
+        given = [member.source.info.shape for member in members]
+        shapes, rows = given, None
+        if self.vocabulary and group.vocabulary:
+            found = self.vocabulary.rows_for([member.model for member in members])
+            shapes = [_aligned(group, found, shape) for shape in given]
+            # Rows that all stay may still be fewer than a model has: its last ones are then cut off.
+            rows = None if shapes == given and found.identity else found
+        if len(set(shapes)) > 1:
+            raise _shapes_differ(group, members, self.checkpoints)
+        return shapes[0], rows
+
+    def _kernel(self, dtype: str, rows: Rows | None) -> str | None:
+        """The compiled kernel's dtype for inputs of one dtype that the result has too, or `None`.
+
+        Float32 arithmetic on exact copies, one rounding: a wider merge dtype changes nothing, and rounding the inputs
+        to a narrower one first would only lose digits.
+        """
         from burnish.merge.kernels import kernel
 
-        # Inputs of one dtype that the result has too: float32 arithmetic on exact copies, one rounding. A wider merge
-        # dtype changes nothing, and rounding the inputs to a narrower one first would only lose digits.
-        if kernel(method.name, DTYPE_NAME[draft["dtype"]]) is not None:
-            draft["kernel"] = DTYPE_NAME[draft["dtype"]]
-    return draft | {"action": method.name, "model_parameters": per_model, "parameters": shared}
+        if self.device != "cpu" or not (rows is None or rows.exact):
+            return None
+        return None if kernel(self.method.name, dtype) is None else dtype
+
+    def _statistics(
+        self, members: Sequence[Member], shape: tuple[int, ...], parameters: Mapping[str, Any]
+    ) -> tuple[TensorInfo | None, ...]:
+        """Where the statistics of each model lie; nothing for a method that uses none."""
+        if not self.method.statistics:
+            return ()
+        files = [self.statistics[str(member.statistics), member.model] for member in members]
+        axis = parameters.get("input_axis")
+        if "input_axis" in parameters and axis is None:
+            axis = files[0].input_axis(members[0].name)
+        return tuple(file.find(member.name, shape, axis) for file, member in zip(files, members, strict=True))
+
+
+def _is_mixed(group: Group, dtypes: Sequence[str]) -> bool:
+    """Whether the method mixes tensors of these dtypes (all float), or they are copied (none is).
+
+    Raises:
+        UserError: some are, or they are of a dtype that cannot be mixed.
+    """
+    kinds = " and ".join(dtypes)
+    floating = [code in DTYPE_NAME for code in dtypes]
+    if not any(floating):
+        if len(dtypes) > 1:
+            raise UserError(f"{group.where}: tensor {group.name!r} is {kinds}; cannot be mixed")
+        if dtypes[0].startswith("F8"):
+            raise UserError(f"{group.where}: tensor {group.name!r} is {kinds} (quantised); dequantise the model first")
+        return False
+    if not all(floating) or "F64" in dtypes:
+        raise UserError(f"{group.where}: tensor {group.name!r} is {kinds}; a merge takes bfloat16, float16 and float32")
+    return True
 
 
 def _open(config: MergeConfig, reference: Reference, place: KeyPath) -> Checkpoint:
@@ -195,24 +242,22 @@ def _statistics_files(
     return files
 
 
-def _place(drafts: Sequence[dict[str, Any]], shard_size: int) -> tuple[tuple[Shard, ...], tuple[Step, ...]]:
+def _place(merges: Sequence[TensorMerge], shard_size: int) -> tuple[tuple[Shard, ...], tuple[Step, ...]]:
     """Fill shards in order, and give every tensor its offset."""
-    bins: list[list[dict[str, Any]]] = [[]]
+    bins: list[list[TensorMerge]] = [[]]
     filled = 0
-    for draft in drafts:
-        nbytes = math.prod(draft["shape"]) * ITEM_SIZE[draft["dtype"]]
-        draft["nbytes"] = nbytes
-        if bins[-1] and filled + nbytes > shard_size:
+    for merge in merges:
+        if bins[-1] and filled + merge.nbytes > shard_size:
             bins.append([])
             filled = 0
-        bins[-1].append(draft)
-        filled += nbytes
+        bins[-1].append(merge)
+        filled += merge.nbytes
     shards, steps = [], []
     for index, content in enumerate(bins):
         # The format has no padding between tensors: widest first keeps every tensor aligned.
-        content.sort(key=lambda draft: -ITEM_SIZE[draft["dtype"]])
-        header, offsets = make_header([(draft["name"], draft["dtype"], draft["shape"]) for draft in content])
+        content.sort(key=lambda merge: -ITEM_SIZE[merge.dtype])
+        header, offsets = make_header([(merge.name, merge.dtype, merge.shape) for merge in content])
         name = "model.safetensors" if len(bins) == 1 else f"model-{index + 1:05d}-of-{len(bins):05d}.safetensors"
-        shards.append(Shard(name, header, len(header) + sum(draft["nbytes"] for draft in content)))
-        steps += [Step(**draft, shard=index, offset=start) for draft, start in zip(content, offsets, strict=True)]
+        shards.append(Shard(name, header, len(header) + sum(merge.nbytes for merge in content)))
+        steps += [Step(**vars(merge), shard=index, offset=start) for merge, start in zip(content, offsets, strict=True)]
     return tuple(shards), tuple(steps)

@@ -19,7 +19,7 @@ from burnish.merge.buffers import aligned
 from burnish.merge.companions import small_files
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
-from burnish.merge.safetensors_file import DTYPE_NAME, TensorInfo
+from burnish.merge.safetensors_file import DTYPE_NAME, ITEM_SIZE, TensorInfo
 from burnish.merge.selection import Selection
 from burnish.merge.sources import Checkpoint, Source
 from burnish.merge.vocabulary import Rows, Vocabulary
@@ -35,8 +35,8 @@ TILE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Step:
-    """One output tensor.
+class TensorMerge:
+    """How one output tensor is made; not yet where it goes.
 
     Attributes:
         name: of the output tensor.
@@ -51,10 +51,7 @@ class Step:
         parameters: the method's own.
         seed: for random methods.
         rows: alignment of the vocabulary, if it needs any.
-        statistics: per model where its statistics lie.
-        shard: index of the output file.
-        offset: first byte in it.
-        nbytes: how many.
+        statistics: per model where its statistics lie, `None` where it has none for this tensor.
     """
 
     name: str
@@ -69,10 +66,25 @@ class Step:
     parameters: Mapping[str, Any]
     seed: int
     rows: Rows | None
-    statistics: tuple[Any, ...]
+    statistics: tuple[TensorInfo | None, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the result."""
+        return math.prod(self.shape) * ITEM_SIZE[self.dtype]
+
+
+@dataclass(frozen=True)
+class Step(TensorMerge):
+    """One output tensor: how it is made, and where it goes.
+
+    Attributes:
+        shard: index of the output file.
+        offset: first byte in it.
+    """
+
     shard: int
     offset: int
-    nbytes: int
 
     @property
     def inputs(self) -> list[TensorInfo]:
@@ -172,13 +184,15 @@ class MergePlan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What identifies the result: version, device, config, steps and every input file.
+        """What identifies the result: version, device, config, a user's own method's file, steps and every input file.
 
         The files of weights, adapters and statistics count by size and time of change, since reading them is the merge
         itself; the small ones beside them (configs, tokenizers, templates) by content.
         """
         digest = xxhash.xxh3_128()
         digest.update(f"{version('burnish')} {self.device} {self.config.model_dump_json()}".encode())
+        if self.method.file is not None:
+            digest.update(self.method.file.read_bytes())
         for shard in self.shards:
             digest.update(shard.header)
         for step in self.steps:

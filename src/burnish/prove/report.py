@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
-from burnish.prove.verdict import deciding_p, deciding_test, headline, power_of, said_p, sized_test, wording
+from burnish.prove.findings import Findings
+from burnish.prove.verdict import headline, said_p, wording
 
 COLORS = ("#3b6ea8", "#c2571a", "#5b8c5a", "#8a6fb0", "#7a7a7a")
 INK = "#1d2330"
@@ -41,9 +42,7 @@ class Distribution:
     words: str = ""
 
 
-def audit_sections(
-    subject: str, findings: Mapping[str, Any], distributions: Sequence[Distribution] = ()
-) -> list[Section]:
+def audit_sections(subject: str, findings: Findings, distributions: Sequence[Distribution] = ()) -> list[Section]:
     """The report of an audit.
 
     Args:
@@ -58,37 +57,40 @@ def audit_sections(
         for one in distributions
         if any(map(len, one.groups.values()))
     ]
-    if findings.get("tests"):
+    if findings.tests:
         words = "Every test that was made, whatever it gave."
-        if any("adjusted_p" in test for test in findings["tests"]):
+        if _corrected(findings):
             words += " A corrected p allows for there being several."
         parts.append(Section("Tests", words, table=table_of_tests(findings)))
-    if findings.get("assumptions"):
-        items = "".join(f"<li>{html.escape(str(one))}</li>" for one in findings["assumptions"])
+    if findings.assumptions:
+        items = "".join(f"<li>{html.escape(one)}</li>" for one in findings.assumptions)
         words = "The verdict is worth what these are worth. The numbers above prove none of them."
         parts.append(Section("What is assumed", words, html=f'<ul style="margin:0;padding-left:1.2em">{items}</ul>'))
     return parts
 
 
-def table_of_tests(findings: Mapping[str, Any]) -> list[dict[str, str]]:
+def table_of_tests(findings: Findings) -> list[dict[str, str]]:
     """The tests as a table."""
-    corrected = any("adjusted_p" in test for test in findings["tests"])
+    corrected = _corrected(findings)
     rows = []
-    for test in findings["tests"]:
-        interval = test.get("interval")
-        p, adjusted = test.get("p"), test.get("adjusted_p")
+    for test in findings.tests:
         row = {
-            "test": str(test["name"]),
-            "statistic": _number(test.get("statistic")),
-            "p": "-" if p is None else said_p(p),
+            "test": test.name,
+            "statistic": _number(test.statistic),
+            "p": "-" if test.p is None else said_p(test.p),
         }
         if corrected:
-            row["corrected p"] = "-" if adjusted is None else said_p(adjusted)
-        row["effect"] = _number(test.get("effect"))
-        row["95 % interval"] = "-" if interval is None else f"{interval[0]:.3g} to {interval[1]:.3g}"
-        row["assumes"] = str(test.get("assumption") or "-")
+            row["corrected p"] = "-" if test.adjusted_p is None else said_p(test.adjusted_p)
+        row["effect"] = _number(test.effect)
+        row["95 % interval"] = "-" if test.interval is None else f"{test.interval[0]:.3g} to {test.interval[1]:.3g}"
+        row["assumes"] = test.assumption or "-"
         rows.append(row)
     return rows
+
+
+def _corrected(findings: Findings) -> bool:
+    """Whether tests are corrected for there being several."""
+    return any(test.adjusted_p is not None for test in findings.tests)
 
 
 def distribution_figure(one: Distribution) -> Any:
@@ -155,24 +157,23 @@ def density(values: np.ndarray, points: np.ndarray) -> np.ndarray | None:
     return curve
 
 
-def _tiles(findings: Mapping[str, Any]) -> str:
+def _tiles(findings: Findings) -> str:
     """The badge and the numbers that a reader looks for first."""
-    verdict = findings["verdict"]
-    named, calibrated = headline(findings), verdict.get("calibrated") is not False
-    ink, ground = STYLE[verdict["outcome"] if calibrated else "inconclusive"]
-    p, test, power = deciding_p(findings), sized_test(findings), power_of(findings)
+    verdict = findings.verdict
+    named, calibrated = headline(findings), verdict.calibrated
+    ink, ground = STYLE[verdict.outcome if calibrated else "inconclusive"]
+    p, test, power = findings.deciding_p, findings.sized_test, findings.power_reached
     tiles = [
         (
             "p-value",
             "none" if p is None else said_p(p),
-            f"evidence at {said_p(float(verdict['alpha']))} or less" if calibrated else "not calibrated",
+            f"evidence at {said_p(verdict.alpha)} or less" if calibrated else "not calibrated",
         )
     ]
     if test is not None:
-        interval = test.get("interval")
-        between = f"95 %: {interval[0]:.3g} to {interval[1]:.3g}" if interval else "no interval"
-        name = "effect" if test is deciding_test(findings) else str(test["name"])
-        tiles.append((name, f"{test['effect']:.3g}", between))
+        between = f"95 %: {test.interval[0]:.3g} to {test.interval[1]:.3g}" if test.interval else "no interval"
+        name = "effect" if test is findings.deciding_test else test.name
+        tiles.append((name, f"{test.effect:.3g}", between))
     reached = "not measured" if power.reached is None else f"{power.reached:.0%}"
     tiles.append(("guilty models found", reached, f"needed: {power.needed}" if power.needed else "power of this audit"))
     box = "border:1px solid var(--line);border-radius:8px;padding:10px 16px;min-width:150px"

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,6 +22,23 @@ Statistic = Callable[[np.ndarray, np.ndarray], Any]
 LOGIT_FLOOR = 1e-4
 CHUNK = 1 << 22
 """Numbers held at once while permuting: 32 MB, whatever the draws."""
+
+
+ROUNDING = 1e-12
+"""What rounding may add to a p-value: 1 / 20 may come out a digit above .05."""
+
+
+@overload
+def significant(p: float, alpha: float) -> bool: ...
+
+
+@overload
+def significant(p: np.ndarray, alpha: float) -> np.ndarray: ...
+
+
+def significant(p: float | np.ndarray, alpha: float) -> bool | np.ndarray:
+    """Whether a p-value (or each of several) counts at a level: p <= alpha, but for rounding. One rule for all audits."""
+    return p <= alpha + ROUNDING
 
 
 @dataclass(frozen=True)

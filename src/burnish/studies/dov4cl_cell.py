@@ -181,7 +181,7 @@ def judge_owner(question: tuple[Cell, int]) -> dict[str, Any]:
                     "guilty": suspect == owner,
                     "image": float(holm(np.array([one.p for one in tested.values()])).min()),
                     **{name: one.p for name, one in tested.items()},
-                    **{_short(row["name"]): row["p"] for row in family},
+                    **{_short(row.name): row.p for row in family},
                     "effects": {name: one.effect for name, one in tested.items()},
                 }
             )
@@ -212,7 +212,7 @@ def _audit(found: list[tuple[np.ndarray, np.ndarray]], plan: Plan, suspect: int)
     for model, name in names.items():
         arrays |= {f"{name}_global": found[model][0][:1], f"{name}_local": found[model][1][:1]}
     settings = {"seed": 0, "test": "permutation", "alpha": 0.05, "a": 1.0, "draws": plan.draws, "repeats": 1}
-    return analyse(arrays, settings | {"private_is": "held out", "split": None})
+    return analyse(arrays, settings | {"private_is": "held out", "split": None}).to_json()
 
 
 def _short(name: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
-from burnish.prove.dov4cl.figures import SUBJECT, distributions
+from burnish.prove.dov4cl.findings import OwnershipFindings
+from burnish.prove.dov4cl.report import SUBJECT, distributions
 from burnish.prove.report import audit_sections
 from burnish.studies.dov4cl_claims import false_interval, power_interval, rows_of
 
@@ -63,7 +64,8 @@ def _audit_sections(results: Results) -> list[Section]:
     """What a user's audit would say of a thief and of an innocent of the first owner."""
     audits: dict[str, Any] = next((each["audits"] for each in results if "audits" in each), {})
     parts = []
-    for kind, findings in audits.items():
+    for kind, stored in audits.items():
+        findings = OwnershipFindings.from_json(stored)
         verdict, picture, *_ = audit_sections(SUBJECT, findings, distributions(findings))
         text = f"{picture.text} Here the suspect is {kind}."
         parts.append(Section(f"One audit: a suspect that is {kind}", text, figure=picture.figure, html=verdict.html))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
-from burnish.merge.rmm.figures import architecture_figure
+from burnish.merge.rmm.report import architecture_figure
 from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bound
 from burnish.studies.claims import t_interval
 from burnish.studies.rmm_claims import by_seed, difference, test_score

@@ -112,7 +112,7 @@ def _audit(models: Models, row: int) -> dict[str, Any]:
         "least_power": 0.5,
         "seed": models.seed,
     }
-    return {"source": str(models.name[row]), "settings": settings, "findings": analyse(arrays, settings)}
+    return {"source": str(models.name[row]), "settings": settings, "findings": analyse(arrays, settings).to_json()}
 
 
 def _suspect(models: Models, row: int) -> dict[str, Any]:

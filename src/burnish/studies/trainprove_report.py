@@ -10,6 +10,7 @@ import numpy as np
 
 from burnish.core.report import Section, subplots
 from burnish.prove.report import audit_sections
+from burnish.prove.trainprove.findings import ProvenanceFindings
 from burnish.prove.trainprove.report import SUBJECT
 from burnish.prove.trainprove.report import score_figure as shadow_scores
 from burnish.studies.trainprove_cell import CLASSES, MINE, TWIN, Plan, load, picture_path
@@ -89,12 +90,13 @@ def sections(cells: Cells, plan: Plan, folder: Path) -> list[Section]:
 
 def _audit_section(kind: str, audit: dict[str, Any]) -> Section:
     """What a user's audit would say of one suspect of the first seed."""
-    verdict = audit_sections(SUBJECT, audit["findings"])[0]
+    findings = ProvenanceFindings.from_json(audit["findings"])
+    verdict = audit_sections(SUBJECT, findings)[0]
     return Section(
         f"One audit: a suspect that is {kind}",
         f"Trained on {audit['source']}; no shadow has seen that source unless it is the defender's. Dots: the shadows' scores.",
         html=verdict.html,
-        figure=shadow_scores(audit["findings"]["scores"], audit["settings"]["sources"]),
+        figure=shadow_scores(findings.scores, audit["settings"]["sources"]),
     )
 
 

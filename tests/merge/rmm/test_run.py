@@ -153,7 +153,7 @@ def test_settings_that_do_not_go_together():
 def test_a_search_that_does_not_fit_is_refused_before_it_starts(tmp_path, monkeypatch):
     import psutil
 
-    from burnish.merge.rmm.estimate import memory
+    from burnish.merge.rmm.preflight import memory
 
     blocks = save_run(tmp_path, search="random", actions="blocks", cache_mb=0, budget=1)
     scales = blocks.model_copy(update={"actions": "scales"})

@@ -15,7 +15,7 @@ from burnish.prove.contrastive.train import Training, train_encoder
 from burnish.prove.dov4cl import METHOD, AuditRecipe, loop
 from burnish.prove.dov4cl.analysis import analyse
 from burnish.prove.dov4cl.ask import Question, ask_model, make_plan
-from burnish.prove.dov4cl.figures import power_text, sections
+from burnish.prove.dov4cl.report import power_text, sections
 from burnish.prove.evidence import verify
 from burnish.prove.images import ImageSet
 from burnish.prove.verdict import wording
@@ -168,14 +168,13 @@ def test_interrupted_anywhere_it_goes_on(
     assert record["queries"] < 120 * 8  # the rest was on disk
 
 
-@pytest.mark.parametrize(("absent", "words"), [("httpx", "dov4cl needs httpx; pip install"), ("kornia", "")])
-def test_what_must_be_installed(absent: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kornia is what views are checked against here; an audit itself does without."""
+def test_kornia_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what views are checked against here; an audit itself does without."""
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == absent else real(name, *more))
-    asked = recipe(tmp_path, public=source("small"))
-    with pytest.raises(UserError, match=words or "10 of each"):  # what comes next: too few pictures
-        audit(asked, tmp_path / "run")
+    hidden = lambda name, *more: None if name == "kornia" else real(name, *more)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", hidden)
+    with pytest.raises(UserError, match="10 of each"):  # what comes next: too few pictures
+        audit(recipe(tmp_path, public=source("small")), tmp_path / "run")
 
 
 @pytest.mark.parametrize("whose", ["suspect", "shadow"])
@@ -303,53 +302,60 @@ def made(n: int = 12, effect: float = 0.0, **changes: Any) -> tuple[dict[str, np
 def test_verdicts_follow_the_numbers() -> None:
     arrays, settings = made(60, effect=0.4)
     found = analyse(arrays, settings)
-    assert found["verdict"]["outcome"] == "evidence"
-    assert any("Nobody checked" in line for line in found["assumptions"])
+    assert found.verdict.outcome == "evidence"
+    assert found.deciding == min(found.tests[:2], key=lambda test: test.p or 1.0).name
+    assert any("Nobody checked" in line for line in found.assumptions)
     assert found == analyse(arrays, settings)
-    json.dumps(found, allow_nan=False)
+    json.dumps(found.to_json(), allow_nan=False)
     split = {"auc": 0.9, "p": 0.001, "draws": 999, "alpha": 0.01}
     checked = analyse(arrays, settings | {"split": split})
-    assert not any("Nobody checked" in line for line in checked["assumptions"])
-    told = checked["verdict"]
-    assert told["outcome"] == "inconclusive"
-    assert "told apart" in told["because"]
+    assert not any("Nobody checked" in line for line in checked.assumptions)
+    told = checked.verdict
+    assert told.outcome == "inconclusive"
+    assert "told apart" in told.because
     # without shadows that were trained on the public images, nothing is known of the power
     arrays, settings = made(60, effect=0.05)
     found = analyse(arrays, settings)
-    assert found["verdict"]["outcome"] == "inconclusive"
-    assert "shadows.guilty" in found["verdict"]["because"]
+    assert found.verdict.outcome == "inconclusive"
+    assert "shadows.guilty" in found.verdict.because
     # ... and the suspect's own difference, here above 0, does not stand in for it
-    assert found["effects"]["suspect"]["unary"] > np.mean([each["unary"] for each in found["effects"]["shadows"]])
-    assert found["power"]["images_needed"] is None
-    assert (found["power"]["models"], found["power"]["reached"]) == (0, None)
-    for each in found["power"]["by"].values():
-        assert each["detectable"] > 0
-        assert each["expected"] is each["images_needed"] is None
-    assert "needed" not in power_text(found["power"])
+    assert found.effects is not None
+    assert found.effects.suspect["unary"] > np.mean([each["unary"] for each in found.effects.shadows])
+    assert found.power is not None
+    assert found.power.images_needed is None
+    assert (found.power.models, found.power.reached) == (0, None)
+    for each in found.power.by.values():
+        assert each.detectable > 0
+        assert each.expected is each.images_needed is None
+    assert "needed" not in power_text(found.power)
     assert "needed" not in wording("it is so", found)
     # a guilty shadow that is no different: the test could not have seen it
     arrays, settings = made(60)
     arrays |= {f"guilty_000_{kind}": arrays[f"shadow_000_{kind}"] for kind in ("global", "local")}
     found = analyse(arrays, settings)
-    assert found["verdict"]["outcome"] == "inconclusive"
-    assert found["power"]["reached"] < 0.8
-    assert found["power"]["models"] == 1
-    assert "this very test finds 0 of the 1 shadows" in found["verdict"]["because"]
+    assert found.verdict.outcome == "inconclusive"
+    assert found.power is not None
+    assert found.power.reached is not None
+    assert found.power.reached < 0.8
+    assert found.power.models == 1
+    assert "this very test finds 0 of the 1 shadows" in found.verdict.because
     # guilty shadows that any test would see: five are too few to show it, six are not
     loud, _ = made(60, effect=0.45)
     for number in range(5):
         arrays |= {f"guilty_{number:03d}_{kind}": loud[f"suspect_{kind}"] for kind in ("global", "local")}
     found = analyse(arrays, settings)
-    assert found["verdict"]["outcome"] == "inconclusive"
-    assert (found["power"]["reached"], found["power"]["shadows_needed"]) == (1.0, 6)
-    assert "it takes 6 shadow models trained so" in found["verdict"]["because"]
+    assert found.verdict.outcome == "inconclusive"
+    assert found.power is not None
+    assert (found.power.reached, found.power.shadows_needed) == (1.0, 6)
+    assert "it takes 6 shadow models trained so" in found.verdict.because
     arrays |= {f"guilty_005_{kind}": loud[f"suspect_{kind}"] for kind in ("global", "local")}
     found = analyse(arrays, settings)
-    assert found["verdict"]["outcome"] == "no evidence"
-    assert found["power"]["interval"] == pytest.approx([0.025 ** (1 / 6), 1.0])
-    assert min(each["images_needed"] for each in found["power"]["by"].values()) < 30
-    assert "6 of 6 shadows trained on the public pictures are found" in power_text(found["power"])
-    assert any("synthetic" in line for line in analyse(arrays, settings | {"private_is": "synthetic"})["assumptions"])
+    assert found.verdict.outcome == "no evidence"
+    assert found.power is not None
+    assert found.power.interval == pytest.approx((0.025 ** (1 / 6), 1.0))
+    assert min(each.images_needed or 99 for each in found.power.by.values()) < 30
+    assert "6 of 6 shadows trained on the public pictures are found" in power_text(found.power)
+    assert any("synthetic" in line for line in analyse(arrays, settings | {"private_is": "synthetic"}).assumptions)
 
 
 @pytest.mark.parametrize(

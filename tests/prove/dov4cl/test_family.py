@@ -23,7 +23,7 @@ def test_innocents_are_calibrated() -> None:
         values = rng.normal(size=10)
         rows = family_tests({"unary": values[0]}, [{"unary": value} for value in values[1:]])
         for row in rows:
-            found.setdefault(row["name"], []).append(row["p"])
+            found.setdefault(row.name, []).append(float(row.p or 0.0))
     rank, mean = (
         np.array(found[f"{kind}, unary"]) for kind in ("rank among the shadows", "mean test against the shadows")
     )
@@ -33,9 +33,9 @@ def test_innocents_are_calibrated() -> None:
 
 
 def test_few_shadows() -> None:
-    assert [row["name"] for row in family_tests({"unary": 1.0}, [{"unary": 0.0}])] == ["rank among the shadows, unary"]
+    assert [row.name for row in family_tests({"unary": 1.0}, [{"unary": 0.0}])] == ["rank among the shadows, unary"]
     alike = family_tests({"unary": 1.0}, [{"unary": 0.0}, {"unary": 0.0}])
-    assert [row["p"] for row in alike] == [pytest.approx(1 / 3)]
+    assert [row.p for row in alike] == [pytest.approx(1 / 3)]
 
 
 def test_geometry_is_a_cka_and_knows_no_rotation() -> None:

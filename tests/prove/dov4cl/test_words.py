@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from burnish.prove.dov4cl.analysis import analyse
-from burnish.prove.dov4cl.figures import SUBJECT
+from burnish.prove.dov4cl.report import SUBJECT
 from burnish.prove.verdict import headline, wording
 from tests.prove.dov4cl.test_audit import made
 
@@ -96,7 +96,8 @@ def test_pictures_that_can_be_told_apart() -> None:
 @pytest.mark.parametrize("effect", [0.4, 0.0])
 def test_the_published_test_is_said_as_what_it_is(effect: float) -> None:
     found = analyse(*made(60, effect=effect, test="paper", repeats=1))
-    accuses = found["p"] < 0.05
+    assert found.p is not None
+    accuses = found.p < 0.05
     assert headline(found) == ("the rule accuses" if accuses else "the rule does not accuse")
     decides, then = wording(SUBJECT, found).split("\n\n")
     assert "There is evidence" not in decides

@@ -16,18 +16,19 @@ import burnish.prove
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import write_manifest
 from burnish.core.report import Section
+from burnish.prove.dov4cl import analysis as dov4cl
 from burnish.prove.evidence import folder as evidence_folder
-from burnish.prove.evidence import verify, write_commitment, write_evidence
-from burnish.prove.evidence import verification
+from burnish.prove.evidence import verification, verify, write_commitment, write_evidence
 from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.evidence.commitment import opening
 from burnish.prove.evidence.verification import differences
 from burnish.prove.images import ImageSettings
+from tests.prove.dov4cl.test_audit import made
 from tests.prove.evidence.fake import ANALYSIS, FakeRecipe, analyse
 
 METHOD = "tests.prove.evidence.fake:METHOD"
 SETTINGS = {"seed": 3, "alpha": 0.05}
-ARRAYS = {"suspect": np.linspace(0, 1, 7, dtype=np.float32), "shadow": np.arange(4)}
+ARRAYS: dict[str, np.ndarray] = {"suspect": np.linspace(0, 1, 7, dtype=np.float32), "shadow": np.arange(4)}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,8 @@ def commitment(folder: Path, name: str = "c.json", seed: int = 3) -> Path:
         "public": ImageSettings(source="tests.prove.evidence.fake:pictures"),
         "private": ImageSettings(source="tests.prove.evidence.fake:pictures", limit=2),
     }
-    return write_commitment(FakeRecipe(seed=seed, **sets), folder / name)
+    recipe = FakeRecipe(seed=seed, public=sets["public"], private=sets["private"])
+    return write_commitment(recipe, folder / name)
 
 
 @pytest.fixture
@@ -270,7 +272,7 @@ def test_elsewhere_a_last_digit_may_differ(evidence: Path) -> None:
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
-    given = {"settings": SETTINGS, "arrays": ARRAYS, "findings": analyse(ARRAYS, SETTINGS)}
+    given: dict[str, Any] = {"settings": SETTINGS, "arrays": ARRAYS, "findings": analyse(ARRAYS, SETTINGS)}
     with pytest.raises(UserError, match="method: `nothing` has no findings"):
         write_evidence(tmp_path / "e", method="nothing", **given)
     with pytest.raises(BurnishError, match=r"findings\.json: cannot be stored"):
@@ -295,3 +297,17 @@ def test_differences_are_found_and_only_those(one: Any, other: Any) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert bool(differences(one, other, exact=True)) != same
     assert not differences(one, json.loads(json.dumps(one)), exact=True)
+
+
+def test_evidence_of_the_first_format_still_agrees(tmp_path: Path) -> None:
+    """Its findings did not name the deciding test; evidence of today must."""
+    arrays, settings = made(60, effect=0.4)
+    found = dov4cl.analyse(arrays, settings)
+    folder = write_evidence(tmp_path / "evidence", method="dov4cl", settings=settings, arrays=arrays, findings=found)
+    assert verify(folder).ok
+    edit(folder / "findings.json", lambda data: data.pop("deciding"))
+    write_manifest(folder)
+    assert "deciding is missing" in verify(folder).problems[0]
+    edit(folder / "settings.json", lambda data: data.update(format="burnish evidence 1"))
+    write_manifest(folder)
+    assert verify(folder).ok

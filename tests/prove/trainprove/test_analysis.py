@@ -45,47 +45,53 @@ def settings(sources: int = 19, **changes: Any) -> dict[str, Any]:
 def test_verdicts_by_rule() -> None:
     guilty, innocent = answers(0, 1.0), answers(1, 0.0)
     found = analyse(guilty, settings())
-    assert found["verdict"]["outcome"] == "evidence"
-    assert found["tests"][0]["p"] == pytest.approx(0.05)
-    assert found["power"]["value"] > 0.5
-    assert analyse(innocent, settings())["verdict"]["outcome"] == "no evidence"
+    assert found.verdict.outcome == "evidence"
+    assert found.tests[0].p == pytest.approx(0.05)
+    assert found.power is not None
+    assert found.power.value > 0.5
+    assert analyse(innocent, settings()).verdict.outcome == "no evidence"
     few = analyse(answers(0, 1.0, sources=5), settings(5))
-    assert few["verdict"]["outcome"] == "inconclusive"
-    assert "alpha 0.05 needs 19 sources" in few["verdict"]["because"]
+    assert few.verdict.outcome == "inconclusive"
+    assert "alpha 0.05 needs 19 sources" in few.verdict.because
     strange = analyse(guilty, settings(novelty=0.999))
-    assert strange["verdict"]["outcome"] == "inconclusive"
-    assert "unlike any shadow" in strange["verdict"]["because"]
+    assert strange.verdict.outcome == "inconclusive"
+    assert "unlike any shadow" in strange.verdict.because
     weak = analyse(innocent, settings(least_power=1.1))
-    assert "below 1.1" in weak["verdict"]["because"]
-    size = found["tests"][-1]
-    assert (size["name"], size["p"]) == ("difference in differences", None)
-    assert size["interval"][0] < size["effect"] < size["interval"][1]
-    assert all(test["effect"] is None for test in found["tests"][:-1])
-    json.dumps(found, allow_nan=False)
+    assert "below 1.1" in weak.verdict.because
+    size = found.tests[-1]
+    assert (size.name, size.p) == ("difference in differences", None)
+    assert size.interval is not None
+    assert size.effect is not None
+    assert size.interval[0] < size.effect < size.interval[1]
+    assert all(test.effect is None for test in found.tests[:-1])
+    json.dumps(found.to_json(), allow_nan=False)
     assert found == analyse(guilty, settings())
 
 
 def test_nobody_accused_is_no_certainty() -> None:
-    found = analyse(answers(0, 1.0), settings(novelty=0.999))["false_accusation"]  # all are novel: nobody is accused
-    assert found["value"] == 0.0
-    assert found["interval"] == [0.0, pytest.approx(1 - 0.05 ** (1 / 19))]
+    found = analyse(answers(0, 1.0), settings(novelty=0.999)).false_accusation  # all are novel: nobody is accused
+    assert found is not None
+    assert found.value == 0.0
+    assert found.interval == (0.0, pytest.approx(1 - 0.05 ** (1 / 19)))
 
 
 def test_the_size_of_the_effect_covers_an_innocent_of_one_more_source() -> None:
     inside = []
     for seed in range(120):
-        size = analyse(answers(seed, 0.0, sources=5, each=3, images=90), settings(5))["tests"][-1]
-        inside.append(size["interval"][0] <= 0 <= size["interval"][1])
+        size = analyse(answers(seed, 0.0, sources=5, each=3, images=90), settings(5)).tests[-1]
+        assert size.interval is not None
+        inside.append(size.interval[0] <= 0 <= size.interval[1])
     assert 0.88 <= np.mean(inside) <= 1.0
 
 
 def test_the_published_rule_as_verdict() -> None:
     found = analyse(answers(1, 0.0), settings(statistic="grubbs_paper"))
-    rule = found["published"]["grubbs_paper"]
-    assert found["verdict"]["outcome"] == ("no evidence" if rule["rejected"] else "evidence")
-    assert found["verdict"]["calibrated"] is False
-    assert (found["tests"][0]["p"], found["tests"][0]["effect"]) == (None, None)
-    assert found["power"] is None  # what is measured is the power of the other procedure
+    rule = found.published["grubbs_paper"]
+    assert rule is not None
+    assert found.verdict.outcome == ("no evidence" if rule.rejected else "evidence")
+    assert found.verdict.calibrated is False
+    assert (found.tests[0].p, found.tests[0].effect) == (None, None)
+    assert found.power is None  # what is measured is the power of the other procedure
     with pytest.raises(UserError, match="needs logits"):
         analyse(answers(1, 0.0), settings(statistic="grubbs_entropy"))
 

@@ -17,9 +17,9 @@ from burnish.core.errors import UserError
 from burnish.core.run import Run
 from burnish.prove.evidence import verify
 from burnish.prove.trainprove import METHOD, AuditRecipe
-from burnish.prove.trainprove.estimate import check
 from burnish.prove.trainprove.loop import audit, gathered
 from burnish.prove.trainprove.pictures import draw_all
+from burnish.prove.trainprove.preflight import check
 from burnish.prove.trainprove.shadows import Job, planned, train_shadow
 from tests.prove.trainprove import painters
 

@@ -16,12 +16,13 @@ OPEN = f"It neither accuses nor clears the suspect: whether {SUBJECT} remains op
 def test_evidence() -> None:
     found = analyse(answers(0, 1.0), settings())
     assert headline(found) == "evidence"
-    size = found["tests"][-1]
-    low, high = size["interval"]
+    size = found.tests[-1]
+    assert size.interval is not None
+    low, high = size.interval
     assert wording(SUBJECT, found).split("\n\n") == [
         f"There is evidence that {SUBJECT}. Were it not so, and did the assumptions below hold, an audit like this one would "
         "still give a result this strong about once in 20 (p = .05; .05 or less was to count as evidence).",
-        f"The size of the effect, by the test called difference in differences: {size['effect']:.3g} (95 % interval {low:.3g} to "
+        f"The size of the effect, by the test called difference in differences: {size.effect:.3g} (95 % interval {low:.3g} to "
         f"{high:.3g}).",
         "Why: open-world p 0.0500 over 19 innocent sources; power 1.00.",
         "This is evidence, not proof: the rule is made to accuse about 5 % of innocent suspects, and it is worth no more than "
@@ -73,8 +74,9 @@ def test_the_published_rule_is_said_as_what_it_is(suspect: str) -> None:
     if suspect == "weak":  # wrong everywhere: a low outlier, which the rule lets go
         arrays["suspect_labels"] = (arrays["truth"] + 1) % 5
     found = analyse(arrays, settings(statistic="grubbs_paper"))
-    rule = found["published"]["grubbs_paper"]
-    numbers = f"(statistic {rule['statistic']:.3f}, critical {rule['critical']:.3f})"
+    rule = found.published["grubbs_paper"]
+    assert rule is not None
+    numbers = f"(statistic {rule.statistic:.3f}, critical {rule.critical:.3f})"
     opening = "The rule that this audit was told to use "
     if suspect == "weak":
         decides = f"does not decide that {SUBJECT}. That does not clear the suspect: it gives no p-value, so how often it would miss a "

@@ -10,17 +10,15 @@ from numpy.typing import NDArray
 from burnish.merge.kernels import machine
 from burnish.merge.kernels.modes import ALL, BAND, BLOCK, RANDOM, WHOLE
 from burnish.merge.methods import registry
+from burnish.merge.methods.family import FAMILY, ROWS, TaskVectorMethod
 from burnish.merge.methods.scalars import band_counts, chance, kept_by_density, key, slerp_coefficients
 
 Bits = NDArray[Any]
 Survey = Callable[[Sequence[Bits], int], None]
 """Looks at one tile of every input, the base first, and the flat index of its first entry."""
 
-_TIES = ("ties", "breadcrumbs_ties", "dare_ties")
-_BAND = ("ties", "breadcrumbs", "breadcrumbs_ties")
-_RANDOM = ("dare_linear", "dare_ties")
-_TASK_VECTORS = ("task_arithmetic", *_BAND, *_RANDOM)
-_NAMES = ("linear", "slerp", *_TASK_VECTORS)
+# Keep probabilities by rank need a sort of every row: torch has those methods (della) to itself.
+_COMPILED = frozenset(("linear", "slerp", *(row.name for row in FAMILY if row.keep != "ranked")))
 _NOTHING = 2**32 - 1  # above every magnitude
 
 
@@ -31,7 +29,7 @@ def kernel(name: str, dtype: str) -> "Kernel | None":
         name: of the merge method.
         dtype: "bfloat16", "float16" (both as uint16 arrays) or "float32".
     """
-    known = name in _NAMES and dtype in ("bfloat16", "float16", "float32")
+    known = name in _COMPILED and dtype in ("bfloat16", "float16", "float32")
     return Kernel(name, dtype) if known else None
 
 
@@ -85,7 +83,7 @@ class Kernel:
         elif self.name == "slerp":
             made = _Slerp(arguments["t"])
         else:
-            made = _Mix(self.name, size, count, arguments, seed)
+            made = _Mix(ROWS[self.name], size, count, arguments, seed)
         return _Halves(made) if self.dtype == "float16" else made
 
     def __call__(
@@ -186,12 +184,11 @@ class _Mix:
 
     spreads = False  # what is dropped does not show
 
-    def __init__(self, name: str, size: int, count: int, arguments: Mapping[str, Any], seed: int) -> None:
-
+    def __init__(self, row: TaskVectorMethod, size: int, count: int, arguments: Mapping[str, Any], seed: int) -> None:
         self._arguments, self._size, self._count = arguments, size, count
-        self._elect = name in _TIES
-        sparse = [name in _BAND + _RANDOM and arguments["density"][m] < 1 for m in range(count)]
-        mode = BAND if name in _BAND else RANDOM
+        self._elect = row.elect
+        sparse = [row.keep != "all" and arguments["density"][m] < 1 for m in range(count)]
+        mode = RANDOM if row.random else BAND
         self._modes = np.where(sparse, mode, WHOLE).astype(np.int64)
         self._scales = np.ones(count, np.float32)
         # Per model, by its mode; see `mixing.mix`.
@@ -200,7 +197,6 @@ class _Mix:
             self._rows[m] = np.array([key(seed, m), 0 if m % 2 else 32, chance(arguments["density"][m]), 0], np.uint64)
 
     def surveys(self) -> Iterator[Survey]:
-
         banded = self._models(BAND)
         if banded:
             yield from self._bands(banded)

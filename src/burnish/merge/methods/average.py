@@ -8,10 +8,10 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from burnish.merge.methods.consensus import total
-from burnish.merge.methods.registry import merge_method
+from burnish.merge.methods.registry import implements
 
 
-@merge_method("linear", "arXiv:2203.05482")
+@implements("linear", "arXiv:2203.05482")
 def linear(
     models: Sequence[Float32[Tensor, "*shape"]], *, weight: Sequence[float], normalize: bool
 ) -> Float32[Tensor, "*shape"]:
@@ -20,7 +20,7 @@ def linear(
     return mixed / (sum(weight) or 1.0) if normalize else mixed
 
 
-@merge_method("passthrough", "mergekit")
+@implements("passthrough", "mergekit")
 def passthrough(
     models: Sequence[Float32[Tensor, "*shape"]], *, scale: Sequence[float | None]
 ) -> Float32[Tensor, "*shape"]:
@@ -28,7 +28,7 @@ def passthrough(
     return models[0] if scale[0] is None else models[0] * scale[0]
 
 
-@merge_method("model_stock", "arXiv:2403.19522")
+@implements("model_stock", "arXiv:2403.19522")
 def model_stock(
     base: Float32[Tensor, "*shape"], models: Sequence[Float32[Tensor, "*shape"]], *, filter_wise: bool
 ) -> Float32[Tensor, "*shape"]:
@@ -55,7 +55,7 @@ def model_stock(
     return (t * average + (1 - t) * base.reshape(rows)).reshape(base.shape)
 
 
-@merge_method("nearswap", "huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001")
+@implements("nearswap", "huggingface.co/alchemonaut/QuartetAnemoi-70B-t0.0001")
 def nearswap(
     base: Float32[Tensor, "*shape"], models: Sequence[Float32[Tensor, "*shape"]], *, t: float
 ) -> Float32[Tensor, "*shape"]:

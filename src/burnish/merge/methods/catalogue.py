@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from burnish.merge.methods.family import FAMILY, TaskVectorMethod
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.parameter import Parameter
 
@@ -25,29 +26,30 @@ _RANDOM_NORM = Parameter(
 )
 
 
-def _task_arithmetic(
-    name: str,
-    reference: str,
-    normalize: bool = False,
-    rescale: bool = False,
-    norm: Parameter = _NORM,
-    **extra: Parameter,
-) -> MergeMethod:
-    """One of the methods that add weighted, sparsified deltas to a base."""
+_KEEP_PARAMETERS = {"band": {"gamma": _GAMMA}, "ranked": {"epsilon": _EPSILON}}
+
+
+def _task_vectors(row: TaskVectorMethod) -> MergeMethod:
+    """What a row of the task-vector family asks of the user."""
+    norms = {"random": replace(_RANDOM_NORM, default="probability"), "ranked": _RANDOM_NORM}
+    parameters = {
+        "normalize": replace(_NORMALIZE, default=row.normalize),
+        "lambda": _LAMBDA,
+        "rescale": replace(_RESCALE, default=row.rescale, inert=row.keep == "all"),
+        "rescale_norm": norms.get(row.keep, _NORM),
+        "int8_mask": _INT8_MASK,
+    }
+    if row.keep == "all":
+        del parameters["rescale_norm"]
+    density = replace(_DENSITY, inert=row.keep == "all")
     return MergeMethod(
-        name,
-        reference,
+        row.name,
+        row.reference,
         "task_vectors",
         "required",
-        model_parameters={"weight": _WEIGHT, "density": _DENSITY, **extra},
-        parameters={
-            "normalize": replace(_NORMALIZE, default=normalize),
-            "lambda": _LAMBDA,
-            "rescale": replace(_RESCALE, default=rescale),
-            "rescale_norm": norm,
-            "int8_mask": _INT8_MASK,
-        },
-        random=norm is not _NORM,
+        model_parameters={"weight": _WEIGHT, "density": density, **_KEEP_PARAMETERS.get(row.keep, {})},
+        parameters=parameters,
+        random=row.random,
     )
 
 
@@ -102,28 +104,7 @@ CATALOGUE = (
             "tol": Parameter(float, "the step length that ends the iteration", 1e-5, least=0),
         },
     ),
-    MergeMethod(
-        "task_arithmetic",
-        "arXiv:2212.04089",
-        "task_vectors",
-        "required",
-        model_parameters={"weight": _WEIGHT, "density": replace(_DENSITY, inert=True)},
-        parameters={
-            "normalize": _NORMALIZE,
-            "lambda": _LAMBDA,
-            "rescale": replace(_RESCALE, inert=True),
-            "int8_mask": _INT8_MASK,
-        },
-    ),
-    _task_arithmetic("ties", "arXiv:2306.01708", normalize=True),
-    _task_arithmetic(
-        "dare_linear", "arXiv:2311.03099", rescale=True, norm=replace(_RANDOM_NORM, default="probability")
-    ),
-    _task_arithmetic("dare_ties", "arXiv:2311.03099", rescale=True, norm=replace(_RANDOM_NORM, default="probability")),
-    _task_arithmetic("della", "arXiv:2406.11617", normalize=True, rescale=True, norm=_RANDOM_NORM, epsilon=_EPSILON),
-    _task_arithmetic("della_linear", "arXiv:2406.11617", rescale=True, norm=_RANDOM_NORM, epsilon=_EPSILON),
-    _task_arithmetic("breadcrumbs", "arXiv:2312.06795", gamma=_GAMMA),
-    _task_arithmetic("breadcrumbs_ties", "arXiv:2312.06795", gamma=_GAMMA),
+    *map(_task_vectors, FAMILY),
     MergeMethod(
         "sce",
         "arXiv:2408.07990",

@@ -6,17 +6,20 @@ Knows no method by name; the catalogue makes them, the registry finds them.
 from __future__ import annotations
 
 import importlib
+import inspect
+import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from burnish.core.errors import UserError, nearest
+from burnish.core.errors import BurnishError, UserError, nearest, raised
 from burnish.merge.methods.parameter import REQUIRED, Parameter
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Filled by `merge_method` when a method's module is imported.
+# By name, filled when the module of a house method is imported.
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
@@ -27,7 +30,7 @@ class MergeMethod:
     Attributes:
         name: mergekit's name where mergekit has the method.
         reference: the paper, as an arXiv id, or another source.
-        module: the module under `burnish.merge.methods` that holds the function.
+        module: the module under `burnish.merge.methods` that holds the function; empty for a user's own.
         base: whether `base_model` must, may or does not play a part.
         min_models: fewest models, the base not counted.
         max_models: most models, the base not counted; `None`: any number.
@@ -35,6 +38,7 @@ class MergeMethod:
         parameters: what is set once.
         statistics: the kind of statistics file a model may bring ("fisher", "gram"), or `None`.
         random: whether the result depends on `seed`.
+        own: a user's own function.
     """
 
     name: str
@@ -47,6 +51,7 @@ class MergeMethod:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     statistics: str | None = None
     random: bool = False
+    own: Callable[..., Any] | None = None
 
     def __call__(
         self,
@@ -69,7 +74,8 @@ class MergeMethod:
             statistics: one a model (`None` where a model brings none); without any the method averages.
 
         Raises:
-            UserError: a wrong number of models, an unknown or missing parameter, shapes that differ.
+            UserError: a wrong number of models, an unknown or missing parameter, shapes that differ; or a user's own
+                function raised something, or returned no such tensor.
         """
         self.check_inputs(base, models)
         arguments = self.arguments(len(models), model_parameters, parameters)
@@ -80,12 +86,17 @@ class MergeMethod:
         if self.statistics:
             arguments["statistics"] = [None] * len(models) if statistics is None else list(statistics)
         tensors = [model.float() for model in models]
-        function = _function(self.name, self.module)
-        if self.base == "unused":
-            result: Tensor = function(tensors, **arguments)
-            return result
-        result = function(None if base is None else base.float(), tensors, **arguments)
+        inputs = (tensors,) if self.base == "unused" else (None if base is None else base.float(), tensors)
+        if self.own is not None:
+            return _call_own(self.name, self.own, inputs, arguments)
+        result: Tensor = _function(self.name, self.module)(*inputs, **arguments)
         return result
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a user's own function: what it does may change with it."""
+        source = None if self.own is None else inspect.getsourcefile(inspect.unwrap(self.own))
+        return None if source is None or not Path(source).is_file() else Path(source)
 
     def arguments(
         self, count: int, model_parameters: Mapping[str, Sequence[Any]], parameters: Mapping[str, Any]
@@ -139,11 +150,36 @@ class MergeMethod:
 
 
 def spelling(name: str) -> str:
-    """Return the Python spelling of a user's parameter: `lambda` is a keyword."""
-    return "lambda_" if name == "lambda" else name
+    """Return the Python spelling of a user's parameter: `lambda` and the other keywords get an underscore."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def plain_name(argument: str) -> str:
+    """Return the user's spelling of a Python argument: the reverse of :func:`spelling`."""
+    return argument[:-1] if argument.endswith("_") and keyword.iskeyword(argument[:-1]) else argument
 
 
 def _function(name: str, module: str) -> Callable[..., Any]:
     if name not in FUNCTIONS:
         importlib.import_module(f"burnish.merge.methods.{module}")
     return FUNCTIONS[name]
+
+
+def _call_own(name: str, function: Callable[..., Any], inputs: tuple[Any, ...], arguments: dict[str, Any]) -> Tensor:
+    """Call a user's function; what it does wrong is said as theirs."""
+    import torch
+
+    models = inputs[-1]
+    try:
+        result = function(*inputs, **arguments)
+    except (BurnishError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise UserError(f"{name} raised {raised(error)}") from error
+    wanted = f"a float32 tensor of shape {tuple(models[0].shape)}"
+    if not isinstance(result, torch.Tensor):
+        raise UserError(f"{name} returned a {type(result).__name__}; expected {wanted}")
+    if result.shape != models[0].shape or result.dtype != torch.float32 or result.device != models[0].device:
+        found = f"a {str(result.dtype).removeprefix('torch.')} tensor of shape {tuple(result.shape)}"
+        raise UserError(f"{name} returned {found} on {result.device}; expected {wanted} on {models[0].device}")
+    return result.detach()

@@ -58,6 +58,10 @@ class Parameter:
             if value not in self.choices:
                 raise UserError(f"{name}: {value!r} is none of {', '.join(self.choices)}")
             return value
+        if self.type is str:
+            if not isinstance(value, str):
+                raise UserError(f"{name}: expected {_WORDS[str]}, got {value!r}")
+            return value
         # bool is an int in Python; in a recipe it never means a number.
         accepted = {float: (int, float), int: (int,), bool: (bool,)}[self.type]
         if not isinstance(value, accepted) or (self.type is not bool and isinstance(value, bool)):
@@ -73,7 +77,9 @@ class Parameter:
         """The bounds in words: "from 0 to 1", "of 0 or more"; empty without any."""
         if self.least is not None and self.most is not None:
             return f"from {self.least:g} to {self.most:g}"
+        if self.most is not None:
+            return f"of {self.most:g} or less"
         return f"of {self.least:g} or more" if self.least is not None else ""
 
 
-_WORDS = {float: "a number", int: "a whole number", bool: "true or false"}
+_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}

@@ -7,11 +7,11 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from burnish.merge.methods.consensus import agrees, elect_signs, total
-from burnish.merge.methods.registry import merge_method
+from burnish.merge.methods.registry import implements
 from burnish.merge.methods.sparsify import keep_largest
 
 
-@merge_method("sce", "arXiv:2408.07990")
+@implements("sce", "arXiv:2408.07990")
 def sce(
     base: Float32[Tensor, "*shape"], models: Sequence[Float32[Tensor, "*shape"]], *, select_topk: float
 ) -> Float32[Tensor, "*shape"]:
@@ -34,7 +34,7 @@ def sce(
     return base + merged / total(shares).clamp(min=1e-6)
 
 
-@merge_method("arcee_fusion", "arcee.ai")
+@implements("arcee_fusion", "arcee.ai")
 def arcee_fusion(
     base: Float32[Tensor, "*shape"], models: Sequence[Float32[Tensor, "*shape"]]
 ) -> Float32[Tensor, "*shape"]:
@@ -55,7 +55,7 @@ def _order_statistic(values: Float32[Tensor, "*shape"], share: float) -> Float32
     return values.flatten().kthvalue(int(share * (values.numel() - 1)) + 1).values
 
 
-@merge_method("ram", "arXiv:2601.13572")
+@implements("ram", "arXiv:2601.13572")
 def ram(
     base: Float32[Tensor, "*shape"], models: Sequence[Float32[Tensor, "*shape"]], *, epsilon: float
 ) -> Float32[Tensor, "*shape"]:
@@ -64,7 +64,7 @@ def ram(
     return base + total(deltas) / counts.clamp(min=1)
 
 
-@merge_method("ramplus_tl", "arXiv:2601.13572")
+@implements("ramplus_tl", "arXiv:2601.13572")
 def ramplus_tl(
     base: Float32[Tensor, "*shape"],
     models: Sequence[Float32[Tensor, "*shape"]],

@@ -10,10 +10,10 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from burnish.merge.methods.consensus import total
-from burnish.merge.methods.registry import merge_method
+from burnish.merge.methods.registry import implements
 
 
-@merge_method("tsv", "arXiv:2412.00081")
+@implements("tsv", "arXiv:2412.00081")
 def tsv(
     base: Float32[Tensor, "*shape"],
     models: Sequence[Float32[Tensor, "*shape"]],
@@ -37,7 +37,7 @@ def tsv(
     return base + (_nearest_orthogonal(left) * values) @ _nearest_orthogonal(right) * lambda_
 
 
-@merge_method("iso_c", "arXiv:2502.04959")
+@implements("iso_c", "arXiv:2502.04959")
 def iso_c(
     base: Float32[Tensor, "*shape"],
     models: Sequence[Float32[Tensor, "*shape"]],

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from burnish.core.errors import UserError
 from burnish.merge.methods.consensus import total
-from burnish.merge.methods.registry import merge_method
+from burnish.merge.methods.registry import implements
 from burnish.merge.methods.scalars import slerp_coefficients
 
 
-@merge_method("slerp", "Shoemake 1985")
+@implements("slerp", "Shoemake 1985")
 def slerp(
     base: Float32[Tensor, "*shape"], models: Sequence[Float32[Tensor, "*shape"]], *, t: float
 ) -> Float32[Tensor, "*shape"]:
@@ -31,7 +31,7 @@ def slerp(
     return base * of_base + model * of_model
 
 
-@merge_method("nuslerp", "mergekit")
+@implements("nuslerp", "mergekit")
 def nuslerp(
     base: Float32[Tensor, "*shape"] | None,
     models: Sequence[Float32[Tensor, "*shape"]],
@@ -75,7 +75,7 @@ def _slerp_rows(
     return result
 
 
-@merge_method("multislerp", "goddard.blog/posts/multislerp-wow-what-a-cool-idea")
+@implements("multislerp", "goddard.blog/posts/multislerp-wow-what-a-cool-idea")
 def multislerp(
     base: Float32[Tensor, "*shape"] | None,
     models: Sequence[Float32[Tensor, "*shape"]],
@@ -112,7 +112,7 @@ def multislerp(
     return turned if base is None else base + turned
 
 
-@merge_method("karcher", "arXiv:2603.04972")
+@implements("karcher", "arXiv:2603.04972")
 def karcher(models: Sequence[Float32[Tensor, "*shape"]], *, max_iter: int, tol: float) -> Float32[Tensor, "*shape"]:
     """The point of the sphere with the least squared angles to all models, at their mean length. Source: arXiv:2603.04972.
 

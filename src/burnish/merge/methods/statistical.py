@@ -11,10 +11,10 @@ from torch import Tensor
 
 from burnish.core.errors import UserError
 from burnish.merge.methods.average import linear
-from burnish.merge.methods.registry import merge_method
+from burnish.merge.methods.registry import implements
 
 
-@merge_method("fisher", "arXiv:2111.09832")
+@implements("fisher", "arXiv:2111.09832")
 def fisher(
     models: Sequence[Float32[Tensor, "*shape"]],
     *,
@@ -42,7 +42,7 @@ def fisher(
     return average + torch.where(mass == 0, 0.0, pull / torch.where(mass == 0, 1.0, mass))
 
 
-@merge_method("regmean", "arXiv:2212.09849")
+@implements("regmean", "arXiv:2212.09849")
 def regmean(
     models: Sequence[Float32[Tensor, "*shape"]],
     *,

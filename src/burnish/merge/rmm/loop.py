@@ -9,7 +9,7 @@ from burnish.core.models import save_model
 from burnish.core.run import Run
 from burnish.merge.rmm.architecture import Blocks
 from burnish.merge.rmm.candidates import whole
-from burnish.merge.rmm.estimate import refuse_too_large
+from burnish.merge.rmm.preflight import refuse_too_large
 from burnish.merge.rmm.evaluate import Result
 from burnish.merge.rmm.export import build, merge_yaml
 from burnish.merge.rmm.files import Companions

@@ -52,8 +52,8 @@ class MergeCandidate(Settings):
     @classmethod
     def _fits_the_method(cls, data: Any) -> Any:
         method = next((each for each in CATALOGUE if each.name == data.get("method")), None)
-        if method is None:
-            return data  # the registry names the nearest ones
+        if method is None:  # the registry names the nearest ones; a user's own function is made for single tensors
+            return {"trim": "tensor", **data} if ":" in str(data.get("method")) else data
         if method.statistics:
             raise ValueError(f"{method.name} needs statistics of each model; a search has none: use `burnish merge`")
         density = method.model_parameters.get("density")

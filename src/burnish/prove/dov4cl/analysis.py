@@ -6,6 +6,7 @@ An audit and whoever verifies its evidence call the same function on the same ar
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from burnish.core.errors import UserError
 from burnish.core.parallel import one_thread
 from burnish.prove.dov4cl.family import family_tests
+from burnish.prove.dov4cl.findings import Effects, ImageCounts, OwnershipFindings, OwnershipPower, Split
 from burnish.prove.dov4cl.image_tests import (
     STATISTICS,
     Steadiness,
@@ -25,7 +27,8 @@ from burnish.prove.dov4cl.image_tests import (
 )
 from burnish.prove.dov4cl.power import MOST, POWER, outlook, power_shown
 from burnish.prove.evidence.analysis import Analysis
-from burnish.prove.statistics import holm
+from burnish.prove.findings import Outcome, StatisticalTest, Verdict, smallest
+from burnish.prove.statistics import holm, significant
 
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -38,7 +41,7 @@ def settings_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return options | {name: recipe[name] for name in KEPT}
 
 
-def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Any]:
+def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> OwnershipFindings:
     """Findings of an ownership audit.
 
     Args:
@@ -55,18 +58,18 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> di
     # one thread: the same last digits wherever the evidence is checked
     with one_thread():
         findings = (_paper if settings["test"] == "paper" else _permutation)(public, answers, settings)
-    split = settings["split"]
+    split = findings.split
     checked = settings.get("split_check", "off") != "off"
-    if checked and (split is None or split["alpha"] != settings["split_alpha"]):
+    if checked and (split is None or split.alpha != settings["split_alpha"]):
         raise UserError("settings: the split check that split_check asks for is missing, or was made at another level")
-    if split is not None and split["p"] <= split["alpha"]:
-        findings["verdict"] = {
-            "outcome": "inconclusive",
-            "alpha": settings["alpha"],
-            "because": "public and private images can be told apart without any model (area under the curve "
-            f"{split['auc']:.2f}, p = {split['p']:.3g}): a difference between them proves nothing about the suspect",
-        }
-    return findings
+    if split is None or not significant(split.p, split.alpha):
+        return findings
+    because = (
+        "public and private images can be told apart without any model (area under the curve "
+        f"{split.auc:.2f}, p = {split.p:.3g}): a difference between them proves nothing about the suspect"
+    )
+    verdict = Verdict(outcome="inconclusive", alpha=settings["alpha"], because=because)
+    return findings.model_copy(update={"verdict": verdict})
 
 
 def _read(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
@@ -97,155 +100,181 @@ def _answers(arrays: Mapping[str, np.ndarray], name: str, images: int) -> np.nda
     return array
 
 
-def _permutation(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass
+class _Measured:
+    """What the draws gave: per statistic the suspect's tests and standard errors, per model its effects.
+
+    Attributes:
+        tests: the suspect's, draw by draw.
+        errors: by statistic, the bootstrap standard error of each draw.
+        effects: by model, the effects of each draw by statistic.
+        played: by guilty shadow, the p-values of the suspect's very tests.
+    """
+
+    tests: list[StatisticalTest]
+    errors: dict[str, list[float]]
+    effects: dict[str, list[dict[str, float]]]
+    played: dict[str, list[float]]
+
+
+def _permutation(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> OwnershipFindings:
     shadows = [name for name in answers if name.startswith("shadow_")]
     guilty = [name for name in answers if name.startswith("guilty_")]
-    draws = len(answers["suspect"][0])
-    tests: list[dict[str, Any]] = []
-    errors: dict[str, list[float]] = {name: [] for name in STATISTICS}
-    effects: dict[str, list[dict[str, float]]] = {name: [] for name in answers}
-    played: dict[str, list[float]] = {name: [] for name in guilty}
-    for draw in range(draws):
-        rng = np.random.default_rng([settings["seed"], draw])
-        usual: Steadiness | None = None
-        # one model's pairs at a time: there may be many models and thousands of images
-        for name in shadows:
-            found = _steadiness(answers[name], draw)
-            effects[name].append(effect(found, public))
-            usual = found if usual is None else usual.plus(found)
-        assert usual is not None  # _read saw to it
-        suspect = _steadiness(answers["suspect"], draw)
-        effects["suspect"].append(effect(suspect, public))
-        usual = usual.over(len(shadows))
-        for number, name in enumerate(guilty, 1):
-            found = _steadiness(answers[name], draw)
-            effects[name].append(effect(found, public))
-            # the suspect's very test, with arrangements of its own
-            stream = np.random.default_rng([settings["seed"], draw, number])
-            tested = image_test(found.minus(usual), public, settings["draws"], stream)
-            played[name] += [one.p for one in tested.values()]
-        rest = suspect.minus(usual)
-        resampled = bootstrap(rest, public, 1000, rng)
-        for name, result in image_test(rest, public, settings["draws"], rng).items():
-            low, high = np.quantile(resampled[name], [0.025, 0.975])
-            errors[name].append(float(resampled[name].std()))
-            tests.append(
-                {
-                    "name": f"{name} relationship" + (f", draw {draw + 1}" if draws > 1 else ""),
-                    "statistic": result.effect,
-                    "p": result.p,
-                    "effect": result.effect,
-                    "interval": [float(low), float(high)],
-                    "assumption": "public and private images are alike but for the label (exchangeable)",
-                }
-            )
-    adjusted = holm(np.array([test["p"] for test in tests]))
-    for test, p in zip(tests, adjusted, strict=True):
-        test["adjusted_p"] = float(p)
+    measured = _Measured([], {name: [] for name in STATISTICS}, {name: [] for name in answers}, {n: [] for n in guilty})
+    for draw in range(len(answers["suspect"][0])):
+        _measure(draw, public, answers, settings, measured)
+    adjusted = holm(np.array([test.p for test in measured.tests]))
+    tests = [test.model_copy(update={"adjusted_p": float(p)}) for test, p in zip(measured.tests, adjusted, strict=True)]
     mean = {
-        name: {key: float(np.mean([one[key] for one in each])) for key in STATISTICS} for name, each in effects.items()
+        name: {key: float(np.mean([one[key] for one in each])) for key in STATISTICS}
+        for name, each in measured.effects.items()
     }
     family = family_tests(mean["suspect"], [mean[name] for name in shadows])
-    caught = sum(float(holm(np.array(each)).min()) <= settings["alpha"] for each in played.values())
-    foreseen = outlook(mean, shadows, guilty, public, errors, settings["alpha"] / len(tests))
+    alpha = settings["alpha"]
+    caught = sum(significant(float(holm(np.array(each)).min()), alpha) for each in measured.played.values())
+    foreseen = outlook(mean, shadows, guilty, public, measured.errors, alpha / len(tests))
     power = power_shown(caught, len(guilty), foreseen)
     best = float(adjusted.min())
-    return {
-        "tests": [*tests, *family],
-        "verdict": _verdict(best, power, settings),
-        "p": best,
-        "power": power,
-        "assumptions": _assumptions(settings, family=True),
-        "images": {"public": int(public.sum()), "private": int((~public).sum())},
-        "shadows": len(shadows),
-        "guilty_shadows": len(guilty),
-        "split": settings["split"],
-        "effects": {
-            "suspect": mean["suspect"],
-            "shadows": [mean[name] for name in shadows],
-            "guilty": [mean[name] for name in guilty],
-        },
-    }
+    return OwnershipFindings(
+        tests=(*tests, *family),
+        verdict=_verdict(best, power, alpha),
+        deciding=smallest(tests),
+        p=best,
+        power=power,
+        assumptions=_assumptions(settings, family=True),
+        images=_counts(public),
+        shadows=len(shadows),
+        guilty_shadows=len(guilty),
+        split=_split(settings),
+        effects=Effects(
+            suspect=mean["suspect"],
+            shadows=tuple(mean[name] for name in shadows),
+            guilty=tuple(mean[name] for name in guilty),
+        ),
+    )
+
+
+def _measure(draw: int, public: np.ndarray, answers: Answers, settings: Mapping[str, Any], measured: _Measured) -> None:
+    """Test the suspect, and every guilty shadow in its place, on one draw of views."""
+    rng = np.random.default_rng([settings["seed"], draw])
+    shadows = [name for name in answers if name.startswith("shadow_")]
+    usual: Steadiness | None = None
+    # one model's pairs at a time: there may be many models and thousands of images
+    for name in shadows:
+        found = _steadiness(answers[name], draw)
+        measured.effects[name].append(effect(found, public))
+        usual = found if usual is None else usual.plus(found)
+    assert usual is not None  # _read saw to it
+    suspect = _steadiness(answers["suspect"], draw)
+    measured.effects["suspect"].append(effect(suspect, public))
+    usual = usual.over(len(shadows))
+    for number, name in enumerate(measured.played, 1):
+        found = _steadiness(answers[name], draw)
+        measured.effects[name].append(effect(found, public))
+        # the suspect's very test, with arrangements of its own
+        stream = np.random.default_rng([settings["seed"], draw, number])
+        tested = image_test(found.minus(usual), public, settings["draws"], stream)
+        measured.played[name] += [one.p for one in tested.values()]
+    rest = suspect.minus(usual)
+    resampled = bootstrap(rest, public, 1000, rng)
+    several = len(answers["suspect"][0]) > 1
+    for name, result in image_test(rest, public, settings["draws"], rng).items():
+        low, high = np.quantile(resampled[name], [0.025, 0.975])
+        measured.errors[name].append(float(resampled[name].std()))
+        measured.tests.append(
+            StatisticalTest(
+                name=f"{name} relationship" + (f", draw {draw + 1}" if several else ""),
+                statistic=result.effect,
+                p=result.p,
+                effect=result.effect,
+                interval=(float(low), float(high)),
+                assumption="public and private images are alike but for the label (exchangeable)",
+            )
+        )
 
 
 def _steadiness(pair: tuple[np.ndarray, np.ndarray], draw: int) -> Steadiness:
     return steadiness(pair[0][draw], pair[1][draw])
 
 
-def _verdict(p: float, power: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    alpha = settings["alpha"]
-    if p <= alpha:
+def _verdict(p: float, power: OwnershipPower, alpha: float) -> Verdict:
+    if significant(p, alpha):
         because = f"the suspect is steadier on the public images than the shadow models are (p = {p:.3g}, corrected)"
-        return {"outcome": "evidence", "alpha": alpha, "because": because}
-    if power["reached"] is None:
-        detectable = ", ".join(f"{name} {each['detectable']:.4f}" for name, each in power["by"].items())
+        return Verdict(outcome="evidence", alpha=alpha, because=because)
+    if power.reached is None or power.interval is None:
+        detectable = ", ".join(f"{name} {each.detectable:.4f}" for name, each in power.by.items())
         because = (
             f"p = {p:.3g}; how often this test finds a guilty model is unknown, as no shadow was trained on the public "
             f"images (shadows.guilty); differences that it would find four times in five: {detectable}"
         )
-        return {"outcome": "inconclusive", "alpha": alpha, "because": because}
-    low, high = power["interval"]
+        return Verdict(outcome="inconclusive", alpha=alpha, because=because)
+    low, high = power.interval
     often = (
-        f"this very test finds {power['found']} of the {power['models']} shadows trained on the public images "
+        f"this very test finds {power.found} of the {power.models} shadows trained on the public images "
         f"({low:.0%} to {high:.0%} of such models, with 95 % confidence)"
     )
-    if power["reached"] < POWER:
-        needed = power["images_needed"]
+    if power.reached < POWER:
+        needed = power.images_needed
         more = f"; an estimated {needed:,} images of each set would be needed" if needed is not None else ""
         because = f"p = {p:.3g}, but with these images {often}, not {POWER:.0%}{more}"
-        return {"outcome": "inconclusive", "alpha": alpha, "because": because}
+        return Verdict(outcome="inconclusive", alpha=alpha, because=because)
     if low <= MOST:
         because = (
-            f"p = {p:.3g}; {often}: too few to show that most would be found; it takes {power['shadows_needed']} "
+            f"p = {p:.3g}; {often}: too few to show that most would be found; it takes {power.shadows_needed} "
             "shadow models trained so (shadows.guilty)"
         )
-        return {"outcome": "inconclusive", "alpha": alpha, "because": because}
-    return {"outcome": "no evidence", "alpha": alpha, "because": f"p = {p:.3g}, and {often}"}
+        return Verdict(outcome="inconclusive", alpha=alpha, because=because)
+    return Verdict(outcome="no evidence", alpha=alpha, because=f"p = {p:.3g}, and {often}")
 
 
-def _paper(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> dict[str, Any]:
-    repeats = settings["repeats"]
+def _paper(public: np.ndarray, answers: Answers, settings: Mapping[str, Any]) -> OwnershipFindings:
+    repeats, alpha = settings["repeats"], settings["alpha"]
     vectors = {
         name: np.split(paper_vector(wide, small, public, settings["a"]).reshape(2, repeats, -1), repeats, axis=1)
         for name, (wide, small) in answers.items()
     }
-    tests = []
+    assumption = "the numbers of the rounds are independent (they are not: rounds share images)"
+    tests, p_values = [], []
     for repeat in range(repeats):
         suspect = vectors["suspect"][repeat].ravel()
         shadows = [each[repeat].ravel() for name, each in vectors.items() if name.startswith("shadow_")]
         difference = float(suspect.mean() - np.concatenate(shadows).mean())
+        p_values.append(paper_p(suspect, shadows))
         tests.append(
-            {
-                "name": f"published t-test, repetition {repeat + 1}",
-                "statistic": difference,
-                "p": paper_p(suspect, shadows),
-                "effect": difference,
-                "interval": None,
-                "assumption": "the numbers of the rounds are independent (they are not: rounds share images)",
-            }
+            StatisticalTest(
+                name=f"published t-test, repetition {repeat + 1}",
+                statistic=difference,
+                p=p_values[-1],
+                effect=difference,
+                assumption=assumption,
+            )
         )
-    p = float(np.mean([test["p"] for test in tests]))
-    guilty = p < settings["alpha"]
+    p = float(np.mean(p_values))
     because = f"mean p of {repeats} repetitions {p:.3g}; the published test is not calibrated, set test: permutation"
-    return {
-        "tests": tests,
-        "verdict": {
-            "outcome": "evidence" if guilty else "no evidence",
-            "alpha": settings["alpha"],
-            "because": because,
-            "calibrated": False,
-        },
-        "p": p,
-        "power": None,
-        "assumptions": [*_assumptions(settings, family=False), tests[0]["assumption"]],
-        "images": {"public": int(public.sum()), "private": int((~public).sum())},
-        "shadows": sum(name.startswith("shadow_") for name in answers),
-        "guilty_shadows": 0,
-        "split": settings["split"],
-    }
+    outcome: Outcome = "evidence" if significant(p, alpha) else "no evidence"
+    return OwnershipFindings(
+        tests=tuple(tests),
+        verdict=Verdict(outcome=outcome, alpha=alpha, because=because, calibrated=False),
+        deciding=tests[0].name if repeats == 1 else None,
+        p=p,
+        power=None,
+        assumptions=(*_assumptions(settings, family=False), assumption),
+        images=_counts(public),
+        shadows=sum(name.startswith("shadow_") for name in answers),
+        guilty_shadows=0,
+        split=_split(settings),
+    )
 
 
-def _assumptions(settings: Mapping[str, Any], *, family: bool) -> list[str]:
+def _counts(public: np.ndarray) -> ImageCounts:
+    return ImageCounts(public=int(public.sum()), private=int((~public).sum()))
+
+
+def _split(settings: Mapping[str, Any]) -> Split | None:
+    return None if settings["split"] is None else Split.from_json(settings["split"])
+
+
+def _assumptions(settings: Mapping[str, Any], *, family: bool) -> tuple[str, ...]:
     lines = [
         "Which of the owner's images were published was decided without regard to what they show (like a coin toss).",
         "The shadow models never saw a public image, nor a private one.",
@@ -261,7 +290,7 @@ def _assumptions(settings: Mapping[str, Any], *, family: bool) -> list[str]:
         lines.append(
             "The rank and the mean test assume an innocent suspect that was trained as the shadows were (exchangeable)."
         )
-    return lines
+    return tuple(lines)
 
 
 ANALYSIS = Analysis(findings=analyse, settings=settings_in)

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from burnish.prove.findings import StatisticalTest
 from burnish.prove.statistics import cohen_d, conformal_p
 
 RIDGE = 0.02
 
 
-def family_tests(suspect: Mapping[str, float], shadows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+def family_tests(suspect: Mapping[str, float], shadows: Sequence[Mapping[str, float]]) -> list[StatisticalTest]:
     """Rank test and mean test of each statistic.
 
     Args:
@@ -27,35 +27,34 @@ def family_tests(suspect: Mapping[str, float], shadows: Sequence[Mapping[str, fl
         shadows: those of the shadow models.
 
     Returns:
-        Rows for the findings: the rank test where there is a shadow, the mean test where there are two or more that vary.
+        The rank test where there is a shadow, the mean test where there are two or more that vary.
     """
-    rows = []
+    found = []
     for name, value in suspect.items():
         values = np.array([shadow[name] for shadow in shadows])
         effect = value - float(values.mean())
-        rows.append(
-            {
-                "name": f"rank among the shadows, {name}",
-                "statistic": value,
-                "p": conformal_p(values, value),
-                "effect": effect,
-                "interval": None,
-                "assumption": "an innocent suspect is exchangeable with the shadows",
-            }
+        found.append(
+            StatisticalTest(
+                name=f"rank among the shadows, {name}",
+                statistic=value,
+                p=conformal_p(values, value),
+                effect=effect,
+                assumption="an innocent suspect is exchangeable with the shadows",
+            )
         )
         if len(values) > 1 and np.ptp(values) > 0:
             p, low, high = prediction(values, value)
-            rows.append(
-                {
-                    "name": f"mean test against the shadows, {name}",
-                    "statistic": cohen_d(np.array([value]), values),
-                    "p": p,
-                    "effect": effect,
-                    "interval": [low, high],
-                    "assumption": "an innocent suspect is exchangeable with the shadows, whose differences are normal",
-                }
+            found.append(
+                StatisticalTest(
+                    name=f"mean test against the shadows, {name}",
+                    statistic=cohen_d(np.array([value]), values),
+                    p=p,
+                    effect=effect,
+                    interval=(low, high),
+                    assumption="an innocent suspect is exchangeable with the shadows, whose differences are normal",
+                )
             )
-    return rows
+    return found
 
 
 def prediction(values: Float[np.ndarray, " shadows"], value: float) -> tuple[float, float, float]:

@@ -23,12 +23,13 @@ from burnish.core.run import Run
 from burnish.prove.contrastive.train import Training, train_encoder
 from burnish.prove.dov4cl.analysis import analyse, settings_in
 from burnish.prove.dov4cl.ask import Question, ask_model, make_plan, read_answers
-from burnish.prove.dov4cl.figures import finding_sections
 from burnish.prove.dov4cl.recipe import AuditRecipe, query_count
+from burnish.prove.dov4cl.report import finding_sections
 from burnish.prove.dov4cl.split_check import check_split
 from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.images import ImageSet, load_images
 from burnish.prove.overlap import refuse_overlap
+from burnish.prove.statistics import significant
 from burnish.prove.suspects import SuspectSettings
 from burnish.prove.suspects.oracle import refuse_beyond_budget
 from burnish.prove.verdict import headline
@@ -85,9 +86,9 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     arrays = read_answers([suspect.name, *models], suspect.out.parent, plan.public)
     settings = analysis_settings(recipe, split)
     findings = analyse(arrays, settings)
-    run.artifact("findings.json", findings)
+    run.artifact("findings.json", findings.to_json())
     run.artifact("asked.json", asked)
-    run.note(f"verdict: {headline(findings)}: {findings['verdict']['because']}")
+    run.note(f"verdict: {headline(findings)}: {findings.verdict.because}")
     return write_evidence(
         work / "evidence",
         method="dov4cl",
@@ -150,7 +151,7 @@ def split_findings(recipe: AuditRecipe, pictures: Pictures, run: Run) -> dict[st
         return None
     rng = np.random.default_rng([recipe.seed, 64])
     found = check_split(pictures.public.pixels, pictures.private.pixels, rng=rng)
-    if found.p <= recipe.split_alpha:
+    if significant(found.p, recipe.split_alpha):
         message = (
             f"public and private pictures can be told apart without any model (area under the curve {found.auc:.2f}, "
             f"p = {found.p:.3g}): an innocent model would look guilty"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from burnish.prove.dov4cl.findings import Outlook, OwnershipPower
 from burnish.prove.dov4cl.image_tests import STATISTICS
 from burnish.prove.statistics import binomial_interval
 
@@ -18,38 +18,32 @@ MOST = 0.5
 """The share that its 95 % interval must lie above before silence counts: 6 of 6, 8 of 9."""
 
 
-def power_shown(found: int, models: int, foreseen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def power_shown(found: int, models: int, foreseen: Mapping[str, Outlook]) -> OwnershipPower:
     """The share of guilty shadows that the test finds, with its Clopper-Pearson interval.
 
     Args:
         found: guilty shadows that the suspect's test accuses.
         models: guilty shadows in all; without any, nothing is known of the power.
         foreseen: of :func:`outlook`.
-
-    Returns:
-        ``reached``, ``found``, ``models``, ``interval``, ``wanted``; ``images_needed`` of each set where the share is too
-        small, ``shadows_needed`` where it is large enough and the shadows too few to show it; ``by``, ``foreseen``.
     """
-    power: dict[str, Any] = {
-        "wanted": POWER,
-        "reached": None,
-        "interval": None,
-        "found": found,
-        "models": models,
-        "images_needed": None,
-        "shadows_needed": None,
-        "by": {name: dict(each) for name, each in foreseen.items()},
-    }
-    if not models:
-        return power
-    low, high = binomial_interval(found, models)
-    power |= {"reached": found / models, "interval": [low, high]}
-    if power["reached"] < POWER:
-        counts = [each["images_needed"] for each in foreseen.values() if each["images_needed"] is not None]
-        power["images_needed"] = min(counts, default=None)
-    elif low <= MOST:
-        power["shadows_needed"] = models_needed(found, models)
-    return power
+    reached = found / models if models else None
+    interval = binomial_interval(found, models) if models else None
+    images_needed = shadows_needed = None
+    if reached is not None and reached < POWER:
+        counts = [each.images_needed for each in foreseen.values() if each.images_needed is not None]
+        images_needed = min(counts, default=None)
+    elif interval is not None and interval[0] <= MOST:
+        shadows_needed = models_needed(found, models)
+    return OwnershipPower(
+        wanted=POWER,
+        reached=reached,
+        interval=interval,
+        found=found,
+        models=models,
+        images_needed=images_needed,
+        shadows_needed=shadows_needed,
+        by=dict(foreseen),
+    )
 
 
 def models_needed(found: int, models: int) -> int:
@@ -67,7 +61,7 @@ def outlook(
     public: Bool[np.ndarray, " images"],
     errors: Mapping[str, Sequence[float]],
     level: float,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Outlook]:
     """For each statistic, an estimate of what differences and how many images the test needs. A normal approximation.
 
     Args:
@@ -79,27 +73,22 @@ def outlook(
         level: at which the test rejects at the first step of Holm's rule.
 
     Returns:
-        ``standard_error``; ``detectable``, the effect found with probability .8; ``expected``, the mean effect of the guilty
-        beyond the innocent, and ``images_needed`` of each set to find it so: none without guilty shadows, for what the suspect
-        itself shows is no measure of what guilt would show.
+        By statistic. What the suspect itself shows is no measure of what guilt would show: without guilty shadows nothing
+        is expected.
     """
     from scipy.stats import norm
 
     reach = float(norm.ppf(1 - level)) + float(norm.ppf(POWER))
     smaller = min(int(public.sum()), int((~public).sum()))
-    by: dict[str, dict[str, Any]] = {}
+    by: dict[str, Outlook] = {}
     for name in STATISTICS:
         error = float(np.mean(errors[name]))
-        each: dict[str, Any] = {
-            "standard_error": error,
-            "detectable": reach * error,
-            "expected": None,
-            "images_needed": None,
-        }
+        detectable = reach * error
+        expected = needed = None
         if guilty:
             usual = float(np.mean([mean[shadow][name] for shadow in shadows]))
-            each["expected"] = float(np.mean([mean[model][name] for model in guilty])) - usual
-            if each["expected"] > 0:
-                each["images_needed"] = max(2, math.ceil(smaller * (each["detectable"] / each["expected"]) ** 2))
-        by[name] = each
+            expected = float(np.mean([mean[model][name] for model in guilty])) - usual
+            if expected > 0:
+                needed = max(2, math.ceil(smaller * (detectable / expected) ** 2))
+        by[name] = Outlook(standard_error=error, detectable=detectable, expected=expected, images_needed=needed)
     return by

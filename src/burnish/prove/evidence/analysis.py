@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from burnish.prove.findings import Record
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -18,5 +20,5 @@ class Analysis:
         settings: the settings of ``findings`` that a recipe (as plain data) decides: what a commitment fixes of them.
     """
 
-    findings: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, Any]]
+    findings: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Record | Mapping[str, Any]]
     settings: Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -27,10 +27,13 @@ from burnish.core.method import all_methods, find_method, method_names
 from burnish.core.report import Section, write_report
 from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.evidence.commitment import opening, read_commitment
+from burnish.prove.findings import Record
 
 ANSWERS, SETTINGS, FINDINGS = "answers.safetensors", "settings.json", "findings.json"
 COMMITMENT, REPORT = "commitment.json", "report.html"
-FORMAT = "burnish evidence 1"
+FORMAT = "burnish evidence 2"
+OLDER = {"burnish evidence 1": frozenset({"deciding"})}
+"""Earlier formats that are still checked, and what their findings did not have."""
 PACKAGES = ("burnish", "numpy", "scipy", "torch")
 
 
@@ -40,7 +43,7 @@ def write_evidence(
     method: str,
     settings: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
-    findings: Mapping[str, Any],
+    findings: Record | Mapping[str, Any],
     commitment: Path | str | None = None,
     sections: Sequence[Section] = (),
 ) -> Path:
@@ -126,12 +129,14 @@ def to_json(data: Any, name: str) -> str:
         BurnishError: NaN, an infinite number, or an object that JSON has no form for.
     """
     try:
-        return json.dumps(data, indent=1, allow_nan=False, default=_numpy, ensure_ascii=False)
+        return json.dumps(data, indent=1, allow_nan=False, default=_plain, ensure_ascii=False)
     except (ValueError, TypeError) as error:
         raise BurnishError(f"{name}: cannot be stored ({error})") from None
 
 
-def _numpy(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_json()
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} has no form in JSON")

@@ -17,6 +17,7 @@ from burnish.prove.evidence.folder import (
     COMMITMENT,
     FINDINGS,
     FORMAT,
+    OLDER,
     REPORT,
     SETTINGS,
     find_analysis,
@@ -158,7 +159,11 @@ def _recomputed(folder: Path, notes: list[str]) -> list[str]:
     from safetensors.numpy import load_file
 
     record, stored = _strict(folder / SETTINGS), _strict(folder / FINDINGS)
-    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("settings"), dict):
+    if (
+        not isinstance(record, dict)
+        or record.get("format") not in (FORMAT, *OLDER)
+        or not isinstance(record.get("settings"), dict)
+    ):
         return [f"{SETTINGS}: not the settings of an audit, or of another version of Burnish"]
     if not isinstance(stored, dict):
         return [f"{FINDINGS}: not the findings of an audit"]
@@ -174,6 +179,7 @@ def _recomputed(folder: Path, notes: list[str]) -> list[str]:
     except Exception as error:  # answers and settings may be anything: whatever they lead to is a finding, no crash
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, BurnishError) else str(error)
         return [f"{ANSWERS} and {SETTINGS}: no findings can be computed from them ({' '.join(reason.split())[:160]})"]
+    computed = {key: each for key, each in computed.items() if key not in OLDER.get(record["format"], ())}
     differing = differences(stored, computed, exact=False)
     if not differing:
         exact = not differences(stored, computed, exact=True)

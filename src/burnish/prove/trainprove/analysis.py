@@ -5,15 +5,16 @@ Knows no model and no file. The audit calls :func:`analyse`, and so does the che
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from burnish.core.errors import UserError
 from burnish.prove.evidence.analysis import Analysis
-from burnish.prove.statistics import binomial_interval, bootstrap_interval
-from burnish.prove.trainprove.agreement import difference_effect, label_agreement
+from burnish.prove.findings import Outcome, StatisticalTest, Verdict
+from burnish.prove.statistics import Grubbs, binomial_interval, bootstrap_interval, significant
+from burnish.prove.trainprove.agreement import difference_effect, family_targets, fit_ridge, label_agreement
 from burnish.prove.trainprove.calibration import (
     Shadows,
     attainable,
@@ -24,6 +25,14 @@ from burnish.prove.trainprove.calibration import (
     rates,
     source_shares,
     sources_needed,
+)
+from burnish.prove.trainprove.findings import (
+    Accuracies,
+    FractionInterval,
+    GrubbsRule,
+    ProvenanceFindings,
+    Rate,
+    Scores,
 )
 from burnish.prove.trainprove.fraction import estimate_fraction
 from burnish.prove.trainprove.published import by_accuracy, by_entropy, by_similarity, mixed_order
@@ -53,89 +62,91 @@ def settings_in(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {"classes": len(recipe["classes"]), "sources": names} | options | {key: recipe[key] for key in KEPT}
 
 
-def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, Any]:
+def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
     """Findings of an audit.
 
     Args:
-        arrays: ``suspect_labels`` [n]; ``shadow_labels`` [m, n] and ``shadow_source`` [m] (0 = mine); ``truth`` and ``sets``
-            [n] (set 0 = my generator's pictures); where there are any ``mixture_labels`` [k, n] and ``mixture_fraction`` [k];
-            for the published variants ``suspect_logits`` [n, c] and ``shadow_logits`` [n, c] (of the first shadow of mine).
-        settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``, ``ridge``,
-            ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of the suspect.
+        arrays: ``suspect_labels`` [n]; ``shadow_labels`` [m, n] and ``shadow_source`` [m] (0 = mine); ``truth`` and
+            ``sets`` [n] (set 0 = my generator's pictures); where there are any ``mixture_labels`` [k, n] and
+            ``mixture_fraction`` [k]; for the published variants ``suspect_logits`` [n, c] and ``shadow_logits`` [n, c]
+            (of the first shadow of mine).
+        settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``,
+            ``ridge``, ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of the
+            suspect.
 
     Raises:
         UserError: arrays that do not fit together, labels out of range, or too few shadows or sources.
     """
     _check(arrays, settings)
-    sets, truth = arrays["sets"], arrays["truth"]
+    sets = arrays["sets"]
     suspect, labels = arrays["suspect_labels"][None, :], arrays["shadow_labels"]
     everyone = np.concatenate([suspect, labels])
     agreement = label_agreement(everyone, everyone, sets, int(settings["classes"]))
     shadows = Shadows(agreement[1:, 1:], arrays["shadow_source"], float(settings["ridge"]))
     kernel = agreement[:1, 1:]
-    found: dict[str, Any] = {
-        "queries": len(truth),
-        "shadows": {
+    tests = _tests(arrays, shadows, kernel)
+    strange = float(novelty(shadows, kernel)[0])
+    published = _published(arrays, settings)
+    power, false_accusation = _rates(shadows, settings)
+    assumptions = (OPEN, *SUBJECT)
+    if settings["statistic"] == "agreement":
+        verdict = _verdict(tests[0], strange, len(shadows.innocents), power, len(sets), settings)
+    else:
+        rule, verdict = _published_verdict(published, settings)
+        tests, assumptions = (rule, *tests), (PUBLISHED, *SUBJECT)
+        power = false_accusation = None  # those are of the other procedure
+    return ProvenanceFindings(
+        queries=len(sets),
+        shadows={
             name: int((arrays["shadow_source"] == number).sum()) for number, name in enumerate(settings["sources"])
         },
-        "accuracy": _accuracies(arrays),
-        "published": _published(arrays, settings),
-    }
-    alpha = float(settings["alpha"])
-    sources = len(shadows.innocents)
-    p = float(open_world(shadows, kernel)[0])
-    strange = float(novelty(shadows, kernel)[0])
-    pooled, largest = closed_world(shadows, kernel[0])
-    alone = {"effect": None, "interval": None}
-    score = float(shadows.scores(kernel)[0])
-    found["scores"] = _scores(shadows, kernel)
-    found["tests"] = [
-        {"name": "open world", "statistic": score, "p": p, **alone, "assumption": OPEN},
-        {"name": "closed world, pooled", "statistic": score, "p": pooled, **alone, "assumption": CLOSED},
-        {
-            "name": "closed world, maximum over sources",
-            "statistic": score,
-            "p": largest,
-            **alone,
-            "assumption": CLOSED,
+        accuracy=_accuracies(arrays),
+        published=published,
+        scores=_scores(shadows, kernel),
+        tests=tests,
+        deciding=tests[0].name,
+        novelty_p=strange,
+        shares={
+            settings["sources"][source]: float(share)
+            for source, share in zip(shadows.innocents, source_shares(shadows, kernel)[0], strict=True)
         },
-        _effect(arrays),
+        sources=len(shadows.innocents),
+        sources_needed=sources_needed(float(settings["alpha"])),
+        power=power,
+        false_accusation=false_accusation,
+        fraction=_fraction(arrays, settings, shadows, kernel),
+        assumptions=assumptions,
+        verdict=verdict,
+    )
+
+
+def _tests(arrays: Arrays, shadows: Shadows, kernel: np.ndarray) -> tuple[StatisticalTest, ...]:
+    """The tests on agreement, the deciding one first, and the size of the effect."""
+    score = float(shadows.scores(kernel)[0])
+    pooled, largest = closed_world(shadows, kernel[0])
+    rows = [
+        ("open world", float(open_world(shadows, kernel)[0]), OPEN),
+        ("closed world, pooled", pooled, CLOSED),
+        ("closed world, maximum over sources", largest, CLOSED),
     ]
-    found["novelty_p"] = strange
-    found["shares"] = {
-        settings["sources"][source]: float(share)
-        for source, share in zip(shadows.innocents, source_shares(shadows, kernel)[0], strict=True)
-    }
-    found["sources"], found["sources_needed"] = sources, sources_needed(alpha)
-    found["power"], found["false_accusation"] = _rates(shadows, settings)
-    found["fraction"] = _fraction(arrays, settings, shadows, kernel)
-    found["assumptions"] = [OPEN, *SUBJECT]
-    if settings["statistic"] == "agreement":
-        found["verdict"] = _verdict(found, p, alpha, float(settings["novelty"]), float(settings["least_power"]))
-    else:
-        rule = found["published"][settings["statistic"]]
-        assert rule is not None  # checked with the settings
-        found["tests"].insert(
-            0,
-            {
-                "name": f"published rule ({settings['statistic']})",
-                "statistic": rule["statistic"],
-                "p": None,
-                "effect": None,
-                "interval": None,
-                "assumption": PUBLISHED,
-            },
-        )
-        found["assumptions"] = [PUBLISHED, *SUBJECT]
-        found["power"] = found["false_accusation"] = None  # those are of the other procedure
-        found["verdict"] = {
-            "outcome": "no evidence" if rule["rejected"] else "evidence",
-            "alpha": alpha,
-            "calibrated": False,
-            "because": "the published rule, kept for comparison, convicts whatever is no low outlier; its false-accusation "
-            f"rate is not controlled (statistic {rule['statistic']:.3f}, critical {rule['critical']:.3f})",
-        }
-    return found
+    ranked = (StatisticalTest(name=name, statistic=score, p=p, assumption=assumed) for name, p, assumed in rows)
+    return (*ranked, _effect(arrays))
+
+
+def _published_verdict(
+    published: Mapping[str, GrubbsRule | None], settings: Mapping[str, Any]
+) -> tuple[StatisticalTest, Verdict]:
+    """The chosen published rule as a test without a p-value, and what it says."""
+    name = settings["statistic"]
+    rule = published[name]
+    assert rule is not None  # checked with the settings
+    test = StatisticalTest(name=f"published rule ({name})", statistic=rule.statistic, p=None, assumption=PUBLISHED)
+    because = (
+        "the published rule, kept for comparison, convicts whatever is no low outlier; its false-accusation "
+        f"rate is not controlled (statistic {rule.statistic:.3f}, critical {rule.critical:.3f})"
+    )
+    outcome: Outcome = "no evidence" if rule.rejected else "evidence"
+    return test, Verdict(outcome=outcome, alpha=float(settings["alpha"]), because=because, calibrated=False)
 
 
 def _check(arrays: Arrays, settings: Mapping[str, Any]) -> None:
@@ -165,13 +176,13 @@ def _check(arrays: Arrays, settings: Mapping[str, Any]) -> None:
         raise UserError(f"answers: {settings['statistic']} needs logits; ask the suspect for them (answer: logits)")
 
 
-def _accuracies(arrays: Arrays) -> dict[str, float]:
+def _accuracies(arrays: Arrays) -> Accuracies:
     right = arrays["suspect_labels"] == arrays["truth"]
     sets = arrays["sets"]
-    return {"mine": float(right[sets == 0].mean()), "references": float(right[sets != 0].mean())}
+    return Accuracies(mine=float(right[sets == 0].mean()), references=float(right[sets != 0].mean()))
 
 
-def _effect(arrays: Arrays) -> dict[str, Any]:
+def _effect(arrays: Arrays) -> StatisticalTest:
     """Difference in differences: the suspect's, minus the mean over innocent sources, with a 95 % prediction interval.
 
     The interval says how far one model of one more innocent source would stray (Student's t, S - 1 degrees of freedom): it
@@ -191,17 +202,17 @@ def _effect(arrays: Arrays) -> dict[str, Any]:
     one = between + within * float(np.mean(1 - 1 / sizes))
     half = float(stats.t.ppf(0.975, len(means) - 1)) * float(np.sqrt(one + between / len(means)))
     effect = suspect - float(means.mean())
-    return {
-        "name": "difference in differences",
-        "statistic": suspect,
-        "p": None,
-        "effect": effect,
-        "interval": [effect - half, effect + half],
-        "assumption": EFFECT,
-    }
+    return StatisticalTest(
+        name="difference in differences",
+        statistic=suspect,
+        p=None,
+        effect=effect,
+        interval=(effect - half, effect + half),
+        assumption=EFFECT,
+    )
 
 
-def _published(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+def _published(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, GrubbsRule | None]:
     """The published rule and its variants on my generator's pictures; none where it cannot be applied."""
     mine = arrays["sets"] == 0
     truth = arrays["truth"][mine]
@@ -209,12 +220,14 @@ def _published(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, dict[st
     alpha, batch = float(settings["alpha"]), int(settings["batch"])
     order = mixed_order(len(truth), int(settings["seed"]))
     right, theirs = (shadow == truth)[order], (arrays["suspect_labels"][mine] == truth)[order]
-    calls: dict[str, Any] = {"grubbs_paper": lambda: by_accuracy(right, theirs, batch=batch, alpha=alpha)}
+    calls: dict[str, Callable[[], Grubbs]] = {
+        "grubbs_paper": lambda: by_accuracy(right, theirs, batch=batch, alpha=alpha)
+    }
     if "suspect_logits" in arrays:
         pair = arrays["shadow_logits"][mine], arrays["suspect_logits"][mine]
         calls["grubbs_entropy"] = lambda: by_entropy(*pair, truth, batch=batch, alpha=alpha)
         calls["grubbs_similarity"] = lambda: by_similarity(*pair, truth, alpha=alpha)
-    found: dict[str, dict[str, Any] | None] = {}
+    found: dict[str, GrubbsRule | None] = {}
     for name, call in calls.items():
         try:
             each = call()
@@ -223,27 +236,22 @@ def _published(arrays: Arrays, settings: Mapping[str, Any]) -> dict[str, dict[st
                 raise UserError(f"statistic {name}: {error}; use a smaller batch or more validation pictures") from None
             found[name] = None
         else:
-            found[name] = {
-                "statistic": float(each.statistic),
-                "critical": float(each.critical),
-                "rejected": bool(each.rejected),
-            }
+            found[name] = GrubbsRule(
+                statistic=float(each.statistic), critical=float(each.critical), rejected=bool(each.rejected)
+            )
     return found
 
 
-def _scores(shadows: Shadows, kernel: np.ndarray) -> dict[str, Any]:
-    """Scores to draw: the suspect's, and each shadow's from a fit without it."""
-    from burnish.prove.trainprove.agreement import family_targets, fit_ridge
-
+def _scores(shadows: Shadows, kernel: np.ndarray) -> Scores:
     ridge = fit_ridge(shadows.agreement, family_targets(shadows.source == 0), shadows.ridge)
-    return {
-        "suspect": float(ridge.score(kernel)[0]),
-        "shadows": [float(value) for value in ridge.leave_one_out()],
-        "source": [int(each) for each in shadows.source],
-    }
+    return Scores(
+        suspect=float(ridge.score(kernel)[0]),
+        shadows=tuple(float(value) for value in ridge.leave_one_out()),
+        source=tuple(int(each) for each in shadows.source),
+    )
 
 
-def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[Rate | None, Rate | None]:
     """Power and false accusations of the very procedure, on shadows that play the suspect; none where there are too few."""
     try:
         found = rates(shadows, float(settings["alpha"]), float(settings["novelty"]))
@@ -258,64 +266,60 @@ def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[dict[str, Any
     if not found.accused.any():
         high = never_seen(len(shadows.innocents))  # a bootstrap of zeros knows no width
     return (
-        {"value": caught / all_mine, "interval": list(binomial_interval(caught, all_mine)), "models": all_mine},
-        {
-            "value": float(found.accused.mean()),
-            "interval": [low, high],
-            "level": found.level,
-            "models": len(found.accused),
-        },
+        Rate(value=caught / all_mine, interval=binomial_interval(caught, all_mine), models=all_mine),
+        Rate(value=float(found.accused.mean()), interval=(low, high), level=found.level, models=len(found.accused)),
     )
 
 
 def _fraction(
     arrays: Arrays, settings: Mapping[str, Any], shadows: Shadows, kernel: np.ndarray
-) -> dict[str, float | None] | None:
-    """95 % interval of the used fraction, ends none where the suspect is like no mixture; no point estimate: it errs too much."""
+) -> FractionInterval | None:
+    """95 % interval of the used fraction, ends none where the suspect is like no mixture. A point estimate errs too much."""
     if "mixture_labels" not in arrays or not len(arrays["mixture_labels"]):
         return None
-    from burnish.prove.trainprove.agreement import family_targets, fit_ridge
-
     ridge = fit_ridge(shadows.agreement, family_targets(shadows.source == 0), shadows.ridge)
     mixed = label_agreement(arrays["mixture_labels"], arrays["shadow_labels"], arrays["sets"], int(settings["classes"]))
     scores = np.concatenate([ridge.leave_one_out(), ridge.score(mixed)])
     known = np.concatenate([(shadows.source == 0).astype(float), arrays["mixture_fraction"].astype(float)])
     found = estimate_fraction(scores, known, float(ridge.score(kernel)[0]))
-    return {"low": None, "high": None} if found is None else {"low": found.low, "high": found.high}
+    return FractionInterval(low=None if found is None else found.low, high=None if found is None else found.high)
 
 
 def _verdict(
-    found: Mapping[str, Any], p: float, alpha: float, novelty_level: float, least_power: float
-) -> dict[str, Any]:
+    test: StatisticalTest,
+    novelty_p: float,
+    sources: int,
+    power: Rate | None,
+    queries: int,
+    settings: Mapping[str, Any],
+) -> Verdict:
     """The outcome by rule: a test that cannot convict or cannot be trusted is inconclusive, whatever its p."""
-    sources, power = found["sources"], found["power"]
-    reached = "unknown (too few shadows)" if power is None else f"{power['value']:.2f}"
-    if attainable(sources) > alpha + 1e-12:
-        outcome, because = (
-            "inconclusive",
+    alpha, least_power = float(settings["alpha"]), float(settings["least_power"])
+    p = test.p
+    assert p is not None
+    reached = "unknown (too few shadows)" if power is None else f"{power.value:.2f}"
+    outcome: Outcome = "inconclusive"
+    if not significant(attainable(sources), alpha):
+        because = (
             f"{sources} innocent sources can give no p below {attainable(sources):.3f}; alpha {alpha:g} needs "
-            f"{sources_needed(alpha)} sources, however many shadows each has",
+            f"{sources_needed(alpha)} sources, however many shadows each has"
         )
-    elif found["novelty_p"] <= novelty_level:
-        outcome, because = (
-            "inconclusive",
-            f"the suspect is unlike any shadow (novelty p {found['novelty_p']:.3f}): add architectures and sources",
-        )
-    elif p <= alpha + 1e-12:
+    elif significant(novelty_p, float(settings["novelty"])):
+        because = f"the suspect is unlike any shadow (novelty p {novelty_p:.3f}): add architectures and sources"
+    elif significant(p, alpha):
         outcome, because = "evidence", f"open-world p {p:.4f} over {sources} innocent sources; power {reached}"
-    elif power is None or power["value"] < least_power:
-        outcome, because = (
-            "inconclusive",
+    elif power is None or power.value < least_power:
+        because = (
             f"open-world p {p:.4f}, but the power reached is {reached}, below {least_power:g}: train more shadows of my "
-            f"generator ({_more(power)}) or ask about more images than {found['queries']:,}",
+            f"generator ({_more(power)}) or ask about more images than {queries:,}"
         )
     else:
         outcome, because = "no evidence", f"open-world p {p:.4f} over {sources} innocent sources; power {reached}"
-    return {"outcome": outcome, "alpha": alpha, "because": because}
+    return Verdict(outcome=outcome, alpha=alpha, because=because)
 
 
-def _more(power: Mapping[str, Any] | None) -> str:
-    return "at least 2" if power is None else f"more than {power['models']}"
+def _more(power: Rate | None) -> str:
+    return "at least 2" if power is None else f"more than {power.models}"
 
 
 ANALYSIS = Analysis(findings=analyse, settings=settings_in)

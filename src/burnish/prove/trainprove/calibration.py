@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from burnish.core.errors import UserError
-from burnish.prove.statistics import conformal_p, open_world_p, share_at_or_above
+from burnish.prove.statistics import conformal_p, open_world_p, share_at_or_above, significant
 from burnish.prove.trainprove.agreement import RIDGE, family_targets, fit_ridge, novelty_p
 
 
@@ -105,7 +105,8 @@ def convicted(
     shadows: Shadows, kernel: Float[np.ndarray, "k m"], alpha: float, novelty_level: float
 ) -> Bool[np.ndarray, " k"]:
     """Whether each suspect would be convicted: open-world p at most ``alpha`` and not unlike every shadow."""
-    return (open_world(shadows, kernel) <= alpha + 1e-12) & (novelty(shadows, kernel) > novelty_level)
+    strange = significant(novelty(shadows, kernel), novelty_level)
+    return np.asarray(significant(open_world(shadows, kernel), alpha) & ~strange)
 
 
 def never_seen(sources: int) -> float:

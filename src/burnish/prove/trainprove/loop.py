@@ -16,10 +16,10 @@ from burnish.core.parallel import executor
 from burnish.core.run import Run
 from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.suspects import open_suspect
-from burnish.prove.trainprove.estimate import need_pipelines
 from burnish.prove.trainprove import shadows as models
 from burnish.prove.trainprove.analysis import analyse, settings_in
 from burnish.prove.trainprove.pictures import draw_all, sources
+from burnish.prove.trainprove.preflight import need_pipelines
 from burnish.prove.trainprove.queries import choose, disagreement, votes
 from burnish.prove.trainprove.recipe import AuditRecipe, refusal
 from burnish.prove.trainprove.report import evidence_sections
@@ -82,8 +82,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     settings |= {"suspect": suspect}
     findings = analyse(arrays, settings)
     rows_of_shadows = shadow_rows(recipe, folder, shadows)
-    run.artifact("findings.json", {"findings": findings, "settings": settings, "shadows": rows_of_shadows})
-    run.note(f"verdict: {headline(findings)}: {findings['verdict']['because']}")
+    run.artifact("findings.json", {"findings": findings.to_json(), "settings": settings, "shadows": rows_of_shadows})
+    run.note(f"verdict: {headline(findings)}: {findings.verdict.because}")
     return write_evidence(
         run.path / "artifacts" / "evidence",
         method="trainprove",

@@ -8,28 +8,33 @@ from typing import Any
 
 from burnish.core.files import read_json
 from burnish.core.report import Section
+from burnish.prove.dov4cl.findings import OwnershipFindings, OwnershipPower
 from burnish.prove.report import Distribution, audit_sections
 
 SUBJECT = "this encoder was pre-trained on the owner's public pictures"
 
 
 def sections(path: Path) -> list[Section]:
-    """The report of a run folder; empty until there are findings."""
+    """The report of a run folder; empty until there are findings.
+
+    Raises:
+        BurnishError: the findings are damaged.
+    """
     findings, asked = (read_json(path / "artifacts" / name) for name in ("findings.json", "asked.json"))
-    return [] if findings is None else finding_sections(findings, asked or {})
+    return [] if findings is None else finding_sections(OwnershipFindings.from_json(findings), asked or {})
 
 
-def finding_sections(findings: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]]) -> list[Section]:
+def finding_sections(findings: OwnershipFindings, asked: Mapping[str, Mapping[str, Any]]) -> list[Section]:
     """Sections from findings and from the records of who was asked what."""
     parts = audit_sections(SUBJECT, findings, distributions(findings))
-    if findings["power"] is not None:
-        parts.append(Section("What the test could have seen", power_text(findings["power"])))
+    if findings.power is not None:
+        parts.append(Section("What the test could have seen", power_text(findings.power)))
     return [*parts, Section("What was asked", table=asked_rows(asked))] if asked else parts
 
 
-def distributions(findings: Mapping[str, Any]) -> list[Distribution]:
+def distributions(findings: OwnershipFindings) -> list[Distribution]:
     """One picture a statistic: shadows that saw neither set, shadows trained on the public one, the suspect."""
-    effects = findings.get("effects")
+    effects = findings.effects
     if effects is None:
         return []
     text = "How much steadier each model is on the public pictures than on the private ones; each dot is a model."
@@ -39,31 +44,31 @@ def distributions(findings: Mapping[str, Any]) -> list[Distribution]:
             axis="public against private: above 0, steadier on the public pictures",
             words=text,
             groups={
-                "innocent shadows": [model[name] for model in effects["shadows"]],
-                "guilty shadows": [model[name] for model in effects["guilty"]],
+                "innocent shadows": [model[name] for model in effects.shadows],
+                "guilty shadows": [model[name] for model in effects.guilty],
             },
             suspect=value,
         )
-        for name, value in effects["suspect"].items()
+        for name, value in effects.suspect.items()
     ]
 
 
-def power_text(power: Mapping[str, Any]) -> str:
+def power_text(power: OwnershipPower) -> str:
     """The power in words: what was found, then a paragraph a statistic."""
     lines = []
-    if power["interval"] is not None:
-        low, high = power["interval"]
+    if power.interval is not None:
+        low, high = power.interval
         lines.append(
-            f"Put to the suspect's very test, {power['found']} of {power['models']} shadows trained on the public pictures are "
-            f"found: {power['reached']:.0%}, 95 % interval {low:.0%} to {high:.0%}. What follows are estimates."
+            f"Put to the suspect's very test, {power.found} of {power.models} shadows trained on the public pictures "
+            f"are found: {power.reached:.0%}, 95 % interval {low:.0%} to {high:.0%}. What follows are estimates."
         )
-    for name, each in power["by"].items():
-        line = f"{name}: a difference of {each['detectable']:.5f} would be found with probability {power['wanted']:.0%}"
-        if each["expected"] is not None:
-            line += f"; the mean of the shadows trained on the public pictures (how many: {power['models']}) is "
-            line += f"{each['expected']:.5f}"
-        if each["images_needed"] is not None:
-            line += f"; for {power['wanted']:.0%}, about {each['images_needed']:,} pictures of each set are needed"
+    for name, each in power.by.items():
+        line = f"{name}: a difference of {each.detectable:.5f} would be found with probability {power.wanted:.0%}"
+        if each.expected is not None:
+            line += f"; the mean of the shadows trained on the public pictures (how many: {power.models}) is "
+            line += f"{each.expected:.5f}"
+        if each.images_needed is not None:
+            line += f"; for {power.wanted:.0%}, about {each.images_needed:,} pictures of each set are needed"
         lines.append(line + ".")
     return "\n\n".join(lines)
 

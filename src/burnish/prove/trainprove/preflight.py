@@ -6,6 +6,7 @@ from pathlib import Path
 
 from burnish.core.errors import UserError
 from burnish.core.method import import_object, need_packages
+from burnish.prove.statistics import significant
 from burnish.prove.trainprove.calibration import attainable, sources_needed
 from burnish.prove.trainprove.recipe import AuditRecipe, reference_sources
 from burnish.prove.trainprove.shadows import build, planned
@@ -52,7 +53,9 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
     size = recipe.size**2 * recipe.channels
     pictures = classes * recipe.shadow_pictures * (others + 1) + asked
     least = attainable(others)
-    enough = "" if least <= recipe.alpha + 1e-12 else f"; alpha {recipe.alpha:g} needs {sources_needed(recipe.alpha)}"
+    enough = (
+        "" if significant(least, recipe.alpha) else f"; alpha {recipe.alpha:g} needs {sources_needed(recipe.alpha)}"
+    )
     return [
         ("suspect", f"{recipe.suspect.model} ({recipe.suspect.resolved_kind}), asked for {recipe.answer}"),
         (
