@@ -17,10 +17,10 @@ from burnish.core.paths import checkout, find_recipe, shipped_recipes
 from burnish.core.recipe import method_of
 from burnish.core.report import Section, run_report
 from burnish.core.run import Run, run_record
+from burnish.core.study import Claim, Outcome, StudyRecipe, check_judged, claim_rows
+from burnish.core.study import store as store_claims
 from burnish.core.yaml_marks import load_yaml
-from burnish.studies import claims
 from burnish.studies.catalogue import CATALOGUE, find
-from burnish.studies.claims import Claim, Outcome, StudyRecipe, claim_rows
 
 DEFAULT_SEEDS = {"smoke": 1, "tour": 1, "quick": 3, "full": 5}
 
@@ -145,11 +145,11 @@ def study(
     asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
     recipe = StudyRecipe.load(json.dumps(asked))
     if store:
-        claims.check_judged(recipe)
+        check_judged(recipe)
     path = out or Path("runs") / f"study-{name}-{size}"
     outcome = entry.perform(recipe, path, fresh=fresh)
     if root is not None:
-        claims.store(name, recipe, path, outcome, root)
+        store_claims(name, recipe, path, outcome, root)
     sections = [Section("Claims", entry.load().title, table=claim_rows(outcome.claims)), *outcome.sections]
     return StudyDone(claim_rows(outcome.claims), run_report(path, sections), outcome)
 

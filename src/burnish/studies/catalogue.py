@@ -10,7 +10,7 @@ from pathlib import Path
 from burnish.core.errors import UserError, nearest
 from burnish.core.paths import shipped
 from burnish.core.run import Run
-from burnish.studies.claims import Outcome, Stored, Study, StudyRecipe, load_stored
+from burnish.core.study import Outcome, Stored, Study, StudyRecipe, load_stored
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Entry:
     @property
     def module(self) -> str:
         """Where its study lives."""
-        return f"burnish.studies.{self.name}"
+        return f"burnish.studies.{self.name}.study"
 
     @property
     def exists(self) -> bool:
         """Whether it is built."""
-        return importlib.util.find_spec(self.module) is not None
+        return importlib.util.find_spec(f"burnish.studies.{self.name}") is not None
 
     def load(self) -> Study:
         """Its study.
