@@ -17,10 +17,10 @@ from burnish.core.recipe import Overrides, Recipe
 from burnish.core.report import Section, run_report
 from burnish.core.result import RunResult
 from burnish.core.run import Run, run_record
+from burnish.core.study import Claim, Outcome, StudyRecipe, check_judged, claim_rows
+from burnish.core.study import store as store_claims
 from burnish.core.yaml_marks import load_yaml
-from burnish.studies import claims
 from burnish.studies.catalogue import find_study, judged, perform
-from burnish.studies.claims import Claim, Outcome, StudyRecipe, claim_rows
 
 DEFAULT_SEEDS = {"smoke": 1, "tour": 1, "quick": 3, "full": 5}
 RecipeLike = str | Path | Recipe | Mapping[str, Any]
@@ -210,11 +210,11 @@ def study(
     asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
     recipe = StudyRecipe.load(asked)
     if store:
-        claims.check_judged(recipe)
+        check_judged(recipe)
     path = Path(out or f"runs/study-{name}-{size}")
     outcome = perform(found, recipe, path, fresh=fresh)
     if root is not None:
-        claims.store(name, recipe, path, outcome, root)
+        store_claims(name, recipe, path, outcome, root)
     sections = [Section("Claims", found.title, table=claim_rows(outcome.claims)), *outcome.sections]
     return StudyResult(claim_rows(outcome.claims), run_report(path, sections), outcome)
 

@@ -35,7 +35,7 @@ METHOD = Method(
     run="burnish.act.loop:play",
     check="burnish.act.preflight:check",
     report="burnish.act.report:run_sections",
-    study="burnish.studies.planning_acting:STUDY",
+    study="burnish.studies.planning_acting.study:STUDY",
     needs=("anyio", "openai", "opentelemetry", "fastapi"),
     extra="act",
 )

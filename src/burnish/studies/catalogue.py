@@ -8,7 +8,7 @@ from burnish.core.errors import UserError
 from burnish.core.method import all_methods, find_method
 from burnish.core.paths import shipped
 from burnish.core.run import Run
-from burnish.studies.claims import Outcome, Stored, Study, StudyRecipe, load_stored
+from burnish.core.study import Outcome, Stored, Study, StudyRecipe, load_stored
 
 
 def find_study(name: str) -> Study:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from burnish.studies.trainprove_models import mlp
+from burnish.testbeds.classifiers import mlp
 
 __all__ = ["mlp"]
 SIDE, CLASSES = 8, 4

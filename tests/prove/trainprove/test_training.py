@@ -17,7 +17,7 @@ from burnish.prove.trainprove.training import (
     to_input,
     train_classifier,
 )
-from burnish.studies.trainprove_models import FACTORIES
+from burnish.testbeds.classifiers import FACTORIES
 from tests.prove.trainprove.painters import stripes
 
 LABELS = (np.arange(160) % 4).astype(np.int64)

@@ -18,7 +18,7 @@ METHOD = Method(
     run="burnish.prove.trainprove.loop:audit",
     check="burnish.prove.trainprove.preflight:check",
     report="burnish.prove.trainprove.report:run_sections",
-    study="burnish.studies.trainprove:STUDY",
+    study="burnish.studies.trainprove.study:STUDY",
     analyse="burnish.prove.trainprove.analysis:ANALYSIS",
     parallel="executor",
 )

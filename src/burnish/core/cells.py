@@ -1,0 +1,116 @@
+"""The loop of every study: jobs through an executor, each gives a cell, each cell is saved as it comes. Knows no study.
+
+A cell is a :class:`Record`: frozen, typed, refused where a field is missing or unknown. It is stored as plain JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from burnish.core.errors import Interrupted
+from burnish.core.parallel import executor
+from burnish.core.recipe import Recipe, Settings
+from burnish.core.run import Run
+
+J = TypeVar("J")
+C = TypeVar("C", bound="Record")
+
+
+class Record(Settings):
+    """What one stage of a study hands to the next."""
+
+
+class Cells(Generic[C]):
+    """The cells so far, in order: the state of an interrupted study."""
+
+    def __init__(self, kind: Any) -> None:
+        self._plain = TypeAdapter(list[kind])
+        self.cells: list[C] = []
+
+    def plain(self) -> list[dict[str, Any]]:
+        """As JSON holds them."""
+        found: list[dict[str, Any]] = self._plain.dump_python(self.cells, mode="json")
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"cells": self.plain()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.cells = self._plain.validate_python(state["cells"])
+
+
+def run_cells(
+    recipe: Recipe,
+    run: Run,
+    jobs: Sequence[J],
+    function: Callable[[J], C],
+    kind: Any,
+    label: str,
+    numbers: Callable[[C], dict[str, float]] | None = None,
+) -> list[C]:
+    """Every job through the executor; an interrupted study goes on with the first cell it lacks.
+
+    Args:
+        recipe: says which executor, and how many workers.
+        run: holds the cells; ``cells.json`` among its artifacts has all in the end.
+        jobs: in the order of the cells.
+        function: of one job; a function of a module, safe to run twice.
+        kind: the record that it gives, or a union of records.
+        label: of the progress bar.
+        numbers: of a cell, for the log; default: how many are done.
+
+    Raises:
+        Interrupted: a stop signal came; the cells so far are saved.
+    """
+    done: Cells[C] = Cells(kind)
+    start = run.restore(done)
+    left = jobs[start:]
+    with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
+        found = pool.map(function, left)
+        for step, cell in enumerate(run.progress(found, label, total=len(left)), start):
+            done.cells.append(cell)
+            run.log(step, **(numbers(cell) if numbers is not None else {"done": step + 1}))
+            run.checkpoint(step, done)
+    run.artifact("cells.json", done.plain())
+    return done.cells
+
+
+def make_files(
+    recipe: Recipe,
+    run: Run,
+    jobs: Sequence[J],
+    function: Callable[[J], object],
+    made: Callable[[J], Path],
+    label: str,
+) -> None:
+    """Jobs whose product is a file, through the executor; what is there is not made again.
+
+    Args:
+        recipe: says which executor, and how many workers.
+        run: whose stop signal is honoured between files.
+        jobs: in any order.
+        function: writes the file of one job, whole or not at all.
+        made: the file that is there once a job is done.
+        label: of the progress bar.
+
+    Raises:
+        Interrupted: a stop signal came; the files so far stay.
+    """
+    left = [job for job in jobs if not made(job).exists()]
+    if not left:
+        return
+    with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
+        for _ in run.progress(pool.map(function, left), label, total=len(left)):
+            if run.stop_requested:
+                raise Interrupted(f"{run.path}: stopped between {label}; the same command goes on", run.stop_signal)
+
+
+def _workers(recipe: Recipe, jobs: Sequence[Any]) -> int:
+    """No more processes than jobs."""
+    return max(1, min(recipe.workers, len(jobs)))

@@ -1,0 +1,1 @@
+"""Study of dataset ownership verification (DOV4CL)."""

@@ -1,0 +1,1 @@
+"""Study of Hint-GRPO and calibrated decoding."""

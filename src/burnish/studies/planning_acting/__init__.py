@@ -1,0 +1,1 @@
+"""Study of parallelized planning-acting."""

@@ -1,0 +1,1 @@
+"""Study of training-data provenance (TrainProVe)."""
