@@ -99,7 +99,7 @@ def test_every_example_works(workshop: Path) -> None:
 
 
 def served(words: list[str], where: str, cwd: Path) -> tuple[int, str]:
-    """Start a serving command at a free port, wait until it answers, press Ctrl-C. Its exit status and all that it said."""
+    """Start a serving command at a free port, wait until it answers, press Ctrl-C. Its exit status and what it said."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (cwd / "served.txt").open("w+") as said:
         process = subprocess.Popen(
@@ -120,7 +120,8 @@ def served(words: list[str], where: str, cwd: Path) -> tuple[int, str]:
 
 
 def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['burnish', '--help']\nfrom burnish.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code = "import sys; sys.argv = ['burnish', '--help']\nfrom burnish.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
     code += "print(sorted({'torch', 'transformers', 'numpy', 'matplotlib', 'numba'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "[]"

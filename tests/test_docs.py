@@ -1,7 +1,7 @@
-"""The documentation runs: every page's blocks, in order, in a folder of their own; tables made from code are up to date.
+"""The documentation runs: every page's blocks, in order, in a folder of their own; tables made from code are current.
 
 How a block is read (` ```LANGUAGE title="FILE" WORDS ` or ` ```{.LANGUAGE .WORD} `):
-- `console`: each line that starts with `$ ` runs in bash, offline; a trailing `# exit N` names another exit status than 0.
+- `console`: each line that starts with `$ ` runs in bash, offline; a trailing `# exit N` names a status other than 0.
   The lines below it are what must appear in its output; `...` stands for anything.
 - with a title, any language: written to that file. `python` without one: executed.
 - `no-run` (a device, the hub, the network): only parsed.

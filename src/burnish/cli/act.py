@@ -21,7 +21,7 @@ def act_plan(
     have: Annotated[str, typer.Option(help='The inventory, as JSON: {"stick": 2}. Tools in it are new.')] = "{}",
     json_: Json = False,
 ) -> None:
-    """Decompose a goal into steps with exact counts: what to mine, craft, smelt, kill and collect, with tools, stations, fuel.
+    """Decompose a goal into steps with exact counts: what to mine, craft, smelt, kill and collect, and with what.
 
     Example: burnish act plan iron_pickaxe --have '{"stick": 2}'
     """
@@ -104,7 +104,7 @@ def act_watch(
     host: Host = "127.0.0.1",
     token: Token = None,
 ) -> None:
-    """Show a run on a live page: map, agents, timeline, chat; a run on the wall's clock can be spoken to and interrupted.
+    """Show a run on a live page: map, agents, timeline, chat; a run in real time can be spoken to and interrupted.
 
     Example: burnish act watch runs/planning_acting-tiny
     """

@@ -43,7 +43,7 @@ def prove_verify(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Compute every statistic again from the stored answers, and check hashes and commitment. Exits with 1 if any differs.
+    """Compute every statistic again from the stored answers, check hashes and commitment. Exits with 1 if any differs.
 
     Example: burnish prove verify evidence
     """

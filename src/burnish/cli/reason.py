@@ -40,7 +40,7 @@ def reason_answer(
 ) -> None:
     """Ask a language model about pictures, decoding plainly or calibrated against text bias.
 
-    Example: burnish reason answer tiny-llava --image tiny-llava/scene.png --question "what is on the left in the kitchen ?" --calibrate 0.8
+    Example: burnish reason answer tiny-llava --image tiny-llava/scene.png --question "what is on the left ?"
     """
     from burnish.reason import answer
 

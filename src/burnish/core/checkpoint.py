@@ -1,6 +1,6 @@
 """State on disk: one safetensors file, one JSON file, a manifest of hashes. Never pickle.
 
-A state is anything with ``state_dict()`` / ``load_state_dict()`` over tensors, arrays, numbers, strings, ``None``, lists
+A state is anything with ``state_dict()`` and ``load_state_dict()`` of tensors, arrays, numbers, text, ``None``, lists
 and dicts of them. A checkpoint is a folder ``step-00000012`` that appears whole or not at all; a damaged one is named
 and the one before it is used.
 """
@@ -56,7 +56,7 @@ def save(folder: Path, step: int, states: Mapping[str, Any], keep: int) -> Path:
             raise OSError(errno.ENOSPC if "os error 28" in str(error) else errno.EIO, str(error)) from error
         (work / STATE).write_text(json.dumps({"step": step, "state": tree}))
         write_manifest(work)
-    # Whatever lies beyond was left by a run that went on from before it (a damaged one, say): it must not crowd out this.
+    # Whatever lies beyond was left by a run that went on from before it (a damaged one, say): it must not outlast this.
     steps = [path for path in _steps(folder) if path.name <= final.name]
     for old in {*_steps(folder)} - {*steps[-keep:]}:
         shutil.rmtree(old, ignore_errors=True)
@@ -96,7 +96,7 @@ def _steps(folder: Path) -> list[Path]:
 
 
 def _pack(value: Any, path: str, tensors: dict[str, Any]) -> Any:
-    """Replace tensors by references into ``tensors``; the rest becomes plain JSON. A dict keeps the types of its keys."""
+    """Replace tensors by references into ``tensors``; the rest becomes JSON. A dict keeps the types of its keys."""
     import torch
 
     if isinstance(value, torch.Tensor):

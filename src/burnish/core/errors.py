@@ -25,7 +25,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text for a terminal, whatever a key, a file, a stranger's server or a library put into it: no line break, no escape."""
+    """Text for a terminal, whatever a key, a file, a server or a library put into it: no line break, no escape."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 

@@ -70,7 +70,7 @@ class Method:
         analyse: a module's function from stored answers to findings, for methods that leave evidence.
         needs: modules that must be importable before it can run, beyond Burnish's own dependencies.
         extra: which extra of the package brings them.
-        parallel: how it uses more than one process: ``executor`` (the recipe's ``workers``), ``ranks`` (torchrun), ``none``.
+        parallel: how it uses processes: ``executor`` (the recipe's ``workers``), ``ranks`` (torchrun), ``none``.
 
     Raises:
         ValueError: a part is neither callable nor written ``module:function``, or a method that is built has no recipe.
@@ -157,7 +157,7 @@ def find_method(name: str) -> Method:
             (each is named); the object is no :class:`Method`.
     """
     if ":" in name:
-        return _checked(import_object(name, "method"), name, f"`{name}`")
+        return _checked(import_object(name, "method"), f"`{name}`")
     points = importlib.metadata.entry_points(group=GROUP, name=name)
     if not points:
         raise UserError(f"method: `{name}` is unknown; {nearest(name, method_names())} (your own: `module:OBJECT`)")
@@ -170,7 +170,7 @@ def find_method(name: str) -> Method:
     except Exception as error:
         cause = f"{type(error).__name__}: {error}"
         raise UserError(f"method: `{name}`: the package {package} that brings it is at fault: {cause}") from error
-    method = _checked(found, name, f"`{name}` of the package {package}")
+    method = _checked(found, f"`{name}` of the package {package}")
     if method.name != name:
         raise UserError(f"method: the package {package} is at fault: `{name}` is the method `{method.name}`")
     return method
@@ -201,7 +201,7 @@ def _package(point: importlib.metadata.EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
-def _checked(found: Any, name: str, words: str) -> Method:
+def _checked(found: Any, words: str) -> Method:
     if not isinstance(found, Method):
         raise UserError(f"method: {words} is a {type(found).__name__}, not a burnish.core.method.Method")
     return found

@@ -17,7 +17,7 @@ WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.md")
 
 
 def resolve(name: str | Path) -> Path:
-    """The local folder of a model: a path, or a hub id (``org/name``, ``org/name@revision``) fetched into the hub's cache.
+    """The local folder of a model: a path, or a hub id (``org/name``, ``org/name@revision``) fetched into its cache.
 
     A folder beats a hub id of the same name. ``HF_HUB_OFFLINE=1`` looks in the cache only.
 
@@ -164,7 +164,7 @@ def load_tokenizer(name: str | Path) -> Any:
 
 
 def save_model(model: Any, path: Path, tokenizer: Any = None, card: str = "") -> Path:
-    """Write a model folder (sharded safetensors, config, tokenizer or processor, card) that appears whole or not at all.
+    """Write a model folder (sharded safetensors, config, tokenizer or processor, card) that is whole or absent.
 
     Raises:
         BurnishError: the disk is full.

@@ -14,7 +14,7 @@ _CHECKOUT = _PACKAGE.parents[1]
 
 
 def shipped(name: str) -> Path:
-    """A folder shipped with Burnish, ``recipes`` or ``docs/claims``: the checkout's, or the installed package's copy."""
+    """A folder shipped with Burnish, ``recipes`` or ``docs/claims``: the checkout's, or the package's copy."""
     in_checkout = _CHECKOUT / name
     return in_checkout if in_checkout.is_dir() else _PACKAGE / Path(name).name
 

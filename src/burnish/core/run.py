@@ -323,7 +323,7 @@ class Run:
         write_atomic(path, json.dumps(content | ({"error": error} if error else {}), indent=1))
 
     def _catch_signals(self) -> None:
-        def on_signal(number: int, frame: FrameType | None) -> None:
+        def on_signal(number: int, _: FrameType | None) -> None:
             if self._signal is not None:
                 raise KeyboardInterrupt  # asked twice: leave at once, the last checkpoint is good
             self._signal = number

@@ -1,6 +1,6 @@
 """The run folder for trainers that own their loop (transformers, TRL): their arguments, and :func:`train`.
 
-The trainer's ``output_dir`` is the run's ``checkpoints/``. These libraries keep optimizer, scheduler and random states in
+The trainer's ``output_dir`` is the run's ``checkpoints/``. The libraries keep optimizer, scheduler and random states in
 torch's own format; they are read back with ``weights_only=True`` and only from here. A manifest of hashes written after
 each save tells a whole checkpoint from a torn one.
 """
@@ -64,7 +64,7 @@ def train(trainer: Any, run: Run, boundary: int = 1) -> None:
 
 
 def keep_to_themselves() -> None:
-    """Silence what transformers warns of a name of its own that TRL and PEFT still read: no user can do anything about it."""
+    """Silence a warning of transformers about a name that TRL and PEFT still read: no user can act on it."""
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 

@@ -54,7 +54,7 @@ def load_yaml(source: Path | str, name: str | None = None) -> tuple[Any, Callabl
         try:
             root = loader.get_single_node()
             if root is None:
-                return None, lambda path: 1
+                return None, lambda _: 1
             _record(root, (), lines, name, frozenset())
             data = loader.construct_document(root)
         finally:

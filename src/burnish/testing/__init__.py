@@ -30,7 +30,7 @@ def check_method(
     """Hold a method to the contract of the house, on a recipe of its that runs in seconds.
 
     Its manifest loads without heavy libraries; every setting is described; the recipe survives YAML; an unknown key is
-    named; what it needs and is not installed is said in one line; ``check`` writes nothing and starts nothing; the recipe
+    named; a package that it lacks is said in one line; ``check`` writes nothing and starts nothing; the recipe
     runs; killed with SIGKILL at three moments and resumed it ends bit-identical; with two workers it gives what it
     gives with one (if its manifest says that it uses them); a second call of the finished run gives the same result and
     does nothing; the report loads nothing from outside.
