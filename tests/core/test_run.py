@@ -1,8 +1,10 @@
 import io
 import json
 import os
+import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -171,19 +173,33 @@ def test_metrics_are_plain_json_and_can_be_cut(tmp_path: Path) -> None:
 
 
 def test_progress_is_silent_when_quick_and_has_an_eta_when_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0] + [0.0] * 5)
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     stream = io.StringIO()
     assert list(Progress(stream).track(range(5), "steps")) == list(range(5))
     assert stream.getvalue() == ""
-    clock = iter([0.0, 1.0, 20.0, 25.0, 31.0])
+    monkeypatch.setattr("burnish.core.metrics.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("burnish.core.metrics.LINE_SECONDS", 0.1)
     progress = Progress(stream)
     progress.status({"loss": 0.25})
-    assert list(progress.track(range(4), "steps")) == list(range(4))
-    assert stream.getvalue().splitlines() == [
-        "steps: 1/4 (25 %), 20 s, about 1 min 00 s left  loss 0.25",
-        "steps: 3/4 (75 %), 31 s, about 10 s left  loss 0.25",
-    ]
+    for item in progress.track(range(4), "steps"):
+        while f"steps: {item}/4" not in stream.getvalue():
+            time.sleep(0.01)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "steps: 0/4 (0 %), 0 s  loss 0.25"
+    assert all(re.fullmatch(r"steps: [1-3]/4 \(\d+ %\), \d s, about \d s left  loss 0.25", line) for line in lines[4:])
+
+
+def test_a_first_item_that_takes_long_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every item is still being waited for when the line comes."""
+    monkeypatch.setattr("burnish.core.metrics.QUIET_SECONDS", 0.05)
+    stream = io.StringIO()
+
+    def slow() -> Iterator[int]:
+        while not stream.getvalue():
+            time.sleep(0.01)
+        yield 0
+
+    assert list(Progress(stream).track(slow(), "cells", total=1)) == [0]
+    assert stream.getvalue() == "cells: 0/1 (0 %), 0 s\n"
 
 
 def test_progress_on_a_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +207,13 @@ def test_progress_on_a_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> 
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr("burnish.core.metrics.QUIET_SECONDS", -1.0)
+    monkeypatch.setattr("burnish.core.metrics.QUIET_SECONDS", 0.0)
     stream = Terminal()
     progress = Progress(stream)
     for _ in progress.track(range(3), "outer"):
         for _ in progress.track(iter("ab"), "inner"):
+            while "inner" not in stream.getvalue():
+                time.sleep(0.01)
             progress.note("a note")
     assert "outer" in stream.getvalue()
     assert "a note" in stream.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from pydantic import model_validator
@@ -65,7 +65,7 @@ class Interval(Settings):
     """Of quantity, and so of range; a result stored before kinds were told apart is read as a plain mean."""
 
     @model_validator(mode="after")
-    def _within_range(self) -> Self:
+    def _within_range(self) -> Interval:
         scale = SCALES[self.kind]
         if not scale.low <= self.low <= self.mean <= self.high <= scale.high:
             raise ValueError(

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 QUIET_SECONDS = 2.0  # anything shorter shows no progress
 LINE_SECONDS = 10.0  # between progress lines where the output is no terminal
+BAR_SECONDS = 0.2  # between two looks at a loop whose bar is on the terminal
 
 
 class Metrics:
@@ -102,33 +104,43 @@ class Progress:
         self._status = ""
 
     def track(self, items: Iterable[T], label: str, total: int | None = None, done: int = 0) -> Iterator[T]:
-        """Yield from ``items`` while showing how far the loop is; ``done`` items were finished before this process."""
+        """Yield from ``items`` while showing how far the loop is; ``done`` items were finished before this process.
+
+        A thread shows it, so that an item that takes minutes is not silent.
+        """
         if self._quiet:
             yield from items
             return
         if total is None and isinstance(items, Sized):
             total = len(items) + done
-        start = time.monotonic()
-        last = start - LINE_SECONDS  # the first line comes as soon as it is clear that this takes a while
-        task = None
+        loop = _Loop(label, total, done)
+        shown = threading.Thread(target=self._show, args=(loop,), daemon=True)
+        shown.start()
         self._depth += 1
         try:
             for count, item in enumerate(items, start=done):
-                now = time.monotonic()
-                if task is None and now - start > QUIET_SECONDS and self._stream.isatty():
-                    task = self._bar(label, total, count)
-                elif task is not None:
-                    self._bars.update(task, completed=count, status=self._status)
-                elif now - start > QUIET_SECONDS and now - last > LINE_SECONDS:
-                    last = now
-                    self._line(label, count, count - done, total, now - start)
+                loop.count = count
                 yield item
         finally:
+            loop.over.set()
+            shown.join()
             self._depth -= 1
-            if task is not None:
-                self._bars.remove_task(task)
             if self._depth == 0:
                 self.close()
+
+    def _show(self, loop: _Loop) -> None:
+        """Show a loop from the moment on when it is clear that it takes a while, until it is over."""
+        if loop.over.wait(QUIET_SECONDS):
+            return
+        if not self._stream.isatty():
+            self._line(loop)
+            while not loop.over.wait(LINE_SECONDS):
+                self._line(loop)
+            return
+        task = self._bar(loop)
+        while not loop.over.wait(BAR_SECONDS):
+            self._bars.update(task, completed=loop.count, status=self._status)
+        self._bars.remove_task(task)
 
     def status(self, values: dict[str, Any]) -> None:
         """The latest numbers, shown beside the bar."""
@@ -150,7 +162,7 @@ class Progress:
             self._bars.stop()
             self._bars = None
 
-    def _bar(self, label: str, total: int | None, count: int) -> Any:
+    def _bar(self, loop: _Loop) -> Any:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
@@ -169,15 +181,25 @@ class Progress:
             )
             self._bars = Bars(*columns, console=Console(file=self._stream), transient=True, expand=True)
             self._bars.start()
-        return self._bars.add_task(label, total=total, completed=count, status=self._status)
+        return self._bars.add_task(loop.label, total=loop.total, completed=loop.count, status=self._status)
 
-    def _line(self, label: str, count: int, here: int, total: int | None, seconds: float) -> None:
-        of, eta = "", ""
-        if total:
-            of = f"/{total} ({100 * count / total:.0f} %)"
-            if here:
-                eta = f", about {duration((total - count) * seconds / here)} left"
-        print(f"{label}: {count}{of}, {duration(seconds)}{eta}  {self._status}".rstrip(), file=self._stream, flush=True)
+    def _line(self, loop: _Loop) -> None:
+        of, eta, seconds = "", "", time.monotonic() - loop.start
+        if loop.total:
+            of = f"/{loop.total} ({100 * loop.count / loop.total:.0f} %)"
+            if loop.count > loop.done:
+                eta = f", about {duration((loop.total - loop.count) * seconds / (loop.count - loop.done))} left"
+        said = f"{loop.label}: {loop.count}{of}, {duration(seconds)}{eta}  {self._status}"
+        print(said.rstrip(), file=self._stream, flush=True)
+
+
+class _Loop:
+    """One loop on its way."""
+
+    def __init__(self, label: str, total: int | None, done: int) -> None:
+        self.label, self.total, self.done, self.count = label, total, done, done
+        self.start = time.monotonic()
+        self.over = threading.Event()
 
 
 def duration(seconds: float) -> str:

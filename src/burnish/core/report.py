@@ -25,9 +25,11 @@ class Section:
     Attributes:
         title: heading.
         text: plain words above the rest; an empty line starts a paragraph, `backticks` hold code.
-        table: rows as mappings with the same keys; the keys are the header.
+        table: rows as mappings with the same keys; the keys are the header. A value that is a figure is drawn small.
         figure: a matplotlib figure, drawn as inline SVG.
         html: markup that the caller vouches for.
+        parts: sections within this one.
+        folded: shown as its heading only, until somebody opens it (by mouse or keyboard).
     """
 
     title: str
@@ -35,6 +37,8 @@ class Section:
     table: Sequence[Mapping[str, Any]] | None = None
     figure: Any = None
     html: str = ""
+    parts: Sequence[Section] = ()
+    folded: bool = False
 
 
 def write_report(path: Path, title: str, lead: str, sections: Sequence[Section], command: str = "") -> Path:
@@ -52,9 +56,9 @@ def write_report(path: Path, title: str, lead: str, sections: Sequence[Section],
     environment = Environment(
         loader=PackageLoader("burnish.core"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["prose"] = _prose
-    drawn = [(section, _svg(section.figure) if section.figure is not None else "") for section in sections]
-    html = environment.get_template("report.html").render(title=title, lead=lead, sections=drawn, command=command)
+    environment.filters |= {"prose": _prose, "svg": _svg}
+    environment.tests["figure"] = lambda value: hasattr(value, "savefig")
+    html = environment.get_template("report.html").render(title=title, lead=lead, sections=sections, command=command)
     return write_atomic(path, html)
 
 
