@@ -38,7 +38,7 @@ STORIES = [
     ["trainprove.md"],
     ["hint_grpo.md"],
     ["calibration.md"],
-    ["act.md"],
+    ["planning_acting.md"],
     ["own-world.md"],
     ["craftworld.md"],
 ]
@@ -53,7 +53,7 @@ SLOW = {
     "trainprove.md",
     "hint_grpo.md",
     "calibration.md",
-    "act.md",
+    "planning_acting.md",
     "own-world.md",
     "craftworld.md",
 }

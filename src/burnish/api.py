@@ -32,9 +32,8 @@ def run(
 ) -> RunResult:
     """Run or resume a recipe in its folder and write the report; a finished run is not repeated.
 
-    >>> merge = {"merge_method": "linear", "models": [{"model": "tiny", "parameters": {"weight": 1.0}}]}
-    >>> burnish.run(merge, "merged").value
-    PosixPath('merged')
+    >>> burnish.run("planning_acting/tiny", out="runs/agents")
+    RunResult(path=PosixPath('runs/agents'), report=PosixPath('runs/agents/report.html'), value=..., resumed=False)
 
     Args:
         recipe: a file, the name of a shipped recipe (``rmm/tiny``), a recipe, or its settings as a mapping. A merge in
@@ -102,8 +101,8 @@ def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides
 
     _no_overrides(config, overrides)
     existed = out.exists() and not fresh
-    folder = merge(config, out, fresh=fresh)
-    return RunResult(folder, folder / "README.md", folder, existed)
+    merge(config, out, fresh=fresh)
+    return RunResult(out, out / "README.md", out, existed)
 
 
 def _no_overrides(config: Path | Mapping[str, Any], overrides: Overrides) -> None:
@@ -113,7 +112,13 @@ def _no_overrides(config: Path | Mapping[str, Any], overrides: Overrides) -> Non
 
 
 def report(path: str | Path) -> Path:
-    """Write ``report.html`` of a run, with its method's own sections.
+    """Write ``report.html`` of a run again, with its method's own sections.
+
+    >>> burnish.report("runs/agents")
+    PosixPath('runs/agents/report.html')
+
+    Args:
+        path: the run's folder.
 
     Raises:
         UserError: not a run, or a run that has nothing to show yet.
@@ -144,8 +149,8 @@ def recipes() -> list[dict[str, str]]:
 def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]:
     """What a recipe, or a merge in mergekit's format, would do; nothing is started and nothing is written.
 
-    >>> burnish.check({"merge_method": "linear", "models": [{"model": "tiny", "parameters": {"weight": 1.0}}]})[0]
-    {'what': 'method', 'value': 'linear'}
+    >>> burnish.check("planning_acting/tiny")[0]
+    {'what': 'method', 'value': 'planning_acting'}
 
     Args:
         recipe: as :func:`run` takes it.
@@ -190,6 +195,9 @@ def study(
     fresh: bool = False,
 ) -> StudyResult:
     """Run or resume the study of one paper and write its report; with ``store``, ``docs/claims/NAME.json`` too.
+
+    >>> burnish.study("planning_acting", size="smoke").report
+    PosixPath('runs/study-planning_acting-smoke/report.html')
 
     Args:
         name: of the method.

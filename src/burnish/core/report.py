@@ -133,7 +133,7 @@ def whole_steps(axes: Any) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _prose(text: str) -> Any:
+def _prose(text: Any) -> Any:
     """Escaped text in which what stands between backticks is code, as in the messages of the command line."""
     from markupsafe import Markup, escape
 

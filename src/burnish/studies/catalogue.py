@@ -17,10 +17,12 @@ def find_study(name: str) -> Study:
     Raises:
         UserError: no such method, one that is not built, or one without a study.
     """
-    found = find_method(name).load("study")
+    method = find_method(name)
+    found = method.load("study")
     if found is None:
         there = ", ".join(method.name for method in all_methods()[0] if method.study is not None)
-        raise UserError(f"study: the method `{name}` has none (planned, or a plug-in without one); there are: {there}")
+        why = "has no study" if method.built else "is planned and not built yet"
+        raise UserError(f"study: `{name}` ({method.shown}) {why}; studies: {there}")
     assert isinstance(found, Study)
     return found
 

@@ -1,9 +1,5 @@
 """The contract that every method keeps, as one call: for the house's own methods and for plug-ins.
 
->>> from burnish.testing import check_method
->>> check_method("mine", "tiny.yaml")                                               # doctest: +SKIP
-{'manifest': 0.0, 'loads_light': 1.2, ...}
-
 A package that brings a method runs it as one of its tests. Knows no method.
 """
 
@@ -28,6 +24,9 @@ def check_method(
     method: str, recipe: RecipeLike, folder: str | Path | None = None, *, clocks: Sequence[str] = ()
 ) -> dict[str, float]:
     """Hold a method to the contract of the house, on a recipe of its that runs in seconds.
+
+    >>> check_method("mine:METHOD", {"method": "mine:METHOD", "steps": 12}, folder=".")
+    {'manifest': ..., 'settings_described': ..., 'runs': ..., 'killed_and_resumed': ...}
 
     Its manifest loads without heavy libraries; every setting is described; the recipe survives YAML; an unknown key is
     named; a package that it lacks is said in one line; ``check`` writes nothing and starts nothing; the recipe

@@ -1,0 +1,85 @@
+"""What a notebook calls: anything that is a recipe goes in, the same comes out on every call."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import burnish
+from burnish.core.result import from_plain, to_plain
+from burnish.testbeds.models import prepare_model
+from tests.core.loops import LoopRecipe
+
+LOOP = {"method": "tests.core.loops:METHOD", "steps": 3}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_same_on_the_first_and_on_every_later_call() -> None:
+    first = burnish.run(LOOP, out="x")
+    again = burnish.run(LOOP, out=Path("x"))
+    assert first == again
+    assert (first.resumed, again.resumed) == (False, True)
+    assert first.path == Path("x")
+    assert first.value == Path("x/artifacts/weights.json")
+    assert first.value.is_file()
+    assert first.report == burnish.report("x")
+    assert first.report.is_file()
+
+
+def test_a_recipe_object_and_its_default_folder() -> None:
+    found = burnish.run(LoopRecipe(steps=2))
+    assert found.path == Path("runs/loop")
+    with pytest.raises(
+        burnish.UserError, match=r"differs in steps\); choose another folder, or start afresh"
+    ) as caught:
+        burnish.run(LoopRecipe(steps=2), overrides={"steps": 3})
+    assert caught.value.arguments == ("out", "fresh")
+    assert burnish.run(LoopRecipe(steps=2), overrides={"steps": 3}, fresh=True).resumed is False
+
+
+def test_a_run_that_is_moved_keeps_its_result() -> None:
+    burnish.run(LOOP, out="x")
+    shutil.move("x", "y")
+    assert burnish.run(LOOP, out="y").value == Path("y/artifacts/weights.json")
+
+
+def test_a_report_that_is_gone_is_drawn_again() -> None:
+    burnish.run(LOOP, out="x").report.unlink()
+    assert burnish.run(LOOP, out="x").report.is_file()
+
+
+@pytest.mark.parametrize("value", [None, 3, 0.5, "text", [1, {"a": None}], {"b": [True]}])
+def test_plain_values_are_kept_as_they_are(value: object, tmp_path: Path) -> None:
+    assert from_plain(json.loads(json.dumps(to_plain(value, tmp_path))), tmp_path) == value
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan")])
+def test_what_cannot_be_kept_is_named(value: object, tmp_path: Path) -> None:
+    with pytest.raises(burnish.BurnishError, match="which cannot be kept with the run"):
+        to_plain(value, tmp_path)
+
+
+def test_a_path_elsewhere_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert from_plain(to_plain(tmp_path / "else", tmp_path / "run"), tmp_path / "moved") == tmp_path / "else"
+
+
+def test_a_merge_runs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    prepare_model("tiny-llama", Path("tiny"))
+    merge = {"merge_method": "linear", "models": [{"model": "tiny", "parameters": {"weight": 1.0}}], "dtype": "float32"}
+    first, again = burnish.run(merge, "merged"), burnish.run(merge, "merged")
+    assert first == again
+    assert (first.resumed, again.resumed) == (False, True)
+    assert first.value == Path("merged")
+    assert first.report.read_text().startswith("---")
+    Path("merge.yaml").write_text(json.dumps(merge))
+    assert burnish.run("merge.yaml").path == Path("runs/merge-merge")
+    assert burnish.check(merge)[0] == burnish.check("merge.yaml")[0]
+    with pytest.raises(burnish.UserError, match="overrides are for recipes"):
+        burnish.run(merge, overrides={"dtype": "bfloat16"})
