@@ -70,7 +70,8 @@ def test_llava_cot_with_the_papers_filters(images: Path) -> None:
     assert found[0].images == (images / "geoqa+" / "1.png",)
     assert found[1].row == f"{images / 'train.jsonl'}:2"
     assert notes == [
-        f"{images / 'train.jsonl'}: 3 questions; left out: 1 not in the folders geoqa+, CLEVR_v1.0, 1 the answer has no number"
+        f"{images / 'train.jsonl'}: 3 questions; left out: 1 not in the folders geoqa+, CLEVR_v1.0, 1 the answer has "
+        "no number"
     ]
 
 

@@ -105,6 +105,9 @@ def test_an_empty_question() -> None:
 def test_importing_the_door_is_cheap() -> None:
     import subprocess
 
-    code = "import burnish.reason, burnish.cli.reason, sys; print({'torch', 'transformers', 'numpy', 'PIL'} & set(sys.modules))"
+    code = (
+        "import burnish.reason, burnish.cli.reason, sys; print({'torch', 'transformers', 'numpy', 'PIL'} & "
+        "set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

@@ -59,11 +59,14 @@ def run_sections(path: Path) -> list[Section]:
 
 
 LANES = (
-    "The upper lane of each agent is its planner: every box is one call, pale if it was cancelled because its answer could no longer "
-    "matter. The lower lane is what it does: green done, amber interrupted, red failed. A bold line marks an interrupt, a triangle a "
-    "reflex, a cross a blow taken."
+    "The upper lane of each agent is its planner: every box is one call, pale if it was cancelled because its answer "
+    "could no longer matter. The lower lane is what it does: green done, amber interrupted, red failed. A bold line "
+    "marks an interrupt, a triangle a reflex, a cross a blow taken."
 )
-OVERLAP = "Overlap: the share of the time in which an agent acts that its planner is also at work; 0 when it plans, acts, plans, acts."
+OVERLAP = (
+    "Overlap: the share of the time in which an agent acts that its planner is also at work; 0 when it plans, acts, "
+    "plans, acts."
+)
 
 
 def lanes_figure(lanes: Timeline, title: str = "") -> Any:

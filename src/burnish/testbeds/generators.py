@@ -131,9 +131,8 @@ def _drawn(
     random = torch.Generator().manual_seed(seed)
     noise = temperature * torch.randn(len(labels), 1, side, side, generator=random)
     with torch.no_grad():
-        parts = [
-            some(a, b) for a, b in zip(torch.split(torch.from_numpy(labels), DRAWN), torch.split(noise, DRAWN), strict=True)
-        ]  # fmt: skip
+        batches = zip(torch.split(torch.from_numpy(labels), DRAWN), torch.split(noise, DRAWN), strict=True)
+        parts = [some(classes, start) for classes, start in batches]
     return np.asarray((torch.cat(parts)[:, 0] / 2 + 0.5).clamp(0, 1).numpy())
 
 

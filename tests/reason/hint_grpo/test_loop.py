@@ -306,7 +306,10 @@ def test_settings_that_do_not_fit(model: Path, changes: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"trl": {"mask_truncated_completion": True}}, "trl.mask_truncated_completion: .* did you mean `mask_truncated_completions`"),
+        (
+            {"trl": {"mask_truncated_completion": True}},
+            "trl.mask_truncated_completion: .* did you mean `mask_truncated_completions`",
+        ),
         ({"rewards": [{"name": "acuracy"}]}, "rewards: `acuracy` is unknown; did you mean `accuracy`"),
         ({"rewards": [{"name": "os:sep"}]}, "rewards: `os:sep` cannot be called"),
         ({"hints": {"schedule": "stairs"}}, "hints.schedule: `stairs` is unknown"),

@@ -184,7 +184,11 @@ def test_a_question_is_asked_again_where_it_was_left(tmp_path: Path) -> None:
 
 def test_the_guard_cuts_hints_before_the_answer(tmp_path: Path) -> None:
     questions = [Question("1 2 . . . . . .", "5", steps=("1", "5", "3", "8", "9", "5"), row="leaky")] * 2
-    trainer = make_trainer(tmp_path, Hints(levels=3, judge=lambda texts, answers: [float(t == a) for t, a in zip(texts, answers, strict=True)]), questions)  # fmt: skip
+
+    def same(texts: list[str], answers: list[str]) -> list[float]:
+        return [float(text == answer) for text, answer in zip(texts, answers, strict=True)]
+
+    trainer = make_trainer(tmp_path, Hints(levels=3, judge=same), questions)
     asked = ruled(trainer, lambda question, given, place: False)
     trainer._generate_and_score_completions(batch(trainer, 0, 1))
     assert sorted({given for _, given in asked}) == [0, 1]  # levels 1 and 2 both shrink to the one step before it

@@ -50,17 +50,19 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
         ("model", f"{architecture}, {size / 1e6:,.2f} M parameters{', with eyes' if sees else ''}"),
         (
             "data",
-            f"{recipe.data.source}; of the first {len(questions)} questions {sum(map(bool, steps))} have steps "
-            f"(mean {sum(map(len, steps)) / len(steps):.1f}), {sum(bool(each.images) for each in questions)} have images",
+            f"{recipe.data.source}; of the first {len(questions)} questions {sum(map(bool, steps))} have steps (mean "
+            f"{sum(map(len, steps)) / len(steps):.1f}), {sum(bool(each.images) for each in questions)} have images",
         ),
         (
             "hints",
-            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has {sum(map(len, levels)) / len(levels):.1f} of them on average",
+            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has "
+            f"{sum(map(len, levels)) / len(levels):.1f} of them on average",
         ),
         (
             "a step",
-            f"{recipe.questions * processes} questions, {most * processes} to {most * processes * recipe.hints.levels} completions "
-            f"of at most {recipe.completion_tokens} tokens, on {processes} process(es)",
+            f"{recipe.questions * processes} questions, {most * processes} to "
+            f"{most * processes * recipe.hints.levels} completions of at most {recipe.completion_tokens} tokens, on "
+            f"{processes} process(es)",
         ),
         ("length", length),
         ("rewards", ", ".join(f"{each.name} x {each.weight:g}" for each in recipe.rewards)),
