@@ -208,21 +208,6 @@ def _save(run: Run, setup: EpisodeSetup, outcome: Outcome, events: Sequence[Even
     if drawn is not None:
         run.artifact("map.svg", drawn)
     lanes = timeline(events)
-    found = {
-        "reached": list(outcome.reached),
-        "gone": list(outcome.gone),
-        "seconds": outcome.seconds,
-        "tokens": outcome.tokens,
-        "limit": outcome.limit,
-        "overlap": {agent: round(overlap(lanes, agent), 4) for agent in lanes.agents()},
-    }
-    run.artifact("outcome.json", found)
-    run.note(summary(found))
-
-
-def summary(outcome: Mapping[str, Any]) -> str:
-    """How an episode ended, in one line."""
-    reached = f"goal reached by {', '.join(outcome['reached'])}" if outcome["reached"] else "goal not reached"
-    gone = f"; out of the world: {', '.join(outcome['gone'])}" if outcome["gone"] else ""
-    limit = f"; ended by a limit: {outcome['limit']}" if outcome["limit"] else ""
-    return f"{reached} after {outcome['seconds']:.1f} s and {outcome['tokens']:,} tokens{gone}{limit}"
+    shares = {agent: round(overlap(lanes, agent), 4) for agent in lanes.agents()}
+    run.artifact("outcome.json", {**outcome.to_json(), "overlap": shares})
+    run.note(outcome.summary())

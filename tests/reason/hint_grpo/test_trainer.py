@@ -14,6 +14,7 @@ from trl import GRPOTrainer
 from burnish.core.errors import UserError
 from burnish.dialogue.rewards import Format
 from burnish.dialogue.rows import Question
+from burnish.reason.hint_grpo.attempts import Job
 from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.schedule import SELF, Exhaustive, Fixed, Ladder, Memory, SelfHint
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
@@ -355,7 +356,7 @@ def test_a_hint_of_its_own_that_gives_the_answer_away_is_cut(tmp_path: Path) -> 
     trainer._generate_single_turn = lambda *args: ([[5, 2]] * len(args[0]), None)
     trainer.processing_class.batch_decode = lambda ids, **_: ["Add first. Then it is 7. So done."] * len(ids)
     attempt = trainer.hint_sampler.new_attempt(trainer.train_dataset[0])
-    assert trainer.hint_sampler.hints_for([(attempt, SELF, True)]) == ["Add first."]
+    assert trainer.hint_sampler.hints_for([Job(attempt, SELF)]) == ["Add first."]
 
 
 def test_completions_of_vllm_carry_their_logprobs_past_the_hint(tmp_path: Path) -> None:
@@ -431,7 +432,7 @@ def test_a_template_that_opens_the_thought_itself_is_not_given_it_twice(tmp_path
     asked = ruled(trainer, on_top)
     trainer._generate_and_score_completions(batch(trainer, 0, 1))
     assert {given for _, given in asked} == {0, 3}
-    assert trainer.hint_sampler.prefix("1 2")[0] == "<think>1 2"  # the format reward still sees it
+    assert trainer.hint_sampler.prefix("1 2").text == "<think>1 2"  # the format reward still sees it
 
 
 def test_a_template_may_open_the_thought_because_it_is_told_to(tmp_path: Path) -> None:
@@ -439,4 +440,4 @@ def test_a_template_may_open_the_thought_because_it_is_told_to(tmp_path: Path) -
     chat.processor.chat_template += "{% if thoughts %}<think>{% endif %}"
     for told, count in (({"thoughts": True}, 0), ({}, 1)):
         trainer = make_trainer(tmp_path / str(count), Hints(), chat=chat, chat_template_kwargs=told)
-        assert len(trainer.hint_sampler.prefix("")[1]) == count
+        assert len(trainer.hint_sampler.prefix("").ids) == count
