@@ -49,7 +49,7 @@ def answer(
             ``seconds`` (the model's loading left out).
 
     Raises:
-        UserError: a model or picture that cannot be read, pictures for a model without eyes, calibration without a
+        UserError: a model or picture that cannot be read, pictures for a text-only model, calibration without a
             picture, or a setting out of range.
     """
     from burnish.reason.calibration.inference import ask

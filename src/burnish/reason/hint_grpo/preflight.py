@@ -24,7 +24,7 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
 
     Raises:
         UserError: a model, data set or schedule that does not exist, a tokenizer without chat template, images for a
-            model without eyes, or no usable question.
+            text-only model, or no usable question.
     """
     folder = resolve(split_reference(recipe.model)[0])
     config = read_config(folder)
@@ -47,7 +47,7 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     if recipe.token_budget:
         length += f", at most {recipe.token_budget:,} generated tokens"
     return [
-        ("model", f"{architecture}, {size / 1e6:,.2f} M parameters{', with eyes' if sees else ''}"),
+        ("model", f"{architecture}, {size / 1e6:,.2f} M parameters{', takes images' if sees else ''}"),
         (
             "data",
             f"{recipe.data.source}; of the first {len(questions)} questions {sum(map(bool, steps))} have steps (mean "

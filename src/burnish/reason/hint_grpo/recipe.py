@@ -90,7 +90,7 @@ class HintGRPORecipe(Recipe):
     method: str = "hint_grpo"
     """What runs."""
     model: str
-    """The model to train: a folder or hub id, with or without eyes. Its tokenizer needs a chat template."""
+    """The model to train: a folder or hub id, text-only or image-text. Its tokenizer needs a chat template."""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     """Of the weights. In bfloat16 steps of 1e-6 round to nothing, but for adapters or DeepSpeed's float32 copy."""
     bf16: bool | None = None
