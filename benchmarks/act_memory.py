@@ -33,10 +33,12 @@ WRITERS, PROCESSES = 64, 4
 SIZES = {"small": ((0, 500), 1.0), "full": ((0, 1_000, 5_000), 8.0)}
 """Events in the log at the start, and seconds of writing."""
 SEEN = {
-    "time": 103.25, "sky": "day", "at": [24, 31], "health": 17.0, "hunger": 18.0, "hand": "stone_pickaxe", "armour": 0.0,
+    "time": 103.25, "sky": "day", "at": [24, 31], "health": 17.0, "hunger": 18.0, "hand": "stone_pickaxe",
+    "armour": 0.0,
     "inventory": {f"item_{number}": number for number in range(16)},
     "blocks": {f"block_of_kind_{number}": [number, number + 7] for number in range(20)},
-    "goal": {"team_items": {"torch": 8, "shield": 1}, "team_missing": {"shield": 1}}, "goal_reached": False, "alive": True,
+    "goal": {"team_items": {"torch": 8, "shield": 1}, "team_missing": {"shield": 1}},
+    "goal_reached": False, "alive": True,
 }  # fmt: skip
 
 
@@ -180,7 +182,8 @@ def main() -> None:
     options = parser.parse_args()
     lengths, seconds = SIZES[options.size]
     print(
-        f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+        f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python "
+        f"{platform.python_version()}"
     )
     rows = []
     for length in lengths:

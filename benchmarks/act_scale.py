@@ -195,7 +195,8 @@ def main() -> None:
     options = parser.parse_args()
     size = SIZES[options.size]
     print(
-        f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+        f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}, Python "
+        f"{platform.python_version()}"
     )
     scale(4, 1.0)  # imports and tables, which are not an agent's
     rows = [scale(int(size["agents"]), size["seconds"])]

@@ -2,14 +2,14 @@
 
     python benchmarks/reason_calibration.py [--batches 1 8] [--tokens 48] [--repeats 5] [--device cpu] [--json FILE]
 
-A LLaVA with random weights whose prompt is nearly all image (336 px pictures: 576 image tokens, some 30 of text). In turn, in
-one process:
+A LLaVA with random weights whose prompt is nearly all image (336 px pictures: 576 image tokens, some 30 of text). In
+turn, in one process:
   plain        transformers' generate
   calibrated   both branches in one pass, each prompt prefilled at its own length
   two passes   the branches one after the other (as a logits processor would run them)
   2B rows      as released: prompts with and without image padded to one batch of twice the rows from the start
-All calibrated ways must write the same tokens. Time is a whole generation, prefill and vision tower included; `per token` is
-the slope between a short and a long one. Medians; what counts is the ratio to plain.
+All calibrated ways must write the same tokens. Time is a whole generation, prefill and vision tower included; `per
+token` is the slope between a short and a long one. Medians; what counts is the ratio to plain.
 """
 
 from __future__ import annotations
@@ -39,9 +39,21 @@ GAMMA = 0.8
 SHORT = 4
 """New tokens of the short generation that the slope starts from."""
 SIZES = {
-    "small": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 10, "num_attention_heads": 12, "num_key_value_heads": 4},
-    "3b": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16, "num_key_value_heads": 2},
-}  # fmt: skip
+    "small": {
+        "hidden_size": 768,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 10,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 4,
+    },
+    "3b": {
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 2,
+    },
+}
 
 
 def main() -> None:

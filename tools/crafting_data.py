@@ -111,10 +111,10 @@ SMITHING = ["axe", "boots", "chestplate", "helmet", "hoe", "leggings", "pickaxe"
 
 # Self-dropping blocks that no recipe makes and that nevertheless do not lie about in the world.
 NOT_NATURAL = {
-    *SMELT, *COLLECT, "dragon_egg", "chipped_anvil", "damaged_anvil", "petrified_oak_slab", "torchflower", "pitcher_plant",
-    "sniffer_egg", "torchflower_seeds", "pitcher_pod", "wither_rose", "exposed_copper", "weathered_copper", "oxidized_copper", "player_head",
-    "skeleton_skull", "wither_skeleton_skull", "zombie_head", "creeper_head", "dragon_head", "piglin_head",
-    "ochre_froglight", "verdant_froglight", "pearlescent_froglight",
+    *SMELT, *COLLECT, "dragon_egg", "chipped_anvil", "damaged_anvil", "petrified_oak_slab", "torchflower",
+    "pitcher_plant", "sniffer_egg", "torchflower_seeds", "pitcher_pod", "wither_rose", "exposed_copper",
+    "weathered_copper", "oxidized_copper", "player_head", "skeleton_skull", "wither_skeleton_skull", "zombie_head",
+    "creeper_head", "dragon_head", "piglin_head", "ochre_froglight", "verdant_froglight", "pearlescent_froglight",
     *(f"{colour}_shulker_box" for colour in COLOURS),
 }  # fmt: skip
 # Blocks of the world that a recipe can make too, and blocks whose drops the package gives wrongly or not at all:
@@ -161,20 +161,20 @@ MADE_BLOCK = {
 }
 # Health of creatures that are not of the common 20: what a kill costs is told by it.
 HEALTH = {
-    "cat": 10, "cave_spider": 12, "chicken": 4, "cod": 3, "cow": 10, "dolphin": 10, "elder_guardian": 80, "enderman": 40,
-    "evoker": 24, "ghast": 10, "glow_squid": 10, "guardian": 30, "hoglin": 40, "iron_golem": 100, "magma_cube": 16,
-    "mooshroom": 10, "parrot": 6, "pig": 10, "polar_bear": 30, "pufferfish": 3, "rabbit": 3, "ravager": 100, "salmon": 3,
-    "sheep": 8, "shulker": 30, "skeleton_horse": 15, "slime": 16, "snow_golem": 4, "spider": 16, "squid": 10, "tropical_fish": 3,
-    "turtle": 30, "vindicator": 24, "warden": 500, "witch": 26, "zoglin": 40, "zombie_horse": 15,
+    "cat": 10, "cave_spider": 12, "chicken": 4, "cod": 3, "cow": 10, "dolphin": 10, "elder_guardian": 80, "enderman":
+    40, "evoker": 24, "ghast": 10, "glow_squid": 10, "guardian": 30, "hoglin": 40, "iron_golem": 100, "magma_cube": 16,
+    "mooshroom": 10, "parrot": 6, "pig": 10, "polar_bear": 30, "pufferfish": 3, "rabbit": 3, "ravager": 100, "salmon":
+    3, "sheep": 8, "shulker": 30, "skeleton_horse": 15, "slime": 16, "snow_golem": 4, "spider": 16, "squid": 10,
+    "tropical_fish": 3, "turtle": 30, "vindicator": 24, "warden": 500, "witch": 26, "zoglin": 40, "zombie_horse": 15,
 }  # fmt: skip
 RARE = {"wither_skeleton_skull": 0.025, "rabbit_foot": 0.1, "shulker_shell": 0.5}
 
 CREATIVE = "creative mode only, or it cannot be taken"
 CREATIVES = {
-    "air", "barrier", "bedrock", "bundle", "chain_command_block", "chorus_plant", "command_block", "command_block_minecart",
-    "debug_stick", "end_portal_frame", "farmland", "dirt_path", "frogspawn", "jigsaw", "knowledge_book", "light",
-    "petrified_oak_slab", "player_head", "reinforced_deepslate", "repeating_command_block", "spawner", "structure_block",
-    "structure_void", "budding_amethyst", "suspicious_gravel", "suspicious_sand",
+    "air", "barrier", "bedrock", "bundle", "chain_command_block", "chorus_plant", "command_block",
+    "command_block_minecart", "debug_stick", "end_portal_frame", "farmland", "dirt_path", "frogspawn", "jigsaw",
+    "knowledge_book", "light", "petrified_oak_slab", "player_head", "reinforced_deepslate", "repeating_command_block",
+    "spawner", "structure_block", "structure_void", "budding_amethyst", "suspicious_gravel", "suspicious_sand",
 }  # fmt: skip
 FOUND = "found only in the chests or the ground of structures"
 FOUND_PARTS = (
@@ -186,8 +186,10 @@ FOUND_PARTS = (
     "banner_pattern",
     "disc_fragment",
 )
-FOUND_ITEMS = {"elytra", "echo_shard", "heart_of_the_sea", "name_tag", "enchanted_golden_apple", "enchanted_book", "goat_horn",
-               "experience_bottle", "nautilus_shell", "bell", "sniffer_egg", "trident"}  # fmt: skip
+FOUND_ITEMS = {
+    "elytra", "echo_shard", "heart_of_the_sea", "name_tag", "enchanted_golden_apple", "enchanted_book", "goat_horn",
+    "experience_bottle", "nautilus_shell", "bell", "sniffer_egg", "trident",
+}  # fmt: skip
 BREWED = {"splash_potion": "brewed", "lingering_potion": "brewed", "tipped_arrow": "made of a brewed potion"}
 AGED = {"exposed_copper", "weathered_copper", "oxidized_copper", "chipped_anvil", "damaged_anvil"}
 
@@ -208,8 +210,8 @@ def main(source: Path, target: Path) -> None:
     sources = {*craft, *SMELT, *mine, *loot, *COLLECT}
     silk = {drop["item"] for block in read["blockLoot"] for drop in block["drops"] if drop.get("silkTouch")}
     content = {
-        "source": "minecraft-data 3.119.0 (MIT licence, https://github.com/PrismarineJS/minecraft-data), Java edition 1.20; "
-        "smelting, fuel and what is taken by hand: tools/crafting_data.py",
+        "source": "minecraft-data 3.119.0 (MIT licence, https://github.com/PrismarineJS/minecraft-data), Java "
+        "edition 1.20; smelting, fuel and what is taken by hand: tools/crafting_data.py",
         "items": items,
         "craft": craft,
         "smelt": SMELT,

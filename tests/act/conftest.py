@@ -1,4 +1,4 @@
-"""A real Redis server of the tests' own, on a free port, without a file."""
+"""What many tests of agents need: an episode that has ended; a real Redis server of their own, without a file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.once import once
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,19 @@ def redis_url() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the shipped tiny episode, played to its end; only to be read."""
+
+    def build(folder: Path) -> None:
+        from burnish.act.loop import play
+        from burnish.act.recipe import TeamRecipe
+        from burnish.core.run import Run
+
+        recipe = TeamRecipe.load(Path(__file__).parents[2] / "recipes" / "planning_acting" / "tiny.yaml")
+        with Run(recipe, folder, quiet=True) as run:
+            play(recipe, run)
+
+    return once(tmp_path_factory, "tiny_run", build)

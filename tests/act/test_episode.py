@@ -55,8 +55,8 @@ def start(path: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.timeout(180)
-def test_a_run_killed_at_random_moments_ends_with_the_same_log(tmp_path: Path) -> None:
-    whole = played(tmp_path / "whole")
+def test_a_run_killed_at_random_moments_ends_with_the_same_log(tmp_path: Path, tiny_run: Path) -> None:
+    whole = (tiny_run / "artifacts" / "events.jsonl").read_bytes()
     total = whole.count(b"\n")
     chance = random.Random(5)
     path, seen = tmp_path / "killed", 0
@@ -76,11 +76,11 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_log(tmp_path: Path) -
     assert process.returncode == 0, told
     assert b"going on after event" in told
     assert (path / "artifacts" / "events.jsonl").read_bytes() == whole
-    assert (path / "artifacts" / "map.svg").read_bytes() == (tmp_path / "whole" / "artifacts" / "map.svg").read_bytes()
+    assert (path / "artifacts" / "map.svg").read_bytes() == (tiny_run / "artifacts" / "map.svg").read_bytes()
 
 
-def test_a_stop_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    whole = played(tmp_path / "whole")
+def test_a_stop_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path, tiny_run: Path) -> None:
+    whole = (tiny_run / "artifacts" / "events.jsonl").read_bytes()
     asked = recipe()
     with pytest.raises(Interrupted, match="the same command goes on") as caught:  # noqa: SIM117
         with Run(asked, tmp_path / "stopped", quiet=True) as run:
@@ -98,15 +98,14 @@ def test_a_stop_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path) -> N
     assert played(tmp_path / "stopped") == whole
 
 
-def test_the_tiny_episode_shows_interrupts_and_ends_well(tmp_path: Path) -> None:
-    played(tmp_path / "run")
-    outcome = json.loads((tmp_path / "run" / "artifacts" / "outcome.json").read_text())
+def test_the_tiny_episode_shows_interrupts_and_ends_well(tiny_run: Path) -> None:
+    outcome = json.loads((tiny_run / "artifacts" / "outcome.json").read_text())
     assert outcome["reached"] == ["ann", "bob"]
-    events = read_events(tmp_path / "run")
+    events = read_events(tiny_run)
     lines = timeline(events)
     assert {agent for agent, _, _ in lines.interrupts} == {"ann", "bob"}
     assert lines.reflexes
-    titles = [section.title for section in run_sections(tmp_path / "run")]
+    titles = [section.title for section in run_sections(tiny_run)]
     assert titles == [
         "How it ended",
         "Who planned and acted when",
@@ -115,7 +114,7 @@ def test_the_tiny_episode_shows_interrupts_and_ends_well(tmp_path: Path) -> None
         "Skills",
         "What happened",
     ]
-    html = run_report(tmp_path / "run", run_sections(tmp_path / "run")).read_text()
+    html = run_report(tiny_run, run_sections(tiny_run)).read_text()
     assert "Goal reached by ann, bob" in html
     assert "killed a" in html
     assert [row["agent"] for row in agent_rows(events, lines)] == ["ann", "bob"]

@@ -114,14 +114,9 @@ def test_a_stop_before_the_beginning_is_not_forgotten() -> None:
     assert [event.kind for event in events] == ["limit"]
 
 
-def test_an_interrupted_errand_of_many_steps_cleans_up_once(tmp_path: Path) -> None:
+def test_an_interrupted_errand_of_many_steps_cleans_up_once(tiny_run: Path) -> None:
 
-    recipe = TeamRecipe.load(TINY)
-    with Run(recipe, tmp_path / "run", quiet=True) as run:
-        play(recipe, run)
-    cleaned = Counter(
-        (e.agent, e.data["skill"], e.data["command"]) for e in read_log(tmp_path / "run") if e.kind == "cleanup"
-    )
+    cleaned = Counter((e.agent, e.data["skill"], e.data["command"]) for e in read_log(tiny_run) if e.kind == "cleanup")
     assert len(cleaned) >= 6
     assert set(cleaned.values()) == {1}
 

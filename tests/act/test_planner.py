@@ -150,8 +150,9 @@ def raw(status: int, body: bytes, kind: bytes = b"application/json", pause: floa
 
 
 def whole(text: str) -> bytes:
-    return json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [
-        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}]}).encode()  # fmt: skip
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    head = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
+    return json.dumps({**head, "choices": [choice]}).encode()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -306,7 +307,10 @@ def test_skills_need_types_and_words() -> None:
         ("agents: [{name: 'a b', goal: a}]", "name"),
         ("agents: [{name: ann, goal: a}]\nruntime: {reactive: llm}", "`reactor` names the second model"),
         ("agents: [{name: ann, goal: a}]\nruntime: {reflexes: [{skill: evade}]}", "give `event` or `where`"),
-        ("agents: [{name: ann, goal: a}]\nruntime: {reflexes: [{skill: evade, event: x, below: 3}]}", "give `where` together"),
+        (
+            "agents: [{name: ann, goal: a}]\nruntime: {reflexes: [{skill: evade, event: x, below: 3}]}",
+            "give `where` together",
+        ),
         ("agents: [{name: ann, goal: a}]\nplanner: {url: x, timeout: 0}", "timeout"),
     ],
 )  # fmt: skip

@@ -5,18 +5,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import Image
 from pydantic import ValidationError
-from transformers.image_utils import load_image
 
 from burnish.core.errors import UserError
 from burnish.dialogue.layouts import Columns, Filters
 from burnish.dialogue.readers import QuestionSettings, read_questions
-from burnish.dialogue.rows import Question, check_picture, open_picture, orientation
+from burnish.dialogue.rows import Question
 
 from .tiny import picture
 
@@ -70,7 +68,8 @@ def test_llava_cot_with_the_papers_filters(images: Path) -> None:
     assert found[0].images == (images / "geoqa+" / "1.png",)
     assert found[1].row == f"{images / 'train.jsonl'}:2"
     assert notes == [
-        f"{images / 'train.jsonl'}: 3 questions; left out: 1 not in the folders geoqa+, CLEVR_v1.0, 1 the answer has no number"
+        f"{images / 'train.jsonl'}: 3 questions; left out: 1 not in the folders geoqa+, CLEVR_v1.0, 1 the answer has "
+        "no number"
     ]
 
 
@@ -335,48 +334,6 @@ def test_the_length_filter_measures_many_prompts_at_once() -> None:
     assert sizes == [256, 256]
     with pytest.raises(UserError, match=r"filters\.max_prompt_tokens: a model's tokenizer is needed"):
         list(read_questions(asked))
-
-
-def test_pictures_come_in_rgb_on_white_and_not_too_large() -> None:
-    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert open_picture(clear).getpixel((0, 0)) == (255, 255, 255)
-    assert open_picture(Image.new("L", (4, 4), 7)).getpixel((0, 0)) == (7, 7, 7)
-    assert open_picture(picture(300, 100), most_pixels=7500).size == (150, 50)
-    source = picture(300, 100)
-    check_picture(source)
-    assert source.size == (300, 100)
-
-
-def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path) -> None:
-    ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
-    for name in ("a.png", "a.tiff"):
-        Image.fromarray(ramp).save(tmp_path / name)
-        found = np.asarray(open_picture(tmp_path / name))
-        assert (found == np.arange(256, dtype=np.uint8).reshape(16, 16, 1)).all()
-
-
-@pytest.mark.parametrize("number", range(1, 9))
-def test_a_picture_is_upright_once(number: int, tmp_path: Path) -> None:
-    """As ``transformers.image_utils.load_image`` shows it; a telephone stores what it saw and how it was held."""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = number
-    stored = Image.new("RGB", (64, 32), "black")
-    stored.paste("white", (0, 0, 16, 8))
-    stored.save(tmp_path / "a.jpg", exif=exif, quality=100)
-    found = open_picture(tmp_path / "a.jpg")
-    theirs = load_image(str(tmp_path / "a.jpg"))
-    assert found.tobytes() == theirs.tobytes()
-    assert found.size == theirs.size == ((64, 32) if number < 5 else (32, 64))
-    assert open_picture(found).tobytes() == found.tobytes()
-    assert open_picture(tmp_path / "a.jpg", most_pixels=512).size == ((32, 16) if number < 5 else (16, 32))
-    if number > 1:
-        assert number == orientation(Image.open(tmp_path / "a.jpg"))
-
-
-def test_damaged_exif_costs_the_orientation_only(tmp_path: Path) -> None:
-    picture(8, 8).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00no TIFF at all")
-    assert open_picture(tmp_path / "a.jpg").size == (8, 8)
-    assert orientation(Image.open(tmp_path / "a.jpg")) == 1
 
 
 def ready_made() -> Iterator[Question]:

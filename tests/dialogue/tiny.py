@@ -26,7 +26,8 @@ TEXT = {
 }
 TEMPLATE = (
     "{{% for m in messages %}}{{{{ m['role'] }}}}: {{% for c in m['content'] %}}"
-    "{{% if c['type'] == 'image' %}}{image}{{% else %}}{{{{ c['text'] }}}}{{% endif %}}{{% endfor %}}{{{{ '\\n' }}}}{{% endfor %}}"
+    "{{% if c['type'] == 'image' %}}{image}{{% else %}}{{{{ c['text'] }}}}{{% endif %}}{{% endfor %}}{{{{ '\\n' "
+    "}}}}{{% endfor %}}"
     "{{% if add_generation_prompt %}}assistant: {{% endif %}}"
 )
 KINDS = ("llava", "llava_next", "idefics3", "qwen2_vl")

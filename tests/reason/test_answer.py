@@ -76,10 +76,10 @@ def test_words_alone_need_no_eyes(shop: Path) -> None:
             "calibrate: `gamma`: input should be greater than or equal to 0",
         ),
         (["eyes", "--image", "a.png", "--calibrate", "nan"], "calibrate: `gamma`"),
-        (["eyes", "--image", "a.png", "--plausibility", "2"], "plausibility: `plausibility`"),
-        (["eyes", "--tokens", "0"], "max_new_tokens: `max_new_tokens`: input should be greater than or equal to 1"),
-        (["eyes", "--top-p", "0"], "top_p: `top_p`"),
-        (["eyes", "--temperature", "-1"], "temperature: `temperature`"),
+        (["eyes", "--image", "a.png", "--plausibility", "2"], "calibration: `plausibility`"),
+        (["eyes", "--tokens", "0"], "decoding: `max_new_tokens`: input should be greater than or equal to 1"),
+        (["eyes", "--top-p", "0"], "decoding: `top_p`"),
+        (["eyes", "--temperature", "-1"], "decoding: `temperature`"),
         (["eyes", "--image", "absent.png"], "absent.png: no such picture"),
         (["eyes", "--image", "cut.png"], "cut.png: the picture cannot be read"),
         (["text", "--image", "a.png"], "takes none; choose an image-text model"),
@@ -105,6 +105,9 @@ def test_an_empty_question() -> None:
 def test_importing_the_door_is_cheap() -> None:
     import subprocess
 
-    code = "import burnish.reason, burnish.cli.reason, sys; print({'torch', 'transformers', 'numpy', 'PIL'} & set(sys.modules))"
+    code = (
+        "import burnish.reason, burnish.cli.reason, sys; print({'torch', 'transformers', 'numpy', 'PIL'} & "
+        "set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

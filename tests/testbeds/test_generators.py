@@ -6,15 +6,8 @@ import torch
 
 from burnish.core.errors import UserError
 from burnish.testbeds import digit_sources
-from burnish.testbeds.generators import (
-    Diffusion,
-    Generator,
-    Spend,
-    distill,
-    train_cascade,
-    train_ddpm,
-    train_flow,
-)
+from burnish.testbeds.generator_training import distill, train_cascade, train_ddpm, train_flow
+from burnish.testbeds.generators import Diffusion, Generator, Spend
 from burnish.testbeds.sources import CHEAP, Real, Source
 
 LABELS = (np.arange(40) % 4).astype(np.int64)
@@ -90,8 +83,8 @@ def test_the_twins_target_is_where_the_teacher_lands(monkeypatch: pytest.MonkeyP
         seen.append(target)
         return torch.zeros(())
 
-    monkeypatch.setattr("burnish.testbeds.generators._optimise", spy)
-    monkeypatch.setattr("burnish.testbeds.generators.F.mse_loss", record)
+    monkeypatch.setattr("burnish.testbeds.generator_training._optimise", spy)
+    monkeypatch.setattr("burnish.testbeds.generator_training.F.mse_loss", record)
     distill(Diffusion(Pull(), 4, 14), PIXELS, LABELS, Spend(solver=4, few=2, batch=8), 0)
     assert len(seen) == 4
     for target in seen:

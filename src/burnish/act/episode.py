@@ -81,8 +81,8 @@ def _own(recipe: TeamRecipe, settings: OwnWorldSettings) -> EpisodeSetup:
         raise UserError(f"world.function: `{settings.function}` failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], World):
         raise UserError(
-            f"world.function: `{settings.function}` returned a {type(made).__name__}; return (world, [skills]), where the world has "
-            "the methods observe, act and happenings"
+            f"world.function: `{settings.function}` returned a {type(made).__name__}; return (world, [skills]), "
+            "where the world has the methods observe, act and happenings"
         )
     world, skills = OwnWorld(settings.function, made[0]), made[1]
     return EpisodeSetup(world, Library(skills), settings.simulated and recipe.runtime.clock != "wall")

@@ -1,4 +1,4 @@
-"""An episode as a run: played live in the terminal, remembered event by event, gone on with after a kill."""
+"""An episode as a run: played live in the terminal, remembered event by event, resumed after a kill."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAP = 1.0  # seconds between new maps for the live page, likewise
 
 
 class Stopped(MemoryFailed):
-    """A stop signal came: the log ends here, as if the run had been killed, and is gone on with from here."""
+    """A stop signal came: the log ends here, as if the run had been killed, and is resumed from here."""
 
 
 class ObservedMemory(Memory):
@@ -82,7 +82,7 @@ def play(recipe: TeamRecipe, run: Run) -> Path:
     """Play an episode to its end. Returns the folder with its log, map and outcome.
 
     Raises:
-        UserError: something in the recipe does not exist, or this run cannot be gone on with.
+        UserError: something in the recipe does not exist, or this run cannot be resumed.
         Interrupted: a stop signal came; the same command goes on.
         MemoryFailed: the memory cannot be written.
     """
@@ -208,21 +208,6 @@ def _save(run: Run, setup: EpisodeSetup, outcome: Outcome, events: Sequence[Even
     if drawn is not None:
         run.artifact("map.svg", drawn)
     lanes = timeline(events)
-    found = {
-        "reached": list(outcome.reached),
-        "gone": list(outcome.gone),
-        "seconds": outcome.seconds,
-        "tokens": outcome.tokens,
-        "limit": outcome.limit,
-        "overlap": {agent: round(overlap(lanes, agent), 4) for agent in lanes.agents()},
-    }
-    run.artifact("outcome.json", found)
-    run.note(summary(found))
-
-
-def summary(outcome: Mapping[str, Any]) -> str:
-    """How an episode ended, in one line."""
-    reached = f"goal reached by {', '.join(outcome['reached'])}" if outcome["reached"] else "goal not reached"
-    gone = f"; out of the world: {', '.join(outcome['gone'])}" if outcome["gone"] else ""
-    limit = f"; ended by a limit: {outcome['limit']}" if outcome["limit"] else ""
-    return f"{reached} after {outcome['seconds']:.1f} s and {outcome['tokens']:,} tokens{gone}{limit}"
+    shares = {agent: round(overlap(lanes, agent), 4) for agent in lanes.agents()}
+    run.artifact("outcome.json", {**outcome.to_json(), "overlap": shares})
+    run.note(outcome.summary())

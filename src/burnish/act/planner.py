@@ -85,8 +85,9 @@ def prompt(agent: str, goal: str, snapshot: Snapshot, library: Library) -> list[
     """The messages of one planning call: rules and skills, then all that the team knows (the paper's prompt)."""
     rules = (
         f"You are {agent}, one agent of a team. You plan while you act: the world does not wait for you.\n"
-        "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null to go on "
-        "with what you do) and `interrupt` (true stops the running skill at once, for danger or a better plan).\n"
+        "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null "
+        "to go on with what you do) and `interrupt` (true stops the running skill at once, for danger or a better "
+        "plan).\n"
         f"Reply schema: {json.dumps(library.reply_schema())}"
     )
     known = {

@@ -46,4 +46,7 @@ def _world(recipe: TeamRecipe) -> str:
     asked += [f"{count} {item}" for item, count in goal.team_items.items()]
     asked += [f"{goal.boss} dead"] if goal.boss else []
     asked += ["the other team dead"] if goal.opponents else []
-    return f"craftworld, {world.size} x {world.size} cells, creatures: {world.creatures}; goal: {', '.join(asked) or 'none'}"
+    return (
+        f"craftworld, {world.size} x {world.size} cells, creatures: {world.creatures}; goal: "
+        f"{', '.join(asked) or 'none'}"
+    )

@@ -83,8 +83,8 @@ class SmallModel:
     ) -> Call | None:
         """See :class:`Reactor`. No answer, none that can be used, or no budget left: no reflex."""
         rules = (
-            "Something has just happened. Reply with one JSON object: `skill` (null if what the agent does is still right), "
-            f"`interrupt` (true), `reason`. Schema: {json.dumps(library.reply_schema())}"
+            "Something has just happened. Reply with one JSON object: `skill` (null if what the agent does is still "
+            f"right), `interrupt` (true), `reason`. Schema: {json.dumps(library.reply_schema())}"
         )
         known = {
             "happened": {"kind": happening.kind, **happening.data},

@@ -39,11 +39,12 @@ def run_sections(path: Path) -> list[Section]:
     events, outcome = read_events(path), read_json(path / "artifacts" / "outcome.json")
     if not events or outcome is None:
         return [Section("What happened", "The episode has not ended yet; the same command goes on with it.")]
-    from burnish.act.loop import summary
+    from burnish.act.team import Outcome
 
+    ended = Outcome.from_json(outcome).summary()
     lanes = timeline(events)
     sections = [
-        Section("How it ended", summary(outcome)[0].upper() + summary(outcome)[1:] + "."),
+        Section("How it ended", ended[0].upper() + ended[1:] + "."),
         Section("Who planned and acted when", LANES, figure=lanes_figure(lanes)),
     ]
     picture = path / "artifacts" / "map.svg"
@@ -59,11 +60,14 @@ def run_sections(path: Path) -> list[Section]:
 
 
 LANES = (
-    "The upper lane of each agent is its planner: every box is one call, pale if it was cancelled because its answer could no longer "
-    "matter. The lower lane is what it does: green done, amber interrupted, red failed. A bold line marks an interrupt, a triangle a "
-    "reflex, a cross a blow taken."
+    "The upper lane of each agent is its planner: every box is one call, pale if it was cancelled because its answer "
+    "could no longer matter. The lower lane is what it does: green done, amber interrupted, red failed. A bold line "
+    "marks an interrupt, a triangle a reflex, a cross a blow taken."
 )
-OVERLAP = "Overlap: the share of the time in which an agent acts that its planner is also at work; 0 when it plans, acts, plans, acts."
+OVERLAP = (
+    "Overlap: the share of the time in which an agent acts that its planner is also at work; 0 when it plans, acts, "
+    "plans, acts."
+)
 
 
 def lanes_figure(lanes: Timeline, title: str = "") -> Any:

@@ -15,11 +15,11 @@ from opentelemetry.trace import Tracer
 from burnish.act import clock
 from burnish.act.acting import Actor
 from burnish.act.memory.log import Event, Memory
-from burnish.act.planner import Chat, Decision
+from burnish.act.planner import Chat
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
 from burnish.act.team import Agent, Outcome, PlannedCall
-from burnish.act.thinking import Thinker
+from burnish.act.thinking import Thinker, Thought
 from burnish.act.world import Happening, World
 
 __all__ = ["Agent", "Outcome", "Runtime"]
@@ -149,7 +149,7 @@ class Runtime:
             thought = await self._thought(agent)
             if thought is None:
                 continue
-            decision, version = thought
+            decision, version = thought.decision, thought.version
             if decision is None:
                 await anyio.sleep(BACK_OFF[min(failures, len(BACK_OFF) - 1)])
                 failures += 1
@@ -183,7 +183,7 @@ class Runtime:
                 thought = await self._thought(agent)
                 if thought is None:
                     continue
-                decision, version = thought
+                decision, version = thought.decision, thought.version
                 if decision is None:
                     await self._wait(agent, BACK_OFF[min(failures, len(BACK_OFF) - 1)])
                     failures += 1
@@ -197,8 +197,8 @@ class Runtime:
             if planned is None or planned.by == "planner":
                 await self._wait(agent, began + SHORTEST_PLAN - anyio.current_time())
 
-    async def _thought(self, agent: Agent) -> tuple[Decision | None, int] | None:
-        """A decision and the version of the memory that it was made on; none where a reflex came."""
+    async def _thought(self, agent: Agent) -> Thought | None:
+        """One thought; none where a reflex came: it would be overtaken."""
         with anyio.CancelScope() as agent.thinking:
             found = await self._thinker.think(agent)
         given_up = agent.thinking.cancel_called

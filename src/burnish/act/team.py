@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import anyio
 
@@ -93,3 +95,19 @@ class Outcome:
     seconds: float
     tokens: int
     limit: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in ``outcome.json``."""
+        return {**asdict(self), "reached": list(self.reached), "gone": list(self.gone)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        """From ``outcome.json``; what else stands there is passed over."""
+        return cls(tuple(data["reached"]), tuple(data["gone"]), data["seconds"], data["tokens"], data["limit"])
+
+    def summary(self) -> str:
+        """In one line."""
+        reached = f"goal reached by {', '.join(self.reached)}" if self.reached else "goal not reached"
+        gone = f"; out of the world: {', '.join(self.gone)}" if self.gone else ""
+        limit = f"; ended by a limit: {self.limit}" if self.limit else ""
+        return f"{reached} after {self.seconds:.1f} s and {self.tokens:,} tokens{gone}{limit}"

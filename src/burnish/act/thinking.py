@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -12,6 +13,19 @@ from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Chat, Decision
 from burnish.act.session import Session
 from burnish.act.skills.library import BadCall
 from burnish.act.team import Agent
+
+
+@dataclass(frozen=True)
+class Thought:
+    """What came of a planning call.
+
+    Attributes:
+        decision: none where the model gave no usable answer.
+        version: of the memory that it was made on.
+    """
+
+    decision: Decision | None
+    version: int
 
 
 class Thinker:
@@ -26,8 +40,8 @@ class Thinker:
         self._session = session
         self._shared = shared
 
-    async def think(self, agent: Agent) -> tuple[Decision | None, int]:
-        """One planning call, with one round of repair. Returns the decision and the version it was made on."""
+    async def think(self, agent: Agent) -> Thought:
+        """One planning call, with one round of repair."""
         snapshot = await self._known(agent)
         with self._session.span("plan", agent.name, {"version": snapshot.version}) as span:
             decision, problem = await self._decide(agent, snapshot)
@@ -39,7 +53,7 @@ class Thinker:
                 data |= {"skill": skill, "interrupt": decision.interrupt, "reason": decision.reason}
             span.set_attributes({key: str(value) for key, value in data.items() if key != "version"})
             await self._session.log("plan", agent.name, data)
-        return decision, snapshot.version
+        return Thought(decision, snapshot.version)
 
     async def _decide(self, agent: Agent, snapshot: Snapshot) -> tuple[Decision | None, str]:
         """A decision, or what was wrong with the replies."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from burnish.act.memory.log import Event
 
@@ -28,22 +28,43 @@ class Span:
     status: str
 
 
+class Interrupt(NamedTuple):
+    """A skill stopped by a plan or a reflex."""
+
+    agent: str
+    time: float
+    reason: str
+
+
+class Reflex(NamedTuple):
+    """An act without a plan."""
+
+    agent: str
+    time: float
+
+
+class Hit(NamedTuple):
+    """A blow taken, in points of damage."""
+
+    agent: str
+    time: float
+    points: float
+
+
 @dataclass(frozen=True)
 class Timeline:
     """What an episode looked like.
 
     Attributes:
         spans: in order of their start.
-        interrupts: agent, time and reason of each skill stopped by a plan or a reflex.
-        reflexes: agent and time of each.
-        hits: agent, time and points of damage.
+        interrupts: in order of time, as the next two.
         end: seconds of the last event.
     """
 
     spans: tuple[Span, ...]
-    interrupts: tuple[tuple[str, float, str], ...]
-    reflexes: tuple[tuple[str, float], ...]
-    hits: tuple[tuple[str, float, float], ...]
+    interrupts: tuple[Interrupt, ...]
+    reflexes: tuple[Reflex, ...]
+    hits: tuple[Hit, ...]
     end: float
 
     def agents(self) -> list[str]:
@@ -57,9 +78,9 @@ def timeline(events: Iterable[Event]) -> Timeline:
     calls: dict[str, float] = {}
     skills: dict[str, tuple[float, str]] = {}
     reasons: dict[str, str] = {}
-    interrupts: list[tuple[str, float, str]] = []
-    reflexes: list[tuple[str, float]] = []
-    hits: list[tuple[str, float, float]] = []
+    interrupts: list[Interrupt] = []
+    reflexes: list[Reflex] = []
+    hits: list[Hit] = []
     end = 0.0
     for event in events:
         end, agent, data = event.time, event.agent, event.data
@@ -76,12 +97,12 @@ def timeline(events: Iterable[Event]) -> Timeline:
                 start, name = skills.pop(agent, (event.time, label(data)))
                 spans.append(Span(agent, "acting", start, event.time, name, data["status"]))
                 if data["status"] == "interrupted":
-                    interrupts.append((agent, event.time, reasons.get(agent, "")))
+                    interrupts.append(Interrupt(agent, event.time, reasons.get(agent, "")))
             case "reflex":
-                reflexes.append((agent, event.time))
+                reflexes.append(Reflex(agent, event.time))
                 reasons[agent] = f"reflex on {data['on']}"
             case "world" if data.get("kind") == "damage":
-                hits.append((agent, event.time, float(data.get("amount", 0.0))))
+                hits.append(Hit(agent, event.time, float(data.get("amount", 0.0))))
     spans += [Span(agent, "planning", start, end, "", "open") for agent, start in calls.items()]
     spans += [Span(agent, "acting", start, end, name, "open") for agent, (start, name) in skills.items()]
     spans.sort(key=lambda span: span.start)

@@ -47,7 +47,8 @@ def tracing(target: Target) -> Iterator[Tracer | None]:
         processor = _console() if target == "console" else _otlp()
     except ImportError as error:
         raise UserError(
-            f"runtime.tracing: {target} needs the package {error.name} of the extra `act`; install it, or use `tracing: none`",
+            f"runtime.tracing: {target} needs the package {error.name} of the extra `act`; install it, or use "
+            "`tracing: none`",
             extra="act",
         ) from None
     # Not the process's global provider: there can be only one of those, and a notebook may play many episodes.

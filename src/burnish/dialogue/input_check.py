@@ -42,7 +42,8 @@ def check_inputs(
             lost = int((wanted == mark).sum() - (found == mark).sum())
             what = f" ({lost} image tokens among what is lost)" if lost > 0 else ""
             raise UserError(
-                f"{name}: the prompt has {len(wanted)} tokens and the model gets {len(found)}{what}; raise the length limit"
+                f"{name}: the prompt has {len(wanted)} tokens and the model gets {len(found)}{what}; raise the "
+                "length limit"
             )
         if not torch.equal(found.to(wanted.device), wanted):
             raise UserError(
@@ -66,7 +67,8 @@ def check_inputs(
         holds = int((ids == mark).sum())
         if fills != holds:
             raise UserError(
-                f"{names[0]}: the images fill {fills} tokens, but the prompts hold {holds}; processor and model do not fit"
+                f"{names[0]}: the images fill {fills} tokens, but the prompts hold {holds}; processor and model do "
+                "not fit"
             )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,22 +85,21 @@ def to_question(
         Filtered: a filter leaves it out.
     """
     if layout == "llava_cot":
-        found, pictures = _llava_cot(row)
+        found = _llava_cot(row)
     elif layout == "geo170k":
-        found = (_text(row, "question"), _text(row, "ground_truth"), None, None)
-        pictures = [_text(row, "image_path")]
+        found = _Found(_text(row, "question"), _text(row, "ground_truth"), pictures=[_text(row, "image_path")])
     else:
-        found, pictures = _generic(row, columns)
-    question, answer, rationale, steps = found
-    paths = [str(picture) for picture in pictures if isinstance(picture, str | Path)]
+        found = _generic(row, columns)
+    question, answer = found.question, found.answer
+    paths = [str(picture) for picture in found.pictures if isinstance(picture, str | Path)]
     if filters.folders and not any(folder in Path(path).parts for path in paths for folder in filters.folders):
         raise Filtered(f"not in the folders {', '.join(filters.folders)}")
     if filters.open_questions and (opened := to_open(question, answer)):
         question, answer = opened
     if filters.numeric and not re.search(r"\d", answer):
         raise Filtered("the answer has no number")
-    images = tuple(_image(picture, root) for picture in pictures)
-    return Question(question, answer, rationale, steps, images, where)
+    images = tuple(_image(picture, root) for picture in found.pictures)
+    return Question(question, answer, found.rationale, found.steps, images, where)
 
 
 def check_question(question: Question) -> Question:
@@ -123,11 +123,19 @@ def check_question(question: Question) -> Question:
     return question
 
 
-Found = tuple[str, str, str | None, tuple[str, ...] | None]
+@dataclass(frozen=True)
+class _Found:
+    """What a row holds, before any filter; pictures as the data has them."""
+
+    question: str
+    answer: str
+    rationale: str | None = None
+    steps: tuple[str, ...] | None = None
+    pictures: Sequence[Any] = ()
 
 
-def _llava_cot(row: Mapping[str, Any]) -> tuple[Found, list[Any]]:
-    """Source: section 1.5 of the method's notes; the assistant's turn is in tag blocks of capitals."""
+def _llava_cot(row: Mapping[str, Any]) -> _Found:
+    """Source: LLaVA-CoT's released data; the assistant's turn is in tag blocks of capitals."""
     turns = row.get("conversations")
     if not isinstance(turns, Sequence) or isinstance(turns, str) or len(turns) < 2:
         raise BadRow("`conversations` is not a list of at least two turns")
@@ -144,15 +152,11 @@ def _llava_cot(row: Mapping[str, Any]) -> tuple[Found, list[Any]]:
     if not question:
         raise BadRow("the question is empty")
     image = row.get("image")
-    return (
-        question,
-        conclusion,
-        _block(reply, "REASONING"),
-        _steps(row.get("reasoning_steps")),
-    ), [] if image is None else [image]
+    pictures = [] if image is None else [image]
+    return _Found(question, conclusion, _block(reply, "REASONING"), _steps(row.get("reasoning_steps")), pictures)
 
 
-def _generic(row: Mapping[str, Any], columns: Columns) -> tuple[Found, list[Any]]:
+def _generic(row: Mapping[str, Any], columns: Columns) -> _Found:
     question = _PLACEHOLDER.sub("\n", _text(row, columns.question)).strip()
     if not question:
         raise BadRow(f"`{columns.question}` is empty")
@@ -166,7 +170,7 @@ def _generic(row: Mapping[str, Any], columns: Columns) -> tuple[Found, list[Any]
         raise BadRow(f"`{columns.images}` is not a list")
     pictures = [*([] if one is None else [one]), *(many or [])]
     steps = _steps(_optional(row, columns.steps), str(columns.steps))
-    return (question, _text(row, columns.answer), rationale or None, steps), pictures
+    return _Found(question, _text(row, columns.answer), rationale or None, steps, pictures)
 
 
 def _optional(row: Mapping[str, Any], column: str | None) -> Any:

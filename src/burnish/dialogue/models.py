@@ -1,4 +1,4 @@
-"""Chat models with or without eyes: loaded, prompted, measured the same way. Knows transformers through the spine.
+"""Chat models, text-only and image-text: loaded, prompted, measured the same way. Knows transformers through the spine.
 
 A :class:`ChatModel` pairs a model with what turns a conversation into its tensors: a processor where the model takes
 images, a tokenizer where it does not. Prompts are rendered by the model's own chat template and padded on the left.
@@ -61,7 +61,7 @@ class ChatModel:
             images: ``False`` renders the same conversation without any image placeholder.
 
         Raises:
-            UserError: no chat template, images for a model without eyes, or a question that writes the placeholder.
+            UserError: no chat template, images for a text-only model, or a question that writes the placeholder.
         """
         template = getattr(self.processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
         if not template:

@@ -50,7 +50,8 @@ def rows(source: str, split: str, config: str | None = None) -> Iterator[tuple[s
         yield from _hub(source, split, config)
     else:
         raise UserError(
-            f"source: {source}: no such file or folder (or write a hub id, org/name, or a function of yours, module:function)"
+            f"source: {source}: no such file or folder (or write a hub id, org/name, or a function of yours, "
+            "module:function)"
         )
 
 
@@ -130,7 +131,8 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
         found = datasets.load_dataset(source, config, split=split, streaming=True)
     except Exception as error:  # noqa: BLE001 - the library raises its own, the hub's and requests' errors
         raise UserError(
-            f"source: {source}: no such file here, and the hub's data set (split `{split}`) cannot be opened ({_short(error)})"
+            f"source: {source}: no such file here, and the hub's data set (split `{split}`) cannot be opened "
+            f"({_short(error)})"
         ) from None
     # Pictures stay encoded until one is looked at; a broken one is then a bad row and not the stream's end.
     for name, feature in (found.features or {}).items():

@@ -1,6 +1,6 @@
 """The process of math-verify: one JSON line in, one out. Started and killed by :mod:`burnish.dialogue.verify`.
 
-Knows math-verify and nothing of the house. An expression that a model wrote may take sympy for ever or hold the
+Knows math-verify and nothing of Burnish. An expression that a model wrote may take sympy for ever or hold the
 interpreter lock; only a process can be stopped then.
 """
 

@@ -27,7 +27,7 @@ def answer(
     """Ask a language model one question, with pictures or without, decoding plainly or calibrated against text bias.
 
     >>> answer("Qwen/Qwen2.5-VL-3B-Instruct", "How many cubes?", ["scene.png"], calibrate=0.8)  # doctest: +SKIP
-    {'answer': 'There are 4 cubes.', 'tokens': 8, 'finished': True, 'calibrate': 0.8, 'model': 'Qwen/...', 'seconds': 2.1}
+    {'answer': 'There are 4 cubes.', 'tokens': 8, 'finished': True, 'calibrate': 0.8, 'model': ..., 'seconds': 2.1}
 
     Args:
         model: a folder, a hub id (``base+adapter`` too), or a loaded :class:`burnish.dialogue.models.ChatModel`.
@@ -49,7 +49,7 @@ def answer(
             ``seconds`` (the model's loading left out).
 
     Raises:
-        UserError: a model or picture that cannot be read, pictures for a model without eyes, calibration without a
+        UserError: a model or picture that cannot be read, pictures for a text-only model, calibration without a
             picture, or a setting out of range.
     """
     from burnish.reason.calibration.inference import ask

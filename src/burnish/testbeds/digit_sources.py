@@ -69,8 +69,13 @@ def _classifier(name: str) -> nn.Module:
     torch.manual_seed(99)
     random = torch.Generator().manual_seed(99)
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 24, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 16, 10)
-    )  # fmt: skip
+        nn.Conv2d(1, 16, 5, 2, 2),
+        nn.ReLU(),
+        nn.Conv2d(16, 24, 3, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24 * 16, 10),
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     target = torch.from_numpy(labels)
     for _ in range(STEPS):

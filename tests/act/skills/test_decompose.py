@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from burnish.act import plan as plan_from_nothing
 from burnish.act.skills.algebra import Step
 from burnish.act.skills.crafting import Collect, Craft, Kill, Mine, Production, Smelt, crafting_from, load_crafting
-from burnish.act.skills.decompose import Decomposition, Unobtainable, plan, why_unobtainable
+from burnish.act.skills.decompose import Decomposition, plan
+from burnish.act.skills.unobtainable import Unobtainable, why_unobtainable
 from burnish.cli import app
 from burnish.core.errors import UserError
 

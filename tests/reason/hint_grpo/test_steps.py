@@ -8,7 +8,8 @@ from burnish.reason.hint_grpo.steps import split_steps
 
 LLAVA_COT = (
     "<SUMMARY>I will add.</SUMMARY>\n<CAPTION>Two cubes.</CAPTION>\n<REASONING>We count.\n"
-    "Step 1: There are 2 cubes.\nStep 2: By Step 1: we get 2.\n\n**Step 3**: So 2.\n</REASONING>\n<CONCLUSION>2</CONCLUSION>"
+    "Step 1: There are 2 cubes.\nStep 2: By Step 1: we get 2.\n\n**Step 3**: So 2."
+    "\n</REASONING>\n<CONCLUSION>2</CONCLUSION>"
 )
 
 
@@ -25,7 +26,10 @@ LLAVA_COT = (
         (LLAVA_COT, ["There are 2 cubes.", "By Step 1: we get 2.", "So 2."]),
         ("<REASONING>no end: a line\nanother", ["no end: a line", "another"]),
         ("first line\n\n second line \n", ["first line", "second line"]),
-        ("It costs 3.5 euros, e.g. Monday. We pay twice. 3.5 + 3.5 = 7.", ["It costs 3.5 euros, e.g. Monday.", "We pay twice.", "3.5 + 3.5 = 7."]),
+        (
+            "It costs 3.5 euros, e.g. Monday. We pay twice. 3.5 + 3.5 = 7.",
+            ["It costs 3.5 euros, e.g. Monday.", "We pay twice.", "3.5 + 3.5 = 7."],
+        ),
         ("By Fig. 3 and A. Smith it holds! Really? Yes.", ["By Fig. 3 and A. Smith it holds!", "Really?", "Yes."]),
         ("one", ["one"]),
         ("", []),

@@ -15,6 +15,7 @@ from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
+from burnish.reason.hint_grpo import HintGRPORecipe
 from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
@@ -22,6 +23,31 @@ from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_ba
 
 Rule = Callable[[str, int, int], bool]
 """From a question's text, the steps given and the place in its group: is the completion right?"""
+
+
+def recipe(base: Path, **changes: Any) -> HintGRPORecipe:
+    """Ten steps in which every batch of completions is used twice, over more than one epoch, with refilled batches."""
+    settings = {
+        "method": "burnish.reason.hint_grpo:METHOD",
+        "model": str(base),
+        "device": "cpu",
+        "data": {"source": "burnish.testbeds.arithmetic:training", "limit": 12},
+        "test": {"source": "burnish.testbeds.arithmetic:test", "limit": 32},
+        "system": None,
+        "hints": {"levels": 3, "guard": False},
+        "judge": "answer",
+        "questions": 4,
+        "micro_batch": 8,
+        "updates": 2,
+        "dynamic_sampling": 1,
+        "completion_tokens": 14,
+        "temperature": 1.0,
+        "steps": 10,
+        "learning_rate": 1e-3,
+        "checkpoint_every": 0,
+        "keep": 3,
+    }
+    return HintGRPORecipe.model_validate(settings | changes)
 
 
 @cache
@@ -111,6 +137,11 @@ def ruled(trainer: HintGRPOTrainer, rule: Rule, logprob: float | None = None) ->
 
     trainer._generate_single_turn = generate
     return asked
+
+
+def on_top(question: str, given: int, place: int) -> bool:
+    """Nothing is right without a hint; with one, the first of a group is."""
+    return given > 0 and place == 0
 
 
 def batch(trainer: HintGRPOTrainer, *numbers: int) -> list[dict[str, Any]]:

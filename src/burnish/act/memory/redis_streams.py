@@ -19,7 +19,8 @@ end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local seq = 1
 if #last > 0 then seq = tonumber(string.match(last[1][1], '^%d+')) + 1 end
-redis.call('XADD', KEYS[1], seq .. '-0', 'time', ARGV[1], 'agent', ARGV[2], 'kind', ARGV[3], 'data', ARGV[4], 'key', ARGV[5])
+redis.call('XADD', KEYS[1], seq .. '-0',
+    'time', ARGV[1], 'agent', ARGV[2], 'kind', ARGV[3], 'data', ARGV[4], 'key', ARGV[5])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[5], seq) end
 return seq
 """

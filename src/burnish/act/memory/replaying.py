@@ -56,8 +56,9 @@ class ReplayingMemory(Memory):
                 await self._progress.wait()
             if self._done == before:
                 raise MemoryFailed(
-                    f"resume: event {old.seq} was `{old.kind}` of {old.agent or 'the team'} at {old.time:g} s and is now `{kind}` of "
-                    f"{agent or 'the team'} at {time:g} s: the world or its skills have changed; start afresh"
+                    f"resume: event {old.seq} was `{old.kind}` of {old.agent or 'the team'} at {old.time:g} s and is "
+                    f"now `{kind}` of {agent or 'the team'} at {time:g} s: the world or its skills have changed; "
+                    "start afresh"
                 )
         return await self._inner.append(kind, agent, data, time=time, key=key)
 

@@ -19,7 +19,8 @@ from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
 ATTEMPTS, PAUSE, FIRST_PAUSE = 600, 0.05, 0.0005
 _TABLE = """
 CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY, time REAL NOT NULL, agent TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL, key TEXT UNIQUE
+    seq INTEGER PRIMARY KEY, time REAL NOT NULL, agent TEXT NOT NULL, kind TEXT NOT NULL,
+    data TEXT NOT NULL, key TEXT UNIQUE
 )"""
 _COLUMNS = "seq, time, agent, kind, data, key"
 

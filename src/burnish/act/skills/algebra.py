@@ -121,3 +121,23 @@ def works(steps: Iterable[Step], have: Mapping[str, int], crafting: Crafting) ->
     except Impossible:
         return False
     return True
+
+
+def joined(steps: list[Step], have: Mapping[str, int], crafting: Crafting) -> list[Step]:
+    """Steps of one production made one, at the first place, wherever the plan still works: fewer walks."""
+    found: list[Step] = []
+    for step in steps:
+        for at, earlier in enumerate(found):
+            if earlier.production == step.production and earlier.tool == step.tool:
+                both = Step(step.production, earlier.count + step.count, step.tool, _burnt(earlier, step))
+                attempt = [*found[:at], both, *found[at + 1 :]]
+                if works(attempt, have, crafting):  # what follows finds the same inventory
+                    found = attempt
+                    break
+        else:
+            found.append(step)
+    return found
+
+
+def _burnt(one: Step, other: Step) -> tuple[tuple[str, int], ...]:
+    return tuple((Counter(dict(one.fuel)) + Counter(dict(other.fuel))).items())

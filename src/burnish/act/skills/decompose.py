@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from burnish.act.skills.algebra import Step, wear, works
+from burnish.act.skills.algebra import Step, joined, wear
 from burnish.act.skills.crafting import (
     FURNACE,
     REUSED,
@@ -27,24 +27,11 @@ from burnish.act.skills.crafting import (
     batch_parts,
     parts,
 )
+from burnish.act.skills.unobtainable import Unobtainable, why_unobtainable
 from burnish.core.errors import UserError
 
 RAW = (Mine, Kill, Collect)
 PURE_FUEL = ("coal", "charcoal")  # what lies in an inventory to be burnt, and for little else
-
-
-class Unobtainable(UserError):
-    """No way leads to the item.
-
-    Attributes:
-        item: the item.
-        reason: why.
-    """
-
-    def __init__(self, item: str, reason: str) -> None:
-        super().__init__(f"{item}: cannot be had: {reason}")
-        self.item = item
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -91,28 +78,12 @@ def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> 
             raise UserError(f"have: {number} of {name}; an inventory holds 0 or more")
     state = _State(Counter(have))
     _Decomposer(crafting).obtain(goal, count, state, ())
-    steps = _joined(state.steps, have, crafting)
+    steps = joined(state.steps, have, crafting)
     raw: Counter[str] = Counter()
     for step in steps:
         if isinstance(step.production, RAW):
             raw[step.item] += step.count
     return Decomposition(goal, count, tuple(steps), dict(raw))
-
-
-def why_unobtainable(item: str, crafting: Crafting) -> str | None:
-    """Why nothing leads to ``item``; ``None`` if something does. Names the part that is out of reach."""
-    seen, wanted = {item}, [item]
-    if item in crafting.costs:
-        return None
-    for name in wanted:  # grows: what is out of reach, breadth first, until something says why
-        if name in crafting.withheld:
-            reason = crafting.withheld[name]
-            return reason if name == item else f"needs {name}: {reason}"
-        for production in crafting.productions.get(name, ()):
-            missing = [part for part in sorted(_demands(production)) if part not in crafting.costs and part not in seen]
-            seen.update(missing)
-            wanted.extend(missing)
-    return f"every way to it needs {', '.join(sorted(seen - {item})) or 'itself'}, which leads back to it"
 
 
 @dataclass
@@ -304,33 +275,3 @@ class _Decomposer:
 def _heat(pieces: Mapping[str, int], fuel: Mapping[str, float]) -> float:
     """Items that these pieces of fuel smelt."""
     return sum(number * fuel[name] for name, number in pieces.items())
-
-
-def _demands(production: Production) -> set[str]:
-    """All that a production cannot do without, where there is no choice."""
-    found = {name for name, _ in parts(production)}
-    if isinstance(production, Craft) and production.at:
-        found.add(production.at)
-    if isinstance(production, Mine | Collect) and len(production.tools) == 1:
-        found.update(production.tools)
-    return found
-
-
-def _joined(steps: list[Step], have: Mapping[str, int], crafting: Crafting) -> list[Step]:
-    """Steps of one production made one, at the first place, wherever the plan still works: fewer walks."""
-    joined: list[Step] = []
-    for step in steps:
-        for at, earlier in enumerate(joined):
-            if earlier.production == step.production and earlier.tool == step.tool:
-                both = Step(step.production, earlier.count + step.count, step.tool, _burnt(earlier, step))
-                attempt = [*joined[:at], both, *joined[at + 1 :]]
-                if works(attempt, have, crafting):  # what follows finds the same inventory
-                    joined = attempt
-                    break
-        else:
-            joined.append(step)
-    return joined
-
-
-def _burnt(one: Step, other: Step) -> tuple[tuple[str, int], ...]:
-    return tuple((Counter(dict(one.fuel)) + Counter(dict(other.fuel))).items())

@@ -1,6 +1,6 @@
 """A model's generation state as a value: token ids, cache and the rest, so that two can go in step or as one.
 
-Knows transformers' generation interface (``prepare_inputs_for_generation`` and its kin); knows no calibration.
+Knows transformers' generation interface (``prepare_inputs_for_generation`` and the like); knows no calibration.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def _checked(group: type[Group], given: dict[str, Any]) -> Group:
     except ValidationError as error:
 
         def where(path: tuple[str | int, ...]) -> str:
-            return ARGUMENTS.get(str(path[0]), str(path[0]))
+            return ARGUMENTS.get(str(path[0]), group.__name__.lower())
 
         raise UserError(explain(error, group, where)) from None
 

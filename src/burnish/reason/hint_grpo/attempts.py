@@ -5,8 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from burnish.reason.hint_grpo.rows import QuestionRow
 from burnish.reason.hint_grpo.schedule import Memory, Rounds, Schedule
 from burnish.reason.hint_grpo.selection import Outcome, select
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """How the assistant's turn starts.
+
+    Attributes:
+        text: the prefilled ``<think>`` and the hint.
+        ids: the tokens of it that the chat template does not write itself.
+    """
+
+    text: str
+    ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -14,8 +28,7 @@ class RolloutGroup:
     """The G completions of a question at one level.
 
     Attributes:
-        prefix: how the assistant's turn starts: the prefilled ``<think>`` and the hint.
-        prefix_ids: the tokens of it that the chat template does not write itself.
+        prefix: how the assistant's turn starts in all of them.
         completion_ids: what the model wrote, [G] lists of tokens.
         logprobs: of these tokens under the sampler; none where it gives none.
         rewards: by reward function, [G][functions]; NaN where a function had nothing to say.
@@ -25,8 +38,7 @@ class RolloutGroup:
         extra: columns that reward functions asked to log, [G] values each.
     """
 
-    prefix: str
-    prefix_ids: list[int]
+    prefix: Prefix
     completion_ids: list[list[int]]
     logprobs: list[list[Any]] | None
     rewards: list[list[float]]
@@ -49,7 +61,7 @@ class Attempt:
         groups: the rollout group of each level tried so far, in order.
     """
 
-    row: dict[str, Any]
+    row: QuestionRow
     number: int
     lengths: dict[int, int]
     rounds: Rounds
@@ -97,3 +109,18 @@ class Attempt:
     def remembered(self, schedule: Schedule) -> Memory | None:
         """What the schedule keeps of this attempt."""
         return schedule.remember(self.memory, self.rates, select(self.rates))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One group to sample.
+
+    Attributes:
+        attempt: of which question.
+        level: with which hint.
+        real: false where it only keeps the processes in step, and is forgotten.
+    """
+
+    attempt: Attempt
+    level: int
+    real: bool = True

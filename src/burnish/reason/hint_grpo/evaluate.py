@@ -54,7 +54,7 @@ def hint_free_accuracy(
     random state of torch is left as it was.
 
     Raises:
-        UserError: no chat template, images for a model without eyes, a picture that cannot be read.
+        UserError: no chat template, images for a text-only model, a picture that cannot be read.
     """
     import torch
     from accelerate import PartialState

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from trl.data_utils import prepare_multimodal_messages
 
 from burnish.dialogue.rows import MOST_PIXELS
-from burnish.reason.hint_grpo.attempts import Attempt, RolloutGroup
+from burnish.reason.hint_grpo.attempts import Attempt, Job, Prefix, RolloutGroup
 from burnish.reason.hint_grpo.hints import distinct_levels, hint_text, steps_before_answer
-from burnish.reason.hint_grpo.rows import opened
+from burnish.reason.hint_grpo.rows import QuestionRow, opened
 from burnish.reason.hint_grpo.schedule import SELF, Ladder, Schedule, View
 from burnish.reason.hint_grpo.selection import is_mixed, solve_rate
 from burnish.reason.hint_grpo.steps import split_steps
@@ -64,6 +66,23 @@ class Hints:
     input_check: Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], None] | None = None
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Completions of some rows, one each, scored.
+
+    Attributes:
+        completion_ids: the tokens that the model wrote.
+        logprobs: of these tokens under the sampler; none where it gives none.
+        rewards: by reward function; NaN where a function had nothing to say.
+        extra: columns that reward functions asked to log.
+    """
+
+    completion_ids: list[list[int]]
+    logprobs: list[list[Any]] | None
+    rewards: Float[Tensor, "rows functions"]
+    extra: dict[str, list[Any]]
+
+
 class HintSampler:
     """Samples the questions of a step, level by level.
 
@@ -82,7 +101,7 @@ class HintSampler:
         self._safe: dict[int, int] = {}  # steps before the answer, by question
         self._opened = self._opens_itself(trainer.train_dataset[0]["prompt"])
 
-    def new_attempt(self, row: dict[str, Any]) -> Attempt:
+    def new_attempt(self, row: Mapping[str, Any]) -> Attempt:
         """A row of the table as a question to take up: its images opened, its levels and the schedule's plan for them.
 
         Raises:
@@ -96,7 +115,7 @@ class HintSampler:
         view = View(tuple(lengths), memory, progress, float(draw))
         return Attempt(opened(row, self.hints.most_pixels), number, lengths, self.hints.schedule.rounds(view), memory)
 
-    def _safe_steps(self, row: dict[str, Any]) -> int:
+    def _safe_steps(self, row: Mapping[str, Any]) -> int:
         """How many steps come before the first that gives the answer away; found once a question."""
         number = int(row["number"])
         if self.hints.judge is None:
@@ -118,8 +137,8 @@ class HintSampler:
         """
         turn = 0
         while total := self.most(sum(len(attempt.due(turn)) for attempt in attempts)):
-            jobs = [(attempt, level, True) for attempt in attempts for level in attempt.due(turn)]
-            jobs += [(attempts[0], attempts[0].rounds[0][0], False)] * (total - len(jobs))
+            jobs = [Job(attempt, level) for attempt in attempts for level in attempt.due(turn)]
+            jobs += [Job(attempts[0], attempts[0].rounds[0][0], real=False)] * (total - len(jobs))
             # Parts of at most a generation batch: trying several levels at once must not need more memory.
             whole = (
                 self.trainer.args.per_device_train_batch_size
@@ -131,73 +150,71 @@ class HintSampler:
             turn += 1
         return attempts
 
-    def _sample_groups(self, jobs: Sequence[tuple[Attempt, int, bool]]) -> None:
+    def _sample_groups(self, jobs: Sequence[Job]) -> None:
         """Generate and score the groups of one part; those that only keep the processes in step are forgotten."""
         size = self.trainer.num_generations
         prefixes = [self.prefix(hint) for hint in self.hints_for(jobs) for _ in range(size)]
-        rows = [attempt.row for attempt, _, _ in jobs for _ in range(size)]
-        ids, logprobs, rewards, extra = self.sample(rows, prefixes, size)
+        rows = [job.attempt.row for job in jobs for _ in range(size)]
+        samples = self.sample(rows, prefixes, size)
+        ids, logprobs, rewards = samples.completion_ids, samples.logprobs, samples.rewards
         totals = (rewards * self.trainer.reward_weights.to(rewards)).nansum(dim=1)
         totals[rewards.isnan().all(dim=1)] = torch.nan
         # Where TRL normalizes each function's rewards before it adds them up, equal sums may hide different parts.
         apart = self.trainer.args.multi_objective_aggregation == "normalize_then_sum"
         counted = rewards[:, self.trainer.reward_weights.to(rewards) != 0] if apart else totals.unsqueeze(1)
         successes = totals if self.hints.success is None else rewards[:, self.hints.success]  # NaN never succeeds
-        for place, (attempt, level, real) in enumerate(jobs):
+        for place, job in enumerate(jobs):
             own = slice(place * size, (place + 1) * size)
-            if not real:
+            if not job.real:
                 self.spent["idle"] += size
                 continue
             self.spent["completions"] += size
             self.spent["tokens"] += sum(map(len, ids[own]))
-            attempt.groups[level] = RolloutGroup(
-                prefix=prefixes[own.start][0],
-                prefix_ids=prefixes[own.start][1],
+            job.attempt.groups[job.level] = RolloutGroup(
+                prefix=prefixes[own.start],
                 completion_ids=ids[own],
                 logprobs=None if logprobs is None else logprobs[own],
                 rewards=rewards[own].tolist(),
                 totals=tuple(totals[own].tolist()),
                 rate=solve_rate(successes[own].tolist(), self.hints.success_above),
                 mixed=any(is_mixed(column) for column in counted[own].T.tolist()),
-                extra={name: values[own] for name, values in extra.items()},
+                extra={name: values[own] for name, values in samples.extra.items()},
             )
 
-    def hints_for(self, jobs: Sequence[tuple[Attempt, int, bool]]) -> list[str]:
+    def hints_for(self, jobs: Sequence[Job]) -> list[str]:
         """The hint of each group; where the model is to write it itself, it does so now, once a group."""
         texts = [
-            "" if level == SELF else hint_text(attempt.row["steps"], attempt.lengths[level])
-            for attempt, level, _ in jobs
+            "" if job.level == SELF else hint_text(job.attempt.row["steps"], job.attempt.lengths[job.level])
+            for job in jobs
         ]
-        places = [place for place, (_, level, real) in enumerate(jobs) if level == SELF and real]
+        places = [place for place, job in enumerate(jobs) if job.level == SELF and job.real]
         total = self.most(len(places))
         if total:
-            writers = [jobs[place][0] for place in places] + [jobs[0][0]] * (total - len(places))
+            writers = [jobs[place].attempt for place in places] + [jobs[0].attempt] * (total - len(places))
             rows = [dict(attempt.row, prompt=_hint_request(attempt.row)) for attempt in writers]
             ids, _ = self._complete(self._prompts(rows), [[]] * total, 1)
             self.spent["tokens"] += sum(map(len, ids[: len(places)]))
             written = self.trainer.processing_class.batch_decode(ids[: len(places)], skip_special_tokens=True)
             for place, text in zip(places, written, strict=True):
                 sentences = split_steps(text, "sentence")
-                safe = steps_before_answer(self.leaks(sentences, jobs[place][0].row["answer"]))
+                safe = steps_before_answer(self.leaks(sentences, jobs[place].attempt.row["answer"]))
                 texts[place] = hint_text(sentences, safe)
         return texts
 
-    def sample(
-        self, rows: list[dict[str, Any]], prefixes: list[tuple[str, list[int]]], num_generations: int
-    ) -> tuple[list[list[int]], list[list[Any]] | None, torch.Tensor, dict[str, list[Any]]]:
-        """Completions of rows after their prefixes, with logprobs, rewards [rows, functions] and logged columns."""
+    def sample(self, rows: Sequence[Mapping[str, Any]], prefixes: Sequence[Prefix], num_generations: int) -> Samples:
+        """Completions of rows after their prefixes, scored."""
         prompts = self._prompts(rows)
-        ids, logprobs = self._complete(prompts, [start for _, start in prefixes], num_generations)
+        ids, logprobs = self._complete(prompts, [prefix.ids for prefix in prefixes], num_generations)
         contents = self.trainer.processing_class.batch_decode(ids, skip_special_tokens=True)
         completions = [[{"role": "assistant", "content": content}] for content in contents]
-        inputs = [dict(row, prefix=prefix) for row, (prefix, _) in zip(with_image_columns(rows), prefixes, strict=True)]
+        inputs = [dict(row, prefix=prefix.text) for row, prefix in zip(with_image_columns(rows), prefixes, strict=True)]
         rewards = self.trainer._calculate_rewards(inputs, prompts, completions, ids)
         extra = {
             name: list(values) for name, values in self.trainer._pending_extra_logs.items() if len(values) == len(rows)
         }
         self.trainer._pending_extra_logs.clear()
         first = self.trainer.accelerator.process_index * len(rows)
-        return ids, logprobs, rewards[first : first + len(rows)], extra
+        return Samples(ids, logprobs, rewards[first : first + len(rows)], extra)
 
     def _complete(
         self, prompts: list[Any], starts: list[list[int]], num_generations: int
@@ -209,17 +226,18 @@ class HintSampler:
         ids, logprobs = self.trainer._generate_single_turn(begun, images, longer, num_generations)
         return ids, logprobs
 
-    def _prompts(self, rows: Sequence[dict[str, Any]]) -> list[Any]:
+    def _prompts(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Conversations as TRL prepares them: with images as parts of the user's turn, if any row has some."""
         if not any("images" in row for row in rows):
             return [row["prompt"] for row in rows]
         return [prepare_multimodal_messages(row["prompt"], images=row.get("images", [])) for row in rows]
 
-    def prefix(self, hint: str) -> tuple[str, list[int]]:
-        """How the assistant's turn starts, as text, and the tokens of it that the chat template does not write."""
+    def prefix(self, hint: str) -> Prefix:
+        """How the assistant's turn starts with a hint."""
         text = self.hints.prefill + hint
         written = hint if self._opened else text
-        return text, list(self.trainer._tokenizer(written, add_special_tokens=False)["input_ids"]) if written else []
+        ids = self.trainer._tokenizer(written, add_special_tokens=False)["input_ids"] if written else []
+        return Prefix(text, list(ids))
 
     def _opens_itself(self, prompt: list[dict[str, Any]]) -> bool:
         """Whether the chat template writes the prefill itself (those of reasoning models do)."""
@@ -234,16 +252,17 @@ class HintSampler:
         return int(self.trainer.accelerator.gather(torch.tensor([count], device=self.trainer.accelerator.device)).max())
 
 
-def _hint_request(row: dict[str, Any]) -> list[dict[str, Any]]:
+def _hint_request(row: QuestionRow) -> list[dict[str, str]]:
     """The conversation in which the model is asked for a hint: its question and the reference solution."""
     question = row["prompt"][-1]["content"]
     solution = "\n".join([*row["steps"], f"Answer: {row['answer']}"])
     return [*row["prompt"][:-1], {"role": "user", "content": WRITE_HINT.format(question=question, solution=solution)}]
 
 
-def with_image_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_image_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows that all have ``images`` if one has: TRL looks for columns in the first only."""
-    return [{"images": [], **row} for row in rows] if any("images" in row for row in rows) else rows
+    blank: dict[str, Any] = {"images": []} if any("images" in row for row in rows) else {}
+    return [{**blank, **row} for row in rows]
 
 
 def _extended(value: Any, prompt_ids: Sequence[Sequence[int]], starts: Sequence[list[int]]) -> Any:

@@ -150,7 +150,8 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         raise UserError(f"trl.{unknown[0]}: not an argument of TRL's GRPOConfig; {nearest(unknown[0], known)}")
     if recipe.adapter is None and recipe.beta > 0 and "+" in recipe.model and not Path(recipe.model).is_dir():
         raise UserError(
-            f"model: {recipe.model}: the KL term would hold it to its base; merge it first (`burnish merge`), or set beta: 0"
+            f"model: {recipe.model}: the KL term would hold it to its base; merge it first (`burnish merge`), or set "
+            "beta: 0"
         )
     adapter = None
     if recipe.adapter is not None:

@@ -24,7 +24,7 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
 
     Raises:
         UserError: a model, data set or schedule that does not exist, a tokenizer without chat template, images for a
-            model without eyes, or no usable question.
+            text-only model, or no usable question.
     """
     folder = resolve(split_reference(recipe.model)[0])
     config = read_config(folder)
@@ -47,20 +47,22 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     if recipe.token_budget:
         length += f", at most {recipe.token_budget:,} generated tokens"
     return [
-        ("model", f"{architecture}, {size / 1e6:,.2f} M parameters{', with eyes' if sees else ''}"),
+        ("model", f"{architecture}, {size / 1e6:,.2f} M parameters{', takes images' if sees else ''}"),
         (
             "data",
-            f"{recipe.data.source}; of the first {len(questions)} questions {sum(map(bool, steps))} have steps "
-            f"(mean {sum(map(len, steps)) / len(steps):.1f}), {sum(bool(each.images) for each in questions)} have images",
+            f"{recipe.data.source}; of the first {len(questions)} questions {sum(map(bool, steps))} have steps (mean "
+            f"{sum(map(len, steps)) / len(steps):.1f}), {sum(bool(each.images) for each in questions)} have images",
         ),
         (
             "hints",
-            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has {sum(map(len, levels)) / len(levels):.1f} of them on average",
+            f"{recipe.hints.schedule}, {recipe.hints.levels} levels; a question has "
+            f"{sum(map(len, levels)) / len(levels):.1f} of them on average",
         ),
         (
             "a step",
-            f"{recipe.questions * processes} questions, {most * processes} to {most * processes * recipe.hints.levels} completions "
-            f"of at most {recipe.completion_tokens} tokens, on {processes} process(es)",
+            f"{recipe.questions * processes} questions, {most * processes} to "
+            f"{most * processes * recipe.hints.levels} completions of at most {recipe.completion_tokens} tokens, on "
+            f"{processes} process(es)",
         ),
         ("length", length),
         ("rewards", ", ".join(f"{each.name} x {each.weight:g}" for each in recipe.rewards)),

@@ -38,7 +38,7 @@ def write_questions(recipe: HintGRPORecipe, chat: ChatModel, path: Path, note: C
 
     Raises:
         UserError: no chat template, or one that refuses the system turn; what reading raises; an empty answer; images
-            for a model without eyes; no question that leaves room for an answer.
+            for a text-only model; no question that leaves room for an answer.
     """
     # A template that is missing or refuses is known before data is read.
     chat.render([Question("?", "!")], recipe.system)

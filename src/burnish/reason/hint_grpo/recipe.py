@@ -15,20 +15,21 @@ from burnish.dialogue.rows import MOST_PIXELS
 from burnish.reason.hint_grpo.steps import Style
 
 SYSTEM = (
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The Assistant first "
-    "thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning process and "
-    "answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., <think> reasoning process "
-    "here </think><answer> answer here </answer>"
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The Assistant "
+    "first thinks about the reasoning process in the mind and then provides the user with the answer. The reasoning "
+    "process and answer are enclosed within <think> </think> and <answer> </answer> tags, respectively, i.e., "
+    "<think> reasoning process here </think><answer> answer here </answer>"
 )
 """System turn of R1-style training, as the released code has it."""
 
 # Arguments of TRL that the recipe or the run folder decide.
 TAKEN = {
     "beta", "bf16", "data_seed", "disable_tqdm", "epsilon", "generation_batch_size", "gradient_accumulation_steps",
-    "activation_checkpointing", "gradient_checkpointing", "learning_rate", "logging_steps", "loss_type", "lr_scheduler_type", "max_completion_length",
-    "max_grad_norm", "max_steps", "num_generations", "num_iterations", "num_train_epochs", "output_dir",
-    "per_device_train_batch_size", "report_to", "reward_weights", "save_steps", "save_strategy", "save_total_limit", "seed",
-    "steps_per_generation", "temperature", "top_p", "use_cpu", "use_vllm", "vllm_mode", "warmup_steps",
+    "activation_checkpointing", "gradient_checkpointing", "learning_rate", "logging_steps", "loss_type",
+    "lr_scheduler_type", "max_completion_length", "max_grad_norm", "max_steps", "num_generations", "num_iterations",
+    "num_train_epochs", "output_dir", "per_device_train_batch_size", "report_to", "reward_weights", "save_steps",
+    "save_strategy", "save_total_limit", "seed", "steps_per_generation", "temperature", "top_p", "use_cpu", "use_vllm",
+    "vllm_mode", "warmup_steps",
 }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ class HintGRPORecipe(Recipe):
     method: str = "hint_grpo"
     """What runs."""
     model: str
-    """The model to train: a folder or hub id, with or without eyes. Its tokenizer needs a chat template."""
+    """The model to train: a folder or hub id, text-only or image-text. Its tokenizer needs a chat template."""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     """Of the weights. In bfloat16 steps of 1e-6 round to nothing, but for adapters or DeepSpeed's float32 copy."""
     bf16: bool | None = None
@@ -173,7 +174,8 @@ class HintGRPORecipe(Recipe):
     def _fits(self) -> HintGRPORecipe:
         if self.micro_batch is not None and self.questions * self.generations % self.micro_batch:
             raise ValueError(
-                f"micro_batch {self.micro_batch} does not divide questions x generations = {self.questions * self.generations}"
+                f"micro_batch {self.micro_batch} does not divide questions x generations = "
+                f"{self.questions * self.generations}"
             )
         names = [reward.name for reward in self.rewards]
         if self.success is not None and self.success not in names:

@@ -23,8 +23,8 @@ def run_sections(path: Path) -> list[Section]:
         Section("What came of it", table=outcome_rows(rows, outcome)),
         Section(
             "Was the data used?",
-            "A question is used if the rewards of its selected group differ. Those that are all wrong are what hints are for; "
-            "those that are all right have nothing left to teach.",
+            "A question is used if the rewards of its selected group differ. Those that are all wrong are what hints "
+            "are for; those that are all right have nothing left to teach.",
             figure=utilisation_figure(rows),
         ),
         Section(

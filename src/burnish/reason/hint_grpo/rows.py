@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from PIL import Image
 
@@ -18,6 +18,35 @@ from burnish.dialogue.rows import MOST_PIXELS, Question, open_picture
 from burnish.reason.hint_grpo.steps import Style, split_steps
 
 
+class StoredPicture(TypedDict):
+    """A picture in the table: where it lies, or its own bytes."""
+
+    path: str | None
+    bytes: bytes | None
+
+
+class StoredRow(TypedDict):
+    """A row of the table, as it lies on disk; TRL and datasets want mappings."""
+
+    number: int
+    prompt: list[dict[str, str]]
+    answer: str
+    steps: list[str]
+    pictures: list[StoredPicture]
+    where: str
+
+
+class QuestionRow(TypedDict):
+    """A row as the trainer takes it: its pictures opened, where it has any."""
+
+    number: int
+    prompt: list[dict[str, str]]
+    answer: str
+    steps: list[str]
+    where: str
+    images: NotRequired[list[Image.Image]]
+
+
 def steps_of(question: Question, style: Style = "auto") -> list[str]:
     """The steps that hints are made of: the data's own, or the rationale split; none where there is no rationale."""
     if question.steps is not None:
@@ -25,7 +54,7 @@ def steps_of(question: Question, style: Style = "auto") -> list[str]:
     return split_steps(question.rationale, style) if question.rationale else []
 
 
-def to_row(question: Question, number: int, system: str | None, style: Style, takes_images: bool) -> dict[str, Any]:
+def to_row(question: Question, number: int, system: str | None, style: Style, takes_images: bool) -> StoredRow:
     """A row of the table.
 
     Raises:
@@ -105,21 +134,23 @@ def read_table(path: Path) -> Any:
     return Dataset.from_file(str(path))
 
 
-def opened(row: Mapping[str, Any], most_pixels: int = MOST_PIXELS) -> dict[str, Any]:
+def opened(row: Mapping[str, Any], most_pixels: int = MOST_PIXELS) -> QuestionRow:
     """A row with its pictures decoded under ``images``, where TRL looks for them; without the key if it has none.
 
     Raises:
         UserError: a picture that can no longer be read.
     """
-    found = {key: value for key, value in row.items() if key != "pictures"}
     pictures = [
         open_picture(Path(each["path"]) if each["path"] is not None else each["bytes"], row["where"], most_pixels)
         for each in row["pictures"]
     ]
-    return found | ({"images": pictures} if pictures else {})
+    found = cast(QuestionRow, {key: value for key, value in row.items() if key != "pictures"})
+    if pictures:
+        found["images"] = pictures
+    return found
 
 
-def _stored(picture: Image.Image | Path) -> dict[str, Any]:
+def _stored(picture: Image.Image | Path) -> StoredPicture:
     if isinstance(picture, Path):
         return {"path": str(picture.resolve()), "bytes": None}
     buffer = io.BytesIO()

@@ -87,7 +87,7 @@ class HintGRPOTrainer(GRPOTrainer):
             processing_class=processing_class,
             **options,
         )
-        self.rollout_func = self._hand_over
+        self.rollout_func = self._rollouts
         self.memory = QuestionMemory(len(train_dataset))
         self.generated = {"completions": 0, "tokens": 0, "idle": 0}  # by all processes so far
         self._drawn = 0  # questions drawn to refill batches, over all processes
@@ -121,7 +121,9 @@ class HintGRPOTrainer(GRPOTrainer):
                 attempts[place] = attempt
         self._remember(asked)
         rows = [
-            dict(attempt.row, prefix=attempt.chosen.prefix) for attempt in attempts for _ in range(self.num_generations)
+            dict(attempt.row, prefix=attempt.chosen.prefix.text)
+            for attempt in attempts
+            for _ in range(self.num_generations)
         ]
         self._ready = [attempt.chosen for attempt in attempts]
         output: dict[str, Any] = super()._generate_and_score_completions(with_image_columns(rows))
@@ -134,19 +136,19 @@ class HintGRPOTrainer(GRPOTrainer):
         self._log_attempts(asked)
         return output
 
-    def _hand_over(self, prompts: list[Any], _trainer: Any) -> dict[str, Any]:
+    def _rollouts(self, prompts: list[Any], _trainer: Any) -> dict[str, Any]:
         """TRL's rollout function: what the rounds have chosen, hints first and masked."""
         assert self._ready is not None
         rows = [(each, place) for each in self._ready for place in range(len(each.completion_ids))]
         found: dict[str, Any] = {
             "prompt_ids": self._tokenize_prompts(prompts)[0],
-            "completion_ids": [each.prefix_ids + each.completion_ids[place] for each, place in rows],
-            "env_mask": [[0] * len(each.prefix_ids) + [1] * len(each.completion_ids[place]) for each, place in rows],
+            "completion_ids": [each.prefix.ids + each.completion_ids[place] for each, place in rows],
+            "env_mask": [[0] * len(each.prefix.ids) + [1] * len(each.completion_ids[place]) for each, place in rows],
             "logprobs": None,
         }
         if self._ready[0].logprobs is not None:
             found["logprobs"] = [
-                [0.0] * len(each.prefix_ids) + each.logprobs[place] for each, place in rows if each.logprobs is not None
+                [0.0] * len(each.prefix.ids) + each.logprobs[place] for each, place in rows if each.logprobs is not None
             ]
         return found
 
@@ -197,17 +199,17 @@ class HintGRPOTrainer(GRPOTrainer):
         """Without hints: nobody has them at test time."""
         rows = [opened(row, self.hints.most_pixels) for row in inputs]
         prefix = self.hint_sampler.prefix("")
-        ids, logprobs, rewards, extra = self.hint_sampler.sample(rows, [prefix] * len(rows), self.num_generations_eval)
+        found = self.hint_sampler.sample(rows, [prefix] * len(rows), self.num_generations_eval)
         self._ready = [
             RolloutGroup(
-                *prefix,
-                completion_ids=[ids[place]],
-                logprobs=None if logprobs is None else [logprobs[place]],
-                rewards=rewards[place : place + 1].tolist(),
+                prefix,
+                completion_ids=[found.completion_ids[place]],
+                logprobs=None if found.logprobs is None else [found.logprobs[place]],
+                rewards=found.rewards[place : place + 1].tolist(),
                 totals=(),
                 rate=0.0,
                 mixed=False,
-                extra={name: [values[place]] for name, values in extra.items()},
+                extra={name: [values[place]] for name, values in found.extra.items()},
             )
             for place in range(len(rows))
         ]

@@ -22,7 +22,8 @@ from burnish.core.parallel import one_thread
 from burnish.prove.trainprove.recipe import Training, Variation
 from burnish.prove.trainprove.training import draw_variation, predict, train_classifier
 from burnish.testbeds.classifiers import FACTORIES
-from burnish.testbeds.generators import Generator, Spend, distill, train_cascade, train_ddpm, train_flow
+from burnish.testbeds.generator_training import distill, train_cascade, train_ddpm, train_flow
+from burnish.testbeds.generators import Generator, Spend
 from burnish.testbeds.sources import CHEAP, Real, Source
 
 SIDE, CLASSES = 14, 10

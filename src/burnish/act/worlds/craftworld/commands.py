@@ -12,9 +12,11 @@ from burnish.act.skills.crafting import FURNACE, Craft, Mine, Smelt
 from burnish.act.world import ActionFailed
 from burnish.act.worlds.craftworld import creatures, rules
 from burnish.act.worlds.craftworld.bodies import Body, Chest
-from burnish.act.worlds.craftworld.moving import approach, explore, flee, in_sight, patrol, place_of, walk
+from burnish.act.worlds.craftworld.exchange import close_chest, give, open_chest, put, take
+from burnish.act.worlds.craftworld.moving import approach, explore, flee, in_reach, in_sight, patrol, place_of, walk
+from burnish.act.worlds.craftworld.processes import Process
 from burnish.act.worlds.craftworld.rules import REACH, TICKS, Cell, distance
-from burnish.act.worlds.craftworld.simulation import Process, Simulation
+from burnish.act.worlds.craftworld.simulation import Simulation
 
 SET_UP = ("crafting_table", FURNACE, "smithing_table")
 
@@ -43,7 +45,7 @@ def release(world: Simulation, body: Body) -> Process:
 
 def mine(world: Simulation, body: Body, at: Sequence[int]) -> Process:
     """Break the block at a place within reach, with the fastest tool that fits, and take what it gives."""
-    cell = _near(body, at, REACH)
+    cell = in_reach(body, at)
     block = world.grid.blocks.get(cell)
     drops = () if block is None else world.tables.drops.get(block, ())
     if block is None or (not drops and block not in SET_UP and block != "chest"):
@@ -240,7 +242,7 @@ def equip(_world: Simulation, body: Body, item: str) -> Process:
 
 def place(world: Simulation, body: Body, item: str, at: Sequence[int]) -> Process:
     """Put a block from the inventory onto a free cell in reach."""
-    cell = _near(body, at, REACH)
+    cell = in_reach(body, at)
     yield 5
     if cell in world.grid.blocks or not world.grid.inside(cell) or world.bodies_near(cell, 0):
         raise ActionFailed(f"{list(cell)} is not free")
@@ -253,77 +255,10 @@ def place(world: Simulation, body: Body, item: str, at: Sequence[int]) -> Proces
     return {"at": list(cell)}
 
 
-def open_chest(world: Simulation, body: Body, at: Sequence[int]) -> Process:
-    """Open the chest at a place in reach; while it is open nobody else can."""
-    cell = _near(body, at, REACH)
-    yield 2
-    chest = world.chests.get(cell)
-    if chest is None:
-        raise ActionFailed(f"there is no chest at {list(cell)}")
-    if chest.held_by not in (None, body.name):
-        raise ActionFailed(f"{chest.held_by} holds the chest open")
-    creatures.close(world, body)
-    chest.held_by, body.chest = body.name, cell
-    return {"items": dict(sorted(chest.stock.items()))}
-
-
-def close_chest(world: Simulation, body: Body) -> Process:
-    """Close the chest that is open."""
-    creatures.close(world, body)
-    yield 1
-    return {}
-
-
-def _open(world: Simulation, body: Body) -> Chest:
-    if body.chest is None:
-        raise ActionFailed("has no chest open")
-    if distance(body.chest, body.at) > REACH:
-        raise ActionFailed("the chest is out of reach")
-    return world.chests[body.chest]
-
-
-def put(world: Simulation, body: Body, item: str, count: int) -> Process:
-    """Put items into the open chest."""
-    yield 2
-    world.move(body.stock, _open(world, body).stock, item, _positive(count))
-    return {}
-
-
-def take(world: Simulation, body: Body, item: str, count: int) -> Process:
-    """Take items out of the open chest."""
-    yield 2
-    world.move(_open(world, body).stock, body.stock, item, _positive(count))
-    return {"got": {item: count}}
-
-
-def give(world: Simulation, body: Body, to: str, item: str, count: int) -> Process:
-    """Give items to an agent in reach."""
-    yield 5
-    other = world.bodies.get(to)
-    if other is None or not other.alive or distance(other.at, body.at) > REACH or other is body:
-        raise ActionFailed(f"{to} is not within {REACH} cells")
-    world.move(body.stock, other.stock, item, _positive(count))
-    world.tell("item", to, item=item, count=count, by=body.name)
-    return {}
-
-
 def wait(_world: Simulation, _body: Body, seconds: float) -> Process:
     """Do nothing."""
     yield max(1, round(min(seconds, 600.0) * TICKS))
     return {}
-
-
-def _positive(count: int) -> int:
-    if count < 1:
-        raise ActionFailed(f"count: {count}; 1 or more")
-    return count
-
-
-def _near(body: Body, at: Sequence[int], reach: int) -> Cell:
-    cell = place_of(at)
-    if distance(cell, body.at) > reach:
-        raise ActionFailed(f"{list(cell)} is not within {reach} cells of {list(body.at)}")
-    return cell
 
 
 COMMANDS: Mapping[str, Callable[..., Process]] = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from burnish.act.worlds.craftworld import rules
 from burnish.act.worlds.craftworld.bodies import Body, Creature
 from burnish.act.worlds.craftworld.paths import around
+from burnish.act.worlds.craftworld.processes import LIFE, Process
 from burnish.act.worlds.craftworld.rules import TICKS, Cell, distance
-from burnish.act.worlds.craftworld.simulation import LIFE, Process, Simulation
+from burnish.act.worlds.craftworld.simulation import Simulation
 
 NIGHT_PAUSE = 10 * TICKS
 MOST_HUNTERS = 1  # of the night, around one chunk

@@ -8,8 +8,9 @@ from burnish.act.world import ActionFailed
 from burnish.act.worlds.craftworld import rules
 from burnish.act.worlds.craftworld.bodies import Body, Creature
 from burnish.act.worlds.craftworld.paths import around
+from burnish.act.worlds.craftworld.processes import Process
 from burnish.act.worlds.craftworld.rules import REACH, STEP, Cell, distance
-from burnish.act.worlds.craftworld.simulation import Process, Simulation
+from burnish.act.worlds.craftworld.simulation import Simulation
 
 
 def walk(world: Simulation, body: Body, to: Sequence[int], near: int = 0) -> Process:
@@ -142,3 +143,15 @@ def place_of(at: Sequence[int]) -> Cell:
     if len(at) != 2:
         raise ActionFailed(f"{list(at)} is no place; write [x, y]")
     return int(at[0]), int(at[1])
+
+
+def in_reach(body: Body, at: Sequence[int]) -> Cell:
+    """The cell that ``[x, y]`` names, within reach of hands.
+
+    Raises:
+        ActionFailed: other than two numbers, or too far.
+    """
+    cell = place_of(at)
+    if distance(cell, body.at) > REACH:
+        raise ActionFailed(f"{list(cell)} is not within {REACH} cells of {list(body.at)}")
+    return cell

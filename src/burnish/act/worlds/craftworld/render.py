@@ -67,8 +67,8 @@ def svg(world: Simulation) -> str:
     height = max(side, 40 + 20 * len(legend))
     ground = _NIGHT_GROUND if world.night else _GROUND
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side + 190} {height}" font-family="system-ui, sans-serif" '
-        f'style="max-width:100%;height:auto" role="img" aria-label="Map of the world">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side + 190} {height}" font-family="system-ui, '
+        'sans-serif" style="max-width:100%;height:auto" role="img" aria-label="Map of the world">',
         f'<rect width="{side}" height="{side}" rx="10" fill="{ground}"/>',
     ]
     parts += [_block(cell, colour_of(block), block) for cell, block in sorted(world.grid.blocks.items())]
@@ -107,22 +107,25 @@ def _block(cell: Cell, colour: str, block: str) -> str:
         )
     inset, radius = (0, 1) if block not in ("wheat", "grass", "poppy", "dandelion") else (2, 3)
     return (
-        f'<rect x="{x + inset}" y="{y + inset}" width="{PIXELS - 2 * inset}" height="{PIXELS - 2 * inset}" rx="{radius}" '
-        f'fill="{colour}"><title>{block}</title></rect>'
+        f'<rect x="{x + inset}" y="{y + inset}" width="{PIXELS - 2 * inset}" height="{PIXELS - 2 * inset}" '
+        f'rx="{radius}" fill="{colour}"><title>{block}</title></rect>'
     )
 
 
 def _pile(cell: Cell) -> str:
     x, y = _corner(cell)
-    return f'<rect x="{x + 2}" y="{y + 2}" width="5" height="5" fill="#7c2d12" transform="rotate(45 {x + 4.5} {y + 4.5})"/>'
+    return (
+        f'<rect x="{x + 2}" y="{y + 2}" width="5" height="5" fill="#7c2d12" transform="rotate(45 {x + 4.5} '
+        f'{y + 4.5})"/>'
+    )
 
 
 def _creature(cell: Cell, name: str, hunts: bool) -> str:
     x, y = cell[0] * PIXELS + PIXELS / 2, cell[1] * PIXELS + PIXELS / 2
     if name in BOSSES:
         return (
-            f'<g><circle cx="{x}" cy="{y}" r="15" fill="#581c87" stroke="#f5d0fe" stroke-width="2"/>'
-            f'<text x="{x}" y="{y - 19}" font-size="11" text-anchor="middle" fill="#581c87">{name.replace("_", " ")}</text></g>'
+            f'<g><circle cx="{x}" cy="{y}" r="15" fill="#581c87" stroke="#f5d0fe" stroke-width="2"/><text x="{x}" '
+            f'y="{y - 19}" font-size="11" text-anchor="middle" fill="#581c87">{name.replace("_", " ")}</text></g>'
         )
     if hunts:
         points = f"{x},{y - 5} {x + 5},{y + 4} {x - 5},{y + 4}"
@@ -137,8 +140,8 @@ def _agent(cell: Cell, name: str, colour: str, health: float, alive: bool) -> li
         f'<g opacity="{fade}"><circle cx="{x}" cy="{y}" r="8" fill="{colour}" stroke="#fff" stroke-width="2"/>',
         f'<rect x="{x - 11}" y="{y + 11}" width="22" height="4" rx="2" fill="#fff" opacity=".85"/>',
         f'<rect x="{x - 11}" y="{y + 11}" width="{22 * max(0.0, health):.1f}" height="4" rx="2" fill="{colour}"/>',
-        f'<text x="{x}" y="{y - 12}" font-size="12" font-weight="600" text-anchor="middle" fill="#1c1917" stroke="#fff" '
-        f'stroke-width="3" paint-order="stroke">{name}</text></g>',
+        f'<text x="{x}" y="{y - 12}" font-size="12" font-weight="600" text-anchor="middle" fill="#1c1917" '
+        f'stroke="#fff" stroke-width="3" paint-order="stroke">{name}</text></g>',
     ]
 
 

@@ -1,16 +1,9 @@
-"""The order in which things happen: ticks that are only computed when something is due. Knows no event loop.
-
-Everything that takes time (a command, a hunter, a night) is a generator that yields how many ticks to wait. Ticks are
-worked off in order, and within one tick in a fixed order (sky, agents by index, creatures, life). A command that is
-given at a tick begins at the next, so whoever looks first at one moment sees the same as whoever looks last.
-"""
+"""The state of the world: agents and creatures in their places, items, chests, chance. Knows no event loop."""
 
 from __future__ import annotations
 
-import heapq
-import inspect
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from burnish.act.skills.crafting import Crafting
@@ -18,15 +11,12 @@ from burnish.act.world import ActionFailed, Happening
 from burnish.act.worlds.craftworld import rules
 from burnish.act.worlds.craftworld.bodies import Body, Chest, Creature, Order
 from burnish.act.worlds.craftworld.paths import Grid
+from burnish.act.worlds.craftworld.processes import BODY, CREATURE, Key, Process, Processes
 from burnish.act.worlds.craftworld.rules import Cell, chunk_of, distance
 from burnish.act.worlds.craftworld.terrain import Terrain
 
-Process = Generator[int, None, Any]
-Key = tuple[int, int]  # rank and index: the order within a tick
-SKY, BODY, CREATURE, LIFE = range(4)
 
-
-class Simulation:
+class Simulation(Processes):
     """The state of the world and its clock of ticks.
 
     Args:
@@ -54,6 +44,7 @@ class Simulation:
         day_ticks: int,
         first: float,
     ) -> None:
+        super().__init__()
         self.seed = seed
         self.crafting = crafting
         self.tables = rules.tables(crafting)
@@ -62,7 +53,6 @@ class Simulation:
         self.respawn = respawn
         self.day_ticks = day_ticks
         self.first = first
-        self.tick = 0
         self.news: list[Happening] = []
         self.made: Counter[str] = Counter()
         self.used: Counter[str] = Counter()
@@ -77,9 +67,6 @@ class Simulation:
         self._body_chunks: dict[Cell, set[int]] = {}
         self._creature_chunks: dict[Cell, set[int]] = {}
         self._creature_count = 0
-        self._heap: list[tuple[int, Key, int]] = []
-        self._running: dict[Key, tuple[int, Process]] = {}
-        self._serial = 0
         for team, names in teams.items():
             for name in names:
                 body = Body(len(self._by_index), name, team, homes[team], homes[team])
@@ -91,56 +78,7 @@ class Simulation:
         for body in self._by_index:
             self.wake_near(body)
 
-    # Time
-
-    def due(self) -> int | None:
-        """The next tick at which anything happens."""
-        while self._heap:
-            tick, key, serial = self._heap[0]
-            if key in self._running and self._running[key][0] == serial:
-                return tick
-            heapq.heappop(self._heap)
-        return None
-
-    def advance(self, to: int) -> None:
-        """Work off all ticks up to and including ``to``."""
-        while (tick := self.due()) is not None and tick <= to:
-            _, key, serial = heapq.heappop(self._heap)
-            self.tick = tick
-            process = self._running[key][1]
-            result, failure = None, ""
-            try:
-                pause = next(process)
-            except StopIteration as stop:
-                result = stop.value
-            except ActionFailed as error:
-                failure = str(error)
-            else:
-                if key in self._running and self._running[key][0] == serial:
-                    heapq.heappush(self._heap, (tick + max(1, pause), key, serial))
-                continue
-            if key in self._running and self._running[key][0] == serial:
-                del self._running[key]
-                if key[0] == BODY:
-                    self._ended(self._by_index[key[1]], result, failure)
-        self.tick = max(self.tick, to)
-
-    def start(self, key: Key, process: Process) -> None:
-        """Begin something at the next tick, in place of what ran under this key."""
-        self.stop(key)
-        self._serial += 1
-        self._running[key] = (self._serial, process)
-        heapq.heappush(self._heap, (self.tick + 1, key, self._serial))
-
-    def stop(self, key: Key) -> None:
-        """Give something up; what it has not finished has had no effect."""
-        running = self._running.pop(key, None)
-        if running is not None and inspect.getgeneratorstate(running[1]) != inspect.GEN_RUNNING:
-            running[1].close()
-
-    def runs(self, key: Key) -> bool:
-        """Whether something runs under this key."""
-        return key in self._running
+    # Commands
 
     def give(self, body: Body, order: Order, process: Process) -> None:
         """Let an agent begin a command at the next tick."""
@@ -157,6 +95,11 @@ class Simulation:
         """End an agent's command from outside of it."""
         self.stop((BODY, body.index))
         self._ended(body, None, why)
+
+    def over(self, key: Key, result: Any, failure: str) -> None:
+        """See :class:`Processes`: an agent's command has ended."""
+        if key[0] == BODY:
+            self._ended(self._by_index[key[1]], result, failure)
 
     def _ended(self, body: Body, result: Any, failure: str) -> None:
         order, body.order = body.order, None

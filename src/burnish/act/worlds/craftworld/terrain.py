@@ -36,7 +36,7 @@ COMMON = {
 }
 FLUIDS = {"water": (6, 26), "lava": (2, 6), "powder_snow": (1, 4), "bee_nest": (4, 1), "sweet_berry_bush": (6, 2)}
 RARE = (1, 5)
-ROOM = 0.45  # share of the map that deposits of what is rare may take; on a small map they are smaller, or agents could not move
+ROOM = 0.45  # share of the map that deposits of what is rare may take; beyond it agents could not move
 HERDS = {"cow": 10, "pig": 8, "sheep": 10, "chicken": 10, "rabbit": 6, "cod": 5, "salmon": 5, "squid": 4}
 LAIR = 14  # no lair of a hunter is nearer to where agents begin
 PLANTS = ("grass", "wheat", "carrots", "potatoes", "beetroots", "poppy", "dandelion", "sweet_berry_bush", "sapling")

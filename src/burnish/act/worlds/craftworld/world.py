@@ -19,8 +19,9 @@ from burnish.act.worlds.craftworld.bodies import Chest, Order
 from burnish.act.worlds.craftworld.commands import COMMANDS
 from burnish.act.worlds.craftworld.goals import Goal
 from burnish.act.worlds.craftworld.paths import around
+from burnish.act.worlds.craftworld.processes import LIFE, SKY
 from burnish.act.worlds.craftworld.rules import BOSSES, TICKS, Cell, tables
-from burnish.act.worlds.craftworld.simulation import LIFE, SKY, Simulation
+from burnish.act.worlds.craftworld.simulation import Simulation
 from burnish.act.worlds.craftworld.terrain import generate
 from burnish.core.errors import UserError
 

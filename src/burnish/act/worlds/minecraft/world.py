@@ -159,7 +159,8 @@ class MinecraftWorld:
             await bridge.call("connect", asked, SIGN_IN_SECONDS if settings.auth == "microsoft" else CONNECT_SECONDS)
         except ActionFailed as error:
             raise UserError(
-                f"world: the Minecraft server at {where} does not let {agent} in: {error}; see that it runs, with version {settings.version}"
+                f"world: the Minecraft server at {where} does not let {agent} in: {error}; see that it runs, with "
+                f"version {settings.version}"
             ) from None
         self._lost.discard(agent)
 
