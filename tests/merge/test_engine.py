@@ -273,7 +273,7 @@ class TestOutputFolder:
 def test_an_average_names_the_input_that_is_no_number(tmp_path: Path, dtype: Any, value: float, weights: Any) -> None:
     paths = two(tmp_path, [0.0, 1.0, 2.0], [3.0, value, 2.0], dtype=dtype)
     models = [entries([path], weight=weight)[0] for path, weight in zip(paths, weights, strict=True)]
-    with pytest.raises(UserError, match=r"m1/.*tensor 'w' has NaN or infinite numbers; mend the model"):
+    with pytest.raises(UserError, match=r"m1/.*tensor 'w' has NaN or infinite numbers; correct the model"):
         merge({"merge_method": "linear", "models": models}, tmp_path / "out", progress=False)
 
 

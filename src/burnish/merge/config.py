@@ -6,6 +6,7 @@ is refused by name here, with the file and the line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,7 +37,23 @@ class Reference(Settings):
         return f"{self.model}+{self.lora}" if self.lora else self.model
 
 
-def _reference(value: Any) -> Any:
+def _reference(value: Any, info: Any) -> Any:
+    found = _parsed_reference(value)
+    folder = (info.context or {}).get("folder")
+    if folder is None or not isinstance(found, dict):
+        return found
+    return {key: _below(folder, part) if isinstance(part, str) else part for key, part in found.items()}
+
+
+def _below(folder: Path, name: str) -> str:
+    """A relative path as seen from a folder; a hub id and an absolute path stay."""
+    inside = folder / name
+    if name.startswith(".") or (not Path(name).expanduser().is_absolute() and _is_folder(str(inside))):
+        return os.path.normpath(inside)
+    return name
+
+
+def _parsed_reference(value: Any) -> Any:
     if isinstance(value, dict) and "override_architecture" in value:
         raise ValueError(f"`override_architecture` is not supported: {_UNSUPPORTED['override_architecture']}")
     if isinstance(value, dict):
@@ -215,13 +232,13 @@ class ZeroToken(Settings):
     kind: Literal["zero"]
 
 
-def _token_source(value: Any) -> Any:
+def _token_source(value: Any, info: Any) -> Any:
     if isinstance(value, dict) and "kind" in value:
         kinds: dict[str, type[Settings]] = {"model_token": ModelToken, "zero": ZeroToken}
         if value["kind"] not in list(kinds):
             raise ValueError("`kind` is `model_token` or `zero`")
-        return kinds[value["kind"]].model_validate(value)
-    return value if value is None or isinstance(value, Settings) else Reference.model_validate(_reference(value))
+        return kinds[value["kind"]].model_validate(value, context=info.context)
+    return value if value is None or isinstance(value, Settings) else Reference.model_validate(_reference(value, info))
 
 
 class TokenRule(Settings):
@@ -231,8 +248,9 @@ class TokenRule(Settings):
     force: bool = False
 
 
-def _tokenizer_source(value: Any) -> Any:
-    return value if value in ("union", "base") or value is None or isinstance(value, Settings) else _reference(value)
+def _tokenizer_source(value: Any, info: Any) -> Any:
+    kept = value in ("union", "base") or value is None or isinstance(value, Settings)
+    return value if kept else _reference(value, info)
 
 
 TokenizerSource = Annotated[Literal["union", "base"] | Reference, BeforeValidator(_tokenizer_source)]
@@ -259,6 +277,8 @@ class MergeConfig(OutputModule):
     chat_template: str | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Burnish only (mergekit takes it on the command line): seed of the random methods."""
+    relative_to: Literal["working_directory", "file"] = "working_directory"
+    """Burnish only: what relative paths of models are relative to; mergekit knows the working directory alone."""
 
     _locate: Any = PrivateAttr(default=None)
     _text: str | None = PrivateAttr(default=None)
@@ -302,7 +322,7 @@ class MergeConfig(OutputModule):
             if key in _UNSUPPORTED and path[:1] != ("tokenizer",) and "parameters" not in path:
                 raise UserError(f"{where((*path, key))}: `{key}` is not supported: {_UNSUPPORTED[key]}")
         try:
-            config = cls.model_validate(data)
+            config = cls.model_validate(data, context={"folder": _folder_of(data, source, where)})
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
         config._locate, config._text = where, text
@@ -320,12 +340,13 @@ class MergeConfig(OutputModule):
 
     @property
     def yaml(self) -> str:
-        """The YAML as it was written, or written anew for a config that came from Python."""
-        if self._text is not None:
+        """The YAML as it was written; written anew, with absolute paths, where it would mean something else elsewhere."""
+        if self._text is not None and self.relative_to != "file":
             return self._text
         import yaml
 
-        return yaml.safe_dump(_plain(self), sort_keys=False, allow_unicode=True)
+        plain = {key: value for key, value in _plain(self).items() if key != "relative_to"}
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
     def references(self) -> list[Reference]:
         """Every model that takes part, in the order of the file, the base model first."""
@@ -348,6 +369,19 @@ class MergeConfig(OutputModule):
         for model, place in found:
             first.setdefault(model, place)
         return first
+
+
+def _folder_of(data: Mapping[str, Any], source: object, where: Callable[[KeyPath], str]) -> Path | None:
+    """The folder that relative paths start from, if it is the file's.
+
+    Raises:
+        UserError: the merge says so and comes from no file.
+    """
+    if data.get("relative_to") != "file":
+        return None
+    if not isinstance(source, Path):
+        raise UserError(f"{where(('relative_to',))}: `relative_to: file` needs a file; this merge is none")
+    return source.parent.resolve()
 
 
 def _keys(data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

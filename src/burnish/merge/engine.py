@@ -23,9 +23,9 @@ from burnish.core.metrics import Progress
 from burnish.core.parallel import one_thread
 from burnish.merge.buffers import Arena, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
-from burnish.merge.handles import Handles
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import Stream, kernel
+from burnish.merge.open_files import OpenFiles
 from burnish.merge.reading import Reader, check_finite, key
 from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, write_exactly
 from burnish.merge.steps import COPY, TILE, MergePlan, Step, budget, tile_bytes
@@ -62,7 +62,7 @@ class Engine:
         steps = (step for step in plan.steps if step.shard not in journal.finished)
         self._steps = sorted(steps, key=lambda step: (step.shard, -step.nbytes))
         self._arena = Arena(budget(self._steps, plan.threads))
-        self._handles = Handles()
+        self._files = OpenFiles()
         self._shards: dict[int, int] = {}
         self._left: dict[int, int] = {}
         self._digests: dict[int, dict[str, str]] = {}
@@ -110,7 +110,7 @@ class Engine:
         if self._flushing.exception():
             # The system tells an error once. It takes the pages for clean afterwards: read again, all would look well.
             (self._folder / self._plan.shards[self._flushed].name).unlink(missing_ok=True)
-        self._handles.close()
+        self._files.close()
         # Interrupted twice, a worker may still write, and the number of a closed file would soon be another file's.
         if all(future.done() for future in self._futures):
             for handle in self._shards.values():
@@ -181,7 +181,7 @@ class Engine:
         `checked`: whoever asks sees for itself whether all numbers are finite.
         """
         readers = [
-            Reader(self._handles, source.info, checked or self._allow_nan or key(source.info) in inputs)
+            Reader(self._files, source.info, checked or self._allow_nan or key(source.info) in inputs)
             for source in step.sources
         ]
         tile = min(TILE, step.nbytes)
@@ -259,7 +259,7 @@ class Engine:
             return str(xxhash.xxh3_128_hexdigest(out.data))
 
     def _read(self, info: TensorInfo, piece: Bytes, inputs: dict[tuple[str, str], str]) -> Bytes:
-        reader = Reader(self._handles, info, self._allow_nan)
+        reader = Reader(self._files, info, self._allow_nan)
         for start in range(0, info.nbytes, TILE):
             reader.read(piece[start : start + TILE])
         reader.record(inputs)

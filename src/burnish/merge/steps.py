@@ -16,11 +16,11 @@ from typing import Any
 import xxhash
 
 from burnish.merge.buffers import aligned
-from burnish.merge.companions import small_files
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.safetensors_file import DTYPE_NAME, ITEM_SIZE, TensorInfo
 from burnish.merge.selection import Selection
+from burnish.merge.side_files import small_files
 from burnish.merge.sources import Checkpoint, Source
 from burnish.merge.vocabulary import Rows, Vocabulary
 

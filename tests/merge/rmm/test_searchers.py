@@ -116,7 +116,7 @@ def test_published_returns_are_normalised_and_the_advantage_is_return_minus_valu
 
 
 def test_published_networks_and_learning_rates():
-    env = BlockEnv((2,), 2, mended=False)
+    env = BlockEnv((2,), 2, corrected=False)
     agent = PublishedPPO(env, PPOSettings(), np.random.default_rng(0))
     assert [layer.out_features for layer in agent.actor[::2]] == [64, 64, 4]
     assert [group["lr"] for group in agent.optimizer.param_groups] == [3e-4, 1e-3]
@@ -168,7 +168,7 @@ def reference_update(agent, episodes, rewards, settings):
 
 def test_one_update_of_the_published_agent_by_hand():
     settings = PPOSettings(actor_lr=0.01, critic_lr=0.02, clip=0.05, epochs=6, value_weight=0.3, entropy_weight=0.2)
-    env = BlockEnv((3,), 2, mended=False)
+    env = BlockEnv((3,), 2, corrected=False)
     agent = PublishedPPO(env, settings, np.random.default_rng(4))
     search = PolicySearch(env, agent, 4)
     search.ask(4)

@@ -35,7 +35,7 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         lengths: layers of each stack (encoder, decoder), passed through as one sequence.
         candidates: K.
         score: reward of the finished architecture.
-        mended: observe the position and mask illegal actions.
+        corrected: observe the position and mask illegal actions.
         skip_and_back: offer both actions.
     """
 
@@ -47,16 +47,16 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         candidates: int,
         score: Callable[[Architecture], float] = unscored,
         *,
-        mended: bool = True,
+        corrected: bool = True,
         skip_and_back: bool = True,
     ) -> None:
         self.layers = [(side, layer) for side, length in enumerate(lengths) for layer in range(length)]
         self.candidates = candidates
         self.score = score
-        self.mended = mended
+        self.corrected = corrected
         self.skip, self.back = candidates, candidates + 1
         self.step_limit = 4 * len(self.layers)
-        size = len(self.layers) * candidates + (len(self.layers) if mended else 0)
+        size = len(self.layers) * candidates + (len(self.layers) if corrected else 0)
         self.observation_space = gym.spaces.Box(0.0, float(self.step_limit), (size,), np.float32)
         self.action_space = gym.spaces.Discrete(candidates + 2 * skip_and_back)
         self._start()
@@ -107,12 +107,12 @@ class BlockEnv(gym.Env[Observation, np.int64]):
     def action_masks(self) -> NDArray[np.bool_]:
         """True where an action is legal: never back at the first layer."""
         mask = np.ones(self.action_space.n, bool)
-        if self.mended and self.position == 0 and len(mask) > self.back:
+        if self.corrected and self.position == 0 and len(mask) > self.back:
             mask[self.back] = False
         return mask
 
     def _observation(self) -> Observation:
-        if not self.mended:
+        if not self.corrected:
             return self.counts.flatten()
         where = np.zeros(len(self.layers), np.float32)
         if self.position < len(self.layers):

@@ -84,7 +84,7 @@ class PPOSettings(Settings):
 
 
 class SearchRecipe(Recipe):
-    """Layer-wise search for the merge of several fine-tunes of one base. Source: RMM, sections 3 and 4; what was mended: ``docs/rmm.md``."""
+    """Layer-wise search for the merge of several fine-tunes of one base. Source: RMM, sections 3 and 4; what was corrected: ``docs/rmm.md``."""
 
     method: str = "rmm"
     base: str = Field(description="The model all experts were fine-tuned from: folder or hub id.")

@@ -1,4 +1,4 @@
-"""DOV4CL mended: was this self-supervised encoder pre-trained on my pictures?
+"""DOV4CL corrected: was this self-supervised encoder pre-trained on my pictures?
 
 ``audit`` runs a recipe in a run folder; ``analysis.analyse`` computes the findings from stored answers.
 """

@@ -54,7 +54,7 @@ class ShadowSettings(Settings):
 
 
 class AuditRecipe(Recipe):
-    """Was this encoder pre-trained on my pictures? Source: DOV4CL (ICLR 2025); what was mended: ``docs/dov4cl.md``."""
+    """Was this encoder pre-trained on my pictures? Source: DOV4CL (ICLR 2025); what was corrected: ``docs/dov4cl.md``."""
 
     method: str = "dov4cl"
     suspect: SuspectSettings

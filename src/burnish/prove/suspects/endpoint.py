@@ -97,7 +97,7 @@ class Endpoint:
                     raise UserError(f"{self._settings.model}: {problem}{self._hint(status, headers)}")
                 wait = _retry_after(headers.get("retry-after"))
             except self._httpx.LocalProtocolError:
-                # Its text quotes the header that was refused, and so might show the token; no retry would mend it.
+                # Its text quotes the header that was refused, and so might show the token; no retry would help.
                 raise BurnishError(
                     f"{self._settings.model}: the request breaks the rules of HTTP and was not sent"
                 ) from None
@@ -110,7 +110,7 @@ class Endpoint:
 
     def refusal(self, problem: str) -> BurnishError:
         """Garbage is the endpoint's; asking the same again would get the same."""
-        return BurnishError(f"{self._settings.model}: answered with {problem}; {AGAIN} once the endpoint is mended")
+        return BurnishError(f"{self._settings.model}: answered with {problem}; {AGAIN} once the endpoint is corrected")
 
     def close(self) -> None:
         """Close the connections."""

@@ -134,7 +134,7 @@ class Mixtures(Settings):
 
 
 class AuditRecipe(Recipe):
-    """Was this classifier trained on pictures of my generator? Source: TrainProVe (CVPR 2025); what was mended: ``docs/trainprove.md``."""
+    """Was this classifier trained on pictures of my generator? Source: TrainProVe (CVPR 2025); what was corrected: ``docs/trainprove.md``."""
 
     method: str = "trainprove"
     suspect: SuspectSettings = Field(description="The classifier behind an API or in a folder.")

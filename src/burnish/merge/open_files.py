@@ -13,7 +13,7 @@ from pathlib import Path
 MOST = 32
 
 
-class Handles:
+class OpenFiles:
     """Open files by path; those not in use are closed, the longest unused first, as soon as there are more than `most`.
 
     Args:

@@ -13,7 +13,7 @@ _PATTERNS = (
 _FROM_ANY = ("generation_config.json", "preprocessor_config.json", "processor_config.json")
 
 
-def companions(folders: Sequence[Path], donor: int) -> dict[str, Path]:
+def side_files(folders: Sequence[Path], donor: int) -> dict[str, Path]:
     """Name in the result's folder to the file that it is copied from.
 
     Args:
