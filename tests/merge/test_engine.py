@@ -261,7 +261,7 @@ class TestOutputFolder:
     def test_nothing_under_the_final_name_after_an_error(self, tmp_path: Path) -> None:
         base, *models = two(tmp_path, [0.0, 1.0], [1.0, float("nan")], [1.0, 1.0])
         config = {"merge_method": "ties", "base_model": base, "models": entries(models, weight=1.0)}
-        with pytest.raises(UserError, match=r"tensor 'w' has NaN.*--allow-nan"):
+        with pytest.raises(UserError, match=r"tensor 'w' has NaN.*allow_nan"):
             merge(config, tmp_path / "out", progress=False)
         assert not (tmp_path / "out").exists()
         assert merge(config, tmp_path / "out", allow_nan=True, progress=False).exists()

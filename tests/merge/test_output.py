@@ -93,7 +93,7 @@ class TestAlreadyDone:
             (out / "config.json").write_text("{}")
         else:
             (out / "generation_config.json").unlink()
-        with pytest.raises(UserError, match=r"(went missing|changed).* since it was merged; pass --fresh"):
+        with pytest.raises(UserError, match=r"(went missing|changed).* since it was merged; start afresh"):
             run(average(models), out)
         run(average(models), out, fresh=True)
         assert weights.read_bytes() == content
@@ -266,7 +266,7 @@ def test_full_device_memory_is_one_line(tmp_path: Path, models: list[Path], monk
 
     monkeypatch.setattr(tensors, "load", full)
     config = {"merge_method": "karcher", "models": [{"model": str(path)} for path in models]}
-    with pytest.raises(UserError, match=r"tensor 'w': the memory of cpu is full; use --device cpu, or fewer --threads"):
+    with pytest.raises(UserError, match=r"tensor 'w': the memory of cpu is full; use device cpu, or fewer threads"):
         run(config, tmp_path / "out")
 
 

@@ -226,7 +226,7 @@ class Engine:
             return self._general(step, output, inputs)
         except torch.OutOfMemoryError:
             raise UserError(
-                f"tensor {step.name!r}: the memory of {self._device} is full; use --device cpu, or fewer --threads "
+                f"tensor {step.name!r}: the memory of {self._device} is full; use device cpu, or fewer threads "
                 f"(now {self._plan.threads})"
             ) from None
 
@@ -271,7 +271,7 @@ class Engine:
                 check_finite(source.info, piece)
             raise UserError(
                 f"tensor {step.name!r}: the result has NaN or infinite numbers although no input has: it overflows "
-                f"{step.dtype}, or the weights cancel; choose a wider out_dtype, or pass --allow-nan to go on"
+                f"{step.dtype}, or the weights cancel; choose a wider out_dtype, or set allow_nan to go on"
             )
 
     def _open_shard(self, index: int) -> int:

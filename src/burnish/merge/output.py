@@ -122,22 +122,22 @@ def _finished(plan: MergePlan, out: Path, fresh: bool) -> bool:
     if not out.exists():
         return False
     if not out.is_dir():
-        raise UserError(f"{out}: is a file; give the name of a new folder")
+        raise UserError(f"{out}: is a file; give another folder")
     for checkpoint in plan.checkpoints:
         if out.resolve() == checkpoint.folder.resolve():
-            raise UserError(f"{out}: is one of the models to merge; give the name of a new folder")
+            raise UserError(f"{out}: is one of the models to merge; give another folder")
     if not any(out.iterdir()):
         return False
     found = read_json(out / RECORD)
     if not isinstance(found, dict) or "fingerprint" not in found:
-        raise UserError(f"{out}: exists and is no merge of ours; give the name of a new folder")
+        raise UserError(f"{out}: exists and is no merge of ours; give another folder")
     if found["fingerprint"] == plan.fingerprint and not fresh:
         damage = _damage(plan, out, found)
         if damage:
-            raise UserError(f"{out}: {damage} since it was merged; pass --fresh to merge it again")
+            raise UserError(f"{out}: {damage} since it was merged; start afresh to merge it again")
         return True
     if not fresh:
-        raise UserError(f"{out}: holds another finished merge; give a new name, or pass --fresh to replace it")
+        raise UserError(f"{out}: holds another finished merge; give another folder, or start afresh to replace it")
     return False
 
 

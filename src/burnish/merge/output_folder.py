@@ -51,7 +51,7 @@ def owned(out: Path) -> Iterator[None]:
                 continue  # the owner before removed the file between our opening it and our locking it
             pid = owner.read_text().strip() if owner.exists() else "of unknown number"
             raise UserError(
-                f"{out}: another process ({pid}) is merging there; wait for it, or give another name"
+                f"{out}: another process ({pid}) is merging there; wait for it, or give another folder"
             ) from None
     try:
         owner.write_text(str(os.getpid()))

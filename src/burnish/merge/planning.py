@@ -232,7 +232,7 @@ def _statistics_files(
             if member.statistics is None and method.statistics:
                 raise UserError(
                     f"{group.where}: {method.name} needs `statistics` for {model}; gather them with "
-                    f"`burnish merge stats MODEL DATA OUT.safetensors --kind {method.statistics}`"
+                    f"`burnish merge stats`, kind {method.statistics}"
                 )
             if member.statistics is not None and not method.statistics:
                 raise UserError(f"{group.where}: {method.name} does not use the `statistics` of {model}; remove them")

@@ -99,7 +99,7 @@ def _check_memory(network: nn.Module) -> None:
     if needed > free:
         raise UserError(
             f"Gram matrices of {len(sizes)} layers (up to {max(sizes):,} inputs) take about {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free; use a larger machine, or --kind fisher"
+            f"{free / 1e9:.1f} GB are free; use a larger machine, or kind fisher"
         )
 
 

@@ -24,7 +24,7 @@ def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: S
     Args:
         recipe: a recipe's file, or the name of a shipped one.
         out: the small file.
-        overrides: ``key=value`` settings, as ``burnish run --set``.
+        overrides: ``key=value`` settings.
 
     Returns:
         Plain data: ``commitment`` and ``secret`` (paths), ``root`` (hex), ``method``, ``counts`` and ``time``.

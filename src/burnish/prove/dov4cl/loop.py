@@ -241,6 +241,4 @@ def keep_pictures(pictures: Pictures, work: Path) -> None:
             np.save(buffer, pixels)
             write_atomic(path, buffer.getvalue())
         elif not np.array_equal(np.load(path, mmap_mode="r"), pixels):
-            raise UserError(
-                f"{name}: the pictures changed since this audit began; bring them back, or start over with --fresh"
-            )
+            raise UserError(f"{name}: the pictures changed since this audit began; bring them back, or start afresh")

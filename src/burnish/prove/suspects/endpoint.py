@@ -48,7 +48,7 @@ class Endpoint:
         try:
             import httpx
         except ModuleNotFoundError:
-            raise UserError("model: an HTTP endpoint needs httpx; pip install -e '.[prove]'") from None
+            raise UserError("model: an HTTP endpoint needs httpx; install the extra `prove`") from None
         try:
             address = httpx.URL(settings.model)
         except httpx.InvalidURL as error:

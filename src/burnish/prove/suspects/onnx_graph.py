@@ -56,7 +56,7 @@ class OnnxGraph:
         try:
             import onnxruntime
         except ModuleNotFoundError:
-            raise UserError("model: an ONNX suspect needs onnxruntime and onnx; pip install -e '.[prove]'") from None
+            raise UserError("model: an ONNX suspect needs onnxruntime and onnx; install the extra `prove`") from None
         path = Path(settings.model).expanduser()
         if not path.is_file():
             raise UserError(f"{settings.model}: no such file")
@@ -137,7 +137,7 @@ def _refuse(path: Path, data: bytes) -> None:
     try:
         import onnx
     except ModuleNotFoundError:
-        raise UserError("model: an ONNX suspect needs onnxruntime and onnx; pip install -e '.[prove]'") from None
+        raise UserError("model: an ONNX suspect needs onnxruntime and onnx; install the extra `prove`") from None
     try:
         model = onnx.load_model_from_string(data)
     except Exception:  # the protobuf library's own class

@@ -35,7 +35,7 @@ def serve_answers(answers: Mapping[Answer, Callable[[Any], Any]], title: str = "
     try:
         import fastapi
     except ModuleNotFoundError:
-        raise UserError("serving a suspect needs FastAPI and uvicorn; pip install -e '.[serve]'") from None
+        raise UserError("serving a suspect needs FastAPI and uvicorn; install the extra `serve`") from None
     app = fastapi.FastAPI(title=title, version="1")
 
     def answer(question: Question) -> Reply:

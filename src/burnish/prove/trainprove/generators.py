@@ -79,7 +79,7 @@ def load_pipeline(source: SourceSettings, device: str) -> Any:
         import torch
         from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     except ModuleNotFoundError:
-        raise UserError(f"{source.name}: diffusers is not installed; pip install -e '.[prove]'") from None
+        raise UserError(f"{source.name}: diffusers is not installed; install the extra `prove`") from None
     name = str(source.pipeline)
     if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
         raise UserError(f"{source.name}: {name}: no such folder; give a diffusers pipeline's folder or hub id")
