@@ -31,7 +31,9 @@ class Reference(Settings):
     """A model, perhaps with a LoRA adapter on top: `path`, `org/name@revision`, `model+adapter`."""
 
     model: str
+    """Folder or hub id."""
     lora: str | None = None
+    """Folder or hub id of a PEFT LoRA adapter on top of it."""
 
     def __str__(self) -> str:
         return f"{self.model}+{self.lora}" if self.lora else self.model
@@ -93,7 +95,9 @@ class Condition(Settings):
     """One entry of a setting: the value (or gradient) for tensors whose name contains `filter`."""
 
     value: Any
+    """A value, or a list of values from the first layer to the last (a gradient)."""
     filter: str | None = None
+    """Part of the names of the tensors it is for; none or `*`: all."""
 
     def applies_to(self, tensor: str) -> bool:
         """Whether the tensor's name contains the filter; no filter and `*` match every name."""
@@ -104,6 +108,7 @@ class Setting(Settings):
     """A parameter as written: conditions tried in order. A bare value is one condition without a filter."""
 
     conditions: tuple[Condition, ...]
+    """In the order in which they are tried."""
 
     def at(self, tensor: str, t: float, convert: Callable[[Any], Any]) -> Any:
         """The value for a tensor at depth `t` (0 first layer, 1 last), or `None` where no condition applies.
@@ -164,7 +169,9 @@ class InputModel(Settings):
     """A whole model that takes part."""
 
     model: Model
+    """The model, perhaps with an adapter."""
     parameters: Parameters = Field(default_factory=dict)
+    """Parameters of the method for this model."""
     statistics: Path | None = None
     """Burnish only: what `burnish merge stats` wrote for this model (fisher, regmean)."""
 
@@ -173,6 +180,7 @@ class InputSlice(InputModel):
     """Some layers of a model: from `layer_range[0]` up to, not including, `layer_range[1]`."""
 
     layer_range: tuple[int, int]
+    """First layer, and the one after the last."""
 
     @model_validator(mode="after")
     def _ordered(self) -> InputSlice:
@@ -186,8 +194,11 @@ class OutputSlice(Settings):
     """A run of layers of the result, merged from layers of the sources."""
 
     sources: list[InputSlice] = Field(min_length=1)
+    """Layers of the models, of one number each."""
     base_model: Model | None = None
+    """The base of these layers, where it is not the merge's."""
     parameters: Parameters = Field(default_factory=dict)
+    """Parameters of the method for these layers."""
 
     @model_validator(mode="after")
     def _same_length(self) -> OutputSlice:
@@ -201,8 +212,11 @@ class OutputModule(Settings):
     """One stack of a model with several (a vision tower, a decoder)."""
 
     models: list[InputModel] | None = Field(default=None, min_length=1)
+    """Whole models."""
     slices: list[OutputSlice] | None = Field(default=None, min_length=1)
+    """Layers of models, in the order of the result."""
     parameters: Parameters = Field(default_factory=dict)
+    """Parameters of the method for all models."""
 
     @model_validator(mode="after")
     def _one_of(self) -> OutputModule:
@@ -215,9 +229,13 @@ class ModelToken(Settings):
     """Another token's row of a model's embedding."""
 
     kind: Literal["model_token"]
+    """Another token's row."""
     model: Model
+    """The model that has the row."""
     token_id: int | None = Field(default=None, ge=0)
+    """The token by its number there."""
     token: str | None = None
+    """The token by its text there."""
 
     @model_validator(mode="after")
     def _one_of(self) -> ModelToken:
@@ -230,6 +248,7 @@ class ZeroToken(Settings):
     """A row of zeros."""
 
     kind: Literal["zero"]
+    """A row of zeros."""
 
 
 def _token_source(value: Any, info: Any) -> Any:
@@ -245,7 +264,9 @@ class TokenRule(Settings):
     """Where one token's embedding comes from."""
 
     source: Annotated[ModelToken | ZeroToken | Reference | None, BeforeValidator(_token_source)] = None
+    """Whose row the token takes; none: the mean of those that have it."""
     force: bool = False
+    """Take it even where the token has a row of its own."""
 
 
 def _tokenizer_source(value: Any, info: Any) -> Any:
@@ -260,21 +281,32 @@ class TokenizerConfig(Settings):
     """Which vocabulary the result has, and where its rows come from."""
 
     source: TokenizerSource = "union"
+    """The vocabulary: of all models, of the base, or of one model."""
     tokens: dict[str, TokenRule] = Field(default_factory=dict)
+    """Rules for single tokens."""
     pad_to_multiple_of: int | None = Field(default=None, ge=1)
+    """Round the number of rows up to a multiple of this."""
 
 
 class MergeConfig(OutputModule):
     """A merge as the user wrote it. Build it with :meth:`load`, which knows the lines."""
 
     merge_method: str
+    """A method of the house or of an installed package, or `module:function`."""
     base_model: Model | None = None
+    """What deltas are taken from, for methods that need it."""
     modules: dict[str, OutputModule] | None = Field(default=None, min_length=1)
+    """Stacks of a model with several, by name."""
     dtype: Dtype | None = None
+    """What the merge is computed for, and written in unless `out_dtype` says otherwise."""
     out_dtype: Dtype | None = None
+    """What the result is written in; none: `dtype`, else the models' own."""
     tokenizer_source: TokenizerSource | None = None
+    """The older, shorter form of `tokenizer`."""
     tokenizer: TokenizerConfig | None = None
+    """Which vocabulary the result has."""
     chat_template: str | None = None
+    """`auto`, a name or a Jinja text; none: the tokenizer's own."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Burnish only (mergekit takes it on the command line): seed of the random methods."""
     relative_to: Literal["working_directory", "file"] = "working_directory"
