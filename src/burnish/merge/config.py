@@ -6,7 +6,6 @@ is refused by name here, with the file and the line.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,153 +15,16 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 from burnish.core.errors import UserError
 from burnish.core.recipe import Settings, explain
 from burnish.core.yaml_marks import KeyPath, load_yaml
+from burnish.merge.reference import NO_OVERRIDE, Model, Reference, reference
+from burnish.merge.setting import Parameters, Setting
 
-Scalar = bool | int | float | str
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 _UNSUPPORTED = {
     "residual_weight": "mergekit reads it and does nothing with it; remove it",
-    "override_architecture": "architectures are inferred from the tensors; remove it",
+    "override_architecture": NO_OVERRIDE,
     "input_model_parameters": "put `parameters` under the model it belongs to",
 }
-
-
-class Reference(Settings):
-    """A model, perhaps with a LoRA adapter on top: `path`, `org/name@revision`, `model+adapter`."""
-
-    model: str
-    """Folder or hub id."""
-    lora: str | None = None
-    """Folder or hub id of a PEFT LoRA adapter on top of it."""
-
-    def __str__(self) -> str:
-        return f"{self.model}+{self.lora}" if self.lora else self.model
-
-
-def _reference(value: Any, info: Any) -> Any:
-    found = _parsed_reference(value)
-    folder = (info.context or {}).get("folder")
-    if folder is None or not isinstance(found, dict):
-        return found
-    return {key: _below(folder, part) if isinstance(part, str) else part for key, part in found.items()}
-
-
-def _below(folder: Path, name: str) -> str:
-    """A relative path as seen from a folder; a hub id and an absolute path stay."""
-    inside = folder / name
-    if name.startswith(".") or (not Path(name).expanduser().is_absolute() and _is_folder(str(inside))):
-        return os.path.normpath(inside)
-    return name
-
-
-def _parsed_reference(value: Any) -> Any:
-    if isinstance(value, dict) and "override_architecture" in value:
-        raise ValueError(f"`override_architecture` is not supported: {_UNSUPPORTED['override_architecture']}")
-    if isinstance(value, dict):
-        return {key: _path_text(part) for key, part in value.items()}
-    if not isinstance(value, str):
-        return value
-    # A folder may have a plus in its name; one that exists is meant as it is written.
-    if "+" not in value or _is_folder(value):
-        model, lora = value, None
-    else:
-        model, lora = value.split("+", 1)
-        if not model or not lora or "+" in lora:
-            raise ValueError("expected a model, or one model and one adapter as `model+adapter`")
-    if not model.strip():
-        raise ValueError("expected a model folder or a hub id (org/name)")
-    return {"model": model, "lora": lora}
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).expanduser().is_dir()
-    except OSError:  # a name that no file system takes
-        return False
-
-
-def _path_text(part: Any) -> Any:
-    """mergekit's long form of a path: `{path: ..., revision: ...}`."""
-    if isinstance(part, dict) and isinstance(part.get("path"), str) and set(part) <= {"path", "revision"}:
-        return f"{part['path']}@{part['revision']}" if part.get("revision") else part["path"]
-    return part
-
-
-Model = Annotated[Reference, BeforeValidator(_reference)]
-
-
-class Condition(Settings):
-    """One entry of a setting: the value (or gradient) for tensors whose name contains `filter`."""
-
-    value: Any
-    """A value, or a list of values from the first layer to the last (a gradient)."""
-    filter: str | None = None
-    """Part of the names of the tensors it is for; none or `*`: all."""
-
-    def applies_to(self, tensor: str) -> bool:
-        """Whether the tensor's name contains the filter; no filter and `*` match every name."""
-        return self.filter in (None, "*") or str(self.filter) in tensor
-
-
-class Setting(Settings):
-    """A parameter as written: conditions tried in order. A bare value is one condition without a filter."""
-
-    conditions: tuple[Condition, ...]
-    """In the order in which they are tried."""
-
-    def at(self, tensor: str, t: float, convert: Callable[[Any], Any]) -> Any:
-        """The value for a tensor at depth `t` (0 first layer, 1 last), or `None` where no condition applies.
-
-        Args:
-            tensor: the tensor's name, which filters look into.
-            t: where a gradient is read.
-            convert: turns a scalar as written into the parameter's type; numbers are interpolated after it.
-        """
-        for condition in self.conditions:
-            if condition.applies_to(tensor):
-                return _interpolate(condition.value, t, convert)
-        return None
-
-
-def _interpolate(value: Any, t: float, convert: Callable[[Any], Any]) -> Any:
-    if not isinstance(value, list):
-        return convert(value)
-    anchors = [convert(anchor) for anchor in value]
-    position = t * (len(anchors) - 1)
-    below = int(position)
-    if any(isinstance(anchor, bool | str) or anchor is None for anchor in anchors):
-        return anchors[below]
-    above = min(below + 1, len(anchors) - 1)
-    fraction = position - below
-    return convert((1 - fraction) * anchors[below] + fraction * anchors[above])
-
-
-def _setting(value: Any) -> Any:
-    if isinstance(value, Setting):
-        return value
-    if _is_value(value):
-        return Setting(conditions=(Condition(value=value),))
-    entries = value if isinstance(value, list) else [value]
-    if not entries:
-        raise ValueError("an empty list sets nothing; give a value")
-    conditions = []
-    for entry in entries:
-        if not isinstance(entry, dict) or not set(entry) <= {"filter", "value"} or not _is_value(entry.get("value")):
-            raise ValueError("expected a value, a list of values (a gradient), or entries of `filter` and `value`")
-        if not isinstance(entry.get("filter"), str | None):
-            raise ValueError("`filter` must be text, a part of the tensor's name")
-        conditions.append(Condition(value=entry["value"], filter=entry.get("filter")))
-    return Setting(conditions=tuple(conditions))
-
-
-def _is_value(value: Any) -> bool:
-    scalar = bool | int | float | str
-    return isinstance(value, scalar) or (
-        isinstance(value, list) and bool(value) and all(isinstance(entry, scalar) for entry in value)
-    )
-
-
-Parameters = dict[str, Annotated[Setting, BeforeValidator(_setting)]]
 
 
 class InputModel(Settings):
@@ -257,7 +119,7 @@ def _token_source(value: Any, info: Any) -> Any:
         if value["kind"] not in list(kinds):
             raise ValueError("`kind` is `model_token` or `zero`")
         return kinds[value["kind"]].model_validate(value, context=info.context)
-    return value if value is None or isinstance(value, Settings) else Reference.model_validate(_reference(value, info))
+    return value if value is None or isinstance(value, Settings) else Reference.model_validate(reference(value, info))
 
 
 class TokenRule(Settings):
@@ -271,7 +133,7 @@ class TokenRule(Settings):
 
 def _tokenizer_source(value: Any, info: Any) -> Any:
     kept = value in ("union", "base") or value is None or isinstance(value, Settings)
-    return value if kept else _reference(value, info)
+    return value if kept else reference(value, info)
 
 
 TokenizerSource = Annotated[Literal["union", "base"] | Reference, BeforeValidator(_tokenizer_source)]

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from burnish.core.errors import UserError
 from burnish.core.yaml_marks import KeyPath
 from burnish.merge.architecture import BUFFERS, Layout, Stack
-from burnish.merge.config import InputModel, InputSlice, MergeConfig, OutputModule, OutputSlice, Reference, Setting
+from burnish.merge.config import InputModel, InputSlice, MergeConfig, OutputModule, OutputSlice
+from burnish.merge.reference import Reference
+from burnish.merge.setting import Setting
 from burnish.merge.sources import Checkpoint, Source
 
 Settings = Mapping[str, Setting]

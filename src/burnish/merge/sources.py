@@ -16,7 +16,7 @@ from burnish.core.errors import UserError
 from burnish.core.files import read_json
 from burnish.core.models import read_config, resolve
 from burnish.merge.architecture import Layout, infer_layout, is_head
-from burnish.merge.config import Reference
+from burnish.merge.reference import Reference
 from burnish.merge.safetensors_file import TensorInfo, read_header
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.metrics import Progress
-from burnish.merge.config import Reference
+from burnish.merge.reference import Reference
 from burnish.merge.sources import Checkpoint
 from burnish.merge.statistics_file import NAME, TRANSPOSED, place
 
