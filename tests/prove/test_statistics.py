@@ -1,4 +1,5 @@
-"""The statistics of prove: numbers worked out by hand, the same tests in scipy and statsmodels, and calibration by simulation."""
+"""The statistics of prove: numbers worked out by hand, the same tests in scipy and statsmodels, and calibration by
+simulation."""
 
 from unittest.mock import patch
 

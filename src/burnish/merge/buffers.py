@@ -1,6 +1,7 @@
 """Memory that is used again. Knows sizes and a limit; it is what keeps a merge of any size small.
 
-Fresh pages cost a fault and a zeroing each; a merge that allocated per tensor would spend more on them than on arithmetic.
+Fresh pages cost a fault and a zeroing each; a merge that allocated per tensor would spend more on them than on
+arithmetic.
 """
 
 from __future__ import annotations

@@ -234,7 +234,8 @@ class MergeConfig(OutputModule):
 
     @property
     def yaml(self) -> str:
-        """The YAML as it was written; written anew, with absolute paths, where it would mean something else elsewhere."""
+        """The YAML as it was written; written anew, with absolute paths, where it would mean something else
+        elsewhere."""
         if self._text is not None and self.relative_to != "file":
             return self._text
         import yaml

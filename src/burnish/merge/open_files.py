@@ -1,4 +1,5 @@
-"""Input files, opened when they are read and closed when many are open: a merge may have more shards than a process files."""
+"""Input files, opened when they are read and closed when many are open: a merge may have more shards than a process
+files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Machine code from the cache: loaded without numba, never when it is not what was written, and not needed to be kept."""
+"""Machine code from the cache: loaded without numba, never when it is not what was written, and not needed to be
+kept."""
 
 import errno
 import os

@@ -87,7 +87,8 @@ def test_linear_kernel(dtype, weight, normalize):
 @pytest.mark.parametrize("drift", [1.0, 1e-3, 0.0])
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
 def test_slerp_kernel(dtype, drift, t):
-    # The dot product is a float64 sum in another order than torch's: one float32 rounding of the two factors may differ.
+    # The dot product is a float64 sum in another order than torch's: one float32 rounding of the two factors may
+    # differ.
     base, models = make(dtype, 3001, 1, drift=drift)
     found, expected = both("slerp", dtype, base, models, {}, {"t": t})
     torch.testing.assert_close(found, expected, rtol=2**-23 if dtype == "float32" else 2**-8, atol=2e-7)

@@ -1,8 +1,8 @@
 """bfloat16 inputs, by the specification's definition of parity (merge.md, section 4).
 
-mergekit rounds after every step and sorts without stability, so equality of bits means nothing. What is asked instead: the
-same entries kept and elected outside the threshold's bfloat16 bucket, and a result within half an ulp (+ 1e-6) of a float64
-reference with the same masks: never farther from it than mergekit's is from its own.
+mergekit rounds after every step and sorts without stability, so equality of bits means nothing. What is asked instead:
+the same entries kept and elected outside the threshold's bfloat16 bucket, and a result within half an ulp (+ 1e-6) of a
+float64 reference with the same masks: never farther from it than mergekit's is from its own.
 """
 
 import numpy as np

@@ -162,6 +162,7 @@ def test_random_methods_have_the_same_statistics(mergekit, fine_tunes, name, ext
     )
     oracle = torch.stack([mergekit(name, base, models, per_model, theirs) for _ in range(draws)])
     error = ((ours.var(0) + oracle.var(0)) / draws).sqrt()
-    # Means per entry: a standard normal of 2,560 entries stays below 5; spreads: within sampling error of a few percent.
+    # Means per entry: a standard normal of 2,560 entries stays below 5; spreads: within sampling error of a few
+    # percent.
     assert ((ours.mean(0) - oracle.mean(0)).abs() <= 5 * error + 2e-3).all()
     torch.testing.assert_close(ours.std(0).mean(), oracle.std(0).mean(), rtol=0.02, atol=1e-4)

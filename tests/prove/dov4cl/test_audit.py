@@ -1,4 +1,5 @@
-"""A whole audit on small digits: the thief is found, the innocent is not, nothing is done twice, bad input in one line."""
+"""A whole audit on small digits: the thief is found, the innocent is not, nothing is done twice, bad input in one
+line."""
 
 import importlib.util
 import json

@@ -1,4 +1,5 @@
-"""From stored answers to findings, on made-up answers: verdicts by rule, sizes and rates, answers that do not fit together."""
+"""From stored answers to findings, on made-up answers: verdicts by rule, sizes and rates, answers that do not fit
+together."""
 
 import json
 from typing import Any

@@ -136,7 +136,8 @@ def test_votes_by_hand() -> None:
 
 
 def shadows(seed: int = 0, sources: int = 6, each: int = 4, signal: float = 0.5) -> tuple[Shadows, np.ndarray]:
-    """Shadows of 1 + ``sources`` sources and a guilty suspect: each source has labels of its own that its models tend to give."""
+    """Shadows of 1 + ``sources`` sources and a guilty suspect: each source has labels of its own that its models tend
+    to give."""
     rng = np.random.default_rng(seed)
     base = rng.integers(0, 4, size=(sources + 1, 200))
     source = np.append(np.repeat(np.arange(sources + 1), each), 0)
@@ -185,8 +186,8 @@ def test_rates_say_the_level_that_can_be_reached() -> None:
 
 
 def test_sources_that_are_exchangeable_give_a_valid_open_world_p() -> None:
-    # the suspect's source is one more draw: P(p <= 1/(S+1)) is at most 1/(S+1), whatever the sources look like; above that
-    # level the general bound is twice the level, and what is seen here is about the level
+    # the suspect's source is one more draw: P(p <= 1/(S+1)) is at most 1/(S+1), whatever the sources look like; above
+    # that level the general bound is twice the level, and what is seen here is about the level
     p = []
     for seed in range(200):
         world, _ = shadows(seed, sources=7, each=3)

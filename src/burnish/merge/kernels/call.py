@@ -100,8 +100,8 @@ class Kernel:
 
         Raises:
             UserError: as `MergeMethod.__call__`.
-            ValueError: arrays that are not one-dimensional, contiguous, aligned and of one size and the kernel's dtype, or
-                an `out` that is read-only.
+            ValueError: arrays that are not one-dimensional, contiguous, aligned and of one size and the kernel's dtype,
+                or an `out` that is read-only.
         """
         method = registry.get(self.name)
         method.check_inputs(base, models)
@@ -209,7 +209,8 @@ class _Mix:
         return found
 
     def _bands(self, banded: list[int]) -> Iterator[Survey]:
-        """Find the thresholds: count the upper 15 bits of all magnitudes, then the lower 16 in the buckets that matter."""
+        """Find the thresholds: count the upper 15 bits of all magnitudes, then the lower 16 in the buckets that
+        matter."""
         upper = np.zeros((self._count, 2, 1 << 15), np.uint32)
         scratch, hits = np.empty(BLOCK, np.uint32), np.empty(BLOCK // 16, np.uint32)
 

@@ -13,7 +13,8 @@ from burnish.core.errors import UserError
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use, without Python's lock, for calls from other compiled functions and from outside of Python."""
+    """Compile on first use, without Python's lock, for calls from other compiled functions and from outside of
+    Python."""
     # The test suite's shape checks wrap every function of the package; numba wants the plain one.
     plain = inspect.unwrap(function)
     # Without counting of references (nrt) and wrappers for Python the machine code needs nothing of numba's.

@@ -1,4 +1,5 @@
-"""The examples a merge is scored on, as tensors ready for one forward pass. Knows files and tokenizers, not the search."""
+"""The examples a merge is scored on, as tensors ready for one forward pass. Knows files and tokenizers, not the
+search."""
 
 import json
 import zipfile
@@ -121,7 +122,8 @@ def seq2seq_choices(
     start: int,
     pad: int = 0,
 ) -> TaskData:
-    """Multiple choice for an encoder-decoder model: prompt to the encoder, each choice to the decoder after ``start``."""
+    """Multiple choice for an encoder-decoder model: prompt to the encoder, each choice to the decoder after
+    ``start``."""
     ids, attention = _padded([p for p, group in zip(prompts, choices, strict=True) for _ in group], pad)
     wanted, present = _padded([choice for group in choices for choice in group], pad)
     shifted = torch.cat([torch.full((len(wanted), 1), start), wanted[:, :-1]], dim=1)

@@ -2,8 +2,8 @@
 
 Source: RMM, section 3.2, with the corrections of ``docs/rmm.md``. Published variant: the observation is
 the matrix of counts alone, no action is masked. Mended variant: the position is observed, actions that would leave the
-model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the same
-counts can be different models.
+model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the
+same counts can be different models.
 """
 
 from collections.abc import Callable
@@ -101,7 +101,8 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         self.position += 1
 
     def architecture(self) -> Blocks:
-        """What has been taken so far. Stepping back over the boundary adds blocks to the encoder, never decoder blocks."""
+        """What has been taken so far. Stepping back over the boundary adds blocks to the encoder, never decoder
+        blocks."""
         return Blocks(Blocks(tuple(self._taken)).ordered())
 
     def action_masks(self) -> NDArray[np.bool_]:

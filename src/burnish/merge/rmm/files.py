@@ -48,8 +48,8 @@ def number_format(name: str) -> Dtype:
 def portable(merge: Mapping[str, Any], folder: Path, run: Path) -> dict[str, Any]:
     """A merge for a file in `folder` that still finds its models after the run was moved.
 
-    What lies in the run's folder, and what the recipe names by a relative path, becomes relative to the file: it moves with
-    it. An absolute path and a hub id stay: they mean the same from everywhere.
+    What lies in the run's folder, and what the recipe names by a relative path, becomes relative to the file: it moves
+    with it. An absolute path and a hub id stay: they mean the same from everywhere.
 
     Args:
         merge: as :func:`burnish.merge.rmm.export.merge_yaml` gave it.

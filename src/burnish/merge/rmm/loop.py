@@ -133,7 +133,8 @@ def _card(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> str:
         [
             f"# Merge of {', '.join(problem.names)}",
             "",
-            f"Made by `burnish run` with method `rmm`: search `{recipe.search}` over {kind}, {recipe.budget} proposals, "
+            f"Made by `burnish run` with method `rmm`: search `{recipe.search}` over {kind}, {recipe.budget} "
+            "proposals, "
             f"objective `{recipe.objective}`. No gradient touched the weights. Base: `{recipe.base}`.",
             "",
             "| task | validation | test |",

@@ -1,7 +1,7 @@
 """What a user may set for a layer-wise merge search. Knows no torch: reading a recipe stays instant.
 
-The defaults had the best mean of all arms in the stored study, at equal budget: CMA-ES over one scale a layer and expert,
-guided by cross-entropy. ``recipes/rmm/paper.yaml`` is Reinforced Model Merging as released.
+The defaults had the best mean of all arms in the stored study, at equal budget: CMA-ES over one scale a layer and
+expert, guided by cross-entropy. ``recipes/rmm/paper.yaml`` is Reinforced Model Merging as released.
 """
 
 from typing import Any, Literal
@@ -94,7 +94,8 @@ class PPOSettings(Settings):
 
 
 class SearchRecipe(Recipe):
-    """Layer-wise search for the merge of several fine-tunes of one base. Source: RMM, sections 3 and 4; what was corrected: ``docs/rmm.md``."""
+    """Layer-wise search for the merge of several fine-tunes of one base. Source: RMM, sections 3 and 4; what was
+    corrected: ``docs/rmm.md``."""
 
     method: str = "rmm"
     """What runs."""

@@ -119,7 +119,8 @@ class RandomSearch:
 
 
 class GreedySearch:
-    """From the warm start, one layer after the other takes its best alternative; passes repeat until the budget is spent.
+    """From the warm start, one layer after the other takes its best alternative; passes repeat until the budget is
+    spent.
 
     Alternatives: every other candidate, or one expert's scale times 0, 1/2 or 3/2.
     """

@@ -1,5 +1,5 @@
-"""The loop that trains one encoder, resumable at any step, bit by bit. One function of one argument, so that it can run in
-any worker process.
+"""The loop that trains one encoder, resumable at any step, bit by bit. One function of one argument, so that it can run
+in any worker process.
 
 Everything random is drawn from (seed, step): a resumed training needs no generator's state. A finished folder is never
 trained again.
@@ -150,7 +150,8 @@ def batches(
     seed: int,
     start: int,
 ) -> Iterator[Tensor]:
-    """Batches of the pictures at ``rows``: values in [0, 1], [batch, channels, height, width], from step ``start`` on, without end.
+    """Batches of the pictures at ``rows``: values in [0, 1], [batch, channels, height, width], from step ``start`` on,
+    without end.
 
     Every epoch takes each image at most once, in an order of its own.
     """

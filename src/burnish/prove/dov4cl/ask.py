@@ -1,5 +1,5 @@
-"""Which images are shown to a model, in which order, and its answers as arrays. One function of one argument, so that it
-can run in any worker process; whatever was answered before comes from the cache."""
+"""Which images are shown to a model, in which order, and its answers as arrays. One function of one argument, so that
+it can run in any worker process; whatever was answered before comes from the cache."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ class ShadowSettings(Settings):
 
 
 class AuditRecipe(Recipe):
-    """Was this encoder pre-trained on my pictures? Source: DOV4CL (ICLR 2025); what was corrected: ``docs/dov4cl.md``."""
+    """Was this encoder pre-trained on my pictures? Source: DOV4CL (ICLR 2025); what was corrected:
+    ``docs/dov4cl.md``."""
 
     method: str = "dov4cl"
     """What runs."""

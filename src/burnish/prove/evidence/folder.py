@@ -33,7 +33,8 @@ COMMITMENT, REPORT = "commitment.json", "report.html"
 FORMAT = "burnish evidence 2"
 OLDER = {"burnish evidence 1": frozenset({"deciding"})}
 """Earlier formats that are still checked, and what their findings did not have."""
-# Methods whose findings can be re-computed (modules with `analyse` and `settings_in`); a folder cannot name code of its own.
+# Methods whose findings can be re-computed (modules with `analyse` and `settings_in`); a folder cannot name code of its
+# own.
 ANALYSES = {"dov4cl": "burnish.prove.dov4cl.analysis", "trainprove": "burnish.prove.trainprove.analysis"}
 PACKAGES = ("burnish", "numpy", "scipy", "torch")
 
@@ -58,8 +59,8 @@ def write_evidence(
         settings: what ``analyse`` got; plain data, ``seed`` in it.
         arrays: what ``analyse`` got.
         findings: what ``analyse`` gave, unchanged: whatever else is in it could not be re-computed.
-        commitment: the small file of ``burnish prove commit``, already checked, with the secret one beside it; the recipe is
-            opened in the evidence, pictures are not.
+        commitment: the small file of ``burnish prove commit``, already checked, with the secret one beside it; the
+            recipe is opened in the evidence, pictures are not.
         sections: of the report.
 
     Returns:

@@ -28,7 +28,8 @@ from burnish.prove.evidence.folder import (
 )
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
-"""How far a number may be off: another processor or version adds up in another order, which nobody should be accused of."""
+"""How far a number may be off: another processor or version adds up in another order, which nobody should be accused
+of."""
 SHOWN = 5  # differences listed one by one
 
 

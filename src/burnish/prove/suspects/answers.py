@@ -28,7 +28,8 @@ def checked(
         classes: how many classes labels and logits speak of, if whoever asks knows.
 
     Raises:
-        BadAnswer: it is incomplete, ragged, of another type, not finite, of another width than before, or of other classes.
+        BadAnswer: it is incomplete, ragged, of another type, not finite, of another width than before, or of other
+            classes.
     """
     if isinstance(values, list):
         _plain_numbers(values, 1 if answer == "labels" else 2)

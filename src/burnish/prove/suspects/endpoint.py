@@ -1,4 +1,5 @@
-"""A suspect behind an HTTP endpoint. It may fail, lag, lie or be hostile; nothing that it sends is more than numbers."""
+"""A suspect behind an HTTP endpoint. It may fail, lag, lie or be hostile; nothing that it sends is more than
+numbers."""
 
 from __future__ import annotations
 
@@ -122,8 +123,9 @@ class Endpoint:
     def _post(self, body: bytes, limit: int) -> tuple[int, Any, bytes]:
         """Status, headers and body, read no further than the limits on bytes and time.
 
-        httpx's time-outs are those of a single read: an endpoint that drips its reply, headers or body, passes them all. So
-        the request has a thread of its own, and one that is late has its connections closed, at which the thread ends.
+        httpx's time-outs are those of a single read: an endpoint that drips its reply, headers or body, passes them
+        all. So the request has a thread of its own, and one that is late has its connections closed, at which the
+        thread ends.
         """
         client, reply = self._client, Future[tuple[int, Any, bytes]]()
 

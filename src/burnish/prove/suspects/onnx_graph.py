@@ -46,8 +46,8 @@ class OnnxGraph:
         note: told the layout and size found.
 
     Raises:
-        UserError: no such file, not ONNX, weights outside the file, operators that onnxruntime lacks, an input that is no
-            batch of pictures, or no output that could be the answer.
+        UserError: no such file, not ONNX, weights outside the file, operators that onnxruntime lacks, an input that is
+            no batch of pictures, or no output that could be the answer.
     """
 
     def __init__(
@@ -119,7 +119,8 @@ class OnnxGraph:
         except Exception as error:  # onnxruntime's own classes share no base
             if options.terminate:
                 raise UserError(
-                    f"{self._path}: no answer within {self._timeout:g} s; smaller `batch`, longer `timeout`, or another model"
+                    f"{self._path}: no answer within {self._timeout:g} s; smaller `batch`, longer `timeout`, or "
+                    "another model"
                 ) from None
             raise UserError(f"{self._path}: onnxruntime cannot run it ({_short(error)})") from None
         finally:
@@ -228,7 +229,8 @@ def _output(path: Path, answer: Answer, outputs: list[Any]) -> tuple[str, bool]:
     if chosen is None:
         shown = ", ".join(f"{one.name} {one.type} {one.shape}" for one in outputs) or "none"
         raise UserError(
-            f"{path}: which output holds the {answer} cannot be told ({shown[:200]}); name it `{wanted[0]}s` or keep only it"
+            f"{path}: which output holds the {answer} cannot be told ({shown[:200]}); name it `{wanted[0]}s` or keep "
+            "only it"
         )
     return chosen.name, answer == "labels"
 

@@ -1,4 +1,5 @@
-"""One way to ask any suspect: each distinct image once, within a budget, every answer checked and kept before it is used."""
+"""One way to ask any suspect: each distinct image once, within a budget, every answer checked and kept before it is
+used."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class Backend(Protocol):
     """A kind of suspect.
 
     Attributes:
-        identity: what answers, with the SHA-256 of its weights where they are local, and the options that change answers.
+        identity: what answers, with the SHA-256 of its weights where they are local, and the options that change
+            answers.
         sent_bytes: bytes sent over a network so far.
         retried: images sent again after a failure.
     """

@@ -1,4 +1,5 @@
-"""TrainProVe: was this classifier trained on pictures of my generator? Evidence with a false-accusation rate that is known.
+"""TrainProVe: was this classifier trained on pictures of my generator? Evidence with a false-accusation rate that is
+known.
 
 ``audit`` runs a recipe in a run folder. The pure maths needs no recipe: ``agreement``, ``calibration``, ``fraction``,
 ``published``, ``queries``, ``prompts``, and ``analysis.analyse`` over stored answers.

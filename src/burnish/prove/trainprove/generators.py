@@ -153,7 +153,8 @@ class Function:
 
 
 class Folder:
-    """Pictures already made: those of ``pictures`` for training, those of ``validation`` to ask about, class by class."""
+    """Pictures already made: those of ``pictures`` for training, those of ``validation`` to ask about, class by
+    class."""
 
     def __init__(self, source: SourceSettings, recipe: AuditRecipe) -> None:
         self._source, self._recipe = source, recipe

@@ -1,6 +1,8 @@
-"""The audit: pictures, shadows in two families over many sources, choice of queries, the suspect's answers, the verdict.
+"""The audit: pictures, shadows in two families over many sources, choice of queries, the suspect's answers, the
+verdict.
 
-Every picture, shadow and answer is stored as it comes, so an interrupted audit goes on where it was and asks nothing twice.
+Every picture, shadow and answer is stored as it comes, so an interrupted audit goes on where it was and asks nothing
+twice.
 """
 
 from __future__ import annotations
@@ -110,8 +112,8 @@ def gathered(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Which validation pictures to ask about, and the answers on them of the shadows that calibrate.
 
-    Under a budget every other shadow of a source only chooses images and calibrates nothing: a shadow that had a say in which
-    images count would look more typical of its family than the suspect can.
+    Under a budget every other shadow of a source only chooses images and calibrates nothing: a shadow that had a say in
+    which images count would look more typical of its family than the suspect can.
     """
     truth = load_array(pictures / "validation.safetensors", "labels")
     sets = load_array(pictures / "validation.safetensors", "sets")

@@ -1,7 +1,8 @@
 """The audit's pictures on disk: a pool to train on for every source, and one set of validation pictures to ask about.
 
-Drawn in parts, each stored when it is whole: an interrupted audit draws none twice. Pixels lie in one plain array a pool
-(``NAME.npy``, read as a memory map, so that a pool may be larger than memory), labels and drawing temperatures beside it in
+Drawn in parts, each stored when it is whole: an interrupted audit draws none twice. Pixels lie in one plain array a
+pool (``NAME.npy``, read as a memory map, so that a pool may be larger than memory), labels and drawing temperatures
+beside it in
 ``NAME.safetensors``, written last. Knows files; no test.
 """
 
@@ -119,7 +120,8 @@ def _parts(labels: np.ndarray, temperature: np.ndarray) -> Iterator[np.ndarray]:
 def _join(recipe: AuditRecipe, folder: Path) -> None:
     """One file of all validation pictures, with the set of each: 0 mine, then the references in order.
 
-    Between two folders near copies count too (a picture saved again). A generator's pictures may be near one another by nature.
+    Between two folders near copies count too (a picture saved again). A generator's pictures may be near one another by
+    nature.
     """
     pixels, labels, sets = [], [], []
     names = [source.name for source in sources(recipe)]
@@ -146,7 +148,8 @@ def _join(recipe: AuditRecipe, folder: Path) -> None:
 
 
 def _save_pixels(path: Path, parts: list[np.ndarray]) -> None:
-    """Write ``parts`` one after the other as one array that is whole or absent, holding no more than a part in memory."""
+    """Write ``parts`` one after the other as one array that is whole or absent, holding no more than a part in
+    memory."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = temporary(path)

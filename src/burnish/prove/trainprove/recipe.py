@@ -1,6 +1,7 @@
 """What a user may set for an audit of a classifier. Knows no torch: reading a recipe stays instant.
 
-Defaults of ``training`` and of the prompts are the paper's for ImageNet-100; those of the test are measured (``docs/trainprove.md``).
+Defaults of ``training`` and of the prompts are the paper's for ImageNet-100; those of the test are measured
+(``docs/trainprove.md``).
 """
 
 from __future__ import annotations
@@ -137,7 +138,8 @@ class Mixtures(Settings):
 
 
 class AuditRecipe(Recipe):
-    """Was this classifier trained on pictures of my generator? Source: TrainProVe (CVPR 2025); what was corrected: ``docs/trainprove.md``."""
+    """Was this classifier trained on pictures of my generator? Source: TrainProVe (CVPR 2025); what was corrected:
+    ``docs/trainprove.md``."""
 
     method: str = "trainprove"
     """What runs."""
@@ -252,7 +254,8 @@ def reference_sources(recipe: AuditRecipe) -> list[str]:
 
 
 def refusal(recipe: AuditRecipe, sizes: Sequence[int]) -> str | None:
-    """Why an audit could not end with validation sets of such sizes, mine first; none if it can. Known before any training."""
+    """Why an audit could not end with validation sets of such sizes, mine first; none if it can. Known before any
+    training."""
     budget, asked, mine = recipe.suspect.queries, sum(sizes), sizes[0]
     if budget is not None and budget < asked:
         if budget < len(sizes):
@@ -260,7 +263,8 @@ def refusal(recipe: AuditRecipe, sizes: Sequence[int]) -> str | None:
         few = min(recipe.mine_each, recipe.others_each) < 2
         if recipe.choice == "disagreement" and few:
             return (
-                "suspect.queries: a budget needs two shadows of every source and architecture, one to choose images, one to "
+                "suspect.queries: a budget needs two shadows of every source and architecture, one to choose images, "
+                "one to "
                 "calibrate; raise mine_each and others_each, or set choice: random"
             )
         mine = budget * mine // asked
