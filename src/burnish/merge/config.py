@@ -199,7 +199,7 @@ class MergeConfig(OutputModule):
         """
         if isinstance(source, MergeConfig):
             return source
-        where: Callable[[KeyPath], str] = lambda path: "config"  # noqa: E731
+        where: Callable[[KeyPath], str] = lambda _path: "config"  # noqa: E731
         text = None
         if isinstance(source, Mapping):
             data: Any = dict(source)

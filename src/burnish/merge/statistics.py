@@ -111,7 +111,7 @@ def _gram(network: nn.Module, batches: Iterator[Mapping[str, Tensor]]) -> dict[s
     counts: dict[str, int] = {}
 
     def watch(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).float()
             grams[name] = grams.get(name, torch.zeros((), device=rows.device)) + rows.T @ rows
             counts[name] = counts.get(name, 0) + len(rows)

@@ -26,7 +26,7 @@ def array_at(_context: Any, address: Any, like: Any, size: Any) -> Any:
     """The `size` elements at an address, of the element type of the array `like`."""
     array = types.Array(like.dtype, 1, "C")
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         made = context.make_array(array)(context, builder)
         element = context.get_data_type(array.dtype)
         width = context.get_constant(types.intp, context.get_abi_sizeof(element))

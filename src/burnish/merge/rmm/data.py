@@ -219,6 +219,18 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _labels(where: str, rows: list[dict[str, Any]]) -> Tensor:
+    """The labels of rows.
+
+    Raises:
+        UserError: one that is no whole number from 0.
+    """
+    for number, row in enumerate(rows, 1):
+        if type(row["label"]) is not int or row["label"] < 0:
+            raise UserError(f"{where}: example {number}: label {row['label']!r}; expected a whole number from 0")
+    return torch.tensor([row["label"] for row in rows])
+
+
 def _from_rows(
     name: str,
     path: str,
@@ -253,12 +265,7 @@ def _from_rows(
         return causal_choices(name, prompts, groups, answers, pad)
     if {"text", "label"} <= columns and score in ("auto", "accuracy"):
         ids, attention = _padded([tokens(row["text"]) for row in rows], pad)
-        for number, row in enumerate(rows, 1):
-            if type(row["label"]) is not int or row["label"] < 0:
-                raise UserError(
-                    f"tasks: {name}: {path}: example {number}: label {row['label']!r}; expected a whole number from 0"
-                )
-        labels = torch.tensor([row["label"] for row in rows])
+        labels = _labels(f"tasks: {name}: {path}", rows)
         return TaskData(name, "classes", {"input_ids": ids, "attention_mask": attention}, labels, head)
     if "text" in columns and score in ("auto", "perplexity") and not model.config.is_encoder_decoder:
         return causal_text(name, [tokens(row["text"]) for row in rows], pad)

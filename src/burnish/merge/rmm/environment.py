@@ -19,7 +19,7 @@ from burnish.merge.rmm.reward import BACK_AT_START
 Observation = NDArray[np.float32]
 
 
-def unscored(architecture: Architecture) -> float:
+def unscored(_architecture: Architecture) -> float:
     """For searches that score finished episodes in batches."""
     return 0.0
 
@@ -69,7 +69,10 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         self.failed = False
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002 - gymnasium passes it by keyword
     ) -> tuple[Observation, dict[str, Any]]:
         """Back to the first layer with nothing taken."""
         super().reset(seed=seed)
@@ -155,7 +158,10 @@ class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.position = 0
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002 - gymnasium passes it by keyword
     ) -> tuple[Observation, dict[str, Any]]:
         """Back to the first layer."""
         super().reset(seed=seed)

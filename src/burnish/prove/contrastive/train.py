@@ -92,7 +92,7 @@ def fit(
     seed: int,
     work: Path,
     every: float,
-    report: Callable[[int, float], None] = lambda step, loss: None,
+    report: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> None:
     """Train in place, from the last checkpoint in ``work`` if there is one.
 
@@ -113,7 +113,7 @@ def fit(
     steps = settings.epochs * (len(rows) // batch)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     start = 0
-    found = checkpoint.load_latest(work, lambda message: None)
+    found = checkpoint.load_latest(work, lambda _message: None)
     if found is not None:
         start = found[0] + 1
         learner.load_state_dict(found[1]["learner"])

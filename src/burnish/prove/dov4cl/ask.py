@@ -89,7 +89,7 @@ Step = Callable[[int, int, Oracle], None]
 
 
 def ask_model(
-    question: Question, note: Heard = lambda message: None, step: Step = lambda *state: None
+    question: Question, note: Heard = lambda _message: None, step: Step = lambda *_state: None
 ) -> dict[str, Any]:
     """Ask a model about all its views and keep the answers, [draws, images, views, dim] for each kind of view.
 

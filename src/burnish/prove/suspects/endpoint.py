@@ -132,7 +132,7 @@ class Endpoint:
         def work() -> None:
             try:
                 reply.set_result(self._exchange(client, body, limit))
-            except Exception as error:  # raised where the reply is waited for
+            except Exception as error:  # noqa: BLE001 - of a library's thread; raised where the reply is waited for
                 reply.set_exception(error)
 
         threading.Thread(target=work, daemon=True).start()

@@ -34,7 +34,7 @@ class HuggingFace:
     """
 
     def __init__(
-        self, settings: SuspectSettings, answer: Answer, note: Callable[[str], None] = lambda message: None
+        self, settings: SuspectSettings, answer: Answer, note: Callable[[str], None] = lambda _message: None
     ) -> None:
         import torch
 

@@ -52,11 +52,11 @@ Note = Callable[[str], None]
 Track = Callable[[Iterable[int], str, int], Iterable[int]]
 
 
-def _unseen(items: Iterable[int], label: str, total: int) -> Iterable[int]:
+def _unseen(items: Iterable[int], _label: str, _total: int) -> Iterable[int]:
     return items
 
 
-def _unheard(message: str) -> None:
+def _unheard(_message: str) -> None:
     return None
 
 

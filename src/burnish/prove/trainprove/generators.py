@@ -42,7 +42,7 @@ class Pipeline:
         self._source, self._recipe = source, recipe
         self._pipeline: Any = None
 
-    def draw(self, labels: Classes, seed: int, temperature: float, strategy: Strategy) -> Pictures:
+    def draw(self, labels: Classes, seed: int, _temperature: float, strategy: Strategy) -> Pictures:
         """See :class:`Painter`."""
         if self._pipeline is None:
             self._pipeline = load_pipeline(self._source, self._recipe.device)
@@ -131,7 +131,7 @@ class Function:
     def __init__(self, source: SourceSettings, recipe: AuditRecipe) -> None:
         self._source, self._recipe = source, recipe
 
-    def draw(self, labels: Classes, seed: int, temperature: float, strategy: Strategy) -> Pictures:
+    def draw(self, labels: Classes, seed: int, temperature: float, _strategy: Strategy) -> Pictures:
         """See :class:`Painter`; the strategy is not passed on.
 
         Raises:

@@ -8,7 +8,7 @@ beside it in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -45,16 +45,13 @@ def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
             target = folder / f"{what}-{number}.safetensors"
             if target.exists():
                 continue
-            drawn = None
+            drawn = None if isinstance(paint, Folder) else _drawing(recipe, count, what)
             if isinstance(paint, Folder):
                 read = partial(paint.read, count=count, training=what == "source")
-                pieces = [partial(read, label) for label in range(len(recipe.classes))]
+                pieces: list[Callable[[], np.ndarray]] = [partial(read, label) for label in range(len(recipe.classes))]
             else:
-                drawn, pieces = _drawing(recipe, count, what), []
-                for place, rows in enumerate(drawn.parts):
-                    seed = int(np.random.default_rng([recipe.seed, number, what == "source", place]).integers(2**31))
-                    temperature = float(drawn.temperature[rows[0]])
-                    pieces.append(partial(_paint, paint, drawn.labels[rows], seed, temperature, strategy))
+                assert drawn is not None
+                pieces = _pieces(recipe, paint, drawn, (number, what == "source"), strategy)
             parts = [target.with_name(f"{target.stem}.part-{place}.npy") for place in range(len(pieces))]
             for place, (piece, part) in enumerate(zip(pieces, parts, strict=True), 1):
                 if not part.exists():
@@ -88,7 +85,19 @@ class _Drawing(NamedTuple):
 def _drawing(recipe: AuditRecipe, count: int, what: str) -> _Drawing:
     labels = np.repeat(np.arange(len(recipe.classes)), count).astype(np.int64)
     temperature = _temperatures(recipe, labels, what)
-    return _Drawing(labels, temperature, list(_parts(labels, temperature)))
+    return _Drawing(labels, temperature, list(_parts(temperature)))
+
+
+def _pieces(
+    recipe: AuditRecipe, paint: Painter, drawn: _Drawing, stream: tuple[int, bool], strategy: Strategy
+) -> list[Callable[[], np.ndarray]]:
+    """One call a part, each with a seed of its own; ``stream`` (source, training) tells the seeds of two sets apart."""
+    pieces: list[Callable[[], np.ndarray]] = []
+    for place, rows in enumerate(drawn.parts):
+        seed = int(np.random.default_rng([recipe.seed, *stream, place]).integers(2**31))
+        temperature = float(drawn.temperature[rows[0]])
+        pieces.append(partial(_paint, paint, drawn.labels[rows], seed, temperature, strategy))
+    return pieces
 
 
 def _paint(paint: Painter, labels: np.ndarray, seed: int, temperature: float, strategy: Strategy) -> np.ndarray:
@@ -111,7 +120,7 @@ def _temperatures(recipe: AuditRecipe, labels: np.ndarray, what: str) -> np.ndar
     return np.array(recipe.variation.temperatures, dtype=float)[place % len(recipe.variation.temperatures)]
 
 
-def _parts(labels: np.ndarray, temperature: np.ndarray) -> Iterator[np.ndarray]:
+def _parts(temperature: np.ndarray) -> Iterator[np.ndarray]:
     for value in np.unique(temperature):
         rows = np.flatnonzero(temperature == value)
         yield from np.array_split(rows, -(-len(rows) // PART))

@@ -220,21 +220,8 @@ class AuditRecipe(Recipe):
 
     @model_validator(mode="after")
     def _fits_together(self) -> AuditRecipe:
-        names = [self.mine.name, *(each.name for each in self.others)]
-        if len(set(names)) < len(names):
-            raise ValueError(f"mine, others: names must differ, got {names}")
-        kinds = [each.name for each in self.architectures]
-        if len(set(kinds)) < len(kinds):
-            raise ValueError(f"architectures: names must differ, got {kinds}")
-        unknown = [each for each in self.references if each not in names[1:]]
-        if unknown:
-            raise ValueError(f"references: {unknown[0]} is none of the other sources ({', '.join(names[1:])})")
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError("classes: names must differ")
-        if self.glosses and len(self.glosses) != len(self.classes):
-            raise ValueError(f"glosses: {len(self.glosses)} for {len(self.classes)} classes")
-        if "gloss" in (self.shadow_prompts, self.validation_prompts) and not self.glosses:
-            raise ValueError("glosses: the prompt strategy gloss needs one for each class")
+        self._names_fit()
+        self._classes_fit()
         if self.statistic in ("grubbs_entropy", "grubbs_similarity") and self.answer != "logits":
             raise ValueError(f"statistic {self.statistic} needs answer: logits")
         if self.statistic == "grubbs_similarity" and len(self.classes) < 3:
@@ -246,6 +233,25 @@ class AuditRecipe(Recipe):
             if problem is not None:
                 raise ValueError(problem)
         return self
+
+    def _names_fit(self) -> None:
+        names = [self.mine.name, *(each.name for each in self.others)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"mine, others: names must differ, got {names}")
+        kinds = [each.name for each in self.architectures]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"architectures: names must differ, got {kinds}")
+        unknown = [each for each in self.references if each not in names[1:]]
+        if unknown:
+            raise ValueError(f"references: {unknown[0]} is none of the other sources ({', '.join(names[1:])})")
+
+    def _classes_fit(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: names must differ")
+        if self.glosses and len(self.glosses) != len(self.classes):
+            raise ValueError(f"glosses: {len(self.glosses)} for {len(self.classes)} classes")
+        if "gloss" in (self.shadow_prompts, self.validation_prompts) and not self.glosses:
+            raise ValueError("glosses: the prompt strategy gloss needs one for each class")
 
 
 def reference_sources(recipe: AuditRecipe) -> list[str]:
