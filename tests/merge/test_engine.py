@@ -105,7 +105,8 @@ def test_a_model_merged_with_itself_is_the_model(method: str, llamas: list[Path]
     models = entries(
         [model] * (1 if method == "slerp" else 2), **({"weight": 0.5} if method in ("linear", "ties") else {})
     )
-    config = {"merge_method": method, "models": [*entries([model]), *models] if method != "linear" else models}
+    config: dict[str, Any] = {"merge_method": method}
+    config |= {"models": [*entries([model]), *models] if method != "linear" else models}
     if method != "linear":
         config["base_model"] = model
     if method == "ties":
@@ -221,7 +222,7 @@ def test_memory_is_bounded_and_torch_is_not_imported(tmp_path: Path) -> None:
             config["parameters"] = {"t": 0.5}
         recipe = tmp_path / f"{method}.yaml"
         recipe.write_text(MergeConfig.load(config).yaml)
-        command = [sys.executable, "-c", MEMORY, recipe, tmp_path / method]
+        command = [sys.executable, "-c", MEMORY, str(recipe), str(tmp_path / method)]
         before, after, predicted, *imported = subprocess.run(
             command, capture_output=True, text=True, check=True
         ).stdout.split()
@@ -401,10 +402,10 @@ def test_interrupted_twice_a_worker_still_writes_into_its_own_file(tmp_path: Pat
 
 def test_a_model_that_changes_between_two_passes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ties reads a tensor three times; weights that change in between would be trimmed by another's threshold."""
-    from burnish.merge import reading
+    from burnish.merge import reading, safetensors_file
 
     base, *models = two(tmp_path, [0.0] * 64, [1.0] * 64, [2.0] * 64)
-    read, seen = reading.read_exactly, []
+    read, seen = safetensors_file.read_exactly, []
 
     def changing(handle: int, target: memoryview, offset: int, path: Path) -> None:
         read(handle, target, offset, path)

@@ -62,7 +62,8 @@ class TestOwner:
 
     def test_a_lock_on_a_removed_file_is_no_lock(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The owner before removes the file between our opening it and our locking it."""
-        lock, flock, calls = tmp_path / ".out.lock", fcntl.flock, []
+        lock, flock = tmp_path / ".out.lock", fcntl.flock
+        calls: list[int] = []
 
         def late(file, operation) -> None:
             if not calls:

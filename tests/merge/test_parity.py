@@ -4,6 +4,7 @@ Where mergekit crashes or is wrong, the test says so.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from .checkpoints import family, tensors_of, word_tokenizer
 pytest.importorskip("mergekit")
 
 WEIGHTED = {"weight": 0.6}
-METHODS = {
+METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "linear": (WEIGHTED, {}),
     "linear-raw": (WEIGHTED, {"normalize": False}),
     "slerp": ({}, {"t": 0.3}),

@@ -3,13 +3,15 @@
 Where mergekit's own result is not defined (its sorts are not stable) or wrong, the test says so.
 """
 
+from typing import Any
+
 import pytest
 import torch
 
 from burnish.merge.methods import get
 
 SHAPES = [(7,), (33, 17), (5, 6, 7)]
-CASES = {
+CASES: dict[str, list[tuple[int, dict[str, Any], dict[str, Any]]]] = {
     "linear": [
         (1, {"weight": [0.3]}, {}),
         (3, {"weight": [0.2, 0.5, 0.7]}, {}),
@@ -132,7 +134,7 @@ def test_arcee_fusion_of_large_tensors(mergekit, fine_tunes):
 def test_della_row_of_one_entry(mergekit, fine_tunes):
     # mergekit divides 0 by 0 ranks and hands a NaN probability to torch.bernoulli.
     base, models = fine_tunes((6, 1), 1)
-    per_model = {"weight": [1], "density": [0.5]}
+    per_model: dict[str, list[Any]] = {"weight": [1], "density": [0.5]}
     assert get("della")(base, models, model_parameters=per_model, parameters={}).isfinite().all()
     with pytest.raises(RuntimeError):
         mergekit("della", base, models, per_model)

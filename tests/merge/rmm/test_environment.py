@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from burnish.merge.rmm.architecture import Block, Blocks, Scales, from_plain, uniform
+from burnish.merge.rmm.architecture import Architecture, Block, Blocks, Scales, from_plain, uniform
 from burnish.merge.rmm.environment import BlockEnv, ScaleEnv
 
 
@@ -76,10 +76,16 @@ def test_only_the_mended_agent_sees_a_skip():
 
 
 def test_endless_episodes_are_cut_and_completed():
-    scored = []
-    env = BlockEnv((2,), 2, lambda architecture: scored.append(architecture) or 7.0)
+    scored: list[Architecture] = []
+
+    def score(architecture: Architecture) -> float:
+        scored.append(architecture)
+        return 7.0
+
+    env = BlockEnv((2,), 2, score)
     _, reward, terminated, truncated, _ = play(env, [1, 3] * 4)  # 4 L = 8 steps
     assert (reward, terminated, truncated) == (7.0, False, True)
+    assert isinstance(scored[0], Blocks)
     assert scored[0].blocks[-2:] == (Block(0, 0, 1), Block(0, 1, 1))
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,13 @@ def search_in_child(folder: str, path: str, die_at: int = 0) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             real(handle)
 
-        os.fsync = dying
+        os.fsync = dying  # type: ignore[assignment]
     settings = SearchRecipe.load(Path(folder) / "recipe.yaml")
     with Run(settings, path, quiet=True) as run:
         search(settings, run)
 
 
-def child(folder: Path, path: Path, die_at: int = 0) -> multiprocessing.Process:
+def child(folder: Path, path: Path, die_at: int = 0) -> BaseProcess:
     process = CONTEXT.Process(target=search_in_child, args=(str(folder), str(path), die_at))
     process.start()
     return process

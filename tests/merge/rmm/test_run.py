@@ -33,6 +33,8 @@ def test_run_leaves_a_plain_checkpoint_that_merge_rebuilds(tmp_path, arm):
 
     settings = save_run(tmp_path, **arm)
     spent = f"{settings.tuning_budget} tuning the uniform merges, {settings.budget} searching, 10 again in full"
+    assert METHOD.check is not None
+    assert METHOD.report is not None
     assert METHOD.check(settings)[2] == ("evaluations", spent)
     with Run(settings, tmp_path / "run", quiet=True) as run:
         folder = search(settings, run)

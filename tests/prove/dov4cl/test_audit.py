@@ -22,7 +22,7 @@ from burnish.prove.images import ImageSet
 from burnish.prove.verdict import wording
 from burnish.testbeds.data import load_digits
 
-TRAIN = {"epochs": 160, "batch": 60, "lr": 3e-3, "view": {"scale": [0.5, 1.0], "flip": 0.0}}
+TRAIN: dict[str, Any] = {"epochs": 160, "batch": 60, "lr": 3e-3, "view": {"scale": [0.5, 1.0], "flip": 0.0}}
 VIEWS = {
     "global_views": 4,
     "local_views": 4,
@@ -131,7 +131,7 @@ def test_interrupted_anywhere_it_goes_on(
     asked = recipe(suspects["thief"], shadows=short, checkpoint_every=0)
     whole = audit(asked, tmp_path / "whole")
     monkeypatch.setattr("burnish.prove.dov4cl.ask.BYTES", 8 * 64 * 4)  # a few images at a time
-    real, calls = loop.analyse, 0
+    real, calls = analyse, 0
 
     def stop_at(chunk: int) -> None:
         with pytest.raises(Interrupted), Run(asked, tmp_path / "cut", quiet=True) as run:

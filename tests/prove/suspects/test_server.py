@@ -77,7 +77,9 @@ def test_bad_requests_get_one_line() -> None:
         status, reply = post(app, {"answer": "labels", "images": images})
         assert status == 422
         assert message in reply["detail"]
-    for body in ({}, {"answer": "labels", "images": []}, {"answer": "colour", "images": [png]}, [], {"images": 3}):
+    empty: dict[str, Any] = {"answer": "labels", "images": []}
+    bodies: list[Any] = [{}, empty, {"answer": "colour", "images": [png]}, [], {"images": 3}]
+    for body in bodies:
         assert post(app, body)[0] == 422
     assert post(app, {"answer": "labels", "images": [png]})[0] == 200
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,7 @@ def test_pictures_drawn_before_a_stop_are_not_drawn_again(tmp_path: Path, monkey
     going = pictures.draw_all(small, tmp_path / "cut")
     for _ in range(4):
         next(going)  # stopped in the middle of a source
+    assert isinstance(going, Generator)
     going.close()
     assert list((tmp_path / "cut").glob("*.part-*"))
     rest = list(pictures.draw_all(small, tmp_path / "cut"))

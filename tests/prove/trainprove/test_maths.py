@@ -155,7 +155,7 @@ def test_shares_are_the_slow_loop() -> None:
         targets = np.where(world.source[kept] == 0, 1.0, -4 / 20)
         weights = np.linalg.solve(world.agreement[kept][:, kept] + 0.02 * np.eye(kept.sum()), targets)
         theirs = [float(world.agreement[row][kept] @ weights) for row in np.flatnonzero(~kept)]
-        slow.append(np.mean([each >= float(kernel[0][kept] @ weights) for each in theirs]))
+        slow.append(float(np.mean([each >= float(kernel[0][kept] @ weights) for each in theirs])))
     np.testing.assert_allclose(source_shares(world, kernel)[0], slow)
     np.testing.assert_allclose(open_world(world, kernel), [(1 + sum(slow)) / 7])
 
