@@ -244,10 +244,10 @@ class TestOpenFiles:
         for name in "abc":
             (tmp_path / name).write_text(name)
         handles = OpenFiles(most=1)
-        with handles.lend(tmp_path / "a") as first, handles.lend(tmp_path / "b"), handles.lend(tmp_path / "c"):
+        with handles.borrow(tmp_path / "a") as first, handles.borrow(tmp_path / "b"), handles.borrow(tmp_path / "c"):
             assert os.pread(first, 1, 0) == b"a"
         handles.close()
-        with handles.lend(tmp_path / "b") as again:
+        with handles.borrow(tmp_path / "b") as again:
             assert os.pread(again, 1, 0) == b"b"
 
 

@@ -154,7 +154,7 @@ class MergeConfig(OutputModule):
     """A merge as the user wrote it. Build it with :meth:`load`, which knows the lines."""
 
     merge_method: str
-    """A method of the house or of an installed package, or `module:function`."""
+    """A built-in method, one of an installed package, or `module:function`."""
     base_model: Model | None = None
     """What deltas are taken from, for methods that need it."""
     modules: dict[str, OutputModule] | None = Field(default=None, min_length=1)

@@ -21,7 +21,7 @@ import xxhash
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.metrics import Progress
 from burnish.core.parallel import one_thread
-from burnish.merge.buffers import Arena, Bytes, aligned, carve
+from burnish.merge.buffers import BufferPool, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import Stream, kernel
@@ -61,7 +61,7 @@ class Engine:
         # A shard's largest tensors first: the last worker to finish then has little left to do alone.
         steps = (step for step in plan.steps if step.shard not in journal.finished)
         self._steps = sorted(steps, key=lambda step: (step.shard, -step.nbytes))
-        self._arena = Arena(budget(self._steps, plan.threads))
+        self._buffers = BufferPool(budget(self._steps, plan.threads))
         self._files = OpenFiles()
         self._shards: dict[int, int] = {}
         self._left: dict[int, int] = {}
@@ -141,7 +141,7 @@ class Engine:
 
     def _copied(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
         digest = xxhash.xxh3_128()
-        with self._arena.lend(tile_bytes(step)) as block:
+        with self._buffers.borrow(tile_bytes(step)) as block:
             for start, (first, *others) in self._tiles(step, block, inputs):
                 if any((first != other).any() for other in others):
                     raise UserError(
@@ -160,7 +160,7 @@ class Engine:
         digest = xxhash.xxh3_128()
         kind, width = _BITS[step.dtype], ITEM_SIZE[step.dtype]
         stream = self._stream(step)
-        with self._arena.lend(tile_bytes(step)) as block:
+        with self._buffers.borrow(tile_bytes(step)) as block:
             for survey in stream.surveys():
                 for start, pieces in self._tiles(step, block, inputs):
                     survey([piece.view(kind) for piece in pieces], start // width)
@@ -197,7 +197,7 @@ class Engine:
         sizes = [source.info.nbytes for source in step.sources]
         grown = (len(sizes) + 1) * step.nbytes
         assert step.rows is not None
-        with self._arena.lend(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
+        with self._buffers.borrow(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
             *raw, out = carve(block, [*sizes, step.nbytes])
             arrays = []
             for source, piece in zip(step.sources, raw, strict=True):
@@ -235,7 +235,7 @@ class Engine:
         from burnish.merge import tensors
 
         raw_bytes = sum(aligned(info.nbytes) for info in step.inputs)
-        with self._arena.lend(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
+        with self._buffers.borrow(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
             pieces = iter(carve(block, [info.nbytes for info in step.inputs]))
             raw = {info: self._read(info, next(pieces), inputs) for info in step.inputs}
             loaded = tensors.load(step, raw, self._device)

@@ -28,7 +28,7 @@ class OpenFiles:
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self, path: Path) -> Iterator[int]:
+    def borrow(self, path: Path) -> Iterator[int]:
         """The file's descriptor, which stays open meanwhile."""
         with self._lock:
             if path not in self._open:

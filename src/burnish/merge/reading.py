@@ -26,7 +26,7 @@ class Reader:
             UserError: the file ends too early, or a number is NaN or infinite.
         """
         info = self._info
-        with self._files.lend(info.path) as handle:
+        with self._files.borrow(info.path) as handle:
             read_exactly(handle, piece.data, info.offset + self._position, info.path)
         self._position += piece.size
         self._digest.update(piece.data)

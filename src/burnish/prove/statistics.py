@@ -1,4 +1,4 @@
-"""Every test of the house on plain numbers: outliers, permutations, ranks, corrections, intervals. Pure numpy and
+"""Every statistical test of the audits, on plain numbers: outliers, permutations, ranks, corrections, intervals. Pure numpy and
 scipy.
 
 Knows no model and no image. A p-value here never says less than its test allows: ties count against the accuser, and a

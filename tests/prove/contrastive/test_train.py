@@ -94,7 +94,7 @@ def test_the_saved_encoder_is_a_model_like_any_other(pixels: Path, digits: np.nd
         model = load_model(folder)
         images = torch.from_numpy(digits).permute(0, 3, 1, 2).float() / 255
         assert features(model, normalise(images)).shape == (64, width)
-        # through an audit's door, views of half the size too; the same numbers where the size is right
+        # as an audit asks, views of half the size too; the same numbers where the size is right
         with open_suspect(SuspectSettings(model=str(folder)), "embeddings") as oracle:
             assert oracle.ask(digits[:, ::2, ::2]).shape == (64, width)
             with torch.inference_mode():

@@ -29,7 +29,7 @@ def post(app: Any, body: Any) -> tuple[int, Any]:
     return anyio.run(go)
 
 
-def test_a_model_behind_the_door_answers_as_it_does_locally(tmp_path: Path) -> None:
+def test_a_model_behind_the_endpoint_answers_as_it_does_locally(tmp_path: Path) -> None:
     folder = vit(tmp_path / "vit", processor=True)
     images = pictures(10)
     with serving(serve_model(folder, batch=3)) as address:

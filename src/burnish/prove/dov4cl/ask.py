@@ -84,12 +84,12 @@ class Question:
     cache: Path
 
 
-Heard = Callable[[str], None]
+Note = Callable[[str], None]
 Step = Callable[[int, int, Oracle], None]
 
 
 def ask_model(
-    question: Question, note: Heard = lambda _message: None, step: Step = lambda *_state: None
+    question: Question, note: Note = lambda _message: None, step: Step = lambda *_state: None
 ) -> dict[str, Any]:
     """Ask a model about all its views and keep the answers, [draws, images, views, dim] for each kind of view.
 

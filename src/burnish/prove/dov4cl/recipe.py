@@ -59,7 +59,7 @@ class AuditRecipe(Recipe):
     private: ImageSettings
     """Pictures of the same kind that nobody else ever had."""
     private_is: Literal["held out", "synthetic"] = "held out"
-    """synthetic: made by a generator for want of held-out ones; the verdict then assumes that they are like the public
+    """synthetic: made by a generator where there are no held-out ones; the verdict then assumes that they are like the public
     ones in all that the models see.
     """
     shadows: ShadowSettings = ShadowSettings()

@@ -185,7 +185,7 @@ class Endpoint:
             return "; name the variable that holds its token with `token_env`"
         if status == 413:
             return "; use a smaller `batch`"
-        return "; is this the address of a suspect's door (see the docs on suspects)?"
+        return "; is this the address of a suspect's endpoint (see the docs on suspects)?"
 
     def _shown(self, text: str) -> str:
         """What the endpoint says, without the token: it may quote what it was sent."""

@@ -152,7 +152,7 @@ def _refuse(path: Path, data: bytes) -> None:
         if node.domain not in DOMAINS and (node.domain, node.op_type) not in local:
             raise UserError(
                 f"{path}: operator {node.domain}::{node.op_type} is not part of onnxruntime, and no library is loaded; "
-                "put the model behind the HTTP door"
+                "put the model behind an HTTP endpoint"
             )
         tensors += _attribute_tensors(node)
     for tensor in tensors:

@@ -1,4 +1,4 @@
-"""An example of the server's side of the HTTP door: any function over images becomes a suspect that can be audited.
+"""An example of the server's side of the HTTP endpoint: any function over images becomes a suspect that can be audited.
 
 Put a model of another format (a pickle, a framework of your own) behind it, in a process of its own and, if you do not
 trust it, in a container: the auditor's process then sees nothing of it but numbers.

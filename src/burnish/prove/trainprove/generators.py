@@ -23,7 +23,7 @@ Classes = Int[np.ndarray, " n"]
 
 
 @runtime_checkable
-class Painter(Protocol):
+class PictureGenerator(Protocol):
     """Draws pictures of classes."""
 
     def draw(self, labels: Classes, seed: int, temperature: float, strategy: Strategy) -> Pictures:
@@ -43,7 +43,7 @@ class Pipeline:
         self._pipeline: Any = None
 
     def draw(self, labels: Classes, seed: int, _temperature: float, strategy: Strategy) -> Pictures:
-        """See :class:`Painter`."""
+        """See :class:`PictureGenerator`."""
         if self._pipeline is None:
             self._pipeline = load_pipeline(self._source, self._recipe.device)
         recipe, source = self._recipe, self._source
@@ -132,7 +132,7 @@ class Function:
         self._source, self._recipe = source, recipe
 
     def draw(self, labels: Classes, seed: int, temperature: float, _strategy: Strategy) -> Pictures:
-        """See :class:`Painter`; the strategy is not passed on.
+        """See :class:`PictureGenerator`; the strategy is not passed on.
 
         Raises:
             UserError: it raises, or returns something else than pictures.
@@ -176,7 +176,7 @@ class Folder:
         return load_images(inside).pixels
 
 
-def painter(source: SourceSettings, recipe: AuditRecipe) -> Painter | Folder:
+def picture_generator(source: SourceSettings, recipe: AuditRecipe) -> PictureGenerator | Folder:
     """What draws (or holds) the pictures of ``source``."""
     if source.pipeline:
         return Pipeline(source, recipe)

@@ -127,11 +127,11 @@ def gathered(
             shuffled = np.random.default_rng([recipe.seed, 1]).random(len(truth))
             rows = choose(shuffled, sets, budget)
         else:
-            scouts = _every_other(pure, recipe)
-            pure = [each for each in pure if each not in scouts]
+            choosers = _every_other(pure, recipe)
+            pure = [each for each in pure if each not in choosers]
             families = [
                 votes(
-                    np.stack([logits[each].argmax(1) for each in scouts if (each.source == 0) == own]),
+                    np.stack([logits[each].argmax(1) for each in choosers if (each.source == 0) == own]),
                     len(recipe.classes),
                 )
                 for own in (True, False)
@@ -153,11 +153,11 @@ def gathered(
 
 def _every_other(pure: list[Shadow], recipe: AuditRecipe) -> set[Shadow]:
     """Every other shadow of each source and architecture: neither may be left without some that calibrate."""
-    scouts: set[Shadow] = set()
+    choosers: set[Shadow] = set()
     for source in range(len(sources(recipe))):
         for kind in range(len(recipe.architectures)):
-            scouts |= set([each for each in pure if (each.source, each.architecture) == (source, kind)][1::2])
-    return scouts
+            choosers |= set([each for each in pure if (each.source, each.architecture) == (source, kind)][1::2])
+    return choosers
 
 
 def shadow_rows(recipe: AuditRecipe, folder: Path, shadows: list[Shadow]) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from burnish.core.errors import UserError
 from burnish.core.files import explained, temporary, write_atomic
 from burnish.prove.images import digests
 from burnish.prove.overlap import near_duplicates
-from burnish.prove.trainprove.generators import Folder, Painter, painter
+from burnish.prove.trainprove.generators import Folder, PictureGenerator, picture_generator
 from burnish.prove.trainprove.prompts import Strategy
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings, reference_sources
 from burnish.prove.trainprove.shadows import load_array, load_pixels
@@ -40,18 +40,18 @@ def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
         UserError: a source that cannot be drawn from, or validation pictures that are among the training ones.
     """
     for number, source in enumerate(sources(recipe)):
-        paint = painter(source, recipe)
+        generator = picture_generator(source, recipe)
         for what, count, strategy in _wanted(recipe, number):
             target = folder / f"{what}-{number}.safetensors"
             if target.exists():
                 continue
-            drawn = None if isinstance(paint, Folder) else _drawing(recipe, count, what)
-            if isinstance(paint, Folder):
-                read = partial(paint.read, count=count, training=what == "source")
+            drawn = None if isinstance(generator, Folder) else _drawing(recipe, count, what)
+            if isinstance(generator, Folder):
+                read = partial(generator.read, count=count, training=what == "source")
                 pieces: list[Callable[[], np.ndarray]] = [partial(read, label) for label in range(len(recipe.classes))]
             else:
                 assert drawn is not None
-                pieces = _pieces(recipe, paint, drawn, (number, what == "source"), strategy)
+                pieces = _pieces(recipe, generator, drawn, (number, what == "source"), strategy)
             parts = [target.with_name(f"{target.stem}.part-{place}.npy") for place in range(len(pieces))]
             for place, (piece, part) in enumerate(zip(pieces, parts, strict=True), 1):
                 if not part.exists():
@@ -89,19 +89,21 @@ def _drawing(recipe: AuditRecipe, count: int, what: str) -> _Drawing:
 
 
 def _pieces(
-    recipe: AuditRecipe, paint: Painter, drawn: _Drawing, stream: tuple[int, bool], strategy: Strategy
+    recipe: AuditRecipe, generator: PictureGenerator, drawn: _Drawing, stream: tuple[int, bool], strategy: Strategy
 ) -> list[Callable[[], np.ndarray]]:
     """One call a part, each with a seed of its own; ``stream`` (source, training) tells the seeds of two sets apart."""
     pieces: list[Callable[[], np.ndarray]] = []
     for place, rows in enumerate(drawn.parts):
         seed = int(np.random.default_rng([recipe.seed, *stream, place]).integers(2**31))
         temperature = float(drawn.temperature[rows[0]])
-        pieces.append(partial(_paint, paint, drawn.labels[rows], seed, temperature, strategy))
+        pieces.append(partial(_drawn, generator, drawn.labels[rows], seed, temperature, strategy))
     return pieces
 
 
-def _paint(paint: Painter, labels: np.ndarray, seed: int, temperature: float, strategy: Strategy) -> np.ndarray:
-    return np.asarray(paint.draw(labels, seed, temperature, strategy))
+def _drawn(
+    generator: PictureGenerator, labels: np.ndarray, seed: int, temperature: float, strategy: Strategy
+) -> np.ndarray:
+    return np.asarray(generator.draw(labels, seed, temperature, strategy))
 
 
 def _wanted(recipe: AuditRecipe, number: int) -> Iterator[tuple[str, int, Strategy]]:
