@@ -1,5 +1,5 @@
-"""Every statistical test of the audits, on plain numbers: outliers, permutations, ranks, corrections, intervals. Pure numpy and
-scipy.
+"""Every statistical test of the audits, on plain numbers: outliers, permutations, ranks, corrections, intervals. Pure
+numpy and scipy.
 
 Knows no model and no image. A p-value here never says less than its test allows: ties count against the accuser, and a
 permutation p counts the observed arrangement among the draws.

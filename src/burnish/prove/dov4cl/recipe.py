@@ -59,8 +59,8 @@ class AuditRecipe(Recipe):
     private: ImageSettings
     """Pictures of the same kind that nobody else ever had."""
     private_is: Literal["held out", "synthetic"] = "held out"
-    """synthetic: made by a generator where there are no held-out ones; the verdict then assumes that they are like the public
-    ones in all that the models see.
+    """synthetic: made by a generator where there are no held-out ones; the verdict then assumes that they are like the
+    public ones in all that the models see.
     """
     shadows: ShadowSettings = ShadowSettings()
     """Encoders that have not seen the public images."""

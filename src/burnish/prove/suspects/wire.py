@@ -1,4 +1,5 @@
-"""The HTTP endpoint, as both sides see it: JSON with base64 PNGs in, numbers out. Shared by the client and the server."""
+"""The HTTP endpoint, as both sides see it: JSON with base64 PNGs in, numbers out. Shared by the client and the
+server."""
 
 from __future__ import annotations
 
