@@ -67,7 +67,7 @@ def test_masks():
     assert BlockEnv((2,), 2, corrected=False).action_masks().all(), "published: nothing masked"
 
 
-def test_only_the_mended_agent_sees_a_skip():
+def test_only_the_corrected_agent_sees_a_skip():
     published, corrected = BlockEnv((2,), 2, corrected=False), BlockEnv((2,), 2)
     for env, visible in ((published, False), (corrected, True)):
         before, _ = env.reset()
