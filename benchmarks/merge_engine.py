@@ -2,12 +2,12 @@
 
     python benchmarks/merge_engine.py [--size small|full] [--repeats 3] [--json FILE] [--methods linear,ties]
 
-Three llama-shaped bf16 checkpoints (a base, two experts = base + small noise) are merged by mergekit at its default and at
-its best CPU flags, by Burnish, and "merged" by the floor, which reads and writes the same bytes, as durably, and computes nothing. Both
-tools are called by their command lines, after one run of each that is not counted; the first run of ours on a machine,
-which compiles the kernels, is given beside it.
-Start-up is the same command on checkpoints of a few kilobytes: imports, code generation, files of the result. CPU for the work
-is CPU time less that of the start-up. Peak memory is the process's own maximum.
+Three llama-shaped bf16 checkpoints (a base, two experts = base + small noise) are merged by mergekit at its default and
+at its best CPU flags, by Burnish, and "merged" by the floor, which reads and writes the same bytes, as durably, and
+computes nothing. Both tools are called by their command lines, after one run of each that is not counted; the first run
+of ours on a machine, which compiles the kernels, is given beside it.
+Start-up is the same command on checkpoints of a few kilobytes: imports, code generation, files of the result. CPU for
+the work is CPU time less that of the start-up. Peak memory is the process's own maximum.
 """
 
 from __future__ import annotations
@@ -168,7 +168,8 @@ def main() -> None:
         folder = Path(name)
         # In a process of its own: the parent stays small, and so does what a fork hands on.
         make = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import merge_engine as b, pathlib; "
-        make += f"[b.checkpoints(pathlib.Path(f), s) for f, s in zip(sys.argv[1:], (b.SIZES[{arguments.size!r}], b.START_UP))]"
+        make += f"sizes = (b.SIZES[{arguments.size!r}], b.START_UP); "
+        make += "[b.checkpoints(pathlib.Path(f), s) for f, s in zip(sys.argv[1:], sizes)]"
         places = [folder / "full", folder / "start-up"]
         for place in places:
             place.mkdir()
@@ -202,8 +203,8 @@ def run(arguments: argparse.Namespace, folder: Path, tiny: Path) -> list[dict[st
             for tool, line in tools.items():
                 clear(tiny)
                 starts.setdefault(tool, []).append(measure(small[tool]))
-                # A bare copy first: a virtual machine hands freed memory back to its host, and whoever came after a tool
-                # that freed much would pay for getting it again.
+                # A bare copy first: a virtual machine hands freed memory back to its host, and whoever came after a
+                # tool that freed much would pay for getting it again.
                 measure(settle)
                 clear(folder)
                 runs.setdefault(tool, []).append(measure(line))

@@ -4,9 +4,9 @@
 
 Both make the same views of the same pictures with the same encoder (a tiny ResNet) and the same two relationships. The
 batched side is what an audit runs: its views, its way of asking a local checkpoint, its statistics. The loop makes and
-shows one view at a time and compares two views at a time, as a script would. Both prepare pictures with the checkpoint's
-own image processor. Medians over as many repeats of each, in turn, in one process, on one thread; what counts is the
-ratio. Also: queries and bytes of an audit.
+shows one view at a time and compares two views at a time, as a script would. Both prepare pictures with the
+checkpoint's own image processor. Medians over as many repeats of each, in turn, in one process, on one thread; what
+counts is the ratio. Also: queries and bytes of an audit.
 """
 
 from __future__ import annotations

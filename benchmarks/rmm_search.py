@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from burnish.merge.rmm import SearchRecipe
 from burnish.merge.rmm.problem import load_problem
+from burnish.merge.rmm.recipe import SearchRecipe
 from burnish.merge.rmm.session import Session
 from burnish.testbeds.models import prepare_model
 

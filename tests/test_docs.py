@@ -217,7 +217,7 @@ def settings_table(settings: type[BaseModel], left_out: Collection[str] = ()) ->
         if name in left_out:
             continue
         entry = properties[name]
-        meaning = entry.get("description", "")
+        meaning = " ".join(entry.get("description", "").split())
         if "enum" in entry:
             meaning = f"{' / '.join(f'`{value}`' for value in entry['enum'])}. {meaning}"
         missing = "required" if settings.model_fields[name].is_required() else "none"

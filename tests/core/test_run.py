@@ -363,5 +363,5 @@ def test_three_lines_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 2\n")
     done = burnish.run("loop.yaml")
-    assert done.path == Path("runs/tests.core.loops-loop")
-    assert done.found["report"].exists()
+    assert done.path == Path("runs/loop-loop")
+    assert done.report.exists()

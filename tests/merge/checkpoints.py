@@ -76,7 +76,7 @@ def plain(folder: Path, tensors: dict, config: dict | None = None) -> Path:
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         found |= load_file(path)
     return found

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from burnish.merge import merge, plan, tensors
-from burnish.merge.buffers import Arena
+from burnish.merge.buffers import BufferPool
 from burnish.merge.steps import Step, budget
 
 from .checkpoints import plain
@@ -26,14 +26,14 @@ def models(folder: Path, sizes: list[int]) -> dict:
 @pytest.mark.parametrize("beside", [(30, 30), (0, 60), (60, 0)])
 def test_a_loan_waits_until_it_fits_the_budget(beside: tuple[int, int]) -> None:
     """Also where the mapping has a gap that is large enough, and also for what is only reserved."""
-    arena, entered = Arena(100), threading.Event()
+    arena, entered = BufferPool(100), threading.Event()
 
     def second() -> None:
-        with arena.lend(*beside):
+        with arena.borrow(*beside):
             entered.set()
 
     thread = threading.Thread(target=second)
-    with arena.lend(30, reserve=30):
+    with arena.borrow(30, reserve=30):
         thread.start()
         assert not entered.wait(0.2)
     assert entered.wait(10)

@@ -1,5 +1,6 @@
 """The output folder: one owner, whole or absent, durable, and "already done" only where it is true."""
 
+import fcntl
 import json
 import os
 import resource
@@ -14,10 +15,9 @@ from safetensors.torch import save_file
 
 from burnish.core.errors import UserError
 from burnish.merge import merge, plan
-from burnish.merge import place as place_module
-from burnish.merge.handles import Handles
+from burnish.merge.open_files import OpenFiles
 from burnish.merge.output import worker_count
-from burnish.merge.place import owned
+from burnish.merge.output_folder import owned
 
 from .checkpoints import plain, tensors_of
 
@@ -44,7 +44,7 @@ class TestOwner:
         work = tmp_path / ".out.merging"
         work.mkdir()
         (work / "model.safetensors").write_text("half of it")
-        hold = "import sys, os; from pathlib import Path; from burnish.merge.place import owned\n"
+        hold = "import sys, os; from pathlib import Path; from burnish.merge.output_folder import owned\n"
         hold += "with owned(Path(sys.argv[1])): print(os.getpid(), flush=True); sys.stdin.read()"
         process = subprocess.Popen(
             [sys.executable, "-c", hold, tmp_path / "out"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -62,7 +62,8 @@ class TestOwner:
 
     def test_a_lock_on_a_removed_file_is_no_lock(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The owner before removes the file between our opening it and our locking it."""
-        lock, flock, calls = tmp_path / ".out.lock", place_module.fcntl.flock, []
+        lock, flock = tmp_path / ".out.lock", fcntl.flock
+        calls: list[int] = []
 
         def late(file, operation) -> None:
             if not calls:
@@ -70,14 +71,14 @@ class TestOwner:
             calls.append(operation)
             flock(file, operation)
 
-        monkeypatch.setattr(place_module.fcntl, "flock", late)
+        monkeypatch.setattr(fcntl, "flock", late)
         with owned(tmp_path / "out"):
-            assert lock.read_text() == str(os.getpid())
-        assert len(calls) == 2
+            assert (tmp_path / ".out.owner").read_text() == str(os.getpid())
+        assert calls.count(fcntl.LOCK_EX | fcntl.LOCK_NB) > 1  # the first, on the removed file, did not count
 
 
 class TestAlreadyDone:
-    @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "config", "companion"])
+    @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "config", "side file"])
     def test_damage_is_seen(self, damage: str, models: list[Path], tmp_path: Path) -> None:
         (models[0] / "generation_config.json").write_text("{}")
         out = run(average(models), tmp_path / "out")
@@ -93,7 +94,7 @@ class TestAlreadyDone:
             (out / "config.json").write_text("{}")
         else:
             (out / "generation_config.json").unlink()
-        with pytest.raises(UserError, match=r"(went missing|changed).* since it was merged; pass --fresh"):
+        with pytest.raises(UserError, match=r"(went missing|changed).* since it was merged; start afresh"):
             run(average(models), out)
         run(average(models), out, fresh=True)
         assert weights.read_bytes() == content
@@ -242,11 +243,11 @@ class TestOpenFiles:
     def test_a_file_in_use_stays_open(self, tmp_path: Path) -> None:
         for name in "abc":
             (tmp_path / name).write_text(name)
-        handles = Handles(most=1)
-        with handles.lend(tmp_path / "a") as first, handles.lend(tmp_path / "b"), handles.lend(tmp_path / "c"):
+        handles = OpenFiles(most=1)
+        with handles.borrow(tmp_path / "a") as first, handles.borrow(tmp_path / "b"), handles.borrow(tmp_path / "c"):
             assert os.pread(first, 1, 0) == b"a"
         handles.close()
-        with handles.lend(tmp_path / "b") as again:
+        with handles.borrow(tmp_path / "b") as again:
             assert os.pread(again, 1, 0) == b"b"
 
 
@@ -266,7 +267,7 @@ def test_full_device_memory_is_one_line(tmp_path: Path, models: list[Path], monk
 
     monkeypatch.setattr(tensors, "load", full)
     config = {"merge_method": "karcher", "models": [{"model": str(path)} for path in models]}
-    with pytest.raises(UserError, match=r"tensor 'w': the memory of cpu is full; use --device cpu, or fewer --threads"):
+    with pytest.raises(UserError, match=r"tensor 'w': the memory of cpu is full; use device cpu, or fewer threads"):
         run(config, tmp_path / "out")
 
 

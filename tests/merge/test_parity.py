@@ -4,6 +4,7 @@ Where mergekit crashes or is wrong, the test says so.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from .checkpoints import family, tensors_of, word_tokenizer
 pytest.importorskip("mergekit")
 
 WEIGHTED = {"weight": 0.6}
-METHODS = {
+METHODS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "linear": (WEIGHTED, {}),
     "linear-raw": (WEIGHTED, {"normalize": False}),
     "slerp": ({}, {"t": 0.3}),
@@ -132,8 +133,8 @@ def half_ulp(tensor: torch.Tensor) -> torch.Tensor:
 def test_bfloat16_is_rounded_once(key: str, families, tmp_path: Path) -> None:
     """Within half an ulp of exact arithmetic with the same masks, and on the whole nearer to it than mergekit.
 
-    Exact arithmetic is mergekit's own in float32 on the same numbers. In bf16 thousands of deltas are equal, so some are
-    tied with the threshold; mergekit's choice among them is its unstable sort's. Those may differ: at most 2 %.
+    Exact arithmetic is mergekit's own in float32 on the same numbers. In bf16 thousands of deltas are equal, so some
+    are tied with the threshold; mergekit's choice among them is its unstable sort's. Those may differ: at most 2 %.
     """
     paths = families("llama", torch.bfloat16)
     ours = tensors_of(merge(config_for(key, paths), tmp_path / "ours", progress=False))

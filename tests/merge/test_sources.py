@@ -34,7 +34,8 @@ def test_adapter_on_the_fly_is_peft_merged(kind: str, rslora: bool, tmp_path: Pa
     targets = ["q_proj", "down_proj"] if kind == "llama" else ["c_attn", "mlp.c_proj"]
     lora = peft.LoraConfig(
         r=4, lora_alpha=6, target_modules=targets, use_rslora=rslora, fan_in_fan_out=kind == "gpt2",
-        rank_pattern={targets[1]: 2}, alpha_pattern={targets[1]: 3}, modules_to_save=["lm_head"] if kind == "llama" else None,
+        rank_pattern={targets[1]: 2}, alpha_pattern={targets[1]: 3},
+        modules_to_save=["lm_head"] if kind == "llama" else None,
     )  # fmt: skip
     adapted = peft.get_peft_model(model, lora)
     torch.manual_seed(0)

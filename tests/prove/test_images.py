@@ -1,5 +1,6 @@
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from burnish.core.errors import UserError
 from burnish.prove.images import ImageSet, ImageSettings, digests, load_images, resized, with_channels
 
 
-def save(path: Path, pixels: np.ndarray, **more: object) -> Path:
+def save(path: Path, pixels: np.ndarray, **more: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **more)
     return path
@@ -54,6 +55,7 @@ def test_a_folder_a_class_and_a_limit_that_keeps_all(tmp_path: Path) -> None:
             save(tmp_path / name / f"{number}.png", grey(10 * label + number))
     found = load_images(ImageSettings(source=str(tmp_path), channels=1, limit=4))
     assert found.classes == ("cat", "dog")
+    assert found.labels is not None
     assert sorted(found.labels.tolist()) == [0, 0, 1, 1]
     assert sorted(found.pixels[:, 0, 0, 0].tolist()) == [0, 1, 10, 11]
 
@@ -78,6 +80,7 @@ def test_size_takes_the_middle_square(tmp_path: Path) -> None:
 def test_a_function() -> None:
     found = load_images(ImageSettings(source="tests.prove.test_images:made", limit=4))
     assert found.pixels.shape == (4, 4, 6, 3)
+    assert found.labels is not None
     assert found.labels.tolist() == [0, 0, 1, 1]
     assert load_images(ImageSettings(source="tests.prove.test_images:made", size=3)).pixels.shape == (6, 3, 3, 3)
 

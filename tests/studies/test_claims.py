@@ -2,13 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
+from burnish.studies.claims import Claim, Outcome, StudyRecipe, judge, t_interval
 from scipy import stats
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.run import Run
 from burnish.studies import claims
 from burnish.studies.catalogue import CATALOGUE, find
-from burnish.studies.claims import Claim, Outcome, StudyRecipe, judge, t_interval
 
 
 def test_t_interval_by_hand() -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from burnish.core.errors import Interrupted
-from burnish.core.run import Run
-from burnish.studies import dov4cl
 from burnish.studies.claims import StudyRecipe
 from burnish.studies.dov4cl_cell import Cell, owned, trainings
 from burnish.studies.dov4cl_claims import area, false_interval, judge_cells, power_interval, rows_of, share
 from burnish.studies.dov4cl_report import sections
+
+from burnish.core.errors import Interrupted
+from burnish.core.run import Run
+from burnish.studies import dov4cl
 
 TESTS = ("image", "unary", "binary", "mean unary", "mean binary", "rank unary", "rank binary")
 

@@ -7,7 +7,8 @@ import pytest
 
 from burnish.core.paths import find_recipe
 from burnish.core.run import Run
-from burnish.prove.dov4cl import METHOD, AuditRecipe
+from burnish.prove.dov4cl import METHOD
+from burnish.prove.dov4cl.recipe import AuditRecipe
 from burnish.prove.images import digests
 from burnish.prove.overlap import refuse_overlap
 from burnish.studies import dov4cl_demo

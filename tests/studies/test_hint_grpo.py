@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from burnish.core.run import Run
 from burnish.studies.claims import StudyRecipe
-from burnish.studies.hint_grpo import PLANS, STUDY
 from burnish.studies.hint_grpo_cell import ARMS, AT_EQUAL_STEPS
 from burnish.studies.hint_grpo_claims import judge_training
 from burnish.studies.hint_grpo_real import word_problems
 from burnish.studies.hint_grpo_report import _mean_course, accuracy_figure, arm_table, course_figure
+
+from burnish.core.run import Run
+from burnish.studies.hint_grpo import PLANS, STUDY
 
 
 @pytest.mark.slow

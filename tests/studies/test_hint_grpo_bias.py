@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
-
 from burnish.studies.hint_grpo_bias import KINDS, BiasJob, BiasPlan, bias_cell, mixed, mixture
 from burnish.studies.hint_grpo_bias_claims import bias_sections, judge_bias
+
 from burnish.testbeds.shortcut_model import Spend
 
 SMOKE = BiasPlan(Spend(scenes=64, looking=2, biased=2, batch=8), questions=24)

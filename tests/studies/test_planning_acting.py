@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from burnish.core.errors import Interrupted
-from burnish.core.run import Run
-from burnish.studies import planning_acting
 from burnish.studies.claims import StudyRecipe
 from burnish.studies.planning_acting_cell import Plan, arms, duel, numbers, play
 from burnish.studies.planning_acting_claims import judge_worlds, ratio, score
 from burnish.studies.planning_acting_report import arm_table, outcomes
+
+from burnish.core.errors import Interrupted
+from burnish.core.run import Run
+from burnish.studies import planning_acting
 
 PLAN = Plan()
 NUMBERS = {"seconds": 100.0, "success": 1.0, "lost": 0.0, "health": 15.0, "deaths": 0.0, "interrupts": 1.0, "calls": 9.0, "tokens": 9.0, "overlap": 0.0}  # fmt: skip

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from burnish.core.run import Run
-from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bound
-from burnish.studies import rmm
 from burnish.studies.claims import StudyRecipe
 from burnish.studies.rmm_cell import ARMS, SUBSET_ARMS, Cell
 from burnish.studies.rmm_claims import by_seed, difference, judge_cells
 from burnish.studies.rmm_cost import correlation, rank_rows, true_spread
+
+from burnish.core.run import Run
+from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bound
+from burnish.studies import rmm
 
 GAINS = {
     "published": -2.0,

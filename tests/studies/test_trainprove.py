@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from burnish.core.run import Run
 from burnish.studies.claims import StudyRecipe
-from burnish.studies.trainprove import FIRST_SEED, PLANS, STUDY
 from burnish.studies.trainprove_cell import (
     MINE,
     Job,
@@ -25,6 +22,9 @@ from burnish.studies.trainprove_cell import (
 )
 from burnish.studies.trainprove_claims import at_most, by_shared, clustered, innocent, judge_cells, over_seeds
 from burnish.studies.trainprove_measure import auc
+
+from burnish.core.run import Run
+from burnish.studies.trainprove import FIRST_SEED, PLANS, STUDY
 from burnish.testbeds.sources import Real, Source
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from burnish.core.paths import shipped
-from burnish.merge.rmm import SearchRecipe
 from burnish.merge.rmm.problem import load_problem
+from burnish.merge.rmm.recipe import SearchRecipe
 from burnish.testbeds import experts
 from burnish.testbeds.data import Images
 from burnish.testbeds.experts import REGIMES, Budget, load_tasks, permuted_inverted, train_world

@@ -177,7 +177,8 @@ def _vocabulary_size(config: Mapping[str, Any]) -> int | None:
 
 
 def _count_key(config: Mapping[str, Any], prefix: str, count: int) -> str | None:
-    """The config key that holds a stack's length: the right number under a right name, nearest to the stack's own part."""
+    """The config key that holds a stack's length: the right number under a right name, nearest to the stack's own
+    part."""
     found: list[tuple[int, str]] = []
     for key, value in config.items():
         if isinstance(value, Mapping):

@@ -1,6 +1,7 @@
 """Memory that is used again. Knows sizes and a limit; it is what keeps a merge of any size small.
 
-Fresh pages cost a fault and a zeroing each; a merge that allocated per tensor would spend more on them than on arithmetic.
+Fresh pages cost a fault and a zeroing each; a merge that allocated per tensor would spend more on them than on
+arithmetic.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ALIGNMENT = 64
 _HUGE_PAGE = 1 << 21
 
 
-class Arena:
+class BufferPool:
     """One mapping that ranges are lent from, the lowest free one first, so that the same pages serve again and again.
 
     Args:
@@ -37,7 +38,7 @@ class Arena:
         self._changed = threading.Condition()
 
     @contextmanager
-    def lend(self, nbytes: int, reserve: int = 0) -> Iterator[Bytes]:
+    def borrow(self, nbytes: int, reserve: int = 0) -> Iterator[Bytes]:
         """`nbytes` of memory; `reserve` counts what the borrower allocates by itself beside it."""
         with self._changed:
             while (start := self._gap(nbytes, reserve)) is None:

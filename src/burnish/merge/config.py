@@ -15,139 +15,25 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 from burnish.core.errors import UserError
 from burnish.core.recipe import Settings, explain
 from burnish.core.yaml_marks import KeyPath, load_yaml
+from burnish.merge.reference import NO_OVERRIDE, Model, Reference, reference
+from burnish.merge.setting import Parameters, Setting
 
-Scalar = bool | int | float | str
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 _UNSUPPORTED = {
     "residual_weight": "mergekit reads it and does nothing with it; remove it",
-    "override_architecture": "architectures are inferred from the tensors; remove it",
+    "override_architecture": NO_OVERRIDE,
     "input_model_parameters": "put `parameters` under the model it belongs to",
 }
-
-
-class Reference(Settings):
-    """A model, perhaps with a LoRA adapter on top: `path`, `org/name@revision`, `model+adapter`."""
-
-    model: str
-    lora: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.model}+{self.lora}" if self.lora else self.model
-
-
-def _reference(value: Any) -> Any:
-    if isinstance(value, dict) and "override_architecture" in value:
-        raise ValueError(f"`override_architecture` is not supported: {_UNSUPPORTED['override_architecture']}")
-    if isinstance(value, dict):
-        return {key: _path_text(part) for key, part in value.items()}
-    if not isinstance(value, str):
-        return value
-    # A folder may have a plus in its name; one that exists is meant as it is written.
-    if "+" not in value or _is_folder(value):
-        model, lora = value, None
-    else:
-        model, lora = value.split("+", 1)
-        if not model or not lora or "+" in lora:
-            raise ValueError("expected a model, or one model and one adapter as `model+adapter`")
-    if not model.strip():
-        raise ValueError("expected a model folder or a hub id (org/name)")
-    return {"model": model, "lora": lora}
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).expanduser().is_dir()
-    except OSError:  # a name that no file system takes
-        return False
-
-
-def _path_text(part: Any) -> Any:
-    """mergekit's long form of a path: `{path: ..., revision: ...}`."""
-    if isinstance(part, dict) and isinstance(part.get("path"), str) and set(part) <= {"path", "revision"}:
-        return f"{part['path']}@{part['revision']}" if part.get("revision") else part["path"]
-    return part
-
-
-Model = Annotated[Reference, BeforeValidator(_reference)]
-
-
-class Condition(Settings):
-    """One entry of a setting: the value (or gradient) for tensors whose name contains `filter`."""
-
-    value: Any
-    filter: str | None = None
-
-    def applies_to(self, tensor: str) -> bool:
-        """Whether the tensor's name contains the filter; no filter and `*` match every name."""
-        return self.filter in (None, "*") or str(self.filter) in tensor
-
-
-class Setting(Settings):
-    """A parameter as written: conditions tried in order. A bare value is one condition without a filter."""
-
-    conditions: tuple[Condition, ...]
-
-    def at(self, tensor: str, t: float, convert: Callable[[Any], Any]) -> Any:
-        """The value for a tensor at depth `t` (0 first layer, 1 last), or `None` where no condition applies.
-
-        Args:
-            tensor: the tensor's name, which filters look into.
-            t: where a gradient is read.
-            convert: turns a scalar as written into the parameter's type; numbers are interpolated after it.
-        """
-        for condition in self.conditions:
-            if condition.applies_to(tensor):
-                return _interpolate(condition.value, t, convert)
-        return None
-
-
-def _interpolate(value: Any, t: float, convert: Callable[[Any], Any]) -> Any:
-    if not isinstance(value, list):
-        return convert(value)
-    anchors = [convert(anchor) for anchor in value]
-    position = t * (len(anchors) - 1)
-    below = int(position)
-    if any(isinstance(anchor, bool | str) or anchor is None for anchor in anchors):
-        return anchors[below]
-    above = min(below + 1, len(anchors) - 1)
-    fraction = position - below
-    return convert((1 - fraction) * anchors[below] + fraction * anchors[above])
-
-
-def _setting(value: Any) -> Any:
-    if isinstance(value, Setting):
-        return value
-    if _is_value(value):
-        return Setting(conditions=(Condition(value=value),))
-    entries = value if isinstance(value, list) else [value]
-    if not entries:
-        raise ValueError("an empty list sets nothing; give a value")
-    conditions = []
-    for entry in entries:
-        if not isinstance(entry, dict) or not set(entry) <= {"filter", "value"} or not _is_value(entry.get("value")):
-            raise ValueError("expected a value, a list of values (a gradient), or entries of `filter` and `value`")
-        if not isinstance(entry.get("filter"), str | None):
-            raise ValueError("`filter` must be text, a part of the tensor's name")
-        conditions.append(Condition(value=entry["value"], filter=entry.get("filter")))
-    return Setting(conditions=tuple(conditions))
-
-
-def _is_value(value: Any) -> bool:
-    scalar = bool | int | float | str
-    return isinstance(value, scalar) or (
-        isinstance(value, list) and bool(value) and all(isinstance(entry, scalar) for entry in value)
-    )
-
-
-Parameters = dict[str, Annotated[Setting, BeforeValidator(_setting)]]
 
 
 class InputModel(Settings):
     """A whole model that takes part."""
 
     model: Model
+    """The model, perhaps with an adapter."""
     parameters: Parameters = Field(default_factory=dict)
+    """Parameters of the method for this model."""
     statistics: Path | None = None
     """Burnish only: what `burnish merge stats` wrote for this model (fisher, regmean)."""
 
@@ -156,6 +42,7 @@ class InputSlice(InputModel):
     """Some layers of a model: from `layer_range[0]` up to, not including, `layer_range[1]`."""
 
     layer_range: tuple[int, int]
+    """First layer, and the one after the last."""
 
     @model_validator(mode="after")
     def _ordered(self) -> InputSlice:
@@ -169,8 +56,11 @@ class OutputSlice(Settings):
     """A run of layers of the result, merged from layers of the sources."""
 
     sources: list[InputSlice] = Field(min_length=1)
+    """Layers of the models, of one number each."""
     base_model: Model | None = None
+    """The base of these layers, where it is not the merge's."""
     parameters: Parameters = Field(default_factory=dict)
+    """Parameters of the method for these layers."""
 
     @model_validator(mode="after")
     def _same_length(self) -> OutputSlice:
@@ -184,8 +74,11 @@ class OutputModule(Settings):
     """One stack of a model with several (a vision tower, a decoder)."""
 
     models: list[InputModel] | None = Field(default=None, min_length=1)
+    """Whole models."""
     slices: list[OutputSlice] | None = Field(default=None, min_length=1)
+    """Layers of models, in the order of the result."""
     parameters: Parameters = Field(default_factory=dict)
+    """Parameters of the method for all models."""
 
     @model_validator(mode="after")
     def _one_of(self) -> OutputModule:
@@ -198,9 +91,13 @@ class ModelToken(Settings):
     """Another token's row of a model's embedding."""
 
     kind: Literal["model_token"]
+    """Another token's row."""
     model: Model
+    """The model that has the row."""
     token_id: int | None = Field(default=None, ge=0)
+    """The token by its number there."""
     token: str | None = None
+    """The token by its text there."""
 
     @model_validator(mode="after")
     def _one_of(self) -> ModelToken:
@@ -213,26 +110,30 @@ class ZeroToken(Settings):
     """A row of zeros."""
 
     kind: Literal["zero"]
+    """A row of zeros."""
 
 
-def _token_source(value: Any) -> Any:
+def _token_source(value: Any, info: Any) -> Any:
     if isinstance(value, dict) and "kind" in value:
         kinds: dict[str, type[Settings]] = {"model_token": ModelToken, "zero": ZeroToken}
         if value["kind"] not in list(kinds):
             raise ValueError("`kind` is `model_token` or `zero`")
-        return kinds[value["kind"]].model_validate(value)
-    return value if value is None or isinstance(value, Settings) else Reference.model_validate(_reference(value))
+        return kinds[value["kind"]].model_validate(value, context=info.context)
+    return value if value is None or isinstance(value, Settings) else Reference.model_validate(reference(value, info))
 
 
 class TokenRule(Settings):
     """Where one token's embedding comes from."""
 
     source: Annotated[ModelToken | ZeroToken | Reference | None, BeforeValidator(_token_source)] = None
+    """Whose row the token takes; none: the mean of those that have it."""
     force: bool = False
+    """Take it even where the token has a row of its own."""
 
 
-def _tokenizer_source(value: Any) -> Any:
-    return value if value in ("union", "base") or value is None or isinstance(value, Settings) else _reference(value)
+def _tokenizer_source(value: Any, info: Any) -> Any:
+    kept = value in ("union", "base") or value is None or isinstance(value, Settings)
+    return value if kept else reference(value, info)
 
 
 TokenizerSource = Annotated[Literal["union", "base"] | Reference, BeforeValidator(_tokenizer_source)]
@@ -242,23 +143,36 @@ class TokenizerConfig(Settings):
     """Which vocabulary the result has, and where its rows come from."""
 
     source: TokenizerSource = "union"
+    """The vocabulary: of all models, of the base, or of one model."""
     tokens: dict[str, TokenRule] = Field(default_factory=dict)
+    """Rules for single tokens."""
     pad_to_multiple_of: int | None = Field(default=None, ge=1)
+    """Round the number of rows up to a multiple of this."""
 
 
 class MergeConfig(OutputModule):
     """A merge as the user wrote it. Build it with :meth:`load`, which knows the lines."""
 
     merge_method: str
+    """A built-in method, one of an installed package, or `module:function`."""
     base_model: Model | None = None
+    """What deltas are taken from, for methods that need it."""
     modules: dict[str, OutputModule] | None = Field(default=None, min_length=1)
+    """Stacks of a model with several, by name."""
     dtype: Dtype | None = None
+    """What the merge is computed for, and written in unless `out_dtype` says otherwise."""
     out_dtype: Dtype | None = None
+    """What the result is written in; none: `dtype`, else the models' own."""
     tokenizer_source: TokenizerSource | None = None
+    """The older, shorter form of `tokenizer`."""
     tokenizer: TokenizerConfig | None = None
+    """Which vocabulary the result has."""
     chat_template: str | None = None
+    """`auto`, a name or a Jinja text; none: the tokenizer's own."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Burnish only (mergekit takes it on the command line): seed of the random methods."""
+    relative_to: Literal["working_directory", "file"] = "working_directory"
+    """Burnish only: what relative paths of models are relative to; mergekit knows the working directory alone."""
 
     _locate: Any = PrivateAttr(default=None)
     _text: str | None = PrivateAttr(default=None)
@@ -285,7 +199,7 @@ class MergeConfig(OutputModule):
         """
         if isinstance(source, MergeConfig):
             return source
-        where: Callable[[KeyPath], str] = lambda path: "config"  # noqa: E731
+        where: Callable[[KeyPath], str] = lambda _path: "config"  # noqa: E731
         text = None
         if isinstance(source, Mapping):
             data: Any = dict(source)
@@ -302,7 +216,7 @@ class MergeConfig(OutputModule):
             if key in _UNSUPPORTED and path[:1] != ("tokenizer",) and "parameters" not in path:
                 raise UserError(f"{where((*path, key))}: `{key}` is not supported: {_UNSUPPORTED[key]}")
         try:
-            config = cls.model_validate(data)
+            config = cls.model_validate(data, context={"folder": _folder_of(data, source, where)})
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
         config._locate, config._text = where, text
@@ -320,12 +234,14 @@ class MergeConfig(OutputModule):
 
     @property
     def yaml(self) -> str:
-        """The YAML as it was written, or written anew for a config that came from Python."""
-        if self._text is not None:
+        """The YAML as it was written; written anew, with absolute paths, where it would mean something else
+        elsewhere."""
+        if self._text is not None and self.relative_to != "file":
             return self._text
         import yaml
 
-        return yaml.safe_dump(_plain(self), sort_keys=False, allow_unicode=True)
+        plain = {key: value for key, value in _plain(self).items() if key != "relative_to"}
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
     def references(self) -> list[Reference]:
         """Every model that takes part, in the order of the file, the base model first."""
@@ -348,6 +264,19 @@ class MergeConfig(OutputModule):
         for model, place in found:
             first.setdefault(model, place)
         return first
+
+
+def _folder_of(data: Mapping[str, Any], source: object, where: Callable[[KeyPath], str]) -> Path | None:
+    """The folder that relative paths start from, if it is the file's.
+
+    Raises:
+        UserError: the merge says so and comes from no file.
+    """
+    if data.get("relative_to") != "file":
+        return None
+    if not isinstance(source, Path):
+        raise UserError(f"{where(('relative_to',))}: `relative_to: file` needs a file; this merge is none")
+    return source.parent.resolve()
 
 
 def _keys(data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

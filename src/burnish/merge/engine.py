@@ -21,11 +21,11 @@ import xxhash
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.metrics import Progress
 from burnish.core.parallel import one_thread
-from burnish.merge.buffers import Arena, Bytes, aligned, carve
+from burnish.merge.buffers import BufferPool, Bytes, aligned, carve
 from burnish.merge.finite import all_finite
-from burnish.merge.handles import Handles
 from burnish.merge.journal import Journal
 from burnish.merge.kernels import Stream, kernel
+from burnish.merge.open_files import OpenFiles
 from burnish.merge.reading import Reader, check_finite, key
 from burnish.merge.safetensors_file import ITEM_SIZE, TensorInfo, write_exactly
 from burnish.merge.steps import COPY, TILE, MergePlan, Step, budget, tile_bytes
@@ -61,8 +61,8 @@ class Engine:
         # A shard's largest tensors first: the last worker to finish then has little left to do alone.
         steps = (step for step in plan.steps if step.shard not in journal.finished)
         self._steps = sorted(steps, key=lambda step: (step.shard, -step.nbytes))
-        self._arena = Arena(budget(self._steps, plan.threads))
-        self._handles = Handles()
+        self._buffers = BufferPool(budget(self._steps, plan.threads))
+        self._files = OpenFiles()
         self._shards: dict[int, int] = {}
         self._left: dict[int, int] = {}
         self._digests: dict[int, dict[str, str]] = {}
@@ -110,7 +110,7 @@ class Engine:
         if self._flushing.exception():
             # The system tells an error once. It takes the pages for clean afterwards: read again, all would look well.
             (self._folder / self._plan.shards[self._flushed].name).unlink(missing_ok=True)
-        self._handles.close()
+        self._files.close()
         # Interrupted twice, a worker may still write, and the number of a closed file would soon be another file's.
         if all(future.done() for future in self._futures):
             for handle in self._shards.values():
@@ -141,7 +141,7 @@ class Engine:
 
     def _copied(self, step: Step, output: int, inputs: dict[tuple[str, str], str]) -> str:
         digest = xxhash.xxh3_128()
-        with self._arena.lend(tile_bytes(step)) as block:
+        with self._buffers.borrow(tile_bytes(step)) as block:
             for start, (first, *others) in self._tiles(step, block, inputs):
                 if any((first != other).any() for other in others):
                     raise UserError(
@@ -160,7 +160,7 @@ class Engine:
         digest = xxhash.xxh3_128()
         kind, width = _BITS[step.dtype], ITEM_SIZE[step.dtype]
         stream = self._stream(step)
-        with self._arena.lend(tile_bytes(step)) as block:
+        with self._buffers.borrow(tile_bytes(step)) as block:
             for survey in stream.surveys():
                 for start, pieces in self._tiles(step, block, inputs):
                     survey([piece.view(kind) for piece in pieces], start // width)
@@ -181,7 +181,7 @@ class Engine:
         `checked`: whoever asks sees for itself whether all numbers are finite.
         """
         readers = [
-            Reader(self._handles, source.info, checked or self._allow_nan or key(source.info) in inputs)
+            Reader(self._files, source.info, checked or self._allow_nan or key(source.info) in inputs)
             for source in step.sources
         ]
         tile = min(TILE, step.nbytes)
@@ -197,7 +197,7 @@ class Engine:
         sizes = [source.info.nbytes for source in step.sources]
         grown = (len(sizes) + 1) * step.nbytes
         assert step.rows is not None
-        with self._arena.lend(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
+        with self._buffers.borrow(sum(map(aligned, sizes)) + aligned(step.nbytes), reserve=grown) as block:
             *raw, out = carve(block, [*sizes, step.nbytes])
             arrays = []
             for source, piece in zip(step.sources, raw, strict=True):
@@ -226,7 +226,7 @@ class Engine:
             return self._general(step, output, inputs)
         except torch.OutOfMemoryError:
             raise UserError(
-                f"tensor {step.name!r}: the memory of {self._device} is full; use --device cpu, or fewer --threads "
+                f"tensor {step.name!r}: the memory of {self._device} is full; use device cpu, or fewer threads "
                 f"(now {self._plan.threads})"
             ) from None
 
@@ -235,7 +235,7 @@ class Engine:
         from burnish.merge import tensors
 
         raw_bytes = sum(aligned(info.nbytes) for info in step.inputs)
-        with self._arena.lend(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
+        with self._buffers.borrow(raw_bytes, reserve=max(0, step.working_bytes - raw_bytes)) as block:
             pieces = iter(carve(block, [info.nbytes for info in step.inputs]))
             raw = {info: self._read(info, next(pieces), inputs) for info in step.inputs}
             loaded = tensors.load(step, raw, self._device)
@@ -259,7 +259,7 @@ class Engine:
             return str(xxhash.xxh3_128_hexdigest(out.data))
 
     def _read(self, info: TensorInfo, piece: Bytes, inputs: dict[tuple[str, str], str]) -> Bytes:
-        reader = Reader(self._handles, info, self._allow_nan)
+        reader = Reader(self._files, info, self._allow_nan)
         for start in range(0, info.nbytes, TILE):
             reader.read(piece[start : start + TILE])
         reader.record(inputs)
@@ -271,7 +271,7 @@ class Engine:
                 check_finite(source.info, piece)
             raise UserError(
                 f"tensor {step.name!r}: the result has NaN or infinite numbers although no input has: it overflows "
-                f"{step.dtype}, or the weights cancel; choose a wider out_dtype, or pass --allow-nan to go on"
+                f"{step.dtype}, or the weights cancel; choose a wider out_dtype, or set allow_nan to go on"
             )
 
     def _open_shard(self, index: int) -> int:

@@ -1,7 +1,8 @@
 """What of a merge is already on the disk: the finished shards and their hashes, so that a killed merge goes on.
 
-What is fsynced while merging is not relied on: after a power cut the hashes tell which shards are whole, and only those are kept.
-The folder is fsynced as a whole before it takes its final name. Whoever opens a journal holds the lock on the output.
+What is fsynced while merging is not relied on: after a power cut the hashes tell which shards are whole, and only those
+are kept. The folder is fsynced as a whole before it takes its final name. Whoever opens a journal holds the lock on the
+output.
 """
 
 from __future__ import annotations

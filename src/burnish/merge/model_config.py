@@ -19,14 +19,7 @@ def merged_config(plan: MergePlan) -> dict[str, Any]:
         _set_layers(config, part)
     names = {step.name: step for step in plan.steps}
     if plan.vocabulary:
-        owner, _ = _owner(config, "vocab_size")
-        owner["vocab_size"] = plan.vocabulary.rows
-        donor = plan.checkpoints[plan.vocabulary.donor].config
-        set_token_ids(config, donor, plan.vocabulary, model=0)
-        for name, value in config.items():
-            if name.endswith("_config") and isinstance(value, dict):
-                given = donor.get(name)
-                set_token_ids(value, given if isinstance(given, dict) else {}, plan.vocabulary, model=0)
+        _set_vocabulary(config, plan.vocabulary, plan.checkpoints[plan.vocabulary.donor].config)
     dtype = _dtype(plan)
     for level in _levels(config):
         for key in ("dtype", "torch_dtype"):
@@ -43,6 +36,17 @@ def merged_config(plan: MergePlan) -> dict[str, Any]:
     config.pop("quantization_config", None)
     config.pop("_name_or_path", None)
     return config
+
+
+def _set_vocabulary(config: dict[str, Any], vocabulary: Vocabulary, donor: Mapping[str, Any]) -> None:
+    """Its size, and the numbers of special tokens, at every level of the config."""
+    owner, _ = _owner(config, "vocab_size")
+    owner["vocab_size"] = vocabulary.rows
+    set_token_ids(config, donor, vocabulary, model=0)
+    for name, value in config.items():
+        if name.endswith("_config") and isinstance(value, dict):
+            given = donor.get(name)
+            set_token_ids(value, given if isinstance(given, dict) else {}, vocabulary, model=0)
 
 
 def set_token_ids(settings: dict[str, Any], donor: Mapping[str, Any], vocabulary: Vocabulary, model: int) -> None:

@@ -16,11 +16,11 @@ from burnish.core.errors import UserError
 from burnish.core.files import explained, read_json
 from burnish.core.metrics import Progress
 from burnish.merge.card import card, record
-from burnish.merge.companions import companions
 from burnish.merge.journal import NAME as JOURNAL
 from burnish.merge.journal import Journal, content_digest, shard_digests
 from burnish.merge.model_config import merged_config, set_token_ids
-from burnish.merge.place import mend, owned, publish, resolved, work_folder
+from burnish.merge.output_folder import owned, publish, recover, resolved, work_folder
+from burnish.merge.side_files import side_files
 from burnish.merge.steps import MergePlan
 from burnish.merge.tokenizer import STALE, chat_template, set_template, write_tokenizer
 
@@ -68,7 +68,7 @@ def write_merge(plan: MergePlan, out: Path, *, device: str, allow_nan: bool, fre
     out = resolved(out)
     template = chat_template(plan.config, [checkpoint.folder for checkpoint in plan.checkpoints])
     with explained(out), owned(out):
-        mend(out)
+        recover(out)
         if _finished(plan, out, fresh):
             (out / JOURNAL).unlink(missing_ok=True)  # killed between its last two acts
             return out
@@ -86,7 +86,7 @@ def _write(plan: MergePlan, out: Path, template: str | None, *, device: str, all
     journal = Journal(work, plan)
     try:
         Engine(plan, work, journal, device=device, allow_nan=allow_nan, progress=Progress(quiet=not progress)).run()
-        _write_companions(plan, work, template)
+        _write_side_files(plan, work, template)
         _write_json(work / "config.json", merged_config(plan))
         if len(plan.shards) > 1:
             _write_json(work / "model.safetensors.index.json", _index(plan))
@@ -122,22 +122,22 @@ def _finished(plan: MergePlan, out: Path, fresh: bool) -> bool:
     if not out.exists():
         return False
     if not out.is_dir():
-        raise UserError(f"{out}: is a file; give the name of a new folder")
+        raise UserError(f"{out}: is a file; give another folder")
     for checkpoint in plan.checkpoints:
         if out.resolve() == checkpoint.folder.resolve():
-            raise UserError(f"{out}: is one of the models to merge; give the name of a new folder")
+            raise UserError(f"{out}: is one of the models to merge; give another folder")
     if not any(out.iterdir()):
         return False
     found = read_json(out / RECORD)
     if not isinstance(found, dict) or "fingerprint" not in found:
-        raise UserError(f"{out}: exists and is no merge of ours; give the name of a new folder")
+        raise UserError(f"{out}: exists and is no merge of ours; give another folder")
     if found["fingerprint"] == plan.fingerprint and not fresh:
         damage = _damage(plan, out, found)
         if damage:
-            raise UserError(f"{out}: {damage} since it was merged; pass --fresh to merge it again")
+            raise UserError(f"{out}: {damage} since it was merged; start afresh to merge it again")
         return True
     if not fresh:
-        raise UserError(f"{out}: holds another finished merge; give a new name, or pass --fresh to replace it")
+        raise UserError(f"{out}: holds another finished merge; give another folder, or start afresh to replace it")
     return False
 
 
@@ -170,11 +170,11 @@ def _index(plan: MergePlan) -> dict[str, Any]:
     return {"metadata": {"total_size": sum(step.nbytes for step in plan.steps)}, "weight_map": weights}
 
 
-def _write_companions(plan: MergePlan, work: Path, template: str | None) -> None:
+def _write_side_files(plan: MergePlan, work: Path, template: str | None) -> None:
     """Tokenizer, processor and generation settings, from the model that gives the tokenizer."""
     donor = plan.vocabulary.donor if plan.vocabulary else 0
     folders = [checkpoint.folder for checkpoint in plan.checkpoints]
-    for name, source in companions(folders, donor).items():
+    for name, source in side_files(folders, donor).items():
         (work / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source, work / name)
         settings = read_json(source) if plan.vocabulary and name == "generation_config.json" else None

@@ -7,10 +7,11 @@ from typing import Any
 
 from burnish.core.errors import UserError, nearest
 from burnish.core.yaml_marks import KeyPath
-from burnish.merge.config import MergeConfig, Setting
+from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.parameter import Parameter
 from burnish.merge.selection import Group, Member
+from burnish.merge.setting import Setting
 
 
 def check_names(config: MergeConfig, method: MergeMethod) -> None:

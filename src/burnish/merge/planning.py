@@ -15,10 +15,11 @@ import xxhash
 from burnish.core.errors import UserError
 from burnish.core.yaml_marks import KeyPath
 from burnish.merge.compatibility import check_alike
-from burnish.merge.config import MergeConfig, Reference
+from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.registry import get
 from burnish.merge.parameters import check_names, resolve_parameters
+from burnish.merge.reference import Reference
 from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header
 from burnish.merge.selection import Group, Member, Selection
 from burnish.merge.sources import Checkpoint
@@ -232,7 +233,7 @@ def _statistics_files(
             if member.statistics is None and method.statistics:
                 raise UserError(
                     f"{group.where}: {method.name} needs `statistics` for {model}; gather them with "
-                    f"`burnish merge stats MODEL DATA OUT.safetensors --kind {method.statistics}`"
+                    f"`burnish merge stats`, kind {method.statistics}"
                 )
             if member.statistics is not None and not method.statistics:
                 raise UserError(f"{group.where}: {method.name} does not use the `statistics` of {model}; remove them")

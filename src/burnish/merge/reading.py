@@ -7,15 +7,15 @@ import xxhash
 from burnish.core.errors import UserError
 from burnish.merge.buffers import Bytes
 from burnish.merge.finite import all_finite
-from burnish.merge.handles import Handles
+from burnish.merge.open_files import OpenFiles
 from burnish.merge.safetensors_file import TensorInfo, read_exactly
 
 
 class Reader:
     """One tensor's bytes in order, hashed as they come, and looked at for NaN unless they are `checked` anyway."""
 
-    def __init__(self, handles: Handles, info: TensorInfo, checked: bool = False) -> None:
-        self._handles, self._info, self._position = handles, info, 0
+    def __init__(self, files: OpenFiles, info: TensorInfo, checked: bool = False) -> None:
+        self._files, self._info, self._position = files, info, 0
         self._checked = checked
         self._digest = xxhash.xxh3_128()
 
@@ -26,7 +26,7 @@ class Reader:
             UserError: the file ends too early, or a number is NaN or infinite.
         """
         info = self._info
-        with self._handles.lend(info.path) as handle:
+        with self._files.borrow(info.path) as handle:
             read_exactly(handle, piece.data, info.offset + self._position, info.path)
         self._position += piece.size
         self._digest.update(piece.data)
@@ -53,7 +53,7 @@ def check_finite(info: TensorInfo, piece: Bytes) -> None:
     """
     if not all_finite(piece, info.dtype):
         raise UserError(
-            f"{info.path}: tensor {info.name!r} has NaN or infinite numbers; mend the model, or pass --allow-nan"
+            f"{info.path}: tensor {info.name!r} has NaN or infinite numbers; correct the model, or set allow_nan"
         )
 
 

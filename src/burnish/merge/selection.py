@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from burnish.core.errors import UserError
 from burnish.core.yaml_marks import KeyPath
 from burnish.merge.architecture import BUFFERS, Layout, Stack
-from burnish.merge.config import InputModel, InputSlice, MergeConfig, OutputModule, OutputSlice, Reference, Setting
+from burnish.merge.config import InputModel, InputSlice, MergeConfig, OutputModule, OutputSlice
+from burnish.merge.reference import Reference
+from burnish.merge.setting import Setting
 from burnish.merge.sources import Checkpoint, Source
 
 Settings = Mapping[str, Setting]
@@ -125,7 +127,8 @@ class Selection:
             if len(stacks) != 1 and (len(counted) != 1 or len(stacks) > len(counted)):
                 have = ", ".join(stack.prefix for stack in stacks) or "none"
                 raise UserError(
-                    f"{config.where('slices')}: `slices` needs a model with one stack of layers, this has {len(stacks)} "
+                    f"{config.where('slices')}: `slices` needs a model with one stack of layers, this has "
+                    f"{len(stacks)} "
                     f"({have}); name them under `modules`"
                 )
             self._check_ranges(config.slices, counted[0], ("slices",))
@@ -169,7 +172,8 @@ class Selection:
         if len(counts) > 1:
             (few, one), (many, other) = sorted(counts.items())[:2]
             raise UserError(
-                f"{self.config.where(*path, 'models')}: {one} has {few} layers in {stack.prefix!r}, {other} has {many}: "
+                f"{self.config.where(*path, 'models')}: {one} has {few} layers in {stack.prefix!r}, {other} has "
+                f"{many}: "
                 "different architectures; pick layers with `slices`"
             )
         return OutputSlice.model_construct(sources=sources, base_model=None, parameters={})
@@ -253,7 +257,8 @@ class Selection:
                         name in (other.partition(".")[2], f"{_first(other, name)}") for other in self.layout.loose
                     ):
                         raise UserError(
-                            f"{self.config.where(*part.path)}: tensor {name!r} is in {piece.sources[position].model} but "
+                            f"{self.config.where(*part.path)}: tensor {name!r} is in {piece.sources[position].model} "
+                            "but "
                             f"not in {reference.reference}: different architectures cannot be merged"
                         )
 

@@ -16,7 +16,7 @@ from burnish.core.errors import UserError
 from burnish.core.files import read_json
 from burnish.core.models import read_config, resolve
 from burnish.merge.architecture import Layout, infer_layout, is_head
-from burnish.merge.config import Reference
+from burnish.merge.reference import Reference
 from burnish.merge.safetensors_file import TensorInfo, read_header
 
 
@@ -124,16 +124,7 @@ def _tensors(folder: Path) -> dict[str, TensorInfo]:
 
 def _adapter(folder: Path, tensors: Mapping[str, TensorInfo]) -> tuple[dict[str, LoraDelta], dict[str, TensorInfo]]:
     """What an adapter adds to weights, and the weights it replaces whole (`modules_to_save`)."""
-    config = read_json(folder / "adapter_config.json")
-    if not isinstance(config, dict):
-        raise UserError(f"{folder}: no readable adapter_config.json; a LoRA adapter is a PEFT folder")
-    if config.get("peft_type") != "LORA":
-        raise UserError(f"{folder}: adapter type {config.get('peft_type')} is not supported, only LORA")
-    for key, name in (("use_dora", "DoRA"), ("use_qalora", "QALoRA"), ("alora_invocation_tokens", "aLoRA")):
-        if config.get(key):
-            raise UserError(f"{folder}: {name} ({key}) is not supported; merge it with PEFT's merge_and_unload first")
-    if config.get("bias", "none") != "none":
-        raise UserError(f"{folder}: bias: {config['bias']} is not supported; merge it with merge_and_unload first")
+    config = _adapter_config(folder)
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
         raise UserError(f"{folder}: no adapter_model.safetensors; save the adapter again with safe serialization")
@@ -161,6 +152,25 @@ def _adapter(folder: Path, tensors: Mapping[str, TensorInfo]) -> tuple[dict[str,
             raise UserError(f"{file}: {module}: the adapter is {delta.shape}, {weight} is {tensors[weight].shape}")
         deltas[weight] = delta
     return deltas, replaced
+
+
+def _adapter_config(folder: Path) -> dict[str, Any]:
+    """An adapter's settings.
+
+    Raises:
+        UserError: none that can be read, or of a kind that is not plain LoRA.
+    """
+    config = read_json(folder / "adapter_config.json")
+    if not isinstance(config, dict):
+        raise UserError(f"{folder}: no readable adapter_config.json; a LoRA adapter is a PEFT folder")
+    if config.get("peft_type") != "LORA":
+        raise UserError(f"{folder}: adapter type {config.get('peft_type')} is not supported, only LORA")
+    for key, name in (("use_dora", "DoRA"), ("use_qalora", "QALoRA"), ("alora_invocation_tokens", "aLoRA")):
+        if config.get(key):
+            raise UserError(f"{folder}: {name} ({key}) is not supported; merge it with PEFT's merge_and_unload first")
+    if config.get("bias", "none") != "none":
+        raise UserError(f"{folder}: bias: {config['bias']} is not supported; merge it with merge_and_unload first")
+    return config
 
 
 def _target(folder: Path, name: str, tensors: Mapping[str, TensorInfo]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.metrics import Progress
-from burnish.merge.config import Reference
+from burnish.merge.reference import Reference
 from burnish.merge.sources import Checkpoint
 from burnish.merge.statistics_file import NAME, TRANSPOSED, place
 
@@ -99,7 +99,7 @@ def _check_memory(network: nn.Module) -> None:
     if needed > free:
         raise UserError(
             f"Gram matrices of {len(sizes)} layers (up to {max(sizes):,} inputs) take about {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free; use a larger machine, or --kind fisher"
+            f"{free / 1e9:.1f} GB are free; use a larger machine, or kind fisher"
         )
 
 
@@ -111,7 +111,7 @@ def _gram(network: nn.Module, batches: Iterator[Mapping[str, Tensor]]) -> dict[s
     counts: dict[str, int] = {}
 
     def watch(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).float()
             grams[name] = grams.get(name, torch.zeros((), device=rows.device)) + rows.T @ rows
             counts[name] = counts.get(name, 0) + len(rows)

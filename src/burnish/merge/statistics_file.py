@@ -1,4 +1,5 @@
-"""What `burnish merge stats` wrote for a model, as a merge reads it: checked against the method, the model and its tensors."""
+"""What `burnish merge stats` wrote for a model, as a merge reads it: checked against the method, the model and its
+tensors."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ class StatisticsFile:
         if info.shape != wanted:
             what = "a Gram matrix" if self._kind == "gram" else "Fisher information"
             raise UserError(
-                f"{self.path}: tensor {name!r} is {list(info.shape)}; {what} of a weight of {list(shape)} is {list(wanted)}"
+                f"{self.path}: tensor {name!r} is {list(info.shape)}; {what} of a weight of {list(shape)} is "
+                f"{list(wanted)}"
             )
         return info
 

@@ -16,11 +16,11 @@ from typing import Any
 import xxhash
 
 from burnish.merge.buffers import aligned
-from burnish.merge.companions import small_files
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
 from burnish.merge.safetensors_file import DTYPE_NAME, ITEM_SIZE, TensorInfo
 from burnish.merge.selection import Selection
+from burnish.merge.side_files import small_files
 from burnish.merge.sources import Checkpoint, Source
 from burnish.merge.vocabulary import Rows, Vocabulary
 
@@ -29,8 +29,8 @@ _KERNEL_SECONDS, _TORCH_SECONDS = 2e-3, 12e-3
 _BYTES_A_SECOND = 1.0e9
 _PROCESS_BYTES, _TORCH_BYTES = 160_000_000, 350_000_000
 COPY = "copy"
-# Bytes of a tensor that are worked on at a time: small enough that what was read is still in the cache when it is hashed,
-# checked and merged.
+# Bytes of a tensor that are worked on at a time: small enough that what was read is still in the cache when it is
+# hashed, checked and merged.
 TILE = 1 << 20
 
 

@@ -1,4 +1,5 @@
-"""Raw bytes to float32 tensors and back: adapters applied, vocabularies aligned. The only room here that needs torch."""
+"""Raw bytes to float32 tensors and back: adapters applied, vocabularies aligned. The only room here that needs
+torch."""
 
 from __future__ import annotations
 

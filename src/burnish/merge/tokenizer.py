@@ -101,6 +101,8 @@ def extended(base: Tokenizer, others: Iterable[Tokenizer], new_tokens: Iterable[
     free = itertools.count(base.size)
 
     def add(content: str, token: dict[str, Any] | None) -> None:
+        if content in ids:
+            return
         ids[content] = next(free)
         if mapped:
             data["model"]["vocab"][content] = ids[content]
@@ -114,22 +116,30 @@ def extended(base: Tokenizer, others: Iterable[Tokenizer], new_tokens: Iterable[
         special = {token["content"]: token for token in other.data.get("added_tokens") or []}
         same_kind = mapped and other.kind == base.kind
         for content in sorted(other.ids, key=other.ids.__getitem__):
-            if content not in ids:
-                add(content, special.get(content, None if same_kind else {}))
+            add(content, special.get(content, None if same_kind else {}))
         if same_kind and base.kind == "BPE":
-            known = {tuple(pair) for pair in _merges(data)}
-            more = [pair for pair in _merges(other.data) if tuple(pair) not in known]
-            if more:
-                data["model"]["merges"] = _merges(data) + more
+            _add_merges(data, other.data)
     for content in new_tokens:
-        if content not in ids:
-            add(content, {})
-    settings = json.loads(json.dumps(base.settings))
+        add(content, {})
+    _check(data, ids)
+    return Tokenizer(base.folder, data, _settings(base, added), ids)
+
+
+def _settings(base: Tokenizer, added: list[dict[str, Any]]) -> dict[str, Any]:
+    """The base's settings, with the added tokens where it lists them."""
+    settings: dict[str, Any] = json.loads(json.dumps(base.settings))
     if "added_tokens_decoder" in settings:
         fields = ("content", *_PLAIN)
         settings["added_tokens_decoder"] |= {str(token["id"]): {key: token[key] for key in fields} for token in added}
-    _check(data, ids)
-    return Tokenizer(base.folder, data, settings, ids)
+    return settings
+
+
+def _add_merges(data: dict[str, Any], other: dict[str, Any]) -> None:
+    """The merges of another BPE tokenizer that are not there yet, after one's own."""
+    known = {tuple(pair) for pair in _merges(data)}
+    more = [pair for pair in _merges(other) if tuple(pair) not in known]
+    if more:
+        data["model"]["merges"] = _merges(data) + more
 
 
 def _merges(data: dict[str, Any]) -> list[list[str]]:
@@ -141,7 +151,7 @@ def _check(data: dict[str, Any], ids: dict[str, int]) -> None:
 
     try:
         read = tokenizers.Tokenizer.from_str(json.dumps(data)).get_vocab(with_added_tokens=True)
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # noqa: BLE001 - the library raises bare Exception
         raise BurnishError(f"the union tokenizer cannot be read back: {' '.join(str(error).split())[:200]}") from None
     wrong = next((token for token, index in read.items() if ids.get(token) != index), None)
     if wrong is not None:

@@ -16,7 +16,8 @@ def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: S
     """Fix pictures, settings and seed of an audit before it starts, without showing them.
 
     >>> commit("mine.yaml", "commitment.json")  # doctest: +SKIP
-    {'commitment': 'commitment.json', 'secret': 'commitment.secret.json', 'root': '3f1c...', 'counts': {'public': 400, ...}, 'time': ...}
+    {'commitment': 'commitment.json', 'secret': 'commitment.secret.json', 'root': '3f1c...', 'counts': {'public': 400,
+    ...}, 'time': ...}
 
     Have the small file time-stamped or publish it; keep the secret one, and name the small one in the recipe
     (``commitment: commitment.json``): the audit checks itself against it before it asks anything.
@@ -24,7 +25,7 @@ def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: S
     Args:
         recipe: a recipe's file, or the name of a shipped one.
         out: the small file.
-        overrides: ``key=value`` settings, as ``burnish run --set``.
+        overrides: ``key=value`` settings.
 
     Returns:
         Plain data: ``commitment`` and ``secret`` (paths), ``root`` (hex), ``method``, ``counts`` and ``time``.
@@ -45,7 +46,8 @@ def verify(folder: str | Path, commitment: str | Path | None = None) -> dict[str
     """Check an evidence folder: hashes, commitment, and every statistic computed again from the stored answers.
 
     >>> verify("runs/dov4cl-mine/artifacts/evidence")  # doctest: +SKIP
-    {'ok': True, 'problems': [], 'notes': ['67 numbers were computed again and agree exactly'], 'seal': ..., 'root': ...}
+    {'ok': True, 'problems': [], 'notes': ['67 numbers were computed again and agree exactly'], 'seal': ..., 'root':
+    ...}
 
     Args:
         folder: the evidence.

@@ -1,4 +1,5 @@
-"""Pictures of an audit as one array of bytes, and the hash by which each is known. Knows Pillow; sends nothing anywhere."""
+"""Pictures of an audit as one array of bytes, and the hash by which each is known. Knows Pillow; sends nothing
+anywhere."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ class ImageSettings(Settings):
     source: str
     """A folder of pictures, a folder with one sub-folder a class, or `module:function` that returns an ImageSet."""
     size: int | None = Field(default=None, ge=1)
-    """Side in pixels: the middle square of each picture, resized (bilinear, antialiased); none takes pictures as they are."""
+    """Side in pixels: the middle square of each picture, resized (bilinear, antialiased); none takes pictures as they
+    are."""
     channels: Literal[1, 3] = 3
     """1 grey, 3 RGB. Transparent pictures lie on white."""
     limit: int | None = Field(default=None, ge=1)
@@ -111,7 +113,8 @@ def _from_folder(folder: Path, settings: ImageSettings) -> ImageSet:
         raise UserError(f"{empty}: a class without pictures; fill it or remove it")
     if loose and classes:
         raise UserError(
-            f"{folder}: pictures beside class folders ({loose[0].name} and {next(iter(classes))}/); keep one or the other"
+            f"{folder}: pictures beside class folders ({loose[0].name} and {next(iter(classes))}/); keep one or the "
+            "other"
         )
     if not loose and not classes:
         raise UserError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
@@ -125,7 +128,8 @@ def _from_folder(folder: Path, settings: ImageSettings) -> ImageSet:
     for (_, _, path), picture in zip(listed, pixels, strict=True):
         if picture.shape != pixels[0].shape:
             raise UserError(
-                f"{path}: {_size(picture)} pixels, but {listed[0][2].name} has {_size(pixels[0])}; set `size` to bring them to one"
+                f"{path}: {_size(picture)} pixels, but {listed[0][2].name} has {_size(pixels[0])}; set `size` to bring "
+                "them to one"
             )
     return ImageSet(
         np.stack(pixels),

@@ -9,7 +9,8 @@ from burnish.core.errors import UserError
 from burnish.prove.images import ImageSet, digests, resized, with_channels
 
 SIDE, NEAR = 16, 2.0
-"""Near duplicates: mean absolute difference of the small grey pictures of at most 2 of 255 levels, as after recompression."""
+"""Near duplicates: mean absolute difference of the small grey pictures of at most 2 of 255 levels, as after
+recompression."""
 ROWS = 256
 
 
@@ -43,7 +44,8 @@ def refuse_overlap(first: ImageSet, second: ImageSet, names: tuple[str, str]) ->
 def near_duplicates(
     first: UInt8[np.ndarray, "n height width channels"], second: UInt8[np.ndarray, "m rows columns channels2"]
 ) -> list[tuple[int, int]]:
-    """Pairs (place in first, place in second) whose small grey pictures hardly differ; flat pictures are never alike."""
+    """Pairs (place in first, place in second) whose small grey pictures hardly differ; flat pictures are never
+    alike."""
     left, right = _small(first), _small(second)
     textured = right.std(axis=1) > NEAR
     found = []

@@ -1,4 +1,5 @@
-"""The sections that every audit's report has: verdict, where the suspect stands, tests, assumptions. Knows no method."""
+"""The sections that every audit's report has: verdict, where the suspect stands, tests, assumptions. Knows no
+method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every test of the house on plain numbers: outliers, permutations, ranks, corrections, intervals. Pure numpy and scipy.
+"""Every statistical test of the audits, on plain numbers: outliers, permutations, ranks, corrections, intervals. Pure
+numpy and scipy.
 
 Knows no model and no image. A p-value here never says less than its test allows: ties count against the accuser, and a
 permutation p counts the observed arrangement among the draws.
@@ -37,7 +38,8 @@ def significant(p: np.ndarray, alpha: float) -> np.ndarray: ...
 
 
 def significant(p: float | np.ndarray, alpha: float) -> bool | np.ndarray:
-    """Whether a p-value (or each of several) counts at a level: p <= alpha, but for rounding. One rule for all audits."""
+    """Whether a p-value (or each of several) counts at a level: p <= alpha, but for rounding. One rule for all
+    audits."""
     return p <= alpha + ROUNDING
 
 
@@ -52,7 +54,8 @@ class Grubbs:
 
 @dataclass(frozen=True)
 class Permutation:
-    """A permutation test: ``effect`` observed, its one-sided ``p``, the arrangements looked at, and whether they were all."""
+    """A permutation test: ``effect`` observed, its one-sided ``p``, the arrangements looked at, and whether they were
+    all."""
 
     effect: float
     p: float
@@ -88,7 +91,8 @@ def grubbs(shadow: Values, suspect: float, *, alpha: float = 0.05) -> Grubbs:
 
 
 def conformal_p(calibration: Values, value: float) -> float:
-    """p of ``value`` among exchangeable ``calibration`` values, large being suspicious: (1 + #{c >= value}) / (n + 1)."""
+    """p of ``value`` among exchangeable ``calibration`` values, large being suspicious: (1 + #{c >= value}) / (n +
+    1)."""
     return (1 + int(np.count_nonzero(calibration >= value))) / (len(calibration) + 1)
 
 
@@ -164,7 +168,8 @@ def _hits(public: np.ndarray, private: np.ndarray, statistic: Statistic, reach: 
 
 
 def holm(p: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """Holm's adjusted p-values: reject all at or below alpha and the chance of one wrong rejection stays below alpha."""
+    """Holm's adjusted p-values: reject all at or below alpha and the chance of one wrong rejection stays below
+    alpha."""
     k = len(p)
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate((k - np.arange(k)) * p[order])

@@ -51,11 +51,14 @@ def _often(p: float) -> str:
 
 def _evidence(subject: str, findings: Findings, because: str, p: float, alpha: float) -> str:
     first = (
-        f"There is evidence that {subject}. Were it not so, and did the assumptions below hold, an audit like this one would "
-        f"still give a result this strong {_often(p)} (p = {said_p(p)}; {said_p(alpha)} or less was to count as evidence)."
+        f"There is evidence that {subject}. Were it not so, and did the assumptions below hold, an audit like this one "
+        "would "
+        f"still give a result this strong {_often(p)} (p = {said_p(p)}; {said_p(alpha)} or less was to count as "
+        "evidence)."
     )
     last = (
-        f"This is evidence, not proof: the rule is made to accuse about {100 * alpha:.3g} % of innocent suspects, and it is worth no "
+        f"This is evidence, not proof: the rule is made to accuse about {100 * alpha:.3g} % of innocent suspects, and "
+        "it is worth no "
         "more than the assumptions it stands on."
     )
     return _paragraphs(first, _effect(findings), _reason(because), last)
@@ -66,19 +69,22 @@ def _no_evidence(subject: str, because: str, p: float | None, alpha: float, powe
         ""
         if p is None
         else (
-            f" Where it is not so, a result this strong or stronger comes up {_often(p)} (p = {said_p(p)}; {said_p(alpha)} or "
+            f" Where it is not so, a result this strong or stronger comes up {_often(p)} (p = {said_p(p)}; "
+            f"{said_p(alpha)} or "
             "less was to count as evidence)."
         )
     )
     first = f"This audit found no evidence that {subject}.{shown}"
     if power.reached is None:
         last = (
-            "That does not clear the suspect: how often this audit would find a guilty one was not measured, so nothing "
+            "That does not clear the suspect: how often this audit would find a guilty one was not measured, so "
+            "nothing "
             "follows from its having found nothing."
         )
     else:
         last = (
-            f"That does not clear the suspect: this audit finds {power.said}, and a guilty model that was trained otherwise may "
+            f"That does not clear the suspect: this audit finds {power.said}, and a guilty model that was trained "
+            "otherwise may "
             "well be missed."
         )
     return _paragraphs(first, _reason(because), last)
@@ -102,7 +108,8 @@ def _rule_only(subject: str, because: str, p: float | None, alpha: float) -> str
     else:
         shown = _uncalibrated(p)
     first = (
-        f"The rule that this audit was told to use decides that {subject}. It is no evidence in the sense of this report: "
+        f"The rule that this audit was told to use decides that {subject}. It is no evidence in the sense of this "
+        "report: "
         f"{shown}, so how often it would accuse an innocent suspect is unknown."
     )
     return _paragraphs(first, _reason(because))

@@ -1,4 +1,5 @@
-"""Machine code from the cache: loaded without numba, never when it is not what was written, and not needed to be kept."""
+"""Machine code from the cache: loaded without numba, never when it is not what was written, and not needed to be
+kept."""
 
 import errno
 import os
@@ -50,7 +51,12 @@ def test_code_that_others_may_have_written_or_that_is_another_function_s_is_not_
     ]
     short, long = (machine._object(*each) for each in asked)
     made: list[str] = []
-    monkeypatch.setattr(machine, "_make", lambda name, kinds: made.append(name) or b"made again")
+
+    def make(name, kinds):
+        made.append(name)
+        return b"made again"
+
+    monkeypatch.setattr(machine, "_make", make)
     assert [machine._object(*each) for each in asked] == [short, long]
     one, other = (tmp_path / "kernels").iterdir()
     for mode, user in ((0o620, os.geteuid()), (0o602, os.geteuid()), (0o600, os.geteuid() + 1)):
@@ -98,11 +104,11 @@ def test_what_numba_and_the_loader_think_of_arguments_agrees() -> None:
     total = np.full(1024, np.nan, np.float32)
     models = [np.arange(5, dtype=np.float32), np.full(5, 10, np.float32)]
     addresses, out = np.array([model.ctypes.data for model in models], np.uint64), np.zeros(5, np.float32)
-    machine.call("average", addresses, np.float32([1, 0.5]), np.float32(2), out, total)
+    machine.call("average", addresses, np.array([1, 0.5], np.float32), np.float32(2), out, total)
     assert out.tolist() == [2.5, 3.0, 3.5, 4.0, 4.5]
     base, rows, modes = np.zeros(5, np.float32), np.zeros((2, 4), np.uint64), np.zeros(2, np.int64)
     scratch, words = np.empty((5, 1024), np.float32), np.empty(1024, np.uint64)
-    halves, ones = np.float32([0.5, 0.5]), np.float32([1, 1])
+    halves, ones = np.array([0.5, 0.5], np.float32), np.array([1, 1], np.float32)
     # The mean, halved; then by election: a model's 0 takes no part, nor does its weight.
     for elect, divisor, expected in ((False, 2, [2.5, 2.75, 3.0, 3.25, 3.5]), (True, 1, [10.0, 5.5, 6.0, 6.5, 7.0])):
         parts = (base, addresses, 0, modes, rows, ones, halves, elect, True, np.float32(divisor), np.float32(1), out)

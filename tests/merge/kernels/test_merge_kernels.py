@@ -1,6 +1,7 @@
 """Every kernel gives its torch function's result, rounded once: the same bits."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.core.errors import UserError
-from burnish.merge.kernels import kernel
+from burnish.merge.kernels import Kernel, kernel
 from burnish.merge.methods import get
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 BASELESS = ("linear",)
 TASK_VECTORS = ("task_arithmetic", "ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties")
+
+
+def compiled(name: str, dtype: str) -> Kernel:
+    found = kernel(name, dtype)
+    assert found is not None
+    return found
 
 
 def raw(tensor):
@@ -25,7 +32,7 @@ def both(name, dtype, base, models, per_model, parameters, seed=0):
     """The kernel's and the torch function's results as tensors of `dtype`."""
     expected = get(name)(base, models, model_parameters=per_model, parameters=parameters, seed=seed).to(DTYPES[dtype])
     out = torch.full_like(models[0], 7)
-    kernel(name, dtype)(
+    compiled(name, dtype)(
         None if base is None else raw(base),
         [raw(model) for model in models],
         model_parameters=per_model,
@@ -87,7 +94,8 @@ def test_linear_kernel(dtype, weight, normalize):
 @pytest.mark.parametrize("drift", [1.0, 1e-3, 0.0])
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
 def test_slerp_kernel(dtype, drift, t):
-    # The dot product is a float64 sum in another order than torch's: one float32 rounding of the two factors may differ.
+    # The dot product is a float64 sum in another order than torch's: one float32 rounding of the two factors may
+    # differ.
     base, models = make(dtype, 3001, 1, drift=drift)
     found, expected = both("slerp", dtype, base, models, {}, {"t": t})
     torch.testing.assert_close(found, expected, rtol=2**-23 if dtype == "float32" else 2**-8, atol=2e-7)
@@ -133,7 +141,7 @@ def test_nan_and_infinity(dtype):
 
 
 def test_empty_tensor():
-    kernel("ties", "bfloat16")(
+    compiled("ties", "bfloat16")(
         np.empty(0, np.uint16),
         [np.empty(0, np.uint16)],
         model_parameters={"weight": [1]},
@@ -146,7 +154,7 @@ def test_refuses_other_arrays():
     flat, table = np.zeros(4, np.uint16), np.zeros((2, 2), np.uint16)
     for base, models in ((flat, [table]), (table, [table]), (flat, [flat.astype(np.float32)]), (None, [flat])):
         with pytest.raises((ValueError, UserError)):
-            kernel("ties", "bfloat16")(base, models, model_parameters={"weight": [1]}, parameters={}, out=flat.copy())
+            compiled("ties", "bfloat16")(base, models, model_parameters={"weight": [1]}, parameters={}, out=flat.copy())
 
 
 def test_machine_code_is_never_given_memory_that_is_read_only_or_misaligned():
@@ -154,7 +162,7 @@ def test_machine_code_is_never_given_memory_that_is_read_only_or_misaligned():
     shifted = np.zeros(17, np.uint8)[1:].view(np.float32)
     for model, out, words in ((flat, np.frombuffer(raw, np.float32), "read-only"), (shifted, flat, "aligned")):
         with pytest.raises(ValueError, match=words):
-            kernel("linear", "float32")(
+            compiled("linear", "float32")(
                 None, [model, flat + 1], model_parameters={"weight": [1, 1]}, parameters={}, out=out
             )
     assert raw == bytes(16)
@@ -170,7 +178,7 @@ def test_same_bits_from_any_number_of_threads():
 
     def merge(_):
         out = torch.empty_like(base)
-        kernel("dare_ties", "bfloat16")(
+        compiled("dare_ties", "bfloat16")(
             raw(base),
             [raw(model) for model in models],
             model_parameters={"weight": [1, 1], "density": [0.5, 0.5]},
@@ -193,14 +201,15 @@ def test_tile_by_tile_is_the_whole(name, dtype):
     base[::3] = 0
     for model in models:
         model[::3] = 0.125
-    per_model, parameters = {"weight": [0.7, 0.4]}, {}
+    per_model: dict[str, Any] = {"weight": [0.7, 0.4]}
+    parameters: dict[str, Any] = {}
     if name in ("linear", "slerp"):
         per_model, parameters = ({}, {"t": 0.3}) if name == "slerp" else (per_model, {})
     elif name != "task_arithmetic":
         per_model |= {"density": [0.4, 0.3]}
         parameters = {"rescale": True, "rescale_norm": "l2"}
     out = torch.full_like(base, 7)
-    made = kernel(name, dtype)
+    made = compiled(name, dtype)
     inputs = [raw(tensor) for tensor in ([] if name == "linear" else [base]) + models]
     made(
         None if name == "linear" else inputs[0],

@@ -36,7 +36,7 @@ def merge(base, models, kept, weight, *, elect, normalize, lambda_=1.0):
             sign = 1 if sum(parts) >= 0 else -1
             agreeing = [m for m, part in enumerate(parts) if part * sign > 0]
         else:
-            agreeing = range(len(parts))
+            agreeing = list(range(len(parts)))
         mixed = sum(parts[m] for m in agreeing)
         if normalize:
             mixed /= sum(weight[m] for m in agreeing) or 1.0

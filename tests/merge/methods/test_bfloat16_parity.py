@@ -1,8 +1,8 @@
 """bfloat16 inputs, by the specification's definition of parity (merge.md, section 4).
 
-mergekit rounds after every step and sorts without stability, so equality of bits means nothing. What is asked instead: the
-same entries kept and elected outside the threshold's bfloat16 bucket, and a result within half an ulp (+ 1e-6) of a float64
-reference with the same masks: never farther from it than mergekit's is from its own.
+mergekit rounds after every step and sorts without stability, so equality of bits means nothing. What is asked instead:
+the same entries kept and elected outside the threshold's bfloat16 bucket, and a result within half an ulp (+ 1e-6) of a
+float64 reference with the same masks: never farther from it than mergekit's is from its own.
 """
 
 import numpy as np
@@ -24,7 +24,9 @@ def half_ulp(values):
 def through_kernel(name, base, models, per_model, shared):
     out = torch.empty_like(models[0])
     raw = [tensor.view(torch.uint16).numpy() for tensor in (base, *models, out)]
-    kernel(name, "bfloat16")(raw[0], raw[1:-1], model_parameters=per_model, parameters=shared, out=raw[-1])
+    compiled = kernel(name, "bfloat16")
+    assert compiled is not None
+    compiled(raw[0], raw[1:-1], model_parameters=per_model, parameters=shared, out=raw[-1])
     return out
 
 
@@ -100,7 +102,7 @@ def test_elects_what_mergekit_elects(fine_tunes, weight):
 def test_averages_are_rounded_once(mergekit, fine_tunes, name):
     base, models = fine_tunes((SIZE,), 1, torch.bfloat16, drift=1.0)
     if name == "linear":
-        models, per_model, shared = [base, *models], {"weight": [0.3, 0.9]}, {}
+        models, per_model, shared = [base, *models], {"weight": [0.3, 0.9]}, dict[str, float]()
         reference = (0.3 * models[0].double() + 0.9 * models[1].double()).numpy() / 1.2
         theirs = mergekit(name, None, models, per_model, shared)
     else:

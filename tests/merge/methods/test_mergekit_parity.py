@@ -3,13 +3,15 @@
 Where mergekit's own result is not defined (its sorts are not stable) or wrong, the test says so.
 """
 
+from typing import Any
+
 import pytest
 import torch
 
 from burnish.merge.methods import get
 
 SHAPES = [(7,), (33, 17), (5, 6, 7)]
-CASES = {
+CASES: dict[str, list[tuple[int, dict[str, Any], dict[str, Any]]]] = {
     "linear": [
         (1, {"weight": [0.3]}, {}),
         (3, {"weight": [0.2, 0.5, 0.7]}, {}),
@@ -132,7 +134,7 @@ def test_arcee_fusion_of_large_tensors(mergekit, fine_tunes):
 def test_della_row_of_one_entry(mergekit, fine_tunes):
     # mergekit divides 0 by 0 ranks and hands a NaN probability to torch.bernoulli.
     base, models = fine_tunes((6, 1), 1)
-    per_model = {"weight": [1], "density": [0.5]}
+    per_model: dict[str, list[Any]] = {"weight": [1], "density": [0.5]}
     assert get("della")(base, models, model_parameters=per_model, parameters={}).isfinite().all()
     with pytest.raises(RuntimeError):
         mergekit("della", base, models, per_model)
@@ -162,6 +164,7 @@ def test_random_methods_have_the_same_statistics(mergekit, fine_tunes, name, ext
     )
     oracle = torch.stack([mergekit(name, base, models, per_model, theirs) for _ in range(draws)])
     error = ((ours.var(0) + oracle.var(0)) / draws).sqrt()
-    # Means per entry: a standard normal of 2,560 entries stays below 5; spreads: within sampling error of a few percent.
+    # Means per entry: a standard normal of 2,560 entries stays below 5; spreads: within sampling error of a few
+    # percent.
     assert ((ours.mean(0) - oracle.mean(0)).abs() <= 5 * error + 2e-3).all()
     torch.testing.assert_close(ours.std(0).mean(), oracle.std(0).mean(), rtol=0.02, atol=1e-4)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def test_inputs_stay_as_they_are(name):
 @pytest.mark.parametrize("name", [name for name in names() if get(name).random])
 def test_random_methods_repeat_by_seed(name):
     base, models = torch.randn(50), [torch.randn(50), torch.randn(50)]
-    per_model = {"weight": [1, 1], "density": [0.5, 0.5]}
+    per_model: dict[str, list[Any]] = {"weight": [1, 1], "density": [0.5, 0.5]}
     a, b, c = (get(name)(base, models, model_parameters=per_model, parameters={}, seed=seed) for seed in (1, 1, 2))
     assert a.equal(b)
     assert not a.equal(c)

@@ -237,7 +237,7 @@ def test_installed_methods_that_cannot_be_used(write, llamas: list[str], tmp_pat
     install(tmp_path, "ties", f"{write(BLEND)}:blend")
     install(tmp_path, "broken", f"{write('raise ValueError(1)')}:blend")
     sys.path.insert(0, str(tmp_path))
-    with pytest.raises(UserError, match=r"'ties' is a method of the house, and .*:blend is installed under the same"):
+    with pytest.raises(UserError, match=r"'ties' is a built-in method, and .*:blend is installed under the same"):
         plan(yaml_of(tmp_path, llamas, "ties"))
     with pytest.raises(UserError, match=r"broken .* cannot be loaded: ValueError: 1"):
         get("broken")

@@ -8,7 +8,7 @@ import torch
 
 from burnish.merge.rmm.data import causal_choices, images, seq2seq_choices
 from burnish.merge.rmm.problem import Problem
-from burnish.merge.rmm.recipe import SearchRecipe
+from burnish.merge.rmm.recipe import SearchRecipe, TaskFiles
 
 LAYERS = 3
 PPO = {"epochs": 3}
@@ -130,7 +130,12 @@ def save_run(tmp_path, **settings):
         tasks.append(task)
     experts = [str(tmp_path / f"expert{number}") for number in range(2)]
     settings = {"tuning_budget": 6, **settings}
-    return SearchRecipe(base=str(tmp_path / "base"), experts=experts, tasks=tasks, **settings)
+    return SearchRecipe(
+        base=str(tmp_path / "base"),
+        experts=experts,
+        tasks=[TaskFiles.model_validate(task) for task in tasks],
+        **settings,
+    )
 
 
 def wrong_recipe(**settings):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from burnish.merge.rmm.architecture import Block, Blocks, Scales, from_plain, uniform
+from burnish.merge.rmm.architecture import Architecture, Block, Blocks, Scales, from_plain, uniform
 from burnish.merge.rmm.environment import BlockEnv, ScaleEnv
 
 
@@ -17,19 +17,19 @@ def play(env, actions):
     "env",
     [
         BlockEnv((3,), 4),
-        BlockEnv((2, 2), 3, mended=False),
+        BlockEnv((2, 2), 3, corrected=False),
         BlockEnv((3,), 2, skip_and_back=False),
         ScaleEnv(np.full((3, 2), 0.3)),
         ScaleEnv(np.full((3, 2), 0.3), per_model=True),
     ],
-    ids=["mended", "published", "take only", "scales", "task scales"],
+    ids=["corrected", "published", "take only", "scales", "task scales"],
 )
 def test_gymnasiums_checker(env):
     check_env(env, skip_render_check=True)
 
 
 def test_back_takes_a_layer_again():
-    env = BlockEnv((2,), 2, mended=False)  # K = 2: actions take0, take1, skip 2, back 3
+    env = BlockEnv((2,), 2, corrected=False)  # K = 2: actions take0, take1, skip 2, back 3
     play(env, [1, 3, 0, 1])
     first = env.architecture()
     assert first.blocks == (Block(0, 0, 1), Block(0, 0, 0), Block(0, 1, 1))
@@ -53,7 +53,7 @@ def test_back_over_the_boundary_adds_to_the_encoder():
 
 
 def test_back_before_the_first_layer_fails():
-    env = BlockEnv((2,), 2, mended=False)
+    env = BlockEnv((2,), 2, corrected=False)
     _, reward, terminated, truncated, _ = play(env, [3])
     assert (reward, terminated, truncated, env.failed) == (-10.0, True, False, True)
 
@@ -64,22 +64,28 @@ def test_masks():
     assert env.action_masks().tolist() == [True, True, True, False]
     env.step(0)
     assert env.action_masks().all()
-    assert BlockEnv((2,), 2, mended=False).action_masks().all(), "published: nothing masked"
+    assert BlockEnv((2,), 2, corrected=False).action_masks().all(), "published: nothing masked"
 
 
-def test_only_the_mended_agent_sees_a_skip():
-    published, mended = BlockEnv((2,), 2, mended=False), BlockEnv((2,), 2)
-    for env, visible in ((published, False), (mended, True)):
+def test_only_the_corrected_agent_sees_a_skip():
+    published, corrected = BlockEnv((2,), 2, corrected=False), BlockEnv((2,), 2)
+    for env, visible in ((published, False), (corrected, True)):
         before, _ = env.reset()
         after = env.step(env.skip)[0]
         assert (before != after).any() == visible
 
 
 def test_endless_episodes_are_cut_and_completed():
-    scored = []
-    env = BlockEnv((2,), 2, lambda architecture: scored.append(architecture) or 7.0)
+    scored: list[Architecture] = []
+
+    def score(architecture: Architecture) -> float:
+        scored.append(architecture)
+        return 7.0
+
+    env = BlockEnv((2,), 2, score)
     _, reward, terminated, truncated, _ = play(env, [1, 3] * 4)  # 4 L = 8 steps
     assert (reward, terminated, truncated) == (7.0, False, True)
+    assert isinstance(scored[0], Blocks)
     assert scored[0].blocks[-2:] == (Block(0, 0, 1), Block(0, 1, 1))
 
 

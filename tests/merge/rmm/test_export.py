@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from burnish.core.run import Run
 from burnish.merge import merge as burnish_merge
-from burnish.merge.rmm.loop import search
 from burnish.merge.rmm.architecture import Scales
 from burnish.merge.rmm.export import build, merge_yaml
+from burnish.merge.rmm.loop import search
 from burnish.merge.rmm.problem import Problem
 from tests.merge.rmm.conftest import bart, bert, drifted, gpt2, llama, save_run, t5, task_for, vit
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ def search_in_child(folder: str, path: str, die_at: int = 0) -> None:
     import torch
 
     from burnish.core.run import Run
-    from burnish.merge.rmm import SearchRecipe
     from burnish.merge.rmm.loop import search
+    from burnish.merge.rmm.recipe import SearchRecipe
 
     torch.set_num_threads(1)
     if die_at:
@@ -36,13 +37,13 @@ def search_in_child(folder: str, path: str, die_at: int = 0) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             real(handle)
 
-        os.fsync = dying
+        os.fsync = dying  # type: ignore[assignment]
     settings = SearchRecipe.load(Path(folder) / "recipe.yaml")
     with Run(settings, path, quiet=True) as run:
         search(settings, run)
 
 
-def child(folder: Path, path: Path, die_at: int = 0) -> multiprocessing.Process:
+def child(folder: Path, path: Path, die_at: int = 0) -> BaseProcess:
     process = CONTEXT.Process(target=search_in_child, args=(str(folder), str(path), die_at))
     process.start()
     return process

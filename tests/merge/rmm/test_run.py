@@ -10,8 +10,8 @@ import torch
 from burnish.core.errors import UserError
 from burnish.core.run import Run
 from burnish.merge.rmm import METHOD
-from burnish.merge.rmm.loop import search
 from burnish.merge.rmm.candidates import PUBLISHED
+from burnish.merge.rmm.loop import search
 from burnish.merge.rmm.recipe import PPOSettings, SearchRecipe
 from burnish.merge.rmm.remote import absolute, fingerprint
 from burnish.merge.rmm.session import Session

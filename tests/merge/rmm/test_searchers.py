@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from burnish.merge.rmm.irt import Items2PL, choose_anchors, estimate_ability, es
 from burnish.merge.rmm.recipe import PPOSettings, SearchRecipe
 from burnish.merge.rmm.searchers import GreedySearch, PolicySearch, Space, make_searcher
 
-RECIPE = {"base": "b", "experts": ["x", "y"], "tasks": [{"name": "t", "validation": "v", "test": "t"}]}
+RECIPE: dict[str, Any] = {"base": "b", "experts": ["x", "y"], "tasks": [{"name": "t", "validation": "v", "test": "t"}]}
 BLOCKS = Space((4,), 3, np.zeros((4, 1)), scales=False)
 SCALES = Space((4,), 3, np.full((4, 2), 0.5), scales=True)
 ARMS = [
@@ -31,7 +32,7 @@ def toy(architecture):
 
 def make(search, actions, seed=0, **ppo):
     settings = {"epochs": 10, "entropy_weight": 0.01, **ppo}
-    recipe = SearchRecipe(search=search, actions=actions, ppo=settings, **RECIPE)
+    recipe = SearchRecipe(search=search, actions=actions, ppo=PPOSettings(**settings), **RECIPE)
     return make_searcher(recipe, BLOCKS if actions == "blocks" else SCALES, np.random.default_rng(seed))
 
 
@@ -48,7 +49,7 @@ def rounds(searcher, count):
 def test_resumes_exactly(search, actions):
     rng = np.random.default_rng(0)
     space = BLOCKS if actions == "blocks" else SCALES
-    recipe = SearchRecipe(search=search, actions=actions, ppo={"epochs": 3}, **RECIPE)
+    recipe = SearchRecipe(search=search, actions=actions, ppo=PPOSettings(epochs=3), **RECIPE)
     first = make_searcher(recipe, space, rng)
     rounds(first, 3)
     saved, state = first.state_dict(), rng.bit_generator.state
@@ -90,7 +91,8 @@ def test_greedy_looks_at_the_start_first():
     searcher = GreedySearch(BLOCKS)
     assert searcher.ask(5) == [BLOCKS.architecture(BLOCKS.start())]
     searcher.tell([0.0])
-    assert [each.blocks[0].candidate for each in searcher.ask(5)] == [1, 2]
+    asked = searcher.ask(5)
+    assert [each.blocks[0].candidate for each in asked if isinstance(each, Blocks)] == [1, 2]
 
 
 def test_random_covers_every_candidate():
@@ -103,6 +105,7 @@ def test_task_scales_are_one_row():
     space = Space((3,), 2, np.full((3, 2), 0.5), scales=True, per_model=True)
     recipe = SearchRecipe(search="random", scale_per="model", **RECIPE)
     [architecture] = make_searcher(recipe, space, np.random.default_rng(0)).ask(1)
+    assert isinstance(architecture, Scales)
     assert len(set(architecture.values)) == 1
     assert len(architecture.values) == 3
 
@@ -116,9 +119,9 @@ def test_published_returns_are_normalised_and_the_advantage_is_return_minus_valu
 
 
 def test_published_networks_and_learning_rates():
-    env = BlockEnv((2,), 2, mended=False)
+    env = BlockEnv((2,), 2, corrected=False)
     agent = PublishedPPO(env, PPOSettings(), np.random.default_rng(0))
-    assert [layer.out_features for layer in agent.actor[::2]] == [64, 64, 4]
+    assert [layer.out_features for layer in list(agent.actor)[::2]] == [64, 64, 4]
     assert [group["lr"] for group in agent.optimizer.param_groups] == [3e-4, 1e-3]
     episode = Episode()
     agent.act(env.reset()[0], env.action_masks(), episode)
@@ -135,8 +138,8 @@ def reference_update(agent, episodes, rewards, settings):
     for episode, reward in zip(episodes, rewards, strict=True):
         steps = len(episode.actions)
         returns += [settings.gamma ** (steps - 1 - t) * reward for t in range(steps)]
-    returns = torch.tensor(returns)
-    returns = (returns - returns.mean()) / (returns.std() + 1e-7)
+    raw = torch.tensor(returns)
+    scaled = (raw - raw.mean()) / (raw.std() + 1e-7)
     actor, critic = copy.deepcopy(agent.actor), copy.deepcopy(agent.critic)
     learners = [
         torch.optim.Adam(actor.parameters(), lr=settings.actor_lr),
@@ -144,10 +147,10 @@ def reference_update(agent, episodes, rewards, settings):
     ]
     clipped = 0
     for _ in range(settings.epochs):
-        total = 0.0
+        total = torch.zeros(())
         for t in range(len(taken)):
             probabilities = actor(seen[t]).softmax(-1)
-            advantage = float(returns[t] - value[t])
+            advantage = float(scaled[t] - value[t])
             ratio = probabilities[taken[t]] / np.exp(old[t])
             low, high = 1 - settings.clip, 1 + settings.clip
             here = ratio.item()
@@ -155,7 +158,7 @@ def reference_update(agent, episodes, rewards, settings):
             bounded = ratio if low <= here <= high else torch.tensor(low if here < low else high)
             surrogate = (ratio if here * advantage < bounded.item() * advantage else bounded) * advantage
             entropy = -sum(p * p.log() for p in probabilities)
-            error = (critic(seen[t])[0] - returns[t]) ** 2
+            error = (critic(seen[t])[0] - scaled[t]) ** 2
             total = total - surrogate + settings.value_weight * error - settings.entropy_weight * entropy
         for learner in learners:
             learner.zero_grad()
@@ -168,7 +171,7 @@ def reference_update(agent, episodes, rewards, settings):
 
 def test_one_update_of_the_published_agent_by_hand():
     settings = PPOSettings(actor_lr=0.01, critic_lr=0.02, clip=0.05, epochs=6, value_weight=0.3, entropy_weight=0.2)
-    env = BlockEnv((3,), 2, mended=False)
+    env = BlockEnv((3,), 2, corrected=False)
     agent = PublishedPPO(env, settings, np.random.default_rng(4))
     search = PolicySearch(env, agent, 4)
     search.ask(4)

@@ -1,7 +1,7 @@
 """Training encoders: all five methods learn, a killed training ends bit-identical, a finished one is left alone."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from burnish.prove.contrastive.recipe import Objective, TrainSettings, ViewSetti
 from burnish.prove.suspects import SuspectSettings, open_suspect
 from burnish.testbeds.data import load_digits
 
-SMALL = {"epochs": 12, "batch": 32, "hidden": 32, "projection": 16, "lr": 3e-3}
+SMALL: dict[str, Any] = {"epochs": 12, "batch": 32, "hidden": 32, "projection": 16, "lr": 3e-3}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_killed_training_ends_the_same(pixels: Path, tmp_path: Path, monkeypat
     whole = train.train_encoder(train.Training(settings, pixels, 3, tmp_path / "whole"))
     real, calls = train.training_views, 0
 
-    def dying(*args: object) -> torch.Tensor:
+    def dying(*args: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 15:
@@ -94,7 +94,7 @@ def test_the_saved_encoder_is_a_model_like_any_other(pixels: Path, digits: np.nd
         model = load_model(folder)
         images = torch.from_numpy(digits).permute(0, 3, 1, 2).float() / 255
         assert features(model, normalise(images)).shape == (64, width)
-        # through an audit's door, views of half the size too; the same numbers where the size is right
+        # as an audit asks, views of half the size too; the same numbers where the size is right
         with open_suspect(SuspectSettings(model=str(folder)), "embeddings") as oracle:
             assert oracle.ask(digits[:, ::2, ::2]).shape == (64, width)
             with torch.inference_mode():

@@ -1,4 +1,5 @@
-"""A whole audit on small digits: the thief is found, the innocent is not, nothing is done twice, bad input in one line."""
+"""A whole audit on small digits: the thief is found, the innocent is not, nothing is done twice, bad input in one
+line."""
 
 import importlib.util
 import json
@@ -12,16 +13,17 @@ from burnish.core.errors import Interrupted, UserError
 from burnish.core.run import Run
 from burnish.prove.contrastive.recipe import TrainSettings
 from burnish.prove.contrastive.train import Training, train_encoder
-from burnish.prove.dov4cl import METHOD, AuditRecipe, loop
+from burnish.prove.dov4cl import METHOD, loop
 from burnish.prove.dov4cl.analysis import analyse
 from burnish.prove.dov4cl.ask import Question, ask_model, make_plan
+from burnish.prove.dov4cl.recipe import AuditRecipe
 from burnish.prove.dov4cl.report import power_text, sections
 from burnish.prove.evidence import verify
 from burnish.prove.images import ImageSet
 from burnish.prove.verdict import wording
 from burnish.testbeds.data import load_digits
 
-TRAIN = {"epochs": 160, "batch": 60, "lr": 3e-3, "view": {"scale": [0.5, 1.0], "flip": 0.0}}
+TRAIN: dict[str, Any] = {"epochs": 160, "batch": 60, "lr": 3e-3, "view": {"scale": [0.5, 1.0], "flip": 0.0}}
 VIEWS = {
     "global_views": 4,
     "local_views": 4,
@@ -130,7 +132,7 @@ def test_interrupted_anywhere_it_goes_on(
     asked = recipe(suspects["thief"], shadows=short, checkpoint_every=0)
     whole = audit(asked, tmp_path / "whole")
     monkeypatch.setattr("burnish.prove.dov4cl.ask.BYTES", 8 * 64 * 4)  # a few images at a time
-    real, calls = loop.analyse, 0
+    real, calls = analyse, 0
 
     def stop_at(chunk: int) -> None:
         with pytest.raises(Interrupted), Run(asked, tmp_path / "cut", quiet=True) as run:

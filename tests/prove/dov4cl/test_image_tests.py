@@ -1,4 +1,5 @@
-"""The published and the default test: an effect that is there is found, one that is not is found as often as alpha says."""
+"""The published and the default test: an effect that is there is found, one that is not is found as often as alpha
+says."""
 
 import numpy as np
 import pytest

@@ -26,11 +26,13 @@ def test_evidence() -> None:
     found = analyse(*made(60, effect=0.4))
     assert headline(found) == "evidence"
     assert wording(SUBJECT, found).split("\n\n") == [
-        f"There is evidence that {SUBJECT}. Were it not so, and did the assumptions below hold, an audit like this one would "
+        f"There is evidence that {SUBJECT}. Were it not so, and did the assumptions below hold, an audit like this one "
+        "would "
         "still give a result this strong about once in 251 (p = .004; .05 or less was to count as evidence).",
         "The size of the effect, by the test called unary relationship: 0.686 (95 % interval 0.529 to 0.841).",
         "Why: the suspect is steadier on the public images than the shadow models are (p = 0.00399, corrected).",
-        "This is evidence, not proof: the rule is made to accuse about 5 % of innocent suspects, and it is worth no more than "
+        "This is evidence, not proof: the rule is made to accuse about 5 % of innocent suspects, and it is worth no "
+        "more than "
         "the assumptions it stands on.",
     ]
 
@@ -39,11 +41,14 @@ def test_no_evidence_with_what_the_test_can_find() -> None:
     found = analyse(*with_guilty(6, 0.45))
     assert headline(found) == "no evidence"
     assert wording(SUBJECT, found).split("\n\n") == [
-        f"This audit found no evidence that {SUBJECT}. Where it is not so, a result this strong or stronger comes up about 100% "
+        f"This audit found no evidence that {SUBJECT}. Where it is not so, a result this strong or stronger comes up "
+        "about 100% "
         "of the time (p = 1; .05 or less was to count as evidence).",
-        "Why: p = 1, and this very test finds 6 of the 6 shadows trained on the public images (54% to 100% of such models, with "
+        "Why: p = 1, and this very test finds 6 of the 6 shadows trained on the public images (54% to 100% of such "
+        "models, with "
         "95 % confidence).",
-        "That does not clear the suspect: this audit finds about 100% of models that the auditor trained to be guilty (95 % "
+        "That does not clear the suspect: this audit finds about 100% of models that the auditor trained to be guilty "
+        "(95 % "
         "interval 54% to 100%), by 6 such models, and a guilty model that was trained otherwise may well be missed.",
     ]
 
@@ -61,17 +66,22 @@ def test_no_evidence_with_what_the_test_can_find() -> None:
         (
             2,
             0.45,
-            "this very test finds 2 of the 2 shadows trained on the public images (16% to 100% of such models, with 95 % "
-            "confidence): too few to show that most would be found; it takes 6 shadow models trained so (shadows.guilty)",
-            "As it stands, it finds about 100% of models that the auditor trained to be guilty (95 % interval 16% to 100%), by "
+            "this very test finds 2 of the 2 shadows trained on the public images (16% to 100% of such models, with "
+            "95 % "
+            "confidence): too few to show that most would be found; it takes 6 shadow models trained so "
+            "(shadows.guilty)",
+            "As it stands, it finds about 100% of models that the auditor trained to be guilty (95 % interval 16% to "
+            "100%), by "
             "2 such models; 80% was aimed at.",
         ),
         (
             2,
             0.0,
-            "but with these images this very test finds 0 of the 2 shadows trained on the public images (0% to 84% of such "
+            "but with these images this very test finds 0 of the 2 shadows trained on the public images (0% to 84% of "
+            "such "
             "models, with 95 % confidence), not 80%",
-            "As it stands, it finds about 0% of models that the auditor trained to be guilty (95 % interval 0% to 84%), by 2 "
+            "As it stands, it finds about 0% of models that the auditor trained to be guilty (95 % interval 0% to "
+            "84%), by 2 "
             "such models; 80% was aimed at.",
         ),
     ],
@@ -88,7 +98,8 @@ def test_pictures_that_can_be_told_apart() -> None:
     arrays, settings = made(60, effect=0.4)
     found = analyse(arrays, settings | {"split": {"auc": 0.9, "p": 0.001, "draws": 999, "alpha": 0.01}})
     assert wording(SUBJECT, found) == (
-        "This audit is inconclusive because public and private images can be told apart without any model (area under the "
+        "This audit is inconclusive because public and private images can be told apart without any model (area under "
+        "the "
         "curve 0.90, p = 0.001): a difference between them proves nothing about the suspect. " + OPEN
     )
 

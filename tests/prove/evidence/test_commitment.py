@@ -62,14 +62,15 @@ def test_what_may_differ_and_what_may_not(recipe: FakeRecipe, tmp_path: Path) ->
     check_commitment(path, made(tmp_path, commitment=str(path), workers=2, suspect=SuspectSettings(model="m:f")))
     (tmp_path / "private" / ".DS_Store").write_bytes(b"x")
     check_commitment(path, recipe)
-    asked = {"model": "m:f", "token_env": "TOKEN", "rate": 2.0}
+    asked: dict[str, Any] = {"model": "m:f", "token_env": "TOKEN", "rate": 2.0}
     check_commitment(path, made(tmp_path, suspect=SuspectSettings(**asked)))
-    for change, name in [
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"seed": 1}, "seed"),
         ({"alpha": 0.1}, "alpha"),
         ({"suspect": SuspectSettings(**asked, queries=50)}, "suspect.queries"),
         ({"suspect": SuspectSettings(**asked, pooling="mean")}, "suspect.pooling"),
-    ]:
+    ]
+    for change, name in changes:
         with pytest.raises(UserError, match=rf"commits to another recipe \(differs in {name}\)"):
             check_commitment(path, made(tmp_path, **change))
 

@@ -144,7 +144,7 @@ def test_a_swapped_commitment(evidence: Path, tmp_path: Path) -> None:
     assert found.problems == [
         "commitment.json: not the one that the audit was checked against (its SHA-256 is not that in settings.json)"
     ]
-    # Whoever also mends settings.json is found out by the published commitment, and by the seal.
+    # Whoever also changes settings.json is found out by the published commitment, and by the seal.
     from burnish.core.files import sha256
 
     edit(evidence / "settings.json", lambda data: data.update(commitment=sha256(evidence / "commitment.json")))

@@ -1,4 +1,4 @@
-"""The HTTP door from the auditor's side, against servers that fail, lag, lie and are killed."""
+"""The HTTP endpoint from the auditor's side, against servers that fail, lag, lie and are killed."""
 
 import json
 import os
@@ -159,7 +159,7 @@ def test_a_compressed_reply_is_not_unpacked(serve: Callable[..., Server]) -> Non
             "redirects to http://evil.example/, which is not followed",
         ),
         ((401, {}, b"who are you"), UserError, r"status 401 \(who are you\); name the variable"),
-        ((404, {}, b""), UserError, "is this the address of a suspect's door"),
+        ((404, {}, b""), UserError, "is this the address of a suspect's endpoint"),
         ((413, {}, b""), UserError, "smaller `batch`"),
         ((200, {}, b"<html>"), BurnishError, "no JSON"),
         ((200, {}, b"[" * 100_000), BurnishError, "no JSON"),

@@ -29,7 +29,7 @@ def post(app: Any, body: Any) -> tuple[int, Any]:
     return anyio.run(go)
 
 
-def test_a_model_behind_the_door_answers_as_it_does_locally(tmp_path: Path) -> None:
+def test_a_model_behind_the_endpoint_answers_as_it_does_locally(tmp_path: Path) -> None:
     folder = vit(tmp_path / "vit", processor=True)
     images = pictures(10)
     with serving(serve_model(folder, batch=3)) as address:
@@ -77,7 +77,9 @@ def test_bad_requests_get_one_line() -> None:
         status, reply = post(app, {"answer": "labels", "images": images})
         assert status == 422
         assert message in reply["detail"]
-    for body in ({}, {"answer": "labels", "images": []}, {"answer": "colour", "images": [png]}, [], {"images": 3}):
+    empty: dict[str, Any] = {"answer": "labels", "images": []}
+    bodies: list[Any] = [{}, empty, {"answer": "colour", "images": [png]}, [], {"images": 3}]
+    for body in bodies:
         assert post(app, body)[0] == 422
     assert post(app, {"answer": "labels", "images": [png]})[0] == 200
 

@@ -1,4 +1,5 @@
-"""From stored answers to findings, on made-up answers: verdicts by rule, sizes and rates, answers that do not fit together."""
+"""From stored answers to findings, on made-up answers: verdicts by rule, sizes and rates, answers that do not fit
+together."""
 
 import json
 from typing import Any
@@ -72,7 +73,8 @@ def test_nobody_accused_is_no_certainty() -> None:
     found = analyse(answers(0, 1.0), settings(novelty=0.999)).false_accusation  # all are novel: nobody is accused
     assert found is not None
     assert found.value == 0.0
-    assert found.interval == (0.0, pytest.approx(1 - 0.05 ** (1 / 19)))
+    assert found.interval[0] == 0.0
+    assert found.interval[1] == pytest.approx(1 - 0.05 ** (1 / 19))
 
 
 def test_the_size_of_the_effect_covers_an_innocent_of_one_more_source() -> None:

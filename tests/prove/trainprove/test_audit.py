@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import yaml
 from burnish.core.errors import UserError
 from burnish.core.run import Run
 from burnish.prove.evidence import verify
-from burnish.prove.trainprove import METHOD, AuditRecipe
+from burnish.prove.trainprove import METHOD
 from burnish.prove.trainprove.loop import audit, gathered
 from burnish.prove.trainprove.pictures import draw_all
 from burnish.prove.trainprove.preflight import check
+from burnish.prove.trainprove.recipe import AuditRecipe
 from burnish.prove.trainprove.shadows import Job, planned, train_shadow
 from tests.prove.trainprove import painters
 
@@ -343,6 +345,7 @@ def test_pictures_drawn_before_a_stop_are_not_drawn_again(tmp_path: Path, monkey
     going = pictures.draw_all(small, tmp_path / "cut")
     for _ in range(4):
         next(going)  # stopped in the middle of a source
+    assert isinstance(going, Generator)
     going.close()
     assert list((tmp_path / "cut").glob("*.part-*"))
     rest = list(pictures.draw_all(small, tmp_path / "cut"))

@@ -136,7 +136,8 @@ def test_votes_by_hand() -> None:
 
 
 def shadows(seed: int = 0, sources: int = 6, each: int = 4, signal: float = 0.5) -> tuple[Shadows, np.ndarray]:
-    """Shadows of 1 + ``sources`` sources and a guilty suspect: each source has labels of its own that its models tend to give."""
+    """Shadows of 1 + ``sources`` sources and a guilty suspect: each source has labels of its own that its models tend
+    to give."""
     rng = np.random.default_rng(seed)
     base = rng.integers(0, 4, size=(sources + 1, 200))
     source = np.append(np.repeat(np.arange(sources + 1), each), 0)
@@ -154,7 +155,7 @@ def test_shares_are_the_slow_loop() -> None:
         targets = np.where(world.source[kept] == 0, 1.0, -4 / 20)
         weights = np.linalg.solve(world.agreement[kept][:, kept] + 0.02 * np.eye(kept.sum()), targets)
         theirs = [float(world.agreement[row][kept] @ weights) for row in np.flatnonzero(~kept)]
-        slow.append(np.mean([each >= float(kernel[0][kept] @ weights) for each in theirs]))
+        slow.append(float(np.mean([each >= float(kernel[0][kept] @ weights) for each in theirs])))
     np.testing.assert_allclose(source_shares(world, kernel)[0], slow)
     np.testing.assert_allclose(open_world(world, kernel), [(1 + sum(slow)) / 7])
 
@@ -185,8 +186,8 @@ def test_rates_say_the_level_that_can_be_reached() -> None:
 
 
 def test_sources_that_are_exchangeable_give_a_valid_open_world_p() -> None:
-    # the suspect's source is one more draw: P(p <= 1/(S+1)) is at most 1/(S+1), whatever the sources look like; above that
-    # level the general bound is twice the level, and what is seen here is about the level
+    # the suspect's source is one more draw: P(p <= 1/(S+1)) is at most 1/(S+1), whatever the sources look like; above
+    # that level the general bound is twice the level, and what is seen here is about the level
     p = []
     for seed in range(200):
         world, _ = shadows(seed, sources=7, each=3)

@@ -9,6 +9,7 @@ import pytest
 
 from burnish.core.errors import UserError
 from burnish.prove.trainprove.generators import Pipeline
+from burnish.prove.trainprove.prompts import Strategy
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings
 from tests.prove.trainprove.test_audit import recipe
 
@@ -81,15 +82,19 @@ def test_a_pipeline_draws_the_classes(tiny: Path) -> None:
 
 def test_guidance_comes_from_source_or_prompt(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    for source, strategy in (({"guidance": 3.0}, "class"), ({}, "random_guidance"), ({}, "class")):
+
+    def batch(texts: Any, guidance: Any, _seed: Any, rows: Any) -> np.ndarray:
+        seen.append((texts, guidance))
+        return np.zeros((len(rows), 10, 10, 1), np.uint8)
+
+    cases: list[tuple[dict[str, Any], Strategy]] = [
+        ({"guidance": 3.0}, "class"),
+        ({}, "random_guidance"),
+        ({}, "class"),
+    ]
+    for source, strategy in cases:
         pipeline, _ = painted(tiny, **source)
-        monkeypatch.setattr(
-            pipeline,
-            "_batch",
-            lambda texts, guidance, seed, rows: (
-                seen.append((texts, guidance)) or np.zeros((len(rows), 10, 10, 1), np.uint8)
-            ),
-        )
+        monkeypatch.setattr(pipeline, "_batch", batch)
         pipeline.draw(np.array([0, 0]), 0, 1.0, strategy)
     assert seen[0] == (["a a", "a a"], 3.0)
     assert seen[1][0] == ["an image of a a"] * 2
@@ -100,13 +105,12 @@ def test_guidance_comes_from_source_or_prompt(tiny: Path, monkeypatch: pytest.Mo
 def test_one_guidance_a_class_in_whatever_parts_it_is_drawn(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, Any]] = []
     pipeline, _ = painted(tiny)
-    monkeypatch.setattr(
-        pipeline,
-        "_batch",
-        lambda texts, guidance, seed, rows: (
-            seen.extend((text, guidance) for text in texts) or np.zeros((len(rows), 10, 10, 1), np.uint8)
-        ),
-    )
+
+    def batch(texts: Any, guidance: Any, _seed: Any, rows: Any) -> np.ndarray:
+        seen.extend((text, guidance) for text in texts)
+        return np.zeros((len(rows), 10, 10, 1), np.uint8)
+
+    monkeypatch.setattr(pipeline, "_batch", batch)
     for part in range(6):
         pipeline.draw(np.array([0, 1, 2, 3]), part, 1.0, "random_guidance")
     assert len(set(seen)) == 4  # one for each of the four classes

@@ -8,9 +8,9 @@ import pytest
 from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.prove.evidence import verify
-from burnish.prove.trainprove import AuditRecipe
 from burnish.prove.trainprove.loop import audit
 from burnish.prove.trainprove.preflight import check
+from burnish.prove.trainprove.recipe import AuditRecipe
 
 RECIPES = shipped("recipes") / "trainprove"
 

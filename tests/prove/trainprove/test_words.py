@@ -20,12 +20,15 @@ def test_evidence() -> None:
     assert size.interval is not None
     low, high = size.interval
     assert wording(SUBJECT, found).split("\n\n") == [
-        f"There is evidence that {SUBJECT}. Were it not so, and did the assumptions below hold, an audit like this one would "
+        f"There is evidence that {SUBJECT}. Were it not so, and did the assumptions below hold, an audit like this one "
+        "would "
         "still give a result this strong about once in 20 (p = .05; .05 or less was to count as evidence).",
-        f"The size of the effect, by the test called difference in differences: {size.effect:.3g} (95 % interval {low:.3g} to "
+        f"The size of the effect, by the test called difference in differences: {size.effect:.3g} (95 % interval "
+        f"{low:.3g} to "
         f"{high:.3g}).",
         "Why: open-world p 0.0500 over 19 innocent sources; power 1.00.",
-        "This is evidence, not proof: the rule is made to accuse about 5 % of innocent suspects, and it is worth no more than "
+        "This is evidence, not proof: the rule is made to accuse about 5 % of innocent suspects, and it is worth no "
+        "more than "
         "the assumptions it stands on.",
     ]
 
@@ -34,10 +37,12 @@ def test_no_evidence_with_what_the_test_can_find() -> None:
     found = analyse(answers(1, 0.0), settings())
     assert headline(found) == "no evidence"
     assert wording(SUBJECT, found).split("\n\n") == [
-        f"This audit found no evidence that {SUBJECT}. Where it is not so, a result this strong or stronger comes up about 24% "
+        f"This audit found no evidence that {SUBJECT}. Where it is not so, a result this strong or stronger comes up "
+        "about 24% "
         "of the time (p = .24; .05 or less was to count as evidence).",
         "Why: open-world p 0.2375 over 19 innocent sources; power 1.00.",
-        "That does not clear the suspect: this audit finds about 100% of models that the auditor trained to be guilty (95 % "
+        "That does not clear the suspect: this audit finds about 100% of models that the auditor trained to be guilty "
+        "(95 % "
         "interval 40% to 100%), by 4 such models, and a guilty model that was trained otherwise may well be missed.",
     ]
 
@@ -49,14 +54,16 @@ def test_no_evidence_with_what_the_test_can_find() -> None:
             answers(0, 1.0, sources=5),
             settings(5),
             "5 innocent sources can give no p below 0.167; alpha 0.05 needs 19 sources, however many shadows each has",
-            "As it stands, it finds about 0% of models that the auditor trained to be guilty (95 % interval 0% to 60%), by 4 such "
+            "As it stands, it finds about 0% of models that the auditor trained to be guilty (95 % interval 0% to "
+            "60%), by 4 such "
             "models. About 19 innocent sources would be needed.",
         ),
         (
             answers(0, 1.0),
             settings(novelty=0.999),
             "the suspect is unlike any shadow (novelty p 0.235): add architectures and sources",
-            "As it stands, it finds about 0% of models that the auditor trained to be guilty (95 % interval 0% to 60%), by 4 such "
+            "As it stands, it finds about 0% of models that the auditor trained to be guilty (95 % interval 0% to "
+            "60%), by 4 such "
             "models.",
         ),
     ],
@@ -79,14 +86,15 @@ def test_the_published_rule_is_said_as_what_it_is(suspect: str) -> None:
     numbers = f"(statistic {rule.statistic:.3f}, critical {rule.critical:.3f})"
     opening = "The rule that this audit was told to use "
     if suspect == "weak":
-        decides = f"does not decide that {SUBJECT}. That does not clear the suspect: it gives no p-value, so how often it would miss a "
-        decides += "guilty suspect is unknown."
+        decides = f"does not decide that {SUBJECT}. That does not clear the suspect: it gives no p-value, so how often "
+        decides += "it would miss a guilty suspect is unknown."
     else:
-        decides = f"decides that {SUBJECT}. It is no evidence in the sense of this report: it gives no p-value, so how often it "
-        decides += "would accuse an innocent suspect is unknown."
+        decides = f"decides that {SUBJECT}. It is no evidence in the sense of this report: it gives no p-value, so how "
+        decides += "often it would accuse an innocent suspect is unknown."
     assert headline(found) == ("the rule does not accuse" if suspect == "weak" else "the rule accuses")
     assert wording(SUBJECT, found).split("\n\n") == [
         opening + decides,
-        "Why: the published rule, kept for comparison, convicts whatever is no low outlier; its false-accusation rate is not "
+        "Why: the published rule, kept for comparison, convicts whatever is no low outlier; its false-accusation rate "
+        "is not "
         f"controlled {numbers}.",
     ]

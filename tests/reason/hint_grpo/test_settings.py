@@ -12,9 +12,9 @@ from burnish.core.recipe import flatten
 from burnish.core.run import Run
 from burnish.dialogue.models import load_chat_model
 from burnish.dialogue.rows import Question
-from burnish.reason.hint_grpo import METHOD, HintGRPORecipe
+from burnish.reason.hint_grpo import METHOD
 from burnish.reason.hint_grpo.questions import write_questions
-from burnish.reason.hint_grpo.recipe import SYSTEM
+from burnish.reason.hint_grpo.recipe import SYSTEM, HintGRPORecipe
 from burnish.reason.hint_grpo.rows import read_table
 from burnish.testbeds.arithmetic import draw_questions
 from tests.reason.hint_grpo.trainers import accuracy, chain, recipe

@@ -15,8 +15,8 @@ from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
-from burnish.reason.hint_grpo import HintGRPORecipe
 from burnish.reason.hint_grpo.hint_sampler import Hints
+from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base

@@ -49,7 +49,7 @@ class Stream(Protocol):
         """What must be known of the whole tensor first: each survey sees every tile before the next is asked for."""
         ...
 
-    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+    def merge(self, arrays: Sequence[Bits], start: int, out: Bits, /) -> None:
         """Merge one tile of every input, the base first, into `out`, which shares no memory with them."""
         ...
 
@@ -100,8 +100,8 @@ class Kernel:
 
         Raises:
             UserError: as `MergeMethod.__call__`.
-            ValueError: arrays that are not one-dimensional, contiguous, aligned and of one size and the kernel's dtype, or
-                an `out` that is read-only.
+            ValueError: arrays that are not one-dimensional, contiguous, aligned and of one size and the kernel's dtype,
+                or an `out` that is read-only.
         """
         method = registry.get(self.name)
         method.check_inputs(base, models)
@@ -158,7 +158,7 @@ class _Linear:
     def surveys(self) -> Iterator[Survey]:
         yield from ()
 
-    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+    def merge(self, arrays: Sequence[Bits], _start: int, out: Bits) -> None:
         machine.call("average", _addresses(arrays), self._weight, self._divisor, out, _floats(BLOCK))
 
 
@@ -171,11 +171,11 @@ class _Slerp:
 
     def surveys(self) -> Iterator[Survey]:
         sums = np.zeros((3, 128))
-        yield lambda arrays, start: machine.call("products", arrays[0], _address(arrays[1]), sums)
+        yield lambda arrays, _start: machine.call("products", arrays[0], _address(arrays[1]), sums)
         dot, square_base, square_model = sums.sum(axis=1)
         self._factors[:] = slerp_coefficients(dot, square_base, square_model, self._t)
 
-    def merge(self, arrays: Sequence[Bits], start: int, out: Bits) -> None:
+    def merge(self, arrays: Sequence[Bits], _start: int, out: Bits) -> None:
         machine.call("average", _addresses(arrays), self._factors, np.float32(1), out, _floats(BLOCK))
 
 
@@ -209,11 +209,12 @@ class _Mix:
         return found
 
     def _bands(self, banded: list[int]) -> Iterator[Survey]:
-        """Find the thresholds: count the upper 15 bits of all magnitudes, then the lower 16 in the buckets that matter."""
+        """Find the thresholds: count the upper 15 bits of all magnitudes, then the lower 16 in the buckets that
+        matter."""
         upper = np.zeros((self._count, 2, 1 << 15), np.uint32)
         scratch, hits = np.empty(BLOCK, np.uint32), np.empty(BLOCK // 16, np.uint32)
 
-        def count_upper(arrays: Sequence[Bits], start: int) -> None:
+        def count_upper(arrays: Sequence[Bits], _start: int) -> None:
             for m in banded:
                 machine.call("count_upper", arrays[0], _address(arrays[1 + m]), upper[m], scratch)
 
@@ -227,7 +228,7 @@ class _Mix:
                     bucket, room = _bucket(upper[m].sum(axis=0, dtype=np.int64), count)
                     wanted.append((m, column, bucket, room, np.zeros(1 << 16, np.int64)))
 
-        def count_lower(arrays: Sequence[Bits], start: int) -> None:
+        def count_lower(arrays: Sequence[Bits], _start: int) -> None:
             for m, _, bucket, _, counts in wanted:
                 address = _address(arrays[1 + m])
                 machine.call("count_lower", arrays[0], address, np.uint32(bucket), counts, scratch, hits)

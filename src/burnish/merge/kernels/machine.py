@@ -1,7 +1,8 @@
 """The machine code of the kernels: made by numba once, kept in the user's cache, loaded from there without numba.
 
-Importing numba and waking its caches takes longer than many a merge. What it compiles is plain: a function of addresses and numbers.
-Knows how numba hands arrays to a function (its documented layout), and how code is loaded; knows no kernel.
+Importing numba and waking its caches takes longer than many a merge. What it compiles is plain: a function of addresses
+and numbers. Knows how numba hands arrays to a function (its documented layout), and how code is loaded; knows no
+kernel.
 """
 
 import ctypes
@@ -62,7 +63,8 @@ def _kind(argument: Any) -> Kind:
 
 
 def _parts(argument: Any) -> tuple[Any, ...]:
-    """What a function gets for an argument: of an array owner, parent, size, element size, address, shape and strides."""
+    """What a function gets for an argument: of an array owner, parent, size, element size, address, shape and
+    strides."""
     if not isinstance(argument, np.ndarray):
         return (argument if isinstance(argument, bool | int) else argument.item(),)
     address = argument.__array_interface__["data"][0]
@@ -102,7 +104,8 @@ def _object(name: str, kinds: tuple[Kind, ...]) -> bytes:
 
 
 def _kept(path: Path) -> bytes:
-    """A file that nobody but this user can have written: in a cache that many share, any of them could give us code to run."""
+    """A file that nobody but this user can have written: in a cache that many share, any of them could give us code to
+    run."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

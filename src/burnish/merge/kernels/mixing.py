@@ -123,8 +123,8 @@ def norms(
 ) -> None:
     """Add a tile to the l1, squared l2 and linf norms of a delta, before and after its entries are dropped.
 
-    `found`: float64 [2, 3]; `start`: the tile's first flat index; `row`: as for `mix`, used up likewise; `scratch`, float32, and
-    `words`, uint64: [BLOCK].
+    `found`: float64 [2, 3]; `start`: the tile's first flat index; `row`: as for `mix`, used up likewise; `scratch`,
+    float32, and `words`, uint64: [BLOCK].
     """
     size = base.size
     model = array_at(address, base, size)
@@ -218,10 +218,10 @@ def mix(
 ) -> None:
     """base + factor * mix_m(weights[m] * scales[m] * sparsified delta m) of one tile, rounded once.
 
-    `start`: the tile's first flat index. `rows`, uint64 [models, 4]: of a BAND the thresholds and the room for ties, which
-    is used up as tiles come in order; of a RANDOM part key, shift and chance. `elect`: mix over the entries that agree with
-    the elected sign, and `divide` by their weights; else mix over all and divide by `divisor`. `scratch`, float32
-    [models + 3, BLOCK], and `words`, uint64 [BLOCK].
+    `start`: the tile's first flat index. `rows`, uint64 [models, 4]: of a BAND the thresholds and the room for ties,
+    which is used up as tiles come in order; of a RANDOM part key, shift and chance. `elect`: mix over the entries that
+    agree with the elected sign, and `divide` by their weights; else mix over all and divide by `divisor`. `scratch`,
+    float32 [models + 3, BLOCK], and `words`, uint64 [BLOCK].
     """
     size = base.size
     count = addresses.size

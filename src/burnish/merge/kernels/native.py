@@ -13,7 +13,8 @@ from burnish.core.errors import UserError
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use, without Python's lock, for calls from other compiled functions and from outside of Python."""
+    """Compile on first use, without Python's lock, for calls from other compiled functions and from outside of
+    Python."""
     # The test suite's shape checks wrap every function of the package; numba wants the plain one.
     plain = inspect.unwrap(function)
     # Without counting of references (nrt) and wrappers for Python the machine code needs nothing of numba's.
@@ -25,7 +26,7 @@ def array_at(_context: Any, address: Any, like: Any, size: Any) -> Any:
     """The `size` elements at an address, of the element type of the array `like`."""
     array = types.Array(like.dtype, 1, "C")
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         made = context.make_array(array)(context, builder)
         element = context.get_data_type(array.dtype)
         width = context.get_constant(types.intp, context.get_abi_sizeof(element))

@@ -1,4 +1,5 @@
-"""Where task vectors disagree in sign, who wins: TIES' election and its disjoint merge. Source: arXiv:2306.01708, section 4.
+"""Where task vectors disagree in sign, who wins: TIES' election and its disjoint merge. Source: arXiv:2306.01708,
+section 4.
 
 Works on one tensor's deltas or on whole flattened models alike; trimmed entries are zeros and side with nobody.
 """

@@ -1,7 +1,8 @@
 """Random numbers that are a function of (seed, model, flat index) and of nothing else.
 
-A counter-based generator: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) applied to the index, keyed by seed and model. So
-a random merge is the same whatever the device, the chunks or the threads, in torch and in the compiled kernels alike.
+A counter-based generator: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) applied to the index, keyed by seed and
+model. So a random merge is the same whatever the device, the chunks or the threads, in torch and in the compiled
+kernels alike.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """The task-vector methods as rows of data: what each keeps of a delta, and how it adds up what is kept.
 
-All are  base + lambda * mix(weight_m * keep_m(model_m - base)),  per tensor. The catalogue, the one function over tensors
-(task_vectors.py) and the compiled kernels read the same rows. No torch, no numba.
+All are  base + lambda * mix(weight_m * keep_m(model_m - base)),  per tensor. The catalogue, the one function over
+tensors (task_vectors.py) and the compiled kernels read the same rows. No torch, no numba.
 """
 
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ from burnish.merge.methods.parameter import REQUIRED, Parameter
 if TYPE_CHECKING:
     from torch import Tensor
 
-# By name, filled when the module of a house method is imported.
+# By name, filled when the module of a built-in method is imported.
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 

@@ -4,10 +4,10 @@
     def blend(base, models, *, weight: Sequence[float], strength: float = 1.0):
         return base + strength * sum(w * (model - base) for w, model in zip(weight, models))
 
-Positional arguments: `models` (float32 tensors of one shape), or `base` and `models`; a `base: Tensor | None` is optional.
-Keyword-only arguments are the YAML's parameters: `float`, `int`, `bool`, `str` or a `Literal` of texts, for all models;
-a `Sequence` of one of them has one value a model; `| None` allows none; pydantic's `Field` in an `Annotated` gives bounds
-and a description. `seed: int` is no parameter: it is the tensor's own seed. Brings no torch.
+Positional arguments: `models` (float32 tensors of one shape), or `base` and `models`; a `base: Tensor | None` is
+optional. Keyword-only arguments are the YAML's parameters: `float`, `int`, `bool`, `str` or a `Literal` of texts, for
+all models; a `Sequence` of one of them has one value a model; `| None` allows none; pydantic's `Field` in an
+`Annotated` gives bounds and a description. `seed: int` is no parameter: it is the tensor's own seed. Brings no torch.
 """
 
 from __future__ import annotations

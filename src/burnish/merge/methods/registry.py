@@ -53,7 +53,7 @@ def get(name: str, folder: Path | None = None) -> MergeMethod:
     """Return the merge method of that name, or the user's own that `module:function` names.
 
     Args:
-        name: of a method of the house, of an installed package's, or `module:function`.
+        name: of a built-in method, of an installed package's, or `module:function`.
         folder: where `module` may lie besides the working directory: the folder of the YAML.
 
     Raises:
@@ -64,7 +64,7 @@ def get(name: str, folder: Path | None = None) -> MergeMethod:
     installed = own.installed(name)
     if installed and name in _TAKEN:
         raise UserError(
-            f"merge_method: {name!r} is a method of the house, and {installed[0].value} is installed under the "
+            f"merge_method: {name!r} is a built-in method, and {installed[0].value} is installed under the "
             "same name; rename that entry point"
         )
     if name in _METHODS:
@@ -78,7 +78,7 @@ def get(name: str, folder: Path | None = None) -> MergeMethod:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the house's merge methods, in the catalogue's order."""
+    """Return the names of the built-in merge methods, in the catalogue's order."""
     return tuple(_METHODS)
 
 

@@ -1,7 +1,7 @@
 """Which entries of a delta are kept: by magnitude, by chance, or by chance that grows with magnitude. Masks only.
 
-One total order decides between magnitudes: larger first, and of equal ones the lower flat index first, so that a mask is
-the same on every machine. A vector may be one tensor or a whole flattened model (global trimming).
+One total order decides between magnitudes: larger first, and of equal ones the lower flat index first, so that a mask
+is the same on every machine. A vector may be one tensor or a whole flattened model (global trimming).
 """
 
 from collections.abc import Sequence

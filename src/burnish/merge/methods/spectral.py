@@ -45,7 +45,8 @@ def iso_c(
     weight: Sequence[float],
     lambda_: float,
 ) -> Float32[Tensor, "*shape"]:
-    """base + lambda s U V^T, with U, V the singular vectors of the summed deltas and s the mean of their singular values.
+    """base + lambda s U V^T, with U, V the singular vectors of the summed deltas and s the mean of their singular
+    values.
 
     The spectrum is made flat, so that no task's directions are drowned. Source: Iso-C, arXiv:2502.04959, section 4.2.
     """

@@ -22,7 +22,8 @@ def slerp(
 ) -> Float32[Tensor, "*shape"]:
     """(sin((1-t) theta) base + sin(t theta) model) / sin(theta), theta the angle between the two as vectors.
 
-    Nearly colinear vectors (|cos theta| > .9995) are interpolated linearly. Source: Shoemake, SIGGRAPH 1985, section 3.3.
+    Nearly colinear vectors (|cos theta| > .9995) are interpolated linearly. Source: Shoemake, SIGGRAPH 1985, section
+    3.3.
     """
     (model,) = models
     squares = [_norm(tensor) ** 2 for tensor in (base, model)]
@@ -114,7 +115,8 @@ def multislerp(
 
 @implements("karcher", "arXiv:2603.04972")
 def karcher(models: Sequence[Float32[Tensor, "*shape"]], *, max_iter: int, tol: float) -> Float32[Tensor, "*shape"]:
-    """The point of the sphere with the least squared angles to all models, at their mean length. Source: arXiv:2603.04972.
+    """The point of the sphere with the least squared angles to all models, at their mean length. Source:
+    arXiv:2603.04972.
 
     Fixed-point iteration: mean <- exp_mean(average of log_mean(unit_m)), until the step is below `tol`. Tensors shorter
     than `tol` have no direction; they only count in the length.

@@ -1,7 +1,8 @@
 """The one function behind every task-vector method: task arithmetic, TIES, DARE, DELLA, Model Breadcrumbs.
 
-base + lambda * mix(weight_m * keep_m(model_m - base)),  per tensor. What a method keeps (sparsify.py) and whether it mixes
-by a plain sum or by TIES' sum over the entries that agree with the elected sign (consensus.py) stand in its row of family.py.
+base + lambda * mix(weight_m * keep_m(model_m - base)),  per tensor. What a method keeps (sparsify.py) and whether it
+mixes by a plain sum or by TIES' sum over the entries that agree with the elected sign (consensus.py) stand in its row
+of family.py.
 """
 
 from collections.abc import Callable, Sequence

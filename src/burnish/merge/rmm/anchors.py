@@ -1,4 +1,5 @@
-"""The item-response subset: the items a few known models disagree on tell what a new merge would score on all of them."""
+"""The item-response subset: the items a few known models disagree on tell what a new merge would score on all of
+them."""
 
 from collections.abc import Sequence
 

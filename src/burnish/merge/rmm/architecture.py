@@ -1,4 +1,5 @@
-"""What a search chooses: an ordered list of blocks, or a table of scales. Immutable, hashable, to and from plain data."""
+"""What a search chooses: an ordered list of blocks, or a table of scales. Immutable, hashable, to and from plain
+data."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

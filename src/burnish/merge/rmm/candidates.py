@@ -1,7 +1,7 @@
 """The K = N experts + P merges that compete for every layer, as rows of one matrix. Knows weights, not data.
 
-Source: RMM, section 3.1. Merges come from ``burnish.merge.methods``; as released they are untuned, trimmed over the whole
-flattened model and their agreeing deltas are summed (``PUBLISHED``).
+Source: RMM, section 3.1. Merges come from ``burnish.merge.methods``; as released they are untuned, trimmed over the
+whole flattened model and their agreeing deltas are summed (``PUBLISHED``).
 """
 
 from collections.abc import Hashable, Sequence

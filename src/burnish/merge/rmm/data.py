@@ -1,4 +1,5 @@
-"""The examples a merge is scored on, as tensors ready for one forward pass. Knows files and tokenizers, not the search."""
+"""The examples a merge is scored on, as tensors ready for one forward pass. Knows files and tokenizers, not the
+search."""
 
 import json
 import zipfile
@@ -121,7 +122,8 @@ def seq2seq_choices(
     start: int,
     pad: int = 0,
 ) -> TaskData:
-    """Multiple choice for an encoder-decoder model: prompt to the encoder, each choice to the decoder after ``start``."""
+    """Multiple choice for an encoder-decoder model: prompt to the encoder, each choice to the decoder after
+    ``start``."""
     ids, attention = _padded([p for p, group in zip(prompts, choices, strict=True) for _ in group], pad)
     wanted, present = _padded([choice for group in choices for choice in group], pad)
     shifted = torch.cat([torch.full((len(wanted), 1), start), wanted[:, :-1]], dim=1)
@@ -217,6 +219,18 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _labels(where: str, rows: list[dict[str, Any]]) -> Tensor:
+    """The labels of rows.
+
+    Raises:
+        UserError: one that is no whole number from 0.
+    """
+    for number, row in enumerate(rows, 1):
+        if type(row["label"]) is not int or row["label"] < 0:
+            raise UserError(f"{where}: example {number}: label {row['label']!r}; expected a whole number from 0")
+    return torch.tensor([row["label"] for row in rows])
+
+
 def _from_rows(
     name: str,
     path: str,
@@ -251,12 +265,7 @@ def _from_rows(
         return causal_choices(name, prompts, groups, answers, pad)
     if {"text", "label"} <= columns and score in ("auto", "accuracy"):
         ids, attention = _padded([tokens(row["text"]) for row in rows], pad)
-        for number, row in enumerate(rows, 1):
-            if type(row["label"]) is not int or row["label"] < 0:
-                raise UserError(
-                    f"tasks: {name}: {path}: example {number}: label {row['label']!r}; expected a whole number from 0"
-                )
-        labels = torch.tensor([row["label"] for row in rows])
+        labels = _labels(f"tasks: {name}: {path}", rows)
         return TaskData(name, "classes", {"input_ids": ids, "attention_mask": attention}, labels, head)
     if "text" in columns and score in ("auto", "perplexity") and not model.config.is_encoder_decoder:
         return causal_text(name, [tokens(row["text"]) for row in rows], pad)

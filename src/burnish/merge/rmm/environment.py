@@ -2,8 +2,8 @@
 
 Source: RMM, section 3.2, with the corrections of ``docs/rmm.md``. Published variant: the observation is
 the matrix of counts alone, no action is masked. Mended variant: the position is observed, actions that would leave the
-model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the same
-counts can be different models.
+model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the
+same counts can be different models.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from burnish.merge.rmm.reward import BACK_AT_START
 Observation = NDArray[np.float32]
 
 
-def unscored(architecture: Architecture) -> float:
+def unscored(_architecture: Architecture) -> float:
     """For searches that score finished episodes in batches."""
     return 0.0
 
@@ -35,7 +35,7 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         lengths: layers of each stack (encoder, decoder), passed through as one sequence.
         candidates: K.
         score: reward of the finished architecture.
-        mended: observe the position and mask illegal actions.
+        corrected: observe the position and mask illegal actions.
         skip_and_back: offer both actions.
     """
 
@@ -47,16 +47,16 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         candidates: int,
         score: Callable[[Architecture], float] = unscored,
         *,
-        mended: bool = True,
+        corrected: bool = True,
         skip_and_back: bool = True,
     ) -> None:
         self.layers = [(side, layer) for side, length in enumerate(lengths) for layer in range(length)]
         self.candidates = candidates
         self.score = score
-        self.mended = mended
+        self.corrected = corrected
         self.skip, self.back = candidates, candidates + 1
         self.step_limit = 4 * len(self.layers)
-        size = len(self.layers) * candidates + (len(self.layers) if mended else 0)
+        size = len(self.layers) * candidates + (len(self.layers) if corrected else 0)
         self.observation_space = gym.spaces.Box(0.0, float(self.step_limit), (size,), np.float32)
         self.action_space = gym.spaces.Discrete(candidates + 2 * skip_and_back)
         self._start()
@@ -69,7 +69,10 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         self.failed = False
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002 - gymnasium passes it by keyword
     ) -> tuple[Observation, dict[str, Any]]:
         """Back to the first layer with nothing taken."""
         super().reset(seed=seed)
@@ -101,18 +104,19 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         self.position += 1
 
     def architecture(self) -> Blocks:
-        """What has been taken so far. Stepping back over the boundary adds blocks to the encoder, never decoder blocks."""
+        """What has been taken so far. Stepping back over the boundary adds blocks to the encoder, never decoder
+        blocks."""
         return Blocks(Blocks(tuple(self._taken)).ordered())
 
     def action_masks(self) -> NDArray[np.bool_]:
         """True where an action is legal: never back at the first layer."""
         mask = np.ones(self.action_space.n, bool)
-        if self.mended and self.position == 0 and len(mask) > self.back:
+        if self.corrected and self.position == 0 and len(mask) > self.back:
             mask[self.back] = False
         return mask
 
     def _observation(self) -> Observation:
-        if not self.mended:
+        if not self.corrected:
             return self.counts.flatten()
         where = np.zeros(len(self.layers), np.float32)
         if self.position < len(self.layers):
@@ -154,7 +158,10 @@ class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):
         self.position = 0
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002 - gymnasium passes it by keyword
     ) -> tuple[Observation, dict[str, Any]]:
         """Back to the first layer."""
         super().reset(seed=seed)

@@ -1,7 +1,8 @@
 """What an architecture is worth on which items: run, score, remember. Knows no search.
 
-A task's score is its accuracy, or exp(-mean negative log-likelihood) a token for plain text (the inverse of perplexity);
-its cross-entropy is the mean negative log-likelihood of the right class, choice or token. Tasks count equally.
+A task's score is its accuracy, or exp(-mean negative log-likelihood) a token for plain text (the inverse of
+perplexity); its cross-entropy is the mean negative log-likelihood of the right class, choice or token. Tasks count
+equally.
 """
 
 from collections.abc import Mapping, Sequence

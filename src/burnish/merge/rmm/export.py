@@ -25,7 +25,8 @@ _PAIRS = (("num_layers", "num_decoder_layers"), ("encoder_layers", "decoder_laye
 def build(problem: Problem, weights: Weights) -> "PreTrainedModel":
     """The assembled model as one of transformers' own, with its own copy of the weights, in the base's number format.
 
-    Classifiers with a linear head: the experts' heads are stacked, so that one model answers for all tasks; the config's
+    Classifiers with a linear head: the experts' heads are stacked, so that one model answers for all tasks; the
+    config's
     ``burnish_heads`` says which labels are whose. Other heads: the first expert's.
 
     Args:

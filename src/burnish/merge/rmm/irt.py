@@ -67,7 +67,8 @@ def fit(correct: Array) -> Items2PL:
 
 
 def choose_anchors(items: Items2PL, count: int) -> tuple[NDArray[np.int64], Array]:
-    """The middle items of ``count`` strata of equal size, from the easiest to the hardest, and the share each stands for.
+    """The middle items of ``count`` strata of equal size, from the easiest to the hardest, and the share each stands
+    for.
 
     MERGE3 takes cluster centres; with the handful of models known here many items get the same parameters, and clusters
     of equal points are arbitrary.

@@ -1,7 +1,7 @@
 """Where each weight lies: a model as one flat vector, its blocks as equal slices of it. Knows no search and no data.
 
-Everything a search does to weights (merge, scale, choose) is then arithmetic on rows of one matrix, whatever the family.
-Kept in float32 in memory: one row a candidate.
+Everything a search does to weights (merge, scale, choose) is then arithmetic on rows of one matrix, whatever the
+family. Kept in float32 in memory: one row a candidate.
 """
 
 import math
@@ -165,7 +165,8 @@ def _block_shapes(model: nn.Module, path: str) -> dict[str, torch.Size]:
             different = [name for name in different if name in last]
         if different:
             raise UserError(
-                f"{path}.{layer}.{different[0]}: {own.get(different[0])} where other blocks have {last.get(different[0])}; "
+                f"{path}.{layer}.{different[0]}: {own.get(different[0])} where other blocks have "
+                f"{last.get(different[0])}; "
                 "blocks of one stack must have one shape"
             )
     return last

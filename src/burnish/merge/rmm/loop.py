@@ -9,11 +9,11 @@ from burnish.core.models import save_model
 from burnish.core.run import Run
 from burnish.merge.rmm.architecture import Blocks
 from burnish.merge.rmm.candidates import whole
-from burnish.merge.rmm.preflight import refuse_too_large
 from burnish.merge.rmm.evaluate import Result
 from burnish.merge.rmm.export import build, merge_yaml
-from burnish.merge.rmm.files import Companions
+from burnish.merge.rmm.files import SideFiles, portable
 from burnish.merge.rmm.outcome import MergeResult, Outcome
+from burnish.merge.rmm.preflight import refuse_too_large
 from burnish.merge.rmm.problem import Problem, load_problem
 from burnish.merge.rmm.recipe import SearchRecipe
 from burnish.merge.rmm.remote import scorer
@@ -42,7 +42,7 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
     run.note(_verdict(outcome))
     run.artifact("architecture.yaml", _architecture(outcome, problem, recipe, run))
     model = build(problem, outcome.pool.weights(outcome.architecture))
-    return run.save_model(model, _companions(problem), card=_card(outcome, problem, recipe))
+    return run.save_model(model, _side_files(problem), card=_card(outcome, problem, recipe))
 
 
 def _verdict(outcome: Outcome) -> str:
@@ -103,18 +103,18 @@ def _architecture(outcome: Outcome, problem: Problem, recipe: SearchRecipe, run:
         name = outcome.pool.names[candidate].partition(" ")[0]
         path = run.path / "artifacts" / "candidates" / f"{candidate - experts}-{name}"
         weights = whole(outcome.pool.flat(candidate), problem.layout, candidate)
-        save_model(build(problem, weights), path, _companions(problem))
+        save_model(build(problem, weights), path, _side_files(problem))
         return str(path)
 
     made = merge_yaml(problem, outcome.pool, outcome.architecture, recipe.base, recipe.experts, folder)
     if made is None:
         names = list(outcome.pool.names)
         return {**outcome.architecture.to_plain(), "candidates": names, "stem": names[outcome.pool.stem]}
-    return made
+    return portable(made, run.path / "artifacts", run.path)
 
 
-def _companions(problem: Problem) -> Companions | None:
-    return None if problem.source is None else Companions(problem.source)
+def _side_files(problem: Problem) -> SideFiles | None:
+    return None if problem.source is None else SideFiles(problem.source)
 
 
 def _card(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> str:
@@ -133,7 +133,8 @@ def _card(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> str:
         [
             f"# Merge of {', '.join(problem.names)}",
             "",
-            f"Made by `burnish run` with method `rmm`: search `{recipe.search}` over {kind}, {recipe.budget} proposals, "
+            f"Made by `burnish run` with method `rmm`: search `{recipe.search}` over {kind}, {recipe.budget} "
+            "proposals, "
             f"objective `{recipe.objective}`. No gradient touched the weights. Base: `{recipe.base}`.",
             "",
             "| task | validation | test |",

@@ -16,7 +16,8 @@ def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
     """Rows for ``burnish check``.
 
     Raises:
-        UserError: a model, data file, merge method or scoring function that does not exist, or models of different kinds.
+        UserError: a model, data file, merge method or scoring function that does not exist, or models of different
+            kinds.
     """
     folders = {name: resolve(name.partition("+")[0]) for name in (recipe.base, *recipe.experts)}
     kinds = {name: (read_config(folder).get("architectures") or ["?"])[0] for name, folder in folders.items()}
@@ -57,9 +58,9 @@ def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
 def memory(recipe: SearchRecipe) -> int:
     """Bytes that one process of a search takes at most: float32 copies of the model, and the cache.
 
-    While reading: base and experts as modules, as vectors, and the experts again as rows of one matrix. While searching:
-    the base, its running copy and its vector, the experts, and either the merges (twice while they are made) or the
-    experts' task vectors.
+    While reading: base and experts as modules, as vectors, and the experts again as rows of one matrix. While
+    searching: the base, its running copy and its vector, the experts, and either the merges (twice while they are made)
+    or the experts' task vectors.
     """
     experts, merges = len(recipe.experts), len(recipe.candidates) if holds_merges(recipe) else 0
     searching = 3 + experts + max(2 * merges, experts if recipe.actions == "scales" else 0)

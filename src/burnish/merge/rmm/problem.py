@@ -76,7 +76,7 @@ class Problem:
             tests: the same tasks, for the final report.
             names: of the experts; default ``expert 0`` and so on.
             seed: of the shuffle.
-            source: folder of the base, for its companion files.
+            source: folder of the base, for its side files.
             dtype: number format of what is exported.
 
         Raises:

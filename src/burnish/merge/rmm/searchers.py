@@ -119,7 +119,8 @@ class RandomSearch:
 
 
 class GreedySearch:
-    """From the warm start, one layer after the other takes its best alternative; passes repeat until the budget is spent.
+    """From the warm start, one layer after the other takes its best alternative; passes repeat until the budget is
+    spent.
 
     Alternatives: every other candidate, or one expert's scale times 0, 1/2 or 3/2.
     """
@@ -225,7 +226,7 @@ class CMASearch:
             "tolx": 0,
         }
         flat = self._start.ravel()
-        # CMA-ES needs two dimensions; a lone scale gets an idle companion
+        # CMA-ES needs two dimensions; a single scale gets a second one without effect
         self._idle = len(flat) < 2
         self._es = cma.CMAEvolutionStrategy(np.append(flat, 0.0) if self._idle else flat, self.sigma, options)
         self.batch = int(self._es.popsize)
@@ -308,13 +309,13 @@ def make_searcher(recipe: SearchRecipe, space: Space, rng: np.random.Generator) 
         case "cma":
             return CMASearch(space, recipe.sigma, rng)
         case "rmm_published":
-            env = BlockEnv(space.lengths, space.candidates, mended=False, skip_and_back=settings.skip_and_back)
+            env = BlockEnv(space.lengths, space.candidates, corrected=False, skip_and_back=settings.skip_and_back)
             return PolicySearch(env, PublishedPPO(env, settings, rng), settings.episodes_per_update)
         case "ppo" if space.scales:
             scale_env = ScaleEnv(space.warm, per_model=space.per_model)
             agent = MaskedPPO(scale_env, settings, rng, ScaleEnv.warm_level)
             return PolicySearch(scale_env, agent, settings.episodes_per_update)
         case "ppo":
-            env = BlockEnv(space.lengths, space.candidates, mended=True, skip_and_back=settings.skip_and_back)
+            env = BlockEnv(space.lengths, space.candidates, corrected=True, skip_and_back=settings.skip_and_back)
             agent = MaskedPPO(env, settings, rng, int(space.warm[0, 0]))
             return PolicySearch(env, agent, settings.episodes_per_update)

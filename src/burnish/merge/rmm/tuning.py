@@ -1,4 +1,5 @@
-"""Uniform merges, every method tuned by the same share of a budget: baselines, warm start and candidates of a search."""
+"""Uniform merges, every method tuned by the same share of a budget: baselines, warm start and candidates of a
+search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

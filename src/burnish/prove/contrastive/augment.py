@@ -1,4 +1,5 @@
-"""Random views of images: crop, flip, colour, greyscale. A view is a pure function of an image and twelve uniform numbers.
+"""Random views of images: crop, flip, colour, greyscale. A view is a pure function of an image and twelve uniform
+numbers.
 
 So whoever owns the random numbers owns reproducibility: a trainer draws them by step, an audit by image. Batched, on
 whatever device the images are; grey images (one channel) skip what needs colour. Knows no model.
@@ -16,8 +17,8 @@ from torch.nn import functional as F
 from burnish.prove.contrastive.recipe import ViewSettings
 
 NUMBERS = 12
-"""Uniform numbers of one view: area, ratio, x, y, flip, jitter or not, its four strengths, greyscale, one to spare (Philox
-makes them in fours)."""
+"""Uniform numbers of one view: area, ratio, x, y, flip, jitter or not, its four strengths, greyscale, one to spare
+(Philox makes them in fours)."""
 
 
 def random_views(

@@ -67,7 +67,8 @@ def new_encoder(backbone: str, channels: int, side: int) -> Any:
 
 
 def features(model: nn.Module, pixels: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n dim"]:
-    """An encoder's embedding of normalised pixels: its pooled output, or else its first token (where it has no pooler)."""
+    """An encoder's embedding of normalised pixels: its pooled output, or else its first token (where it has no
+    pooler)."""
     output = model(pixel_values=pixels)
     pooled: Tensor | None = getattr(output, "pooler_output", None)
     if pooled is not None:

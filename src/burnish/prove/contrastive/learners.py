@@ -136,7 +136,8 @@ class MoCoV3(BYOL):
 
 
 class DINO(Momentum):
-    """Match the slow teacher's centred, sharpened distribution; the teacher sees the first two views. Caron et al. 2021."""
+    """Match the slow teacher's centred, sharpened distribution; the teacher sees the first two views. Caron et al.
+    2021."""
 
     centre: Tensor
 

@@ -14,14 +14,18 @@ Objective = Literal["simclr", "byol", "simsiam", "moco_v3", "dino"]
 class ViewSettings(Settings):
     """One kind of random view. Defaults: DOV4CL's global views."""
 
-    scale: tuple[float, float] = Field(default=(0.4, 1.0), description="Share of the area that a crop keeps, from, to.")
-    ratio: tuple[float, float] = Field(default=(3 / 4, 4 / 3), description="Width over height of a crop, from, to.")
-    flip: float = Field(default=0.5, ge=0, le=1, description="Probability of a horizontal flip.")
-    jitter: tuple[float, float, float, float] = Field(
-        default=(0.4, 0.4, 0.4, 0.1), description="Strengths of brightness, contrast, saturation and hue."
-    )
+    scale: tuple[float, float] = (0.4, 1.0)
+    """Share of the area that a crop keeps, from, to."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Width over height of a crop, from, to."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a horizontal flip."""
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
+    """Strengths of brightness, contrast, saturation and hue."""
     jitter_probability: float = Field(default=0.8, ge=0, le=1)
-    grayscale: float = Field(default=0.2, ge=0, le=1, description="Probability of losing all colour.")
+    """Probability of a colour jitter."""
+    grayscale: float = Field(default=0.2, ge=0, le=1)
+    """Probability of losing all colour."""
 
     @model_validator(mode="after")
     def _in_order(self) -> ViewSettings:
@@ -38,23 +42,32 @@ class TrainSettings(Settings):
     """One encoder from scratch. Sources: the five papers; sizes for small images."""
 
     objective: Objective = "simclr"
-    backbone: str = Field(
-        default="resnet",
-        description="`resnet` or `vit` (tiny ones for small images), or a folder or hub id whose config is taken; its "
-        "weights are not.",
-    )
-    epochs: int = Field(default=800, ge=1, description="Passes over the images (800 in DOV4CL).")
-    batch: int = Field(default=256, ge=2, description="Images a step; no more than there are.")
-    views: int = Field(default=2, ge=2, description="Views of each image a step.")
-    lr: float = Field(default=1e-3, gt=0, description="Of AdamW, falling to 0 by a cosine.")
+    """The method that learns without labels."""
+    backbone: str = "resnet"
+    """`resnet` or `vit` (tiny ones for small images), or a folder or hub id whose config is taken; its weights are
+    not.
+    """
+    epochs: int = Field(default=800, ge=1)
+    """Passes over the images (800 in DOV4CL)."""
+    batch: int = Field(default=256, ge=2)
+    """Images a step; no more than there are."""
+    views: int = Field(default=2, ge=2)
+    """Views of each image a step."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Of AdamW, falling to 0 by a cosine."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    hidden: int = Field(default=256, ge=1, description="Width of the projector's hidden layer.")
-    projection: int = Field(default=64, ge=2, description="Numbers the projector gives; DINO's prototypes.")
-    temperature: float = Field(default=0.2, gt=0, description="SimCLR, MoCo v3; DINO's student.")
-    teacher_temperature: float = Field(default=0.05, gt=0, description="DINO's teacher.")
-    momentum: float = Field(default=0.99, ge=0, lt=1, description="BYOL, MoCo v3, DINO: of the slow copy; rises to 1.")
-    view: ViewSettings = Field(
-        default=ViewSettings(scale=(0.2, 1.0)),
-        description="The random views; SimCLR keeps a fifth of the area or more.",
-    )
-    device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps.")
+    """Of AdamW."""
+    hidden: int = Field(default=256, ge=1)
+    """Width of the projector's hidden layer."""
+    projection: int = Field(default=64, ge=2)
+    """Numbers the projector gives; DINO's prototypes."""
+    temperature: float = Field(default=0.2, gt=0)
+    """SimCLR, MoCo v3; DINO's student."""
+    teacher_temperature: float = Field(default=0.05, gt=0)
+    """DINO's teacher."""
+    momentum: float = Field(default=0.99, ge=0, lt=1)
+    """BYOL, MoCo v3, DINO: of the slow copy; rises to 1."""
+    view: ViewSettings = Field(default=ViewSettings(scale=(0.2, 1.0)))
+    """The random views; SimCLR keeps a fifth of the area or more."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1, mps."""

@@ -1,5 +1,5 @@
-"""The loop that trains one encoder, resumable at any step, bit by bit. One function of one argument, so that it can run in
-any worker process.
+"""The loop that trains one encoder, resumable at any step, bit by bit. One function of one argument, so that it can run
+in any worker process.
 
 Everything random is drawn from (seed, step): a resumed training needs no generator's state. A finished folder is never
 trained again.
@@ -92,7 +92,7 @@ def fit(
     seed: int,
     work: Path,
     every: float,
-    report: Callable[[int, float], None] = lambda step, loss: None,
+    report: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> None:
     """Train in place, from the last checkpoint in ``work`` if there is one.
 
@@ -113,7 +113,7 @@ def fit(
     steps = settings.epochs * (len(rows) // batch)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     start = 0
-    found = checkpoint.load_latest(work, lambda message: None)
+    found = checkpoint.load_latest(work, lambda _message: None)
     if found is not None:
         start = found[0] + 1
         learner.load_state_dict(found[1]["learner"])
@@ -150,7 +150,8 @@ def batches(
     seed: int,
     start: int,
 ) -> Iterator[Tensor]:
-    """Batches of the pictures at ``rows``: values in [0, 1], [batch, channels, height, width], from step ``start`` on, without end.
+    """Batches of the pictures at ``rows``: values in [0, 1], [batch, channels, height, width], from step ``start`` on,
+    without end.
 
     Every epoch takes each image at most once, in an order of its own.
     """

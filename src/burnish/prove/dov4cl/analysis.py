@@ -1,4 +1,5 @@
-"""From stored answers to findings: the tests, the rank among the shadows, the power, the verdict. Pure and deterministic.
+"""From stored answers to findings: the tests, the rank among the shadows, the power, the verdict. Pure and
+deterministic.
 
 An audit and whoever verifies its evidence call the same function on the same arrays. Knows no model and no picture.
 """
@@ -46,9 +47,10 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
 
     Args:
         arrays: ``public`` (Boolean, [images]); embeddings ``NAME_global`` [draws, images, M, dim] and ``NAME_local``
-            [draws, images, N, dim] for NAME ``suspect``, ``shadow_000`` ... and, where shadows were trained on the public
-            images, ``guilty_000`` ...
-        settings: those of :func:`settings_in`, and ``split`` (``auc``, ``p`` and ``alpha`` of the split check; ``None`` where
+            [draws, images, N, dim] for NAME ``suspect``, ``shadow_000`` ... and, where shadows were trained on the
+            public images, ``guilty_000`` ...
+        settings: those of :func:`settings_in`, and ``split`` (``auc``, ``p`` and ``alpha`` of the split check; ``None``
+            where
             ``split_check`` is off).
 
     Raises:
@@ -282,7 +284,8 @@ def _assumptions(settings: Mapping[str, Any], *, family: bool) -> tuple[str, ...
     ]
     if settings["private_is"] == "synthetic":
         lines.append(
-            "The private images are synthetic: they are assumed to differ from the public ones in nothing that a model sees."
+            "The private images are synthetic: they are assumed to differ from the public ones in nothing that a "
+            "model sees."
         )
     if settings["split"] is None:
         lines.append("Nobody checked that public and private images look alike (split_check: off).")

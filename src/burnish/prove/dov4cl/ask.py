@@ -1,5 +1,5 @@
-"""Which images are shown to a model, in which order, and its answers as arrays. One function of one argument, so that it
-can run in any worker process; whatever was answered before comes from the cache."""
+"""Which images are shown to a model, in which order, and its answers as arrays. One function of one argument, so that
+it can run in any worker process; whatever was answered before comes from the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Plan:
+class QueryPlan:
     """Images by draw.
 
     Attributes:
@@ -38,7 +38,7 @@ class Plan:
     public: Bool[np.ndarray, " images"]
 
 
-def make_plan(recipe: AuditRecipe, public: int, private: int) -> Plan:
+def make_plan(recipe: AuditRecipe, public: int, private: int) -> QueryPlan:
     """All images in every repetition; for the published test, K rounds of k images of each set a repetition.
 
     Raises:
@@ -46,7 +46,7 @@ def make_plan(recipe: AuditRecipe, public: int, private: int) -> Plan:
     """
     if recipe.test == "permutation":
         every = np.arange(public + private)
-        return Plan(np.tile(every, (recipe.repeats, 1)), every < public)
+        return QueryPlan(np.tile(every, (recipe.repeats, 1)), every < public)
     k = recipe.images_per_round
     if min(public, private) < k:
         raise UserError(
@@ -58,7 +58,7 @@ def make_plan(recipe: AuditRecipe, public: int, private: int) -> Plan:
         np.concatenate([rng.choice(public, k, replace=False), public + rng.choice(private, k, replace=False)])
         for _ in range(recipe.rounds * recipe.repeats)
     ]
-    return Plan(np.array(rounds), np.arange(2 * k) < k)
+    return QueryPlan(np.array(rounds), np.arange(2 * k) < k)
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ class Question:
     cache: Path
 
 
-Heard = Callable[[str], None]
+Note = Callable[[str], None]
 Step = Callable[[int, int, Oracle], None]
 
 
 def ask_model(
-    question: Question, note: Heard = lambda message: None, step: Step = lambda *state: None
+    question: Question, note: Note = lambda _message: None, step: Step = lambda *_state: None
 ) -> dict[str, Any]:
     """Ask a model about all its views and keep the answers, [draws, images, views, dim] for each kind of view.
 
@@ -141,7 +141,7 @@ def ask_model(
 
 
 def _chunks(
-    recipe: AuditRecipe, plan: Plan, shape: tuple[int, ...], queries: int
+    recipe: AuditRecipe, plan: QueryPlan, shape: tuple[int, ...], queries: int
 ) -> Iterator[tuple[Literal["global", "local"], int, int, int]]:
     images = plan.index.shape[1]
     kinds: tuple[tuple[Literal["global", "local"], int], ...] = (

@@ -1,4 +1,5 @@
-"""The suspect among its shadows: does its public-private difference stand out from those of models that saw neither set?
+"""The suspect among its shadows: does its public-private difference stand out from those of models that saw neither
+set?
 
 These tests compare models, not images: a fixed difference between the two sets is shared by all models and drops out.
 Pure. :func:`geometry_scores` carries TrainProVe's kernel ridge over to embeddings; what it is worth here is in

@@ -1,8 +1,8 @@
 """The two tests of an ownership audit, on embeddings: the published one, and a permutation test over images. Pure.
 
-A model's answers are unit embeddings of global views [draws, images, M, dim] and of local ones [draws, images, N, dim]; a
-Boolean array says which images are public. Both tests ask whether the suspect is steadier on the public images than on
-the private ones, by more than models that never saw them.
+A model's answers are unit embeddings of global views [draws, images, M, dim] and of local ones [draws, images, N, dim];
+a Boolean array says which images are public. Both tests ask whether the suspect is steadier on the public images than
+on the private ones, by more than models that never saw them.
 """
 
 from __future__ import annotations

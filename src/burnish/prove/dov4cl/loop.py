@@ -48,8 +48,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     """Test whether the suspect was trained on the public pictures. Returns the evidence folder.
 
     Raises:
-        UserError: pictures that cannot be read or overlap, or that changed since an interrupted audit began, a split that
-            convicts the innocent, models that do not fit.
+        UserError: pictures that cannot be read or overlap, or that changed since an interrupted audit began, a split
+            that convicts the innocent, models that do not fit.
         Interrupted: a stop signal came; the same command goes on.
     """
     if recipe.commitment is not None:
@@ -124,7 +124,8 @@ def read_pictures(recipe: AuditRecipe) -> Pictures:
         size = recipe.shadows.size or len(public)
         if len(others) < size:
             raise UserError(
-                f"shadows.images: {len(others)} pictures; each shadow sees {size} (shadows.size, by default as many as are "
+                f"shadows.images: {len(others)} pictures; each shadow sees {size} (shadows.size, by default as many as "
+                "are "
                 "public): give more, or a smaller shadows.size"
             )
     for name, found in sets:
@@ -132,7 +133,8 @@ def read_pictures(recipe: AuditRecipe) -> Pictures:
             height, width, channels = found.pixels.shape[1:]
             raise UserError(
                 f"{name}: pictures of {width} x {height} x {channels}, the public ones have "
-                f"{public.pixels.shape[2]} x {public.pixels.shape[1]} x {public.pixels.shape[3]}; set size and channels alike"
+                f"{public.pixels.shape[2]} x {public.pixels.shape[1]} x {public.pixels.shape[3]}; set size and "
+                "channels alike"
             )
     refuse_overlap(public, private, ("public", "private"))
     if others is not None:
@@ -241,6 +243,4 @@ def keep_pictures(pictures: Pictures, work: Path) -> None:
             np.save(buffer, pixels)
             write_atomic(path, buffer.getvalue())
         elif not np.array_equal(np.load(path, mmap_mode="r"), pixels):
-            raise UserError(
-                f"{name}: the pictures changed since this audit began; bring them back, or start over with --fresh"
-            )
+            raise UserError(f"{name}: the pictures changed since this audit began; bring them back, or start afresh")

@@ -1,4 +1,5 @@
-"""What an audit could have found: guilty shadows put to the suspect's very test, and what more images would bring. Pure."""
+"""What an audit could have found: guilty shadows put to the suspect's very test, and what more images would bring.
+Pure."""
 
 from __future__ import annotations
 
@@ -73,8 +74,8 @@ def outlook(
         level: at which the test rejects at the first step of Holm's rule.
 
     Returns:
-        By statistic. What the suspect itself shows is no measure of what guilt would show: without guilty shadows nothing
-        is expected.
+        By statistic. What the suspect itself shows is no measure of what guilt would show: without guilty shadows
+        nothing is expected.
     """
     from scipy.stats import norm
 

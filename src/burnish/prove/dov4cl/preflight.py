@@ -1,4 +1,5 @@
-"""What an audit would cost: queries, bytes, shadow trainings, seconds. Reads the pictures, asks nobody, trains one step."""
+"""What an audit would cost: queries, bytes, shadow trainings, seconds. Reads the pictures, asks nobody, trains one
+step."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
         rows.append(
             (
                 "shadows",
-                f"{shadows.count} innocent and {shadows.guilty} guilty, {shadows.train.objective} on {size:,} pictures each: "
+                f"{shadows.count} innocent and {shadows.guilty} guilty, {shadows.train.objective} on {size:,} pictures "
+                "each: "
                 f"about {one:,.0f} s a model, {one * trained / workers:,.0f} s on {workers} worker(s)",
             )
         )

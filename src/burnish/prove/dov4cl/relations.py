@@ -1,7 +1,8 @@
 """How steady a model's embeddings are under views: of one image (unary) and of pairs of images (binary). Pure torch.
 
 Embeddings come as unit vectors, [images, views, dim], global and local views apart; M global and N local ones. Three
-groupings of views (global-global, local-local, global-local) are averaged each and then added. Source: DOV4CL, section 4.
+groupings of views (global-global, local-local, global-local) are averaged each and then added. Source: DOV4CL, section
+4.
 """
 
 from __future__ import annotations

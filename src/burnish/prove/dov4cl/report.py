@@ -1,4 +1,5 @@
-"""What an ownership audit's report shows beyond every audit's: the suspect among its shadows, the power, what was asked."""
+"""What an ownership audit's report shows beyond every audit's: the suspect among its shadows, the power, what was
+asked."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Can public and private pictures be told apart by looks alone? A two-sample classifier test, before anything is asked.
 
 If a classifier can, so can a model that saw neither: an audit on that split would accuse the innocent. Kernel ridge
-regression on small pictures and on what cameras and compression leave behind; cross-validated; p by permuting the labels.
-Pure numpy; the folds are drawn without the labels, so every relabelling costs one product of matrices.
+regression on small pictures and on what cameras and compression leave behind; cross-validated; p by permuting the
+labels. Pure numpy; the folds are drawn without the labels, so every relabelling costs one product of matrices.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ SIDE, FOLDS, RIDGE, MOST = 8, 5, 0.1, 2000
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """The classifier's area under the ROC curve on pictures it was not fitted to (.5: no difference seen), and its p."""
+    """The classifier's area under the ROC curve on pictures it was not fitted to (.5: no difference seen), and its
+    p."""
 
     auc: float
     p: float

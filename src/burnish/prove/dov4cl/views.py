@@ -1,7 +1,7 @@
 """The views of images that an audit shows to a model: M global and N local crops of each, as 8-bit pictures.
 
-View v of image i in draw r is a function of (seed, kind of view, r, i, v) alone: however the images are batched, whichever
-are asked for, it is the same picture bit by bit, so that an answer paid for once is found again.
+View v of image i in draw r is a function of (seed, kind of view, r, i, v) alone: however the images are batched,
+whichever are asked for, it is the same picture bit by bit, so that an answer paid for once is found again.
 """
 
 from __future__ import annotations

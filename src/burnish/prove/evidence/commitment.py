@@ -1,8 +1,9 @@
 """A commitment: what an owner fixes before an audit, without showing it to anyone.
 
-The small file holds one salted hash over pictures, recipe and seed: publish it, or have it time-stamped. The secret file
-beside it holds the salt; without it, the hash tells nothing about any picture, not even to someone who has the picture.
-Every group of leaves has a salt of its own, made from the secret one: the recipe can be opened afterwards and pictures not.
+The small file holds one salted hash over pictures, recipe and seed: publish it, or have it time-stamped. The secret
+file beside it holds the salt; without it, the hash tells nothing about any picture, not even to someone who has the
+picture. Every group of leaves has a salt of its own, made from the secret one: the recipe can be opened afterwards and
+pictures not.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ FORMAT = "burnish commitment 1"
 ALGORITHM = (
     "SHA-256 Merkle trees (RFC 9162), one a group under one root; leaves start with the group's secret salt of 32 bytes"
 )
-# Where the suspect is may be known later than the pictures are fixed, and how fast it may be asked changes no number; but
-# how many images it is asked about, and what is taken as its embedding, are nothing to choose after seeing answers.
+# Where the suspect is may be known later than the pictures are fixed, and how fast it may be asked changes no number;
+# but how many images it is asked about, and what is taken as its embedding, are nothing to choose after seeing answers.
 OF_SUSPECT = ("queries", "pooling")
 # These change where a run happens, not what it finds.
 LEFT_OUT = {"suspect", "commitment", "checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
-# Settings that name pictures or models; where they name something on this machine, its files are part of the commitment.
+# Settings that name pictures or models; where they name something on this machine, its files are part of the
+# commitment.
 NAMING = {"source", "pictures", "validation", "pipeline", "model", "function"}
 
 
@@ -87,8 +89,8 @@ def check_commitment(path: Path | str, recipe: Recipe) -> dict[str, Any]:
         The commitment.
 
     Raises:
-        UserError: no commitment or no secret beside it, another recipe or seed (the setting is named), other pictures or
-            models (the setting that holds them is named).
+        UserError: no commitment or no secret beside it, another recipe or seed (the setting is named), other pictures
+            or models (the setting that holds them is named).
     """
     path = Path(path)
     public, secret = read_commitment(path), read_json(secret_of(path))
@@ -171,8 +173,8 @@ def plain(recipe: Recipe) -> dict[str, Any]:
 def contents(recipe: Recipe) -> dict[str, list[bytes]]:
     """All that is committed to: by setting, what it holds.
 
-    A folder counts file by file (hidden ones left out), a function that returns an ImageSet picture by picture, any other by its source file. What
-    is not on this machine (a hub id) is committed to by its name alone.
+    A folder counts file by file (hidden ones left out), a function that returns an ImageSet picture by picture, any
+    other by its source file. What is not on this machine (a hub id) is committed to by its name alone.
 
     Raises:
         UserError: pictures or functions that cannot be read.

@@ -55,8 +55,8 @@ def write_evidence(
         settings: what ``analyse`` got; plain data, ``seed`` in it.
         arrays: what ``analyse`` got.
         findings: what ``analyse`` gave, unchanged: whatever else is in it could not be re-computed.
-        commitment: the small file of ``burnish prove commit``, already checked, with the secret one beside it; the recipe is
-            opened in the evidence, pictures are not.
+        commitment: the small file of ``burnish prove commit``, already checked, with the secret one beside it; the
+            recipe is opened in the evidence, pictures are not.
         sections: of the report.
 
     Returns:

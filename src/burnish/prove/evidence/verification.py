@@ -27,7 +27,8 @@ from burnish.prove.evidence.folder import (
 )
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
-"""How far a number may be off: another processor or version adds up in another order, which nobody should be accused of."""
+"""How far a number may be off: another processor or version adds up in another order, which nobody should be accused
+of."""
 SHOWN = 5  # differences listed one by one
 
 
@@ -176,7 +177,7 @@ def _recomputed(folder: Path, notes: list[str]) -> list[str]:
         return [f"{SETTINGS}: {error}"]
     try:
         computed = json.loads(to_json(analyse(arrays, record["settings"]), FINDINGS))
-    except Exception as error:  # answers and settings may be anything: whatever they lead to is a finding, no crash
+    except Exception as error:  # noqa: BLE001 - a stranger's answers and settings: what they lead to is a finding
         reason = f"{type(error).__name__}: {error}" if not isinstance(error, BurnishError) else str(error)
         return [f"{ANSWERS} and {SETTINGS}: no findings can be computed from them ({' '.join(reason.split())[:160]})"]
     computed = {key: each for key, each in computed.items() if key not in OLDER.get(record["format"], ())}

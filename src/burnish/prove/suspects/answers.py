@@ -28,7 +28,8 @@ def checked(
         classes: how many classes labels and logits speak of, if whoever asks knows.
 
     Raises:
-        BadAnswer: it is incomplete, ragged, of another type, not finite, of another width than before, or of other classes.
+        BadAnswer: it is incomplete, ragged, of another type, not finite, of another width than before, or of other
+            classes.
     """
     if isinstance(values, list):
         _plain_numbers(values, 1 if answer == "labels" else 2)
@@ -40,13 +41,21 @@ def checked(
         wanted = "whole numbers" if answer == "labels" else "numbers"
         raise BadAnswer(f"{answer} of type {array.dtype}, not {wanted}")
     if answer == "labels":
-        if array.shape != (count,):
-            raise BadAnswer(f"labels of shape {_shape(array)} for {count} images; wanted ({count})")
-        if ((array < 0) | (array >= LABELS)).any():
-            raise BadAnswer("a label below 0 or beyond any number of classes")
-        if classes is not None and (array >= classes).any():
-            raise BadAnswer(f"label {array.max()}, but {classes} classes (labels 0 to {classes - 1}) are asked about")
-        return array.astype(np.int64)
+        return _labels(array, count, classes)
+    return _vectors(array, answer, count, width, classes)
+
+
+def _labels(array: np.ndarray, count: int, classes: int | None) -> np.ndarray:
+    if array.shape != (count,):
+        raise BadAnswer(f"labels of shape {_shape(array)} for {count} images; wanted ({count})")
+    if ((array < 0) | (array >= LABELS)).any():
+        raise BadAnswer("a label below 0 or beyond any number of classes")
+    if classes is not None and (array >= classes).any():
+        raise BadAnswer(f"label {array.max()}, but {classes} classes (labels 0 to {classes - 1}) are asked about")
+    return array.astype(np.int64)
+
+
+def _vectors(array: np.ndarray, answer: Answer, count: int, width: int | None, classes: int | None) -> np.ndarray:
     if array.ndim != 2 or len(array) != count or not array.shape[1]:
         raise BadAnswer(f"{answer} of shape {_shape(array)} for {count} images; wanted ({count}, a fixed size)")
     if answer == "logits" and classes is not None and array.shape[1] != classes:

@@ -1,8 +1,8 @@
 """Answers on disk: paid for once, durable before they are used, whole or absent. Knows bytes, not models.
 
-One file a suspect and question, one line an answer: ``SHA-256 of the image, the numbers in base64, a checksum``. Lines are
-only ever appended, and fsynced before they count. A process killed at any byte leaves at most a torn last line, which the
-next one cuts off; a damaged line anywhere else is ignored, so its image is asked again.
+One file a suspect and question, one line an answer: ``SHA-256 of the image, the numbers in base64, a checksum``. Lines
+are only ever appended, and fsynced before they count. A process killed at any byte leaves at most a torn last line,
+which the next one cuts off; a damaged line anywhere else is ignored, so its image is asked again.
 """
 
 from __future__ import annotations

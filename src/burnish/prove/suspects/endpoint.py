@@ -1,4 +1,5 @@
-"""A suspect behind an HTTP endpoint. It may fail, lag, lie or be hostile; nothing that it sends is more than numbers."""
+"""A suspect behind an HTTP endpoint. It may fail, lag, lie or be hostile; nothing that it sends is more than
+numbers."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class Endpoint:
         try:
             import httpx
         except ModuleNotFoundError:
-            raise UserError("model: an HTTP endpoint needs httpx; pip install -e '.[prove]'") from None
+            raise UserError("model: an HTTP endpoint needs httpx; install the extra `prove`") from None
         try:
             address = httpx.URL(settings.model)
         except httpx.InvalidURL as error:
@@ -97,7 +98,7 @@ class Endpoint:
                     raise UserError(f"{self._settings.model}: {problem}{self._hint(status, headers)}")
                 wait = _retry_after(headers.get("retry-after"))
             except self._httpx.LocalProtocolError:
-                # Its text quotes the header that was refused, and so might show the token; no retry would mend it.
+                # Its text quotes the header that was refused, and so might show the token; no retry would help.
                 raise BurnishError(
                     f"{self._settings.model}: the request breaks the rules of HTTP and was not sent"
                 ) from None
@@ -110,7 +111,7 @@ class Endpoint:
 
     def refusal(self, problem: str) -> BurnishError:
         """Garbage is the endpoint's; asking the same again would get the same."""
-        return BurnishError(f"{self._settings.model}: answered with {problem}; {AGAIN} once the endpoint is mended")
+        return BurnishError(f"{self._settings.model}: answered with {problem}; {AGAIN} once the endpoint is corrected")
 
     def close(self) -> None:
         """Close the connections."""
@@ -122,15 +123,16 @@ class Endpoint:
     def _post(self, body: bytes, limit: int) -> tuple[int, Any, bytes]:
         """Status, headers and body, read no further than the limits on bytes and time.
 
-        httpx's time-outs are those of a single read: an endpoint that drips its reply, headers or body, passes them all. So
-        the request has a thread of its own, and one that is late has its connections closed, at which the thread ends.
+        httpx's time-outs are those of a single read: an endpoint that drips its reply, headers or body, passes them
+        all. So the request has a thread of its own, and one that is late has its connections closed, at which the
+        thread ends.
         """
         client, reply = self._client, Future[tuple[int, Any, bytes]]()
 
         def work() -> None:
             try:
                 reply.set_result(self._exchange(client, body, limit))
-            except Exception as error:  # raised where the reply is waited for
+            except Exception as error:  # noqa: BLE001 - of a library's thread; raised where the reply is waited for
                 reply.set_exception(error)
 
         threading.Thread(target=work, daemon=True).start()
@@ -183,7 +185,7 @@ class Endpoint:
             return "; name the variable that holds its token with `token_env`"
         if status == 413:
             return "; use a smaller `batch`"
-        return "; is this the address of a suspect's door (see the docs on suspects)?"
+        return "; is this the address of a suspect's endpoint (see the docs on suspects)?"
 
     def _shown(self, text: str) -> str:
         """What the endpoint says, without the token: it may quote what it was sent."""

@@ -34,7 +34,7 @@ class HuggingFace:
     """
 
     def __init__(
-        self, settings: SuspectSettings, answer: Answer, note: Callable[[str], None] = lambda message: None
+        self, settings: SuspectSettings, answer: Answer, note: Callable[[str], None] = lambda _message: None
     ) -> None:
         import torch
 
@@ -155,7 +155,8 @@ def _processor(folder: Path) -> Any:
 
 
 def _fingerprint(folder: Path) -> str:
-    """One hash of all that decides an answer: weights and settings, in whichever JSON files transformers looks for them."""
+    """One hash of all that decides an answer: weights and settings, in whichever JSON files transformers looks for
+    them."""
     names = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
     hashes = {path.name: sha256(path) for path in names if path.is_file()}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

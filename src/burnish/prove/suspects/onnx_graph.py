@@ -46,17 +46,17 @@ class OnnxGraph:
         note: told the layout and size found.
 
     Raises:
-        UserError: no such file, not ONNX, weights outside the file, operators that onnxruntime lacks, an input that is no
-            batch of pictures, or no output that could be the answer.
+        UserError: no such file, not ONNX, weights outside the file, operators that onnxruntime lacks, an input that is
+            no batch of pictures, or no output that could be the answer.
     """
 
     def __init__(
-        self, settings: SuspectSettings, answer: Answer, note: Callable[[str], None] = lambda message: None
+        self, settings: SuspectSettings, answer: Answer, note: Callable[[str], None] = lambda _message: None
     ) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError:
-            raise UserError("model: an ONNX suspect needs onnxruntime and onnx; pip install -e '.[prove]'") from None
+            raise UserError("model: an ONNX suspect needs onnxruntime and onnx; install the extra `prove`") from None
         path = Path(settings.model).expanduser()
         if not path.is_file():
             raise UserError(f"{settings.model}: no such file")
@@ -67,7 +67,7 @@ class OnnxGraph:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=_providers(settings.device))
-        except Exception as error:  # onnxruntime's own classes share no base
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own classes share no base
             raise UserError(f"{path}: onnxruntime cannot load it ({_short(error)})") from None
         self._path, self._answer, self._timeout = path, answer, settings.timeout
         self._input = self._session.get_inputs()
@@ -116,10 +116,11 @@ class OnnxGraph:
         alarm.start()
         try:
             found = np.asarray(self._session.run([name], {self._input[0].name: batch}, options)[0])
-        except Exception as error:  # onnxruntime's own classes share no base
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own classes share no base
             if options.terminate:
                 raise UserError(
-                    f"{self._path}: no answer within {self._timeout:g} s; smaller `batch`, longer `timeout`, or another model"
+                    f"{self._path}: no answer within {self._timeout:g} s; smaller `batch`, longer `timeout`, or "
+                    "another model"
                 ) from None
             raise UserError(f"{self._path}: onnxruntime cannot run it ({_short(error)})") from None
         finally:
@@ -137,10 +138,10 @@ def _refuse(path: Path, data: bytes) -> None:
     try:
         import onnx
     except ModuleNotFoundError:
-        raise UserError("model: an ONNX suspect needs onnxruntime and onnx; pip install -e '.[prove]'") from None
+        raise UserError("model: an ONNX suspect needs onnxruntime and onnx; install the extra `prove`") from None
     try:
         model = onnx.load_model_from_string(data)
-    except Exception:  # the protobuf library's own class
+    except Exception:  # noqa: BLE001 - the protobuf library's own class
         raise UserError(f"{path}: not an ONNX file, or a damaged one") from None
     if not model.graph.node:
         raise UserError(f"{path}: not an ONNX file, or one without a graph")
@@ -151,17 +152,24 @@ def _refuse(path: Path, data: bytes) -> None:
         if node.domain not in DOMAINS and (node.domain, node.op_type) not in local:
             raise UserError(
                 f"{path}: operator {node.domain}::{node.op_type} is not part of onnxruntime, and no library is loaded; "
-                "put the model behind the HTTP door"
+                "put the model behind an HTTP endpoint"
             )
-        for attribute in node.attribute:
-            tensors += [attribute.t, *attribute.tensors]
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                tensors += [sparse.values, sparse.indices]
-            for graph in (attribute.g, *attribute.graphs):
-                tensors += _initializers(graph)
+        tensors += _attribute_tensors(node)
     for tensor in tensors:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise UserError(f"{path}: weights outside the file ({tensor.name}); save it as one file")
+
+
+def _attribute_tensors(node: Any) -> list[Any]:
+    """Every tensor among a node's attributes, those of its inner graphs too."""
+    tensors = []
+    for attribute in node.attribute:
+        tensors += [attribute.t, *attribute.tensors]
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            tensors += [sparse.values, sparse.indices]
+        for graph in (attribute.g, *attribute.graphs):
+            tensors += _initializers(graph)
+    return tensors
 
 
 def _nodes(body: Any) -> Iterator[Any]:
@@ -228,7 +236,8 @@ def _output(path: Path, answer: Answer, outputs: list[Any]) -> tuple[str, bool]:
     if chosen is None:
         shown = ", ".join(f"{one.name} {one.type} {one.shape}" for one in outputs) or "none"
         raise UserError(
-            f"{path}: which output holds the {answer} cannot be told ({shown[:200]}); name it `{wanted[0]}s` or keep only it"
+            f"{path}: which output holds the {answer} cannot be told ({shown[:200]}); name it `{wanted[0]}s` or keep "
+            "only it"
         )
     return chosen.name, answer == "labels"
 

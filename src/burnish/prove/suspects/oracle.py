@@ -1,4 +1,5 @@
-"""One way to ask any suspect: each distinct image once, within a budget, every answer checked and kept before it is used."""
+"""One way to ask any suspect: each distinct image once, within a budget, every answer checked and kept before it is
+used."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class Backend(Protocol):
     """A kind of suspect.
 
     Attributes:
-        identity: what answers, with the SHA-256 of its weights where they are local, and the options that change answers.
+        identity: what answers, with the SHA-256 of its weights where they are local, and the options that change
+            answers.
         sent_bytes: bytes sent over a network so far.
         retried: images sent again after a failure.
     """
@@ -50,11 +52,11 @@ Note = Callable[[str], None]
 Track = Callable[[Iterable[int], str, int], Iterable[int]]
 
 
-def _unseen(items: Iterable[int], label: str, total: int) -> Iterable[int]:
+def _unseen(items: Iterable[int], _label: str, _total: int) -> Iterable[int]:
     return items
 
 
-def _unheard(message: str) -> None:
+def _unheard(_message: str) -> None:
     return None
 
 

@@ -1,4 +1,4 @@
-"""An example of the server's side of the HTTP door: any function over images becomes a suspect that can be audited.
+"""An example of the server's side of the HTTP endpoint: any function over images becomes a suspect that can be audited.
 
 Put a model of another format (a pickle, a framework of your own) behind it, in a process of its own and, if you do not
 trust it, in a container: the auditor's process then sees nothing of it but numbers.
@@ -35,7 +35,7 @@ def serve_answers(answers: Mapping[Answer, Callable[[Any], Any]], title: str = "
     try:
         import fastapi
     except ModuleNotFoundError:
-        raise UserError("serving a suspect needs FastAPI and uvicorn; pip install -e '.[serve]'") from None
+        raise UserError("serving a suspect needs FastAPI and uvicorn; install the extra `serve`") from None
     app = fastapi.FastAPI(title=title, version="1")
 
     def answer(question: Question) -> Reply:

@@ -1,4 +1,5 @@
-"""The HTTP door, as both sides see it: JSON with base64 PNGs in, numbers out. Shared by the client and the server."""
+"""The HTTP endpoint, as both sides see it: JSON with base64 PNGs in, numbers out. Shared by the client and the
+server."""
 
 from __future__ import annotations
 
@@ -21,18 +22,25 @@ Png = Annotated[str, Field(description="A PNG file, grey or RGB, 8 bits a channe
 class Question(BaseModel):
     """What a client asks."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    answer: Answer = Field(description="What is wanted for every image.")
-    images: list[Png] = Field(min_length=1, max_length=4096, description="One batch; all of one size.")
+    answer: Answer
+    """What is wanted for every image."""
+    images: list[Png] = Field(min_length=1, max_length=4096)
+    """One batch; all of one size."""
 
 
 class Reply(BaseModel):
     """What a server answers: the field that was asked for, one entry an image, in the order of the images."""
 
-    labels: list[int] | None = Field(default=None, description="Index of the predicted class.")
-    logits: list[list[float]] | None = Field(default=None, description="One number a class, before the softmax.")
-    embeddings: list[list[float]] | None = Field(default=None, description="One vector, of the same size for all.")
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    labels: list[int] | None = None
+    """Index of the predicted class."""
+    logits: list[list[float]] | None = None
+    """One number a class, before the softmax."""
+    embeddings: list[list[float]] | None = None
+    """One vector, of the same size for all."""
 
 
 def to_png(image: UInt8[np.ndarray, "height width channels"]) -> str:

@@ -1,4 +1,4 @@
-"""TrainProVe: was this classifier trained on pictures of my generator? Evidence with a false-accusation rate that is known."""
+"""TrainProVe: was this classifier trained on pictures of my generator? Evidence with a known rate of false accusations."""
 
 from burnish.core.method import Method, Paper
 from burnish.prove.trainprove.recipe import AuditRecipe

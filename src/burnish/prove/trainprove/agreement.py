@@ -1,7 +1,7 @@
 """Which mistakes two models share, and kernel ridge regression on that: does a suspect sit with my generator's models?
 
-Knows labels and linear algebra, no model and no p-value. Every number a shadow gets is a leave-one-out one, so that it can
-be compared with a suspect's: no model has helped to place itself.
+Knows labels and linear algebra, no model and no p-value. Every number a shadow gets is a leave-one-out one, so that it
+can be compared with a suspect's: no model has helped to place itself.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def family_targets(mine: Bool[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
 
 @dataclass(frozen=True)
 class Ridge:
-    """Kernel ridge regression without an intercept: ``inverse`` is (A + ridge I)^-1, ``weights`` is inverse @ targets."""
+    """Kernel ridge regression without an intercept: ``inverse`` is (A + ridge I)^-1, ``weights`` is inverse @
+    targets."""
 
     targets: Float[np.ndarray, " m"]
     inverse: Float[np.ndarray, "m m"]
@@ -103,7 +104,8 @@ def fit_ridge(agreement: Float[np.ndarray, "m m"], targets: Float[np.ndarray, " 
 
 
 def novelty_p(ridge: Ridge, kernel: Float[np.ndarray, "k m"]) -> Float[np.ndarray, " k"]:
-    """Rank of each suspect's predictive variance among the shadows' leave-one-out variances: small = unlike any shadow."""
+    """Rank of each suspect's predictive variance among the shadows' leave-one-out variances: small = unlike any
+    shadow."""
     known = ridge.leave_one_out_variance()
     above = (known[None, :] >= ridge.variance(kernel)[:, None]).sum(axis=1)
     return np.asarray((1.0 + above) / (len(known) + 1.0))
@@ -112,7 +114,8 @@ def novelty_p(ridge: Ridge, kernel: Float[np.ndarray, "k m"]) -> Float[np.ndarra
 def difference_effect(
     right: Bool[np.ndarray, "k n"], sets: Int[np.ndarray, " n"], *, logit: bool = False
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Accuracy on my generator's images (set 0), and its excess over the mean accuracy on the other sets, a model a row.
+    """Accuracy on my generator's images (set 0), and its excess over the mean accuracy on the other sets, a model a
+    row.
 
     Args:
         right: whether each model labels each image as its prompt said.

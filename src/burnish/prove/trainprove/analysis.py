@@ -41,7 +41,8 @@ Arrays = Mapping[str, np.ndarray]
 OPEN = "the suspect's source is exchangeable with the innocent sources: one more draw of the same kind"
 CLOSED = "the suspect was made like one of the innocent shadows: same sources, same ways of training"
 EFFECT = (
-    "a source shows in the accuracy on its own pictures beyond that on the others'; effects are normal: the interval then takes "
+    "a source shows in the accuracy on its own pictures beyond that on the others'; effects are normal: the interval "
+    "then takes "
     "in 0 for 95 of 100 models of one more innocent source; a size, no test"
 )
 PUBLISHED = "close training pictures give close accuracies; not being an outlier convicts, so innocence is no null here"
@@ -71,8 +72,8 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
             ``mixture_fraction`` [k]; for the published variants ``suspect_logits`` [n, c] and ``shadow_logits`` [n, c]
             (of the first shadow of mine).
         settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``,
-            ``ridge``, ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of the
-            suspect.
+            ``ridge``, ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of
+            the suspect.
 
     Raises:
         UserError: arrays that do not fit together, labels out of range, or too few shadows or sources.
@@ -185,8 +186,8 @@ def _accuracies(arrays: Arrays) -> Accuracies:
 def _effect(arrays: Arrays) -> StatisticalTest:
     """Difference in differences: the suspect's, minus the mean over innocent sources, with a 95 % prediction interval.
 
-    The interval says how far one model of one more innocent source would stray (Student's t, S - 1 degrees of freedom): it
-    takes in the spread between sources and, where a source has several shadows, between its models.
+    The interval says how far one model of one more innocent source would stray (Student's t, S - 1 degrees of freedom):
+    it takes in the spread between sources and, where a source has several shadows, between its models.
     """
     from scipy import stats
 
@@ -252,7 +253,8 @@ def _scores(shadows: Shadows, kernel: np.ndarray) -> Scores:
 
 
 def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[Rate | None, Rate | None]:
-    """Power and false accusations of the very procedure, on shadows that play the suspect; none where there are too few."""
+    """Power and false accusations of the very procedure, on shadows that play the suspect; none where there are too
+    few."""
     try:
         found = rates(shadows, float(settings["alpha"]), float(settings["novelty"]))
     except UserError:
@@ -274,7 +276,8 @@ def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[Rate | None, 
 def _fraction(
     arrays: Arrays, settings: Mapping[str, Any], shadows: Shadows, kernel: np.ndarray
 ) -> FractionInterval | None:
-    """95 % interval of the used fraction, ends none where the suspect is like no mixture. A point estimate errs too much."""
+    """95 % interval of the used fraction, ends none where the suspect is like no mixture. A point estimate errs too
+    much."""
     if "mixture_labels" not in arrays or not len(arrays["mixture_labels"]):
         return None
     ridge = fit_ridge(shadows.agreement, family_targets(shadows.source == 0), shadows.ridge)
@@ -310,7 +313,8 @@ def _verdict(
         outcome, because = "evidence", f"open-world p {p:.4f} over {sources} innocent sources; power {reached}"
     elif power is None or power.value < least_power:
         because = (
-            f"open-world p {p:.4f}, but the power reached is {reached}, below {least_power:g}: train more shadows of my "
+            f"open-world p {p:.4f}, but the power reached is {reached}, below {least_power:g}: train more shadows of "
+            "my "
             f"generator ({_more(power)}) or ask about more images than {queries:,}"
         )
     else:

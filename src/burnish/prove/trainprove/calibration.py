@@ -1,8 +1,8 @@
 """From scores to p-values: how often an innocent source would look as guilty, whatever that source is.
 
 The open-world p counts *sources*: a source the defender never thought of is one more draw from the same population, and
-many shadows of few sources say nothing about it. The closed-world p counts shadows and holds only if the suspect was made
-like one of them. Source 0 is the defender's generator. Pure numpy.
+many shadows of few sources say nothing about it. The closed-world p counts shadows and holds only if the suspect was
+made like one of them. Source 0 is the defender's generator. Pure numpy.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Shadows:
 def source_shares(shadows: Shadows, kernel: Float[np.ndarray, "k m"]) -> Float[np.ndarray, "k s"]:
     """For each innocent source, the share of its shadows that look at least as guilty as each of k suspects.
 
-    Both are scored by a fit without that source: its shadows are to the fit what a suspect from a source nobody thought of is.
+    Both are scored by a fit without that source: its shadows are to the fit what a suspect from a source nobody thought
+    of is.
 
     Raises:
         UserError: fewer than two innocent sources: with one dropped none is left to fit.
@@ -75,7 +76,8 @@ def pooled_and_maximum(
 
 
 def closed_world(shadows: Shadows, kernel: Float[np.ndarray, " m"]) -> tuple[float, float]:
-    """Full conformal p of one suspect, pooled and as the maximum over sources: it joins the innocents, all scores leave one out.
+    """Full conformal p of one suspect, pooled and as the maximum over sources: it joins the innocents, all scores leave
+    one out.
 
     Exact if the suspect was made like one of the innocent shadows (same sources, same ways of training).
     """
@@ -110,7 +112,8 @@ def convicted(
 
 
 def never_seen(sources: int) -> float:
-    """The rate that 95 % confidence leaves possible where none of so many independent sources showed it: 1 - .05^(1/n)."""
+    """The rate that 95 % confidence leaves possible where none of so many independent sources showed it: 1 -
+    .05^(1/n)."""
     return float(1.0 - 0.05 ** (1.0 / sources))
 
 

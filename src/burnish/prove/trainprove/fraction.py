@@ -1,4 +1,5 @@
-"""How much of the suspect's training set was mine? Inverse calibration on shadows trained on known mixtures. Pure numpy."""
+"""How much of the suspect's training set was mine? Inverse calibration on shadows trained on known mixtures. Pure
+numpy."""
 
 from __future__ import annotations
 
@@ -26,9 +27,9 @@ def estimate_fraction(
 ) -> Fraction | None:
     """Invert the calibration curve of mixture shadows: which fractions would give a score like ``value``?
 
-    The curve joins the mean scores of the known fractions (made monotone from below); the interval holds every fraction whose
-    prediction interval (Student's t, pooled spread) contains ``value``. None where no fraction's does: the suspect is not like
-    any mixture, and nothing can be said of its share.
+    The curve joins the mean scores of the known fractions (made monotone from below); the interval holds every fraction
+    whose prediction interval (Student's t, pooled spread) contains ``value``. None where no fraction's does: the
+    suspect is not like any mixture, and nothing can be said of its share.
 
     Raises:
         UserError: fewer than two known fractions, or one model for each: nothing says how far they spread.

@@ -23,7 +23,7 @@ Classes = Int[np.ndarray, " n"]
 
 
 @runtime_checkable
-class Painter(Protocol):
+class PictureGenerator(Protocol):
     """Draws pictures of classes."""
 
     def draw(self, labels: Classes, seed: int, temperature: float, strategy: Strategy) -> Pictures:
@@ -42,8 +42,8 @@ class Pipeline:
         self._source, self._recipe = source, recipe
         self._pipeline: Any = None
 
-    def draw(self, labels: Classes, seed: int, temperature: float, strategy: Strategy) -> Pictures:
-        """See :class:`Painter`."""
+    def draw(self, labels: Classes, seed: int, _temperature: float, strategy: Strategy) -> Pictures:
+        """See :class:`PictureGenerator`."""
         if self._pipeline is None:
             self._pipeline = load_pipeline(self._source, self._recipe.device)
         recipe, source = self._recipe, self._source
@@ -79,7 +79,7 @@ def load_pipeline(source: SourceSettings, device: str) -> Any:
         import torch
         from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     except ModuleNotFoundError:
-        raise UserError(f"{source.name}: diffusers is not installed; pip install -e '.[prove]'") from None
+        raise UserError(f"{source.name}: diffusers is not installed; install the extra `prove`") from None
     name = str(source.pipeline)
     if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
         raise UserError(f"{source.name}: {name}: no such folder; give a diffusers pipeline's folder or hub id")
@@ -131,8 +131,8 @@ class Function:
     def __init__(self, source: SourceSettings, recipe: AuditRecipe) -> None:
         self._source, self._recipe = source, recipe
 
-    def draw(self, labels: Classes, seed: int, temperature: float, strategy: Strategy) -> Pictures:
-        """See :class:`Painter`; the strategy is not passed on.
+    def draw(self, labels: Classes, seed: int, temperature: float, _strategy: Strategy) -> Pictures:
+        """See :class:`PictureGenerator`; the strategy is not passed on.
 
         Raises:
             UserError: it raises, or returns something else than pictures.
@@ -153,7 +153,8 @@ class Function:
 
 
 class Folder:
-    """Pictures already made: those of ``pictures`` for training, those of ``validation`` to ask about, class by class."""
+    """Pictures already made: those of ``pictures`` for training, those of ``validation`` to ask about, class by
+    class."""
 
     def __init__(self, source: SourceSettings, recipe: AuditRecipe) -> None:
         self._source, self._recipe = source, recipe
@@ -175,7 +176,7 @@ class Folder:
         return load_images(inside).pixels
 
 
-def painter(source: SourceSettings, recipe: AuditRecipe) -> Painter | Folder:
+def picture_generator(source: SourceSettings, recipe: AuditRecipe) -> PictureGenerator | Folder:
     """What draws (or holds) the pictures of ``source``."""
     if source.pipeline:
         return Pipeline(source, recipe)

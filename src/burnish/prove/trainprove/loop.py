@@ -1,6 +1,8 @@
-"""The audit: pictures, shadows in two families over many sources, choice of queries, the suspect's answers, the verdict.
+"""The audit: pictures, shadows in two families over many sources, choice of queries, the suspect's answers, the
+verdict.
 
-Every picture, shadow and answer is stored as it comes, so an interrupted audit goes on where it was and asks nothing twice.
+Every picture, shadow and answer is stored as it comes, so an interrupted audit goes on where it was and asks nothing
+twice.
 """
 
 from __future__ import annotations
@@ -113,8 +115,8 @@ def gathered(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Which validation pictures to ask about, and the answers on them of the shadows that calibrate.
 
-    Under a budget every other shadow of a source only chooses images and calibrates nothing: a shadow that had a say in which
-    images count would look more typical of its family than the suspect can.
+    Under a budget every other shadow of a source only chooses images and calibrates nothing: a shadow that had a say in
+    which images count would look more typical of its family than the suspect can.
     """
     truth = load_array(pictures / "validation.safetensors", "labels")
     sets = load_array(pictures / "validation.safetensors", "sets")
@@ -128,11 +130,11 @@ def gathered(
             shuffled = np.random.default_rng([recipe.seed, 1]).random(len(truth))
             rows = choose(shuffled, sets, budget)
         else:
-            scouts = _every_other(pure, recipe)
-            pure = [each for each in pure if each not in scouts]
+            choosers = _every_other(pure, recipe)
+            pure = [each for each in pure if each not in choosers]
             families = [
                 votes(
-                    np.stack([logits[each].argmax(1) for each in scouts if (each.source == 0) == own]),
+                    np.stack([logits[each].argmax(1) for each in choosers if (each.source == 0) == own]),
                     len(recipe.classes),
                 )
                 for own in (True, False)
@@ -154,11 +156,11 @@ def gathered(
 
 def _every_other(pure: list[Shadow], recipe: AuditRecipe) -> set[Shadow]:
     """Every other shadow of each source and architecture: neither may be left without some that calibrate."""
-    scouts: set[Shadow] = set()
+    choosers: set[Shadow] = set()
     for source in range(len(sources(recipe))):
         for kind in range(len(recipe.architectures)):
-            scouts |= set([each for each in pure if (each.source, each.architecture) == (source, kind)][1::2])
-    return scouts
+            choosers |= set([each for each in pure if (each.source, each.architecture) == (source, kind)][1::2])
+    return choosers
 
 
 def shadow_rows(recipe: AuditRecipe, folder: Path, shadows: list[Shadow]) -> list[dict[str, str]]:

@@ -1,13 +1,14 @@
 """The audit's pictures on disk: a pool to train on for every source, and one set of validation pictures to ask about.
 
-Drawn in parts, each stored when it is whole: an interrupted audit draws none twice. Pixels lie in one plain array a pool
-(``NAME.npy``, read as a memory map, so that a pool may be larger than memory), labels and drawing temperatures beside it in
+Drawn in parts, each stored when it is whole: an interrupted audit draws none twice. Pixels lie in one plain array a
+pool (``NAME.npy``, read as a memory map, so that a pool may be larger than memory), labels and drawing temperatures
+beside it in
 ``NAME.safetensors``, written last. Knows files; no test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from burnish.core.errors import UserError
 from burnish.core.files import explained, temporary, write_atomic
 from burnish.prove.images import digests
 from burnish.prove.overlap import near_duplicates
-from burnish.prove.trainprove.generators import Folder, Painter, painter
+from burnish.prove.trainprove.generators import Folder, PictureGenerator, picture_generator
 from burnish.prove.trainprove.prompts import Strategy
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings, reference_sources
 from burnish.prove.trainprove.shadows import load_array, load_pixels
@@ -41,19 +42,16 @@ def draw_all(recipe: AuditRecipe, folder: Path) -> Iterator[str]:
         UserError: a source that cannot be drawn from, or validation pictures that are among the training ones.
     """
     for number, source in enumerate(sources(recipe)):
-        paint = painter(source, recipe)
+        generator = picture_generator(source, recipe)
         for what, count, strategy in _wanted(recipe, number):
             target = folder / f"{what}-{number}.safetensors"
-            drawn = None
-            if isinstance(paint, Folder):
-                read = partial(paint.read, count=count, training=what == "source")
-                pieces = [partial(read, label) for label in range(len(recipe.classes))]
+            drawn = None if isinstance(generator, Folder) else _drawing(recipe, count, what)
+            if isinstance(generator, Folder):
+                read = partial(generator.read, count=count, training=what == "source")
+                pieces: list[Callable[[], np.ndarray]] = [partial(read, label) for label in range(len(recipe.classes))]
             else:
-                drawn, pieces = _drawing(recipe, count, what), []
-                for place, rows in enumerate(drawn.parts):
-                    seed = int(np.random.default_rng([recipe.seed, number, what == "source", place]).integers(2**31))
-                    temperature = float(drawn.temperature[rows[0]])
-                    pieces.append(partial(_paint, paint, drawn.labels[rows], seed, temperature, strategy))
+                assert drawn is not None
+                pieces = _pieces(recipe, generator, drawn, (number, what == "source"), strategy)
             parts = [target.with_name(f"{target.stem}.part-{place}.npy") for place in range(len(pieces))]
             for place, (piece, part) in enumerate(zip(pieces, parts, strict=True), 1):
                 if not target.exists() and not part.exists():
@@ -93,11 +91,25 @@ class _Drawing(NamedTuple):
 def _drawing(recipe: AuditRecipe, count: int, what: str) -> _Drawing:
     labels = np.repeat(np.arange(len(recipe.classes)), count).astype(np.int64)
     temperature = _temperatures(recipe, labels, what)
-    return _Drawing(labels, temperature, list(_parts(labels, temperature)))
+    return _Drawing(labels, temperature, list(_parts(temperature)))
 
 
-def _paint(paint: Painter, labels: np.ndarray, seed: int, temperature: float, strategy: Strategy) -> np.ndarray:
-    return np.asarray(paint.draw(labels, seed, temperature, strategy))
+def _pieces(
+    recipe: AuditRecipe, generator: PictureGenerator, drawn: _Drawing, stream: tuple[int, bool], strategy: Strategy
+) -> list[Callable[[], np.ndarray]]:
+    """One call a part, each with a seed of its own; ``stream`` (source, training) tells the seeds of two sets apart."""
+    pieces: list[Callable[[], np.ndarray]] = []
+    for place, rows in enumerate(drawn.parts):
+        seed = int(np.random.default_rng([recipe.seed, *stream, place]).integers(2**31))
+        temperature = float(drawn.temperature[rows[0]])
+        pieces.append(partial(_drawn, generator, drawn.labels[rows], seed, temperature, strategy))
+    return pieces
+
+
+def _drawn(
+    generator: PictureGenerator, labels: np.ndarray, seed: int, temperature: float, strategy: Strategy
+) -> np.ndarray:
+    return np.asarray(generator.draw(labels, seed, temperature, strategy))
 
 
 def _wanted(recipe: AuditRecipe, number: int) -> Iterator[tuple[str, int, Strategy]]:
@@ -116,7 +128,7 @@ def _temperatures(recipe: AuditRecipe, labels: np.ndarray, what: str) -> np.ndar
     return np.array(recipe.variation.temperatures, dtype=float)[place % len(recipe.variation.temperatures)]
 
 
-def _parts(labels: np.ndarray, temperature: np.ndarray) -> Iterator[np.ndarray]:
+def _parts(temperature: np.ndarray) -> Iterator[np.ndarray]:
     for value in np.unique(temperature):
         rows = np.flatnonzero(temperature == value)
         yield from np.array_split(rows, -(-len(rows) // PART))
@@ -125,7 +137,8 @@ def _parts(labels: np.ndarray, temperature: np.ndarray) -> Iterator[np.ndarray]:
 def _join(recipe: AuditRecipe, folder: Path) -> None:
     """One file of all validation pictures, with the set of each: 0 mine, then the references in order.
 
-    Between two folders near copies count too (a picture saved again). A generator's pictures may be near one another by nature.
+    Between two folders near copies count too (a picture saved again). A generator's pictures may be near one another by
+    nature.
     """
     pixels, labels, sets = [], [], []
     names = [source.name for source in sources(recipe)]
@@ -152,7 +165,8 @@ def _join(recipe: AuditRecipe, folder: Path) -> None:
 
 
 def _save_pixels(path: Path, parts: list[np.ndarray]) -> None:
-    """Write ``parts`` one after the other as one array that is whole or absent, holding no more than a part in memory."""
+    """Write ``parts`` one after the other as one array that is whole or absent, holding no more than a part in
+    memory."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = temporary(path)

@@ -1,7 +1,7 @@
 """Prompts for a class, as the paper's text and its released code use them. Words and whole numbers only, no model.
 
-Source: TrainProVe (CVPR 2025), section 4.1, corrected from the released code: shadow sets take ``class``, validation sets
-``photo``; the mixture of strategies makes the *suspects'* training sets.
+Source: TrainProVe (CVPR 2025), section 4.1, corrected from the released code: shadow sets take ``class``, validation
+sets ``photo``; the mixture of strategies makes the *suspects'* training sets.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ def class_prompts(
     """``count`` prompts for the class ``name``.
 
     Args:
-        strategy: ``name`` the bare name; ``class`` "a NAME" (shadow sets); ``photo`` "a photo of a NAME" (validation sets);
-            ``domain`` "a DOMAIN of a NAME" over the ten domains in turn; ``random_guidance`` "an image of a NAME" at one whole
-            guidance 1..5 drawn for the class; ``gloss`` "NAME, GLOSS" at guidance 2; ``suspect`` the first, the fourth and the
-            fifth in equal parts, as the suspects' sets were made.
+        strategy: ``name`` the bare name; ``class`` "a NAME" (shadow sets); ``photo`` "a photo of a NAME" (validation
+            sets);
+            ``domain`` "a DOMAIN of a NAME" over the ten domains in turn; ``random_guidance`` "an image of a NAME" at
+            one whole guidance 1..5 drawn for the class; ``gloss`` "NAME, GLOSS" at guidance 2; ``suspect`` the first,
+            the fourth and the fifth in equal parts, as the suspects' sets were made.
         name: of the class.
         count: how many.
         rng: draws the guidance.

@@ -1,7 +1,7 @@
 """The published rule and its two variants, kept for comparison. TrainProVe (CVPR 2025), sections 3.2 to 3.4.
 
-A shadow model's values on batches, a suspect's one value, and a low-outlier rule: *rejected* means "not from my generator".
-What is wrong with it is said in ``docs/trainprove.md``: above all, the batch size decides who is convicted.
+A shadow model's values on batches, a suspect's one value, and a low-outlier rule: *rejected* means "not from my
+generator". What is wrong with it is said in ``docs/trainprove.md``: above all, the batch size decides who is convicted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def batch_means(values: Float[np.ndarray, " n"], batch: int) -> Float[np.ndarray
 
 
 def mixed_order(count: int, seed: int) -> Int[np.ndarray, " n"]:
-    """A seeded order of ``count`` images for :func:`by_accuracy`: pictures lie class by class, and a batch of one class would
-    measure how classes differ. Published batches are shuffled ones.
+    """A seeded order of ``count`` images for :func:`by_accuracy`: pictures lie class by class, and a batch of one class
+    would measure how classes differ. Published batches are shuffled ones.
     """
     return np.random.default_rng([seed, 2]).permutation(count)
 
@@ -36,7 +36,8 @@ def mixed_order(count: int, seed: int) -> Int[np.ndarray, " n"]:
 def by_accuracy(
     shadow: Bool[np.ndarray, " n"], suspect: Bool[np.ndarray, " n"], *, batch: int = 128, alpha: float = 0.05
 ) -> Grubbs:
-    """The accuracy rule: shadow accuracy on each batch (images in the order given) against the suspect's on all of them."""
+    """The accuracy rule: shadow accuracy on each batch (images in the order given) against the suspect's on all of
+    them."""
     return grubbs(batch_means(shadow.astype(float), batch), float(suspect.mean()), alpha=alpha)
 
 

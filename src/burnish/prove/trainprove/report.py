@@ -36,14 +36,16 @@ def evidence_sections(
         Section("The shadows, source by source", needed, figure=score_figure(scores, names)),
         Section(
             "Source by source",
-            "Share of each innocent source's shadows that look at least as guilty as the suspect, scored by a fit without that "
+            "Share of each innocent source's shadows that look at least as guilty as the suspect, scored by a fit "
+            "without that "
             "source. The open-world p is one plus their sum over one plus their number.",
             table=[{"source": name, "share": f"{share:.2f}"} for name, share in findings.shares.items()],
         ),
         Section("What the audit is worth", table=worth_rows(findings)),
         Section(
             "The published rule",
-            "Kept for comparison: not being a low outlier among batches of one shadow convicts. The batch size sets its verdict.",
+            "Kept for comparison: not being a low outlier among batches of one shadow convicts. The batch size sets "
+            "its verdict.",
             table=[
                 {
                     "rule": name,

@@ -23,7 +23,8 @@ MIXED = -1
 
 
 class Shadow(NamedTuple):
-    """One model to train. ``source`` is 0 for my generator, 1.. for the others in the recipe's order, -1 for a mixture."""
+    """One model to train. ``source`` is 0 for my generator, 1.. for the others in the recipe's order, -1 for a
+    mixture."""
 
     source: int
     architecture: int
@@ -56,8 +57,8 @@ def planned(recipe: AuditRecipe) -> list[Shadow]:
         for kind in kinds
         for number in range(recipe.mine_each if source == 0 else recipe.others_each)
     ]
-    # every pair of other source and architecture as often as any, in an order of its own for each fraction: neither tells
-    # of the other
+    # every pair of other source and architecture as often as any, in an order of its own for each fraction: neither
+    # tells of the other
     pairs = [(1 + other, kind) for other in range(len(recipe.others)) for kind in kinds]
     for place, fraction in enumerate(recipe.mixtures.fractions):
         order = np.random.default_rng([recipe.seed, 2, place]).permutation(len(pairs))
@@ -130,7 +131,8 @@ def train_shadow(job: Job) -> str:
         logits = predict(model, load_pixels(job.pictures / "validation.npy"), device=recipe.device)
     if logits.shape[1] != len(recipe.classes):
         raise UserError(
-            f"architectures: {architecture.name} answers {logits.shape[1]} classes, the recipe lists {len(recipe.classes)}"
+            f"architectures: {architecture.name} answers {logits.shape[1]} classes, the recipe lists "
+            f"{len(recipe.classes)}"
         )
     _store(model.cpu(), logits, job, float((logits.argmax(1) == _truth(job)).mean()))
     return shadow.name

@@ -1,7 +1,7 @@
 """Train one small classifier on given pictures, and ask it. Knows torch; knows no source, no folder and no test.
 
-A shadow's random choices (what it sees, how it is distorted, how long it learns) are drawn once, before its training, from
-its own seed: a model can be trained again anywhere and comes out the same on a CPU.
+A shadow's random choices (what it sees, how it is distorted, how long it learns) are drawn once, before its training,
+from its own seed: a model can be trained again anywhere and comes out the same on a CPU.
 """
 
 from __future__ import annotations

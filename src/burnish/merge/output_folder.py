@@ -1,13 +1,14 @@
-"""The place of the result: one process at a time writes there, and the folder appears whole. Knows names, no models."""
+"""The output folder: one process at a time writes there, and it appears whole. Knows names, no models."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from burnish.core.errors import UserError
 from burnish.core.files import fsync_folder
@@ -34,39 +35,35 @@ def work_folder(out: Path) -> Path:
 
 @contextmanager
 def owned(out: Path) -> Iterator[None]:
-    """Hold the lock beside `out` (`.OUT.lock`, with the owner's process id in it).
+    """Hold the lock beside `out` (`.OUT.lock`; the owner's process id is in `.OUT.owner`). Both are gone afterwards.
 
     Raises:
         UserError: another process holds it.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    path = out.parent / f".{out.name}.lock"
-    while True:
-        file = path.open("a+")
+    path, owner = (out.parent / f".{out.name}.{kind}" for kind in ("lock", "owner"))
+    lock = FileLock(path)
+    while not lock.is_locked:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with file:
-                file.seek(0)
-                owner = file.read().strip() or "of unknown number"
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not path.exists():
+                continue  # the owner before removed the file between our opening it and our locking it
+            pid = owner.read_text().strip() if owner.exists() else "of unknown number"
             raise UserError(
-                f"{out}: another process ({owner}) is merging there; wait for it, or give another name"
+                f"{out}: another process ({pid}) is merging there; wait for it, or give another folder"
             ) from None
-        # The owner before may have removed the file after we opened it: a lock on that one would guard nothing.
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            break
-        file.close()
-    with file:
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    try:
+        owner.write_text(str(os.getpid()))
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows keeps a file that is open
+            path.unlink()
+        lock.release()
 
 
-def mend(out: Path) -> None:
+def recover(out: Path) -> None:
     """Undo a replacement that was killed between its two renames, or finish one that was killed after them."""
     old = _replaced(out)
     if old.exists():

@@ -1,4 +1,5 @@
-"""Input files, opened when they are read and closed when many are open: a merge may have more shards than a process files."""
+"""Input files, opened when they are read and closed when many are open: a merge may have more shards than a process
+files."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 MOST = 32
 
 
-class Handles:
+class OpenFiles:
     """Open files by path; those not in use are closed, the longest unused first, as soon as there are more than `most`.
 
     Args:
@@ -27,7 +28,7 @@ class Handles:
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self, path: Path) -> Iterator[int]:
+    def borrow(self, path: Path) -> Iterator[int]:
         """The file's descriptor, which stays open meanwhile."""
         with self._lock:
             if path not in self._open:

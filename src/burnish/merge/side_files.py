@@ -13,7 +13,7 @@ _PATTERNS = (
 _FROM_ANY = ("generation_config.json", "preprocessor_config.json", "processor_config.json")
 
 
-def companions(folders: Sequence[Path], donor: int) -> dict[str, Path]:
+def side_files(folders: Sequence[Path], donor: int) -> dict[str, Path]:
     """Name in the result's folder to the file that it is copied from.
 
     Args:
@@ -22,8 +22,8 @@ def companions(folders: Sequence[Path], donor: int) -> dict[str, Path]:
     """
     order = [folders[donor], *folders]
     # A base that was saved without its tokenizer should not cost the merge one.
-    giver = next((folder for folder in order if any(folder.glob("tokenizer*"))), order[0])
-    found = {str(path.relative_to(giver)): path for path in _matches(giver)}
+    owner = next((folder for folder in order if any(folder.glob("tokenizer*"))), order[0])
+    found = {str(path.relative_to(owner)): path for path in _matches(owner)}
     for name in _FROM_ANY:
         source = next((folder / name for folder in order if (folder / name).is_file()), None)
         if source is not None:
