@@ -282,9 +282,10 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
 def with_table(page: str) -> str:
     text = (DOCS / page).read_text("utf-8")
     for mark, table in TABLES[page].items():
-        fresh = f"<!-- {mark} -->\n{table()}\n<!-- end -->"
-        text, count = re.subn(rf"<!-- {mark} -->\n.*?<!-- end -->", lambda _, fresh=fresh: fresh, text, flags=re.DOTALL)
-        assert count == 1, f"{page}: the marks around its {mark} are missing"
+        before, start, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        assert start and end, f"{page}: the marks around its {mark} are missing"  # noqa: PT018
+        text = f"{before}{start}{table()}\n{end}{after}"
     return text
 
 

@@ -2,7 +2,9 @@ import math
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,18 +26,25 @@ values = st.recursive(
 )
 
 
+def latest(folder: Path, warn: Callable[[str], Any]) -> tuple[int, dict[Any, Any]]:
+    """The newest good checkpoint, which must be there."""
+    found = checkpoint.load_latest(folder, warn)
+    assert found is not None
+    return found
+
+
 @given(values)
 def test_any_plain_state_comes_back_equal(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     folder = tmp_path_factory.mktemp("state")
     checkpoint.save(folder, 3, {"value": value}, keep=1)
-    step, content = checkpoint.load_latest(folder, pytest.fail)
+    step, content = latest(folder, pytest.fail)
     assert (step, content) == (3, {"value": value})
     assert type(content["value"]) is type(value)
 
 
 def test_tensors_and_arrays_come_back_with_their_bits(tmp_path: Path) -> None:
     shared = torch.randn(4, 4)
-    state = {
+    state: dict[Any, Any] = {
         "bf16": torch.randn(3).bfloat16(),
         "strided": shared.t(),
         "shared": [shared, shared],
@@ -45,7 +54,7 @@ def test_tensors_and_arrays_come_back_with_their_bits(tmp_path: Path) -> None:
         3: {"exp_avg": torch.ones(2)},
     }
     checkpoint.save(tmp_path, 0, state, keep=1)
-    _, back = checkpoint.load_latest(tmp_path, pytest.fail)
+    _, back = latest(tmp_path, pytest.fail)
     assert torch.equal(back["bf16"].view(torch.int16), state["bf16"].view(torch.int16))
     assert torch.equal(back["strided"], state["strided"])
     assert torch.equal(back["shared"][1], shared)
@@ -83,7 +92,7 @@ def test_damage_is_named_and_the_one_before_is_used(tmp_path: Path, fault, name:
     *_, last = save_three(tmp_path)
     fault(last / name)
     warnings: list[str] = []
-    step, content = checkpoint.load_latest(tmp_path, warnings.append)
+    step, content = latest(tmp_path, warnings.append)
     assert step == 1
     assert torch.equal(content["w"], torch.full((50,), 1.0))
     (warning,) = warnings
@@ -95,7 +104,7 @@ def test_all_damaged_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
     for path in save_three(tmp_path):
         flip(path / "tensors.safetensors")
     with pytest.raises(BurnishError, match="every checkpoint is damaged"):
-        checkpoint.load_latest(tmp_path, lambda _: None)
+        latest(tmp_path, lambda _: None)
 
 
 def test_only_the_last_are_kept(tmp_path: Path) -> None:
@@ -126,7 +135,7 @@ def test_full_disk_is_one_line_and_the_last_good_one_loads(small_disk: Path) -> 
         checkpoint.save(small_disk, 1, {"w": torch.ones(400_000)}, keep=2)
     assert "\n" not in str(caught.value)
     assert [path.name for path in small_disk.iterdir()] == ["step-00000000"]
-    step, content = checkpoint.load_latest(small_disk, pytest.fail)
+    step, content = latest(small_disk, pytest.fail)
     assert step == 0
     assert torch.equal(content["w"], torch.ones(1000))
 
@@ -147,7 +156,7 @@ def test_full_disk_during_a_run_is_one_line(small_disk: Path) -> None:
 def test_a_damaged_manifest_costs_one_checkpoint(tmp_path: Path, manifest: str) -> None:
     *_, last = save_three(tmp_path)
     (last / "manifest.json").write_text(manifest)
-    step, _ = checkpoint.load_latest(tmp_path, lambda _: None)
+    step, _ = latest(tmp_path, lambda _: None)
     assert step == 1
 
 
@@ -156,6 +165,6 @@ def test_rotation_never_drops_the_good_one_for_a_damaged_later_one(tmp_path: Pat
     later = tmp_path / "step-00000010"
     shutil.copytree(tmp_path / "step-00000005", later)
     flip(later / "tensors.safetensors")
-    assert checkpoint.load_latest(tmp_path, lambda _: None)[0] == 5
+    assert latest(tmp_path, lambda _: None)[0] == 5
     checkpoint.save(tmp_path, 7, {"w": torch.ones(2)}, keep=1)
-    assert checkpoint.load_latest(tmp_path, pytest.fail)[0] == 7
+    assert latest(tmp_path, pytest.fail)[0] == 7

@@ -1,6 +1,7 @@
 """The manifest of a method: found by entry point, of the house or of a plug-in; whose fault it is if it is not found."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ class Plugins:
 
 
 @pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugins:
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins]:
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield Plugins(tmp_path)

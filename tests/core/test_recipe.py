@@ -96,7 +96,7 @@ def test_round_trip_and_differences() -> None:
 
 def test_recipe_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Example().steps = 3  # type: ignore[misc]
+        Example().steps = 3
 
 
 def test_schema_carries_the_docs() -> None:

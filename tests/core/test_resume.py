@@ -2,10 +2,10 @@
 
 import json
 import multiprocessing
-import os
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "burnish.core.run", "burnish.core.method"])
 
 
-def child(*args, **kwargs) -> multiprocessing.Process:
+def child(*args, **kwargs) -> BaseProcess:
     process = CONTEXT.Process(target=run_in_child, args=args, kwargs=kwargs)
     process.start()
     return process
@@ -67,7 +67,7 @@ def test_killed_at_random_moments(tmp_path: Path, uninterrupted) -> None:
         time.sleep(moments.random() * 0.004)
         if not process.is_alive():
             break
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join()
         kills += 1
     assert kills >= 4, "the loop outran the test: give it more steps"
@@ -87,7 +87,7 @@ def test_terminated_run_saves_and_goes_on(tmp_path: Path, uninterrupted) -> None
     while len(read_lines(tmp_path / "run")) < 3:
         assert process.is_alive()
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGTERM)
+    process.terminate()
     process.join(60)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "interrupted"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -69,13 +70,13 @@ def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0) ->
     return digest.hexdigest()
 
 
-def child(path: Path, **kwargs) -> multiprocessing.Process:
+def child(path: Path, **kwargs) -> BaseProcess:
     process = CONTEXT.Process(target=sft, args=(str(path),), kwargs=kwargs)
     process.start()
     return process
 
 
-def wait_for_lines(metrics: Path, count: int, process: multiprocessing.Process | subprocess.Popen[str]) -> None:
+def wait_for_lines(metrics: Path, count: int, process: BaseProcess | subprocess.Popen[str]) -> None:
     while not metrics.exists() or len(metrics.read_bytes().splitlines()) < count:
         alive = process.poll() is None if isinstance(process, subprocess.Popen) else process.is_alive()
         assert alive, "the child ended early"
@@ -115,7 +116,7 @@ def test_killed_at_a_random_moment_then_damaged(tmp_path: Path, whole: Path) -> 
     process = child(tmp_path / "run", pause=0.05)
     metrics = tmp_path / "run" / "metrics.jsonl"
     wait_for_lines(metrics, 5, process)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     finished = [
         path for path in (tmp_path / "run/checkpoints").glob("checkpoint-*") if (path / "manifest.json").exists()
@@ -134,7 +135,7 @@ def test_terminated_then_resumed(tmp_path: Path, whole: Path) -> None:
     process = child(tmp_path / "run", pause=0.3)
     metrics = tmp_path / "run" / "metrics.jsonl"
     wait_for_lines(metrics, 3, process)
-    os.kill(process.pid, signal.SIGTERM)
+    process.terminate()
     process.join(60)
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
     process = child(tmp_path / "run")
