@@ -1,6 +1,6 @@
 """mkdocs hooks: the claims page shows what ``docs/claims/*.json`` holds, the methods page what the manifests say.
 
-A page that ``nav`` does not name is a method's own and appears under Methods, so that a method adds a page and nothing else.
+A page that ``nav`` does not name is a method's own and appears under Methods: a method adds its page and nothing else.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Burnish finishes a model after pre-training, and shows that the step worked.
 
-``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.study(...)`` and ``burnish.report(...)`` are what the command
-line calls; the capabilities are modules of their own, ``burnish.merge.merge(...)``. Everything loads on first use.
+``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.study(...)`` and ``burnish.report(...)`` are what the
+command line calls; the capabilities are modules of their own, ``burnish.merge.merge(...)``. All load on first use.
 """
 
 from __future__ import annotations

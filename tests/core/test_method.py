@@ -1,4 +1,4 @@
-"""The manifest of a method: found by entry point, of the house or of a plug-in; whose fault it is if it is not found."""
+"""The manifest of a method: found by entry point, of the house or of a plug-in; whose fault it is if not."""
 
 import sys
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ __all__ = ["METHOD", "TeamRecipe", "plan"]
 
 
 def plan(goal: str, count: int = 1, have: Mapping[str, int] | None = None) -> Decomposition:
-    """The steps after which ``count`` of the item ``goal`` are in an inventory that starts as ``have``; Java edition 1.20.
+    """The steps after which ``count`` of the item ``goal`` are in an inventory that starts as ``have``.
 
     Raises:
         UserError: an unknown item, a count below 1, or nothing leads to the goal (says why).

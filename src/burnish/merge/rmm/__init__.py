@@ -1,4 +1,4 @@
-"""Reinforced Model Merging and its rivals: choose, layer by layer, what a merged model is made of. No gradient needed."""
+"""Reinforced Model Merging and its rivals: choose, layer by layer, what a merged model is made of. No gradients."""
 
 from burnish.core.method import Method, Paper
 from burnish.merge.rmm.recipe import SearchRecipe

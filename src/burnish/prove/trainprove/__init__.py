@@ -1,4 +1,4 @@
-"""TrainProVe: was this classifier trained on pictures of my generator? Evidence with a known rate of false accusations."""
+"""TrainProVe: was this classifier trained on pictures of my generator? With a known rate of false accusations."""
 
 from burnish.core.method import Method, Paper
 from burnish.prove.trainprove.recipe import AuditRecipe
@@ -8,7 +8,8 @@ METHOD = Method(
     label="TrainProVe",
     capability="prove",
     paper=Paper(
-        "Training Data Provenance Verification: Did Your Model Use Synthetic Data from My Generative Model for Training?",
+        "Training Data Provenance Verification: "
+        "Did Your Model Use Synthetic Data from My Generative Model for Training?",
         "CVPR",
         2025,
         "2503.09122",

@@ -39,7 +39,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     if recipe.commitment is not None:
         check_commitment(recipe.commitment, recipe)
     pictures, folder = run.path / "artifacts" / "pictures", run.path / "artifacts" / "shadows"
-    # What was made lies in the folder, and is passed over quickly; a checkpoint holds no more than the number of the step.
+    # What was made lies in the folder, and is passed over quickly; a checkpoint holds the number of the step.
     start, steps = run.restore(), itertools.count()
 
     def stop_here(**values: float) -> None:

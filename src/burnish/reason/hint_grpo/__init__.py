@@ -1,7 +1,7 @@
 """Hint-GRPO: reinforcement on questions with checkable answers that wastes fewer of them.
 
-A question that no completion solves gives GRPO nothing to learn from; here it is tried again with the first steps of its
-solution given. The pure parts need no recipe: ``steps``, ``hints``, ``schedule``, ``selection``;
+A question that no completion solves gives GRPO nothing to learn from; here it is tried again with the first steps of
+its solution given. The pure parts need no recipe: ``steps``, ``hints``, ``schedule``, ``selection``;
 ``trainer.HintGRPOTrainer`` is TRL's trainer with hints, ``evaluate.hint_free_accuracy`` the test.
 """
 
