@@ -34,6 +34,9 @@ class Source(NamedTuple):
     contents: str
 
 
+SHARED = "candidates.safetensors"
+"""The file among a run's artifacts from which its workers read the candidates."""
+
 Job = tuple[Source, dict[str, Any], Subset]
 
 
@@ -44,7 +47,10 @@ def scorer(recipe: SearchRecipe, run: Run) -> Iterator[Scorer]:
         yield score_here
         return
     with executor(recipe.executor, recipe.workers, recipe.ray_address) as workers:
-        yield _Workers(workers, recipe, run)
+        try:
+            yield _Workers(workers, recipe, run)
+        finally:  # what the workers read is no result: a search leaves the same files with any number of them
+            (run.path / "artifacts" / SHARED).unlink(missing_ok=True)
 
 
 class _Workers:
@@ -61,7 +67,7 @@ class _Workers:
             tensors = {"merges": session.pool.merges, "stem": torch.tensor(session.pool.stem)}
             tensors |= {f"order.{number}": torch.as_tensor(order) for number, order in enumerate(session.orders)}
             data = save(tensors)
-            file = self._run.artifact("candidates.safetensors", data).resolve()
+            file = self._run.artifact(SHARED, data).resolve()
             contents = hashlib.sha256(data + fingerprint(self._recipe).encode()).hexdigest()
             self._source = Source(self._recipe.model_dump_json(), str(file), contents)
         items: list[Job] = [(self._source, each.to_plain(), subset) for each, subset in jobs]
