@@ -1,4 +1,5 @@
-"""Training one shadow: the released focal loss, what is drawn for it, the same model again, a loss that is not finite."""
+"""Training one shadow: the released focal loss, what is drawn for it, the same model again, a loss that is not
+finite."""
 
 import numpy as np
 import pytest
