@@ -5,19 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from burnish.studies.claims import StudyRecipe
-from burnish.studies.dov4cl_cell import Cell, owned, trainings
-from burnish.studies.dov4cl_claims import area, false_interval, judge_cells, power_interval, rows_of, share
-from burnish.studies.dov4cl_report import sections
 
 from burnish.core.errors import Interrupted
 from burnish.core.run import Run
-from burnish.studies import dov4cl
+from burnish.core.study import StudyRecipe
+from burnish.studies.dov4cl import study
+from burnish.studies.dov4cl.claims import area, false_interval, judge_cells, power_interval, rows_of, share
+from burnish.studies.dov4cl.experiment import Setting, owned, trainings
+from burnish.studies.dov4cl.records import Geometry, OwnerCell
+from burnish.studies.dov4cl.report import sections
 
 TESTS = ("image", "unary", "binary", "mean unary", "mean binary", "rank unary", "rank binary")
 
 
-def made(owners: int = 12, seeds: int = 3, thief: float = 0.001, accused: float = 0.0) -> list[dict[str, Any]]:
+def made(owners: int = 12, seeds: int = 3, thief: float = 0.001, accused: float = 0.0) -> list[OwnerCell]:
     """Results in which every thief has p ``thief`` and a share ``accused`` of the innocents is accused."""
     rng = np.random.default_rng(0)
     results = []
@@ -28,13 +29,13 @@ def made(owners: int = 12, seeds: int = 3, thief: float = 0.001, accused: float 
                 p = thief if suspect == owner else float(rng.uniform())
                 if suspect != owner and accused:
                     p = 0.01 if rng.uniform() < accused else 0.5
-                row: dict[str, Any] = dict.fromkeys(TESTS, p)
-                row |= {"owner": owner, "suspect": suspect, "guilty": suspect == owner}
+                row: dict[str, Any] = {"owner": owner, "suspect": suspect, "guilty": suspect == owner}
+                row["p"] = dict.fromkeys(TESTS, p)
                 row["effects"] = {"unary": 1 - p, "binary": 1 - p}
                 if suspect in (owner, (owner + 1) % owners):
-                    row["published"] = p
+                    row["p"]["published"] = p
                 rows.append(row)
-            result = {
+            result: dict[str, Any] = {
                 "seed": seed,
                 "objective": "simclr",
                 "data": "mnist",
@@ -44,11 +45,11 @@ def made(owners: int = 12, seeds: int = 3, thief: float = 0.001, accused: float 
             }
             if owner == 0:
                 result["geometry"] = {"scores": [0.9, 0.8, -0.1, 0.2], "guilty": [True, True, False, False]}
-            results.append(result)
+            results.append(OwnerCell.model_validate(result))
     return results
 
 
-def verdicts(results: list[dict[str, Any]]) -> dict[str, str]:
+def verdicts(results: list[OwnerCell]) -> dict[str, str]:
     return {claim.name: claim.verdict for claim in judge_cells(results)}
 
 
@@ -63,7 +64,7 @@ def test_verdicts_by_hand() -> None:
     assert verdicts(made(owners=4, seeds=1))["power"] == "undecided"
     assert verdicts(made(owners=4, seeds=1))["uniform"] == "undecided"
     without = made(owners=4, seeds=1)
-    del without[0]["geometry"]
+    without[0] = without[0].model_copy(update={"geometry": None})
     assert verdicts(without)["geometry"] == "undecided"
     borderline = {claim.name: claim for claim in judge_cells(made(owners=4, seeds=1, accused=0.001))}
     assert borderline["false-accusations"].verdict == "undecided"
@@ -79,16 +80,15 @@ def test_numbers_by_hand() -> None:
     assert power_interval(rows_of(results, guilty=True), "image").low == pytest.approx(0.3976, abs=1e-4)
     interval = false_interval(rows_of(results, guilty=False), "image")
     assert (interval.mean, interval.high, interval.n) == (1.0, 1.0, 12)
-    assert area({"scores": [1.0, 0.5, 0.7], "guilty": [True, True, False]}) == 0.5
+    assert area(Geometry(scores=(1.0, 0.5, 0.7), guilty=(True, True, False))) == 0.5
 
 
 def test_owners_share_no_picture(tmp_path: Path) -> None:
-    plan = dov4cl.PLANS["smoke"]
-    cell = Cell(1000, "simclr", "digits", 3, plan, tmp_path)
-    places = owned(cell)
+    setting = Setting(1000, "simclr", "digits", 3, study.DESIGNS["smoke"], tmp_path)
+    places = owned(setting)
     assert places.shape == (4, 80)
     assert len(np.unique(places)) == 320
-    tasks = trainings(cell)
+    tasks = trainings(setting)
     assert [task.rows for task in tasks[:4]] == [tuple(row[:40]) for row in places.tolist()]
     assert tasks[4].rows == tasks[0].rows
     assert tasks[4].seed != tasks[0].seed
@@ -97,7 +97,7 @@ def test_owners_share_no_picture(tmp_path: Path) -> None:
 def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = StudyRecipe(method="study:dov4cl", size="smoke", seeds=1)
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
-        whole = dov4cl.run(recipe, run)
+        whole = study.run(recipe, run)
     assert len(whole.claims) == 8
     assert whole.sections[0].title == "Thieves found, innocents accused"
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
@@ -110,13 +110,13 @@ def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(run, "log", log)
         with pytest.raises(Interrupted):
-            dov4cl.run(recipe, run)
+            study.run(recipe, run)
     monkeypatch.setattr("burnish.prove.contrastive.train.fit", None)  # a second training would fail
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
-        again = dov4cl.run(recipe, run)
+        again = study.run(recipe, run)
     assert again.claims == whole.claims
-    for name in ("owners.json",):
-        assert (tmp_path / "cut/artifacts" / name).read_bytes() == (tmp_path / "whole/artifacts" / name).read_bytes()
+    one, other = (tmp_path / name / "artifacts" / "cells.json" for name in ("whole", "cut"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_report_of_made_results() -> None:

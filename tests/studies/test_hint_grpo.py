@@ -1,4 +1,4 @@
-"""The Hint-GRPO study: a smoke run that is resumed, verdicts and pictures from made-up cells, word problems with their steps."""
+"""The Hint-GRPO study: a smoke run that is resumed, verdicts and pictures from made-up cells, word problems."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from burnish.studies.claims import StudyRecipe
-from burnish.studies.hint_grpo_cell import ARMS, AT_EQUAL_STEPS
-from burnish.studies.hint_grpo_claims import judge_training
-from burnish.studies.hint_grpo_real import word_problems
-from burnish.studies.hint_grpo_report import _mean_course, accuracy_figure, arm_table, course_figure
 
 from burnish.core.run import Run
-from burnish.studies.hint_grpo import PLANS, STUDY
+from burnish.core.study import StudyRecipe
+from burnish.studies.hint_grpo.claims import judge_training
+from burnish.studies.hint_grpo.experiment import ARMS
+from burnish.studies.hint_grpo.real import word_problems
+from burnish.studies.hint_grpo.records import AT_EQUAL_STEPS, TrainingCell
+from burnish.studies.hint_grpo.report import _mean_course, accuracy_figure, arm_table, course_figure
+from burnish.studies.hint_grpo.study import DESIGNS, STUDY
 
 
 @pytest.mark.slow
@@ -54,9 +55,13 @@ def cell(world: int, gains: dict[str, float], base: float = 0.2) -> dict[str, An
     return {"world": world, "base": base, "judged": "30000", "arms": arms, "courses": courses, "seconds": 1.0}
 
 
+def read(cells: list[dict[str, Any]]) -> list[TrainingCell]:
+    return [TrainingCell.model_validate(each) for each in cells]
+
+
 def test_verdicts_follow_the_arms() -> None:
     cells = [cell(world, {"ladder": 0.2, "exhaustive": -0.2}) for world in range(5)]
-    verdicts = {claim.name: claim.verdict for claim in judge_training(cells)}
+    verdicts = {claim.name: claim.verdict for claim in judge_training(read(cells))}
     assert verdicts == {
         "utilisation": "holds",
         "equal_steps": "undecided",
@@ -68,30 +73,30 @@ def test_verdicts_follow_the_arms() -> None:
     worse = copy.deepcopy(cells)
     for each in worse:
         each["arms"]["ladder"]["30000"]["accuracy"] -= 0.5
-    assert next(c for c in judge_training(worse) if c.name == "ladder_equal_tokens").verdict == "does not hold"
+    assert next(c for c in judge_training(read(worse)) if c.name == "ladder_equal_tokens").verdict == "does not hold"
 
 
 def test_pictures_and_table() -> None:
-    cells = [cell(world, {}) for world in range(2)]
+    cells = read([cell(world, {}) for world in range(2)])
     table = arm_table(cells)
-    assert [row["arm"] for row in table] == list(cells[0]["arms"])
+    assert [row["arm"] for row in table] == list(cells[0].arms)
     assert table[0]["steps"] == "10"
     axis = accuracy_figure(cells).axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == list(cells[0]["arms"])
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(cells[0].arms)
     assert len(course_figure(cells).axes) == 2
 
 
 def test_a_mean_course_ends_where_the_data_do() -> None:
-    curve = _mean_course([cell(0, {})], "ladder", "selected/0", np.array([100.0, 550.0, 2000.0]))
+    curve = _mean_course(read([cell(0, {})]), "ladder", "selected/0", np.array([100.0, 550.0, 2000.0]))
     assert curve[:2].tolist() == [0.75, 0.75]
     assert np.isnan(curve[2])
-    assert np.isnan(_mean_course([cell(0, {})], "ladder", "absent", np.array([0.0]))).all()
+    assert np.isnan(_mean_course(read([cell(0, {})]), "ladder", "absent", np.array([0.0]))).all()
 
 
 def test_full_has_every_arm_and_a_real_model() -> None:
-    assert PLANS["full"].training.arms == tuple(ARMS)
-    assert PLANS["full"].training.real
-    assert PLANS["quick"].training.real is None
+    assert DESIGNS["full"].training.arms == tuple(ARMS)
+    assert DESIGNS["full"].training.real
+    assert DESIGNS["quick"].training.real is None
 
 
 def test_word_problems_bring_their_steps() -> None:

@@ -2,30 +2,34 @@ import json
 
 import numpy as np
 import pytest
-from burnish.studies.hint_grpo_bias import KINDS, BiasJob, BiasPlan, bias_cell, mixed, mixture
-from burnish.studies.hint_grpo_bias_claims import bias_sections, judge_bias
 
+from burnish.core.study import Claim
+from burnish.studies.hint_grpo.bias import BiasDesign, BiasJob, bias_cell
+from burnish.studies.hint_grpo.bias_claims import judge_bias
+from burnish.studies.hint_grpo.bias_report import bias_sections
+from burnish.studies.hint_grpo.records import KINDS, BiasCell, mixed
 from burnish.testbeds.shortcut_model import Spend
 
-SMOKE = BiasPlan(Spend(scenes=64, looking=2, biased=2, batch=8), questions=24)
+SMOKE = BiasDesign(Spend(scenes=64, looking=2, biased=2, batch=8), questions=24)
 
 
 @pytest.fixture(scope="module")
-def cells() -> list[dict]:
+def cells() -> list[BiasCell]:
     return [bias_cell(BiasJob(seed, SMOKE)) for seed in (0, 1)]
 
 
-def test_a_cell_is_plain_numbers_and_the_same_every_time(cells: list[dict]) -> None:
+def test_a_cell_is_plain_numbers_and_the_same_every_time(cells: list[BiasCell]) -> None:
     again = bias_cell(BiasJob(0, SMOKE))
-    first = json.loads(json.dumps(cells[0]))
-    assert {**first, "seconds": 0} == {**again, "seconds": 0}
-    assert all(len(first["accuracy"][method][kind]) == 5 for method in ("calibrated", "noised") for kind in KINDS)
+    first = BiasCell.model_validate(json.loads(json.dumps(cells[0].model_dump(mode="json"))))
+    assert first == cells[0]
+    assert again.model_copy(update={"seconds": first.seconds}) == first
+    assert all(len(first.accuracy[method][kind]) == 5 for method in ("calibrated", "noised") for kind in KINDS)
     # without strength there is no contrast
-    assert first["accuracy"]["calibrated"]["counter"][0] == first["accuracy"]["noised"]["counter"][0]
-    assert first["chosen"]["gamma"] in first["gammas"]
+    assert first.accuracy["calibrated"]["counter"][0] == first.accuracy["noised"]["counter"][0]
+    assert first.chosen.gamma in first.gammas
 
 
-def test_claims_and_report_of_a_smoke_run(cells: list[dict]) -> None:
+def test_claims_and_report_of_a_smoke_run(cells: list[BiasCell]) -> None:
     claims = judge_bias(cells)
     assert [claim.name for claim in claims] == [
         "calibration_counter",
@@ -37,16 +41,18 @@ def test_claims_and_report_of_a_smoke_run(cells: list[dict]) -> None:
     assert len(judge_bias(cells[:1])) == 5
     sections = bias_sections(cells)
     assert sections[0].figure is not None
+    assert sections[1].table is not None
     assert len(sections[1].table) == 5
 
 
-def made_up(counter: list[float], usual: list[float]) -> dict:
+def made_up(counter: list[float], usual: list[float]) -> BiasCell:
     """A cell whose numbers are known."""
     curves = {"counter": counter, "usual": usual}
     meter = {
         f"text_bias/{name}": 0.5 for name in ("with_image", "without_image", "wrong_image", "unchanged", "questions")
     }
-    return {
+    found = {
+        "seed": 0,
         "gammas": [0.0, 0.4, 0.8, 1.2, 1.6],
         "accuracy": {"calibrated": curves, "noised": {kind: [values[0]] * 5 for kind, values in curves.items()}},
         "vcd": {kind: values[0] for kind, values in curves.items()},
@@ -54,7 +60,14 @@ def made_up(counter: list[float], usual: list[float]) -> dict:
         "follows": [0.5] * 5,
         "meter": {"plain": meter, "calibrated": {**meter, "text_bias/unchanged": 0.25}},
         "chosen": {"gamma": 0.4, "counter": counter[1], "usual": usual[1]},
+        "seconds": {"training": 0.0, "asking": 0.0},
     }
+    return BiasCell.model_validate(found)
+
+
+def mean_of(claim: Claim) -> float:
+    assert claim.interval is not None
+    return claim.interval.mean
 
 
 def test_verdicts_follow_the_numbers() -> None:
@@ -68,14 +81,14 @@ def test_verdicts_follow_the_numbers() -> None:
         "calibration_in_distribution": "does not hold",
         "calibration_text_bias": "holds",
     }
-    assert found["calibration_counter"].interval.mean == pytest.approx(0.3)
+    assert mean_of(found["calibration_counter"]) == pytest.approx(0.3)
     # inner strength 0.4 of 0.7 * .98 + .3 * .3 = .776 against plain .73
-    assert found["calibration_inverted_u"].interval.mean == pytest.approx(0.7 * 0.98 + 0.3 * 0.3 - 0.73)
+    assert mean_of(found["calibration_inverted_u"]) == pytest.approx(0.7 * 0.98 + 0.3 * 0.3 - 0.73)
     useless = [made_up([0.1] * 5, [1.0 - shift] * 5) for shift in (0.0, 0.01, 0.02)]
     assert {claim.verdict for claim in judge_bias(useless)} == {"does not hold", "holds"}
 
 
 def test_mixtures() -> None:
     cell = made_up([0.0, 0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 0.5, 0.5, 0.5])
-    assert mixture(cell, 0.3)[:3] == pytest.approx([0.7, 0.85, 0.5])
+    assert cell.mixture(0.3)[:3] == pytest.approx([0.7, 0.85, 0.5])
     assert mixed({"counter": 0.0, "usual": 1.0}, 0.1) == pytest.approx(0.9)

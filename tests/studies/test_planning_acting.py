@@ -1,4 +1,4 @@
-"""The planning-acting study: verdicts from results made by hand, a real smoke run, exact resume, the same world twice."""
+"""The planning-acting study: verdicts from results made by hand, a smoke run, exact resume, the same world twice."""
 
 import itertools
 from pathlib import Path
@@ -6,26 +6,40 @@ from typing import Any
 
 import numpy as np
 import pytest
-from burnish.studies.claims import StudyRecipe
-from burnish.studies.planning_acting_cell import Plan, arms, duel, numbers, play
-from burnish.studies.planning_acting_claims import judge_worlds, ratio, score
-from burnish.studies.planning_acting_report import arm_table, outcomes
 
 from burnish.core.errors import Interrupted
 from burnish.core.run import Run
-from burnish.studies import planning_acting
+from burnish.core.study import StudyRecipe
+from burnish.studies.planning_acting import study
+from burnish.studies.planning_acting.claims import judge_worlds, ratio, score
+from burnish.studies.planning_acting.experiment import Design, arms, duel, numbers, play
+from burnish.studies.planning_acting.records import World
+from burnish.studies.planning_acting.report import arm_table, outcomes
 
-PLAN = Plan()
-NUMBERS = {"seconds": 100.0, "success": 1.0, "lost": 0.0, "health": 15.0, "deaths": 0.0, "interrupts": 1.0, "calls": 9.0, "tokens": 9.0, "overlap": 0.0}  # fmt: skip
+DESIGN = Design()
+NUMBERS = {
+    "seconds": 100.0,
+    "success": 1.0,
+    "lost": 0.0,
+    "health": 15.0,
+    "deaths": 0.0,
+    "interrupts": 1.0,
+    "calls": 9.0,
+    "tokens": 9.0,
+    "overlap": 0.0,
+}
+FASTER = ("faster", "faster_by_half", "gain_grows", "bare_faster")
+HEALTH = ("gather_health", "boss_health", "bare_boss_health")
+WINS = ("wins", "wins_three_quarters")
 
 
 def made(serial: float = 200.0, slow: float = 1.0, won: float = 1.0, health: float = 10.0, count: int = 24) -> Any:
-    """Worlds in which the serial team takes ``serial`` seconds (times ``slow`` at 16 s), and loses a share ``won`` of duels."""
+    """Worlds whose serial team takes ``serial`` seconds (times ``slow`` at 16 s) and loses a share ``won`` of duels."""
     rng = np.random.default_rng(0)
     worlds = []
     for seed in range(count):
         played = {}
-        for name in arms(seed, PLAN):
+        for name in arms(seed, DESIGN):
             found = dict(NUMBERS)
             found["seconds"] *= float(np.exp(rng.normal(0, 0.05)))
             if name.endswith("/parallel"):
@@ -44,17 +58,20 @@ def made(serial: float = 200.0, slow: float = 1.0, won: float = 1.0, health: flo
     return worlds
 
 
+def read(worlds: Any) -> list[World]:
+    return [World.model_validate(world) for world in worlds]
+
+
 def verdicts(worlds: Any) -> dict[str, str]:
-    return {claim.name: claim.verdict for claim in judge_worlds(worlds)}
+    return {claim.name: claim.verdict for claim in judge_worlds(read(worlds))}
 
 
 def test_verdicts_by_hand() -> None:
     good = verdicts(made(slow=1.5))
-    holding = ("faster", "faster_by_half", "gain_grows", "gather_health", "boss_health", "overlap", "wins", "bare_faster", "bare_boss_health")  # fmt: skip
-    assert {good[name] for name in (*holding, "wins_three_quarters", "reactive_gather")} == {"holds"}
+    assert {good[name] for name in (*FASTER, *HEALTH, *WINS, "overlap", "reactive_gather")} == {"holds"}
     assert good["boss_success"] == "does not hold", "all won in both modes: no difference"
     bad = verdicts(made(serial=90.0, slow=0.5, won=0.1, health=18.0))
-    for name in ("faster", "faster_by_half", "gain_grows", "gather_health", "boss_health", "wins", "wins_three_quarters", "bare_faster", "bare_boss_health"):  # fmt: skip
+    for name in (*FASTER, *HEALTH, *WINS):
         assert bad[name] == "does not hold", name
     between = verdicts(made(serial=130.0, won=0.75))
     assert (between["faster"], between["faster_by_half"]) == ("holds", "does not hold")
@@ -66,7 +83,7 @@ def test_numbers_by_hand() -> None:
     worlds = made(count=2)
     for world, seconds in zip(worlds, (100.0, 400.0), strict=True):
         world["played"]["boss/4/serial"]["seconds"], world["played"]["boss/4/parallel"]["seconds"] = seconds, 100.0
-    assert ratio(worlds, ["boss/4/serial"], ["boss/4/parallel"]).mean == pytest.approx(2.0), "a geometric mean"
+    assert ratio(read(worlds), ["boss/4/serial"], ["boss/4/parallel"]).mean == pytest.approx(2.0), "a geometric mean"
     ends = {"win": (1.0, 0.0), "draw": (0.0, 0.0), "loss": (0.0, 1.0)}
     worth = {"win": 0.5, "draw": 0.25, "loss": 0.0}
     swapped = {"win": "loss", "draw": "draw", "loss": "win"}
@@ -74,13 +91,13 @@ def test_numbers_by_hand() -> None:
         for side, end in (("home", home), ("away", swapped[away])):  # away, the parallel team is the recipe's opponent
             success, lost = ends[end]
             worlds[0]["played"][f"duel/4/{side}"] |= {"success": success, "lost": lost}
-        assert score(worlds[0], "4") == worth[home] + worth[away]
-    assert sum(outcomes(worlds, "4").values()) == 4
-    assert {row["arm"] for row in arm_table(worlds)} == {name.replace("/", ", ") for name in worlds[0]["played"]}
+        assert score(read(worlds)[0], "4") == worth[home] + worth[away]
+    assert sum(outcomes(read(worlds), "4").values()) == 4
+    assert {row["arm"] for row in arm_table(read(worlds))} == {name.replace("/", ", ") for name in worlds[0]["played"]}
 
 
 def test_modes_differ_in_nothing_but_the_mode() -> None:
-    recipes = arms(7, PLAN)
+    recipes = arms(7, DESIGN)
     for name, recipe in recipes.items():
         if name.endswith("/serial"):
             other = recipes[name.removesuffix("serial") + "parallel"]
@@ -93,19 +110,19 @@ def test_modes_differ_in_nothing_but_the_mode() -> None:
 
 
 def test_the_same_world_gives_the_same_numbers() -> None:
-    recipe = duel(5, Plan(limit=120.0), 4.0, "parallel", "serial")
+    recipe = duel(5, Design(limit=120.0), 4.0, "parallel", "serial")
     first = numbers(play(recipe))
-    assert first["overlap"] > 0.5
+    assert first.overlap > 0.5
     assert numbers(play(recipe)) == first
 
 
 @pytest.mark.timeout(240)
 def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = Plan(worlds=2, latencies=(4.0,), judged=4.0, teams=(2,), limit=40.0, duel=(4.0,))
-    monkeypatch.setitem(planning_acting.PLANS, "smoke", small)
+    small = Design(worlds=2, latencies=(4.0,), judged=4.0, teams=(2,), limit=40.0, duel=(4.0,))
+    monkeypatch.setitem(study.DESIGNS, "smoke", small)
     recipe = StudyRecipe(method="study:planning_acting", size="smoke", seeds=1)
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
-        whole = planning_acting.run(recipe, run)
+        whole = study.run(recipe, run)
     assert len(whole.sections) == 5
     assert {claim.name for claim in whole.claims} >= {"faster", "boss_success", "wins", "without_decomposition"}
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
@@ -117,9 +134,9 @@ def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(run, "log", log)
         with pytest.raises(Interrupted):
-            planning_acting.run(recipe, run)
+            study.run(recipe, run)
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
-        again = planning_acting.run(recipe, run)
+        again = study.run(recipe, run)
     assert again.claims == whole.claims
-    one, other = (tmp_path / name / "artifacts" / "worlds.json" for name in ("whole", "cut"))
+    one, other = (tmp_path / name / "artifacts" / "cells.json" for name in ("whole", "cut"))
     assert one.read_bytes() == other.read_bytes()

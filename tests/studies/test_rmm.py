@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from burnish.studies.claims import StudyRecipe
-from burnish.studies.rmm_cell import ARMS, SUBSET_ARMS, Cell
-from burnish.studies.rmm_claims import by_seed, difference, judge_cells
-from burnish.studies.rmm_cost import correlation, rank_rows, true_spread
 
 from burnish.core.run import Run
+from burnish.core.study import StudyRecipe
 from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bound
-from burnish.studies import rmm
+from burnish.studies.rmm import study
+from burnish.studies.rmm.claims import by_seed, difference, judge_cells
+from burnish.studies.rmm.cost import correlation, rank_rows, true_spread
+from burnish.studies.rmm.experiment import ARMS, SUBSET_ARMS, Job
+from burnish.studies.rmm.records import Cell
 
 GAINS = {
     "published": -2.0,
-    "mended": 1.0,
+    "corrected": 1.0,
     "cma": 3.0,
     "cma, task scales": 2.0,
     "greedy": 1.0,
@@ -27,15 +28,24 @@ GAINS = {
 
 
 def made_cell(regime: str, seed: int, noise: float = 0.0) -> dict[str, Any]:
-    """A cell whose tuned merge scores 80 and whose arms are ``GAINS`` above it, give or take ``noise`` times the seed."""
+    """A cell whose tuned merge scores 80, and whose arms are ``GAINS`` above it plus ``noise`` times the seed."""
 
     def scores(test: float) -> dict[str, Any]:
-        return {"what": "made by hand", "validation": test + 1, "test": test, "tasks": [test, test]}
+        return {"validation": test + 1, "test": test, "tasks": [test, test]}
 
+    spent = {
+        "cpu_seconds": 1.0,
+        "evaluated": 3,
+        "blocks_run": 9,
+        "blocks_saved": 1,
+        "length": 2,
+        "update_seconds": 0.01,
+    }
     arms = {
-        name: {**scores(80 + gain + noise * seed), "sampled": 70.0, "rewards": [1.0, 3.0, 2.0], "update_seconds": 0.01}
+        name: {**scores(80 + gain + noise * seed), "sampled": 70.0, "rewards": [1.0, 3.0, 2.0], **spent}
         for name, gain in GAINS.items()
     }
+    merges = {"untuned": 60.0, "tuned": 80.0, "tuned by cross-entropy": 79.5}
     ranks = [
         {
             "group": group,
@@ -55,10 +65,10 @@ def made_cell(regime: str, seed: int, noise: float = 0.0) -> dict[str, Any]:
         "regime": regime,
         "seed": seed,
         "experts": [90.0, 91.0],
-        "merges": {"untuned": scores(60.0), "tuned": scores(80.0), "tuned by cross-entropy": scores(79.5)},
+        "merges": {name: {"what": "made by hand", **scores(test)} for name, test in merges.items()},
         "arms": arms,
         "pictures": {
-            "mended": {
+            "corrected": {
                 "architecture": {"kind": "blocks", "blocks": [[0, 0, 2], [0, 1, 0]]},
                 "candidates": ["a", "b", "ties"],
                 "layers": [2],
@@ -77,9 +87,13 @@ def made_cell(regime: str, seed: int, noise: float = 0.0) -> dict[str, Any]:
     }
 
 
+def read(cells: list[dict[str, Any]]) -> list[Cell]:
+    return [Cell.model_validate(cell) for cell in cells]
+
+
 def test_verdicts_by_hand() -> None:
     cells = [made_cell(regime, seed, noise=0.01) for seed in (0, 1, 2) for regime in ("two", "half")]
-    claims = {claim.name: claim for claim in judge_cells(cells)}
+    claims = {claim.name: claim for claim in judge_cells(read(cells))}
     verdicts = {name: claim.verdict for name, claim in claims.items()}
     assert verdicts == {
         "a1": "holds",  # 78 against 60
@@ -106,24 +120,24 @@ def test_verdicts_by_hand() -> None:
 def test_regimes_are_averaged_within_a_seed() -> None:
     cells = [made_cell("two", 0), made_cell("half", 0), made_cell("two", 1), made_cell("half", 1)]
     cells[0]["arms"]["cma"]["test"] = 90.0  # gain 10 beside 3: one value of 6.5
-    interval = difference(cells, "cma", "tuned")
+    interval = difference(read(cells), "cma", "tuned")
     assert interval.n == 2
-    assert by_seed(cells, lambda cell: cell["arms"]["cma"]["test"]) == [86.5, 83.0]
+    assert by_seed(read(cells), lambda cell: cell.test("cma")) == [86.5, 83.0]
     assert interval.mean == pytest.approx((6.5 + 3) / 2)
 
 
 def test_wide_intervals_and_missing_arms_are_undecided() -> None:
     cells = [made_cell("two", seed, noise=3.0) for seed in (-1, 0, 1)]
-    claims = {claim.name: claim for claim in judge_cells(cells)}
+    claims = {claim.name: claim for claim in judge_cells(read(cells))}
     assert claims["c"].verdict == "undecided"
     for cell in cells:
         del cell["arms"]["random"]
         for row in cell["cost"]["ranks"]:
             row["rule"] = 0.5
-    claims = {claim.name: claim for claim in judge_cells(cells)}
+    claims = {claim.name: claim for claim in judge_cells(read(cells))}
     assert (claims["c2-random"].verdict, claims["c2-random"].note) == ("undecided", "not run at this size")
     assert claims["d-ranks"].ours is None
-    assert {claim.verdict for claim in judge_cells(cells[:1])} == {"undecided"}
+    assert {claim.verdict for claim in judge_cells(read(cells[:1]))} == {"undecided"}
 
 
 def test_rule_by_hand() -> None:
@@ -139,12 +153,12 @@ def test_measured_correlation_follows_the_rule() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(0.6, 0.05, 400).clip(0, 1)
     answers = [(rng.random((400, 2000)) < truth[:, None]).astype(float) for _ in range(2)]
-    rows = {row["fraction"]: row for row in rank_rows(answers)}
-    assert rows[0.1]["images"] == 400
-    assert rows[0.1]["spread"] == pytest.approx(0.05, abs=0.005)
+    rows = {row.fraction: row for row in rank_rows("far", answers)}
+    assert rows[0.1].images == 400
+    assert rows[0.1].spread == pytest.approx(0.05, abs=0.005)
     for row in rows.values():
         # Spearman's is a little lower than Pearson's; a part of everything is a little closer to everything
-        assert row["cycling"] == pytest.approx(row["rule"], abs=0.06)
+        assert row.cycling == pytest.approx(row.rule, abs=0.06)
     assert correlation([1.0, 1.0, 1.0], truth[:3]) == 0.0
 
 
@@ -154,7 +168,7 @@ def _recipe(**settings: Any) -> StudyRecipe:
 
 def test_smoke_runs_every_line(tmp_path: Path) -> None:
     with Run(_recipe(size="smoke", seeds=1), tmp_path / "run", quiet=True) as run:
-        outcome = rmm.STUDY.run(_recipe(size="smoke", seeds=1), run)
+        outcome = study.STUDY.run(_recipe(size="smoke", seeds=1), run)
     assert len(outcome.claims) == 10
     assert {claim.verdict for claim in outcome.claims} == {"undecided"}  # one seed decides nothing
     assert sum(section.figure is not None for section in outcome.sections) == 5
@@ -168,30 +182,30 @@ def test_smoke_runs_every_line(tmp_path: Path) -> None:
 def test_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int]] = []
 
-    def cell(item: Cell) -> dict[str, Any]:
-        asked.append((item.regime, item.seed))
+    def cell(job: Job) -> Cell:
+        asked.append((job.regime, job.seed))
         if len(asked) == 4:
             raise RuntimeError("killed")
-        return made_cell(item.regime, item.seed)
+        return Cell.model_validate(made_cell(job.regime, job.seed))
 
-    monkeypatch.setattr(rmm, "run_cell", cell)
+    monkeypatch.setattr(study, "run_cell", cell)
     recipe = _recipe(size="quick", seeds=2)
     with pytest.raises(RuntimeError, match="killed"), Run(recipe, tmp_path / "run", quiet=True) as run:
-        rmm.run(recipe, run)
+        study.run(recipe, run)
     with Run(recipe, tmp_path / "run", quiet=True) as run:
-        outcome = rmm.run(recipe, run)
-    cells = [(regime, rmm.FIRST_SEED + number) for number in range(2) for regime in ("half", "two")]
+        outcome = study.run(recipe, run)
+    cells = [(regime, study.FIRST_SEED + number) for number in range(2) for regime in ("half", "two")]
     assert asked == [*cells, cells[3]]
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
-        whole = rmm.run(recipe, run)
+        whole = study.run(recipe, run)
     assert outcome.claims == whole.claims
     assert (tmp_path / "run/metrics.jsonl").read_text().count("cma_task_scales") == 4
 
 
-def test_every_size_has_a_plan_and_known_arms() -> None:
-    assert set(rmm.PLANS) == {"smoke", "tour", "quick", "full"}
-    for plan in rmm.PLANS.values():
-        assert set(plan.arms) <= set(ARMS) | set(SUBSET_ARMS)
-        assert {"published", "mended", "cma"} <= set(plan.arms)  # what the pictures and the costs are drawn from
-    assert rmm.PLANS["full"].regimes == ("two", "half", "far")
-    assert (rmm.PLANS["quick"].budget, rmm.PLANS["quick"].tuning) == (160, 60)
+def test_every_size_has_a_design_and_known_arms() -> None:
+    assert set(study.DESIGNS) == {"smoke", "tour", "quick", "full"}
+    for design in study.DESIGNS.values():
+        assert set(design.arms) <= set(ARMS) | set(SUBSET_ARMS)
+        assert {"published", "corrected", "cma"} <= set(design.arms)  # what the pictures and the costs are drawn from
+    assert study.DESIGNS["full"].regimes == ("two", "half", "far")
+    assert (study.DESIGNS["quick"].budget, study.DESIGNS["quick"].tuning) == (160, 60)

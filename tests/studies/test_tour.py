@@ -44,6 +44,7 @@ def test_without_a_registry_the_tour_says_what_is_left_out(tmp_path: Path, monke
 def test_smollm2_merged_with_itself_is_smollm2(smollm2: Path, tmp_path: Path) -> None:
     """Through the whole engine, then loaded with plain transformers: same bits, same answer, same chat template."""
     section = tour.merge_section("tour", tmp_path)
+    assert section.table is not None
     came, merged, shorter = section.table
     assert merged["same weights"] == "yes"
     assert merged["loss"] == came["loss"]

@@ -21,7 +21,7 @@ Kind = Literal[
 ]
 LEVEL = 0.95
 ROUNDING = 1e-12
-"""A standard deviation below it is what rounding leaves of equal values."""
+"""A standard deviation below it is what rounding leaves of equal values; a mean so near an end lies there."""
 MOST_TRIALS = 1e9
 """More effective trials than the beta distribution's inverse is exact for; they would narrow an interval below 1e-4."""
 
@@ -140,17 +140,19 @@ def mean_share_interval(values: Sequence[float], trials: int | None = None) -> I
         values: independent shares in [0, 1], one a seed.
         trials: independent trials behind all values together.
     """
-    from scipy import stats
+    from scipy import special
 
     data, n = np.asarray(values, dtype=float), len(values)
     mean, spread = _within(float(data.mean()), 0.0, 1.0), _spread(data)
     if n < 2:
         return Interval(mean=mean, low=0.0, high=1.0, n=n, kind="mean share")
-    if spread == 0.0:
+    if _at_end(mean, 0.0, 1.0):
         known = n if trials is None else trials
-        low, high = _clopper_pearson(known * mean, known) if mean in (0.0, 1.0) else (mean, mean)
+        low, high = _clopper_pearson(known * round(mean), known)
+    elif spread == 0.0:
+        low, high = mean, mean
     else:
-        z, t = float(stats.norm.ppf((1 + LEVEL) / 2)), _t_quantile(n)
+        z, t = float(special.ndtri((1 + LEVEL) / 2)), _t_quantile(n)
         worth = min(MOST_TRIALS, mean * (1 - mean) / (spread**2 / n) * (z / t) ** 2)
         low, high = _clopper_pearson(worth * mean, worth)
     return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=n, kind="mean share")
@@ -165,11 +167,11 @@ def correlation_interval(r: float, n: int) -> Interval:
         r: Pearson's correlation.
         n: independent pairs that it comes from.
     """
-    from scipy import stats
+    from scipy import special
 
     if n <= 3:
         return Interval(mean=r, low=-1.0, high=1.0, n=n, kind="correlation")
-    half = float(stats.norm.ppf((1 + LEVEL) / 2)) / math.sqrt(n - 3)
+    half = float(special.ndtri((1 + LEVEL) / 2)) / math.sqrt(n - 3)
     low, high = (r, r) if abs(r) == 1.0 else (math.tanh(math.atanh(r) + step) for step in (-half, half))
     return Interval(mean=r, low=min(low, r), high=max(high, r), n=n, kind="correlation")
 
@@ -188,8 +190,8 @@ def mean_correlation_interval(values: Sequence[float]) -> Interval:
     mean, spread = _within(float(data.mean()), -1.0, 1.0), _spread(data)
     if n < 2:
         low, high = -1.0, 1.0
-    elif abs(mean) == 1.0:
-        low, high = (2 * end - 1 for end in _clopper_pearson(n * (1 + mean) / 2, n))
+    elif _at_end(mean, -1.0, 1.0):
+        low, high = (2 * end - 1 for end in _clopper_pearson(n * (mean > 0), n))
     else:
         half = _t_quantile(n) * spread / math.sqrt(n) / (1 - mean**2)
         low, high = (math.tanh(math.atanh(mean) + step) for step in (-half, half))
@@ -236,9 +238,9 @@ def _t(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _t_quantile(n: int) -> float:
-    from scipy import stats
+    from scipy import special
 
-    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1))
+    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2))
 
 
 def _spread(data: np.ndarray) -> float:
@@ -249,12 +251,16 @@ def _spread(data: np.ndarray) -> float:
 
 def _clopper_pearson(successes: float, trials: float) -> tuple[float, float]:
     """Ends of the interval; whole numbers are not asked for, since effective trials are none."""
-    from scipy import stats
+    from scipy import special
 
     tail, failures = (1 - LEVEL) / 2, trials - successes
-    low = 0.0 if successes <= 0 else float(stats.beta.ppf(tail, successes, failures + 1))
-    high = 1.0 if failures <= 0 else float(stats.beta.ppf(1 - tail, successes + 1, failures))
+    low = 0.0 if successes <= 0 else float(special.betaincinv(successes, failures + 1, tail))
+    high = 1.0 if failures <= 0 else float(special.betaincinv(successes + 1, failures, 1 - tail))
     return low, high
+
+
+def _at_end(mean: float, low: float, high: float) -> bool:
+    return min(mean - low, high - mean) <= ROUNDING
 
 
 def _within(value: float, low: float, high: float) -> float:

@@ -21,11 +21,13 @@ class Dots:
         label: at the left.
         interval: large dot and line; no line where there is one value only.
         values: small dots, by group; one group needs no name.
+        colour: of dot and line.
     """
 
     label: str
     interval: Interval
     values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    colour: str = BLUE
 
 
 def draw_dots(axes: Any, rows: Sequence[Dots], words: str = "{:.2f}", lines: Sequence[float] = ()) -> None:
@@ -47,8 +49,8 @@ def draw_dots(axes: Any, rows: Sequence[Dots], words: str = "{:.2f}", lines: Seq
             axes.plot(values, height, "o", markersize=3.5, alpha=0.6, color=colours[name], label=label)
         found = row.interval
         if found.n > 1:
-            axes.plot([found.low, found.high], [place, place], color=BLUE, linewidth=2.2)
-        axes.plot([found.mean], [place], "o", color=BLUE, markersize=8)
+            axes.plot([found.low, found.high], [place, place], color=row.colour, linewidth=2.2)
+        axes.plot([found.mean], [place], "o", color=row.colour, markersize=8)
         at = (found.mean, place)
         axes.annotate(words.format(found.mean), at, (0, 8), textcoords="offset points", ha="center", fontsize=8)
     for line in lines:

@@ -23,9 +23,9 @@ SIZES = ("smoke", "tour")
 QUESTION = "What is the capital of France?"
 TEXT = (
     "The sea was calm that morning, and the fishermen had gone out before the light. When the fog came in from the "
-    "west "
-    "they turned their boats toward the harbour bell, because they knew that no net was worth a night on the rocks. By "
-    "noon the market was full of people who asked one another what had been caught, and who had not yet come home."
+    "west they turned their boats toward the harbour bell, because they knew that no net was worth a night on the "
+    "rocks. By noon the market was full of people who asked one another what had been caught, and who had not yet "
+    "come home."
 )
 
 
@@ -59,16 +59,14 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
     sections.append(merge_section(size, out))
     table = Section(
         "Ten methods, one house",
-        "What each paper claims and how it was judged here. A verdict comes from the stored result of "
-        "`burnish study NAME --size quick|full --store`, over several seeds with intervals; a tour runs one seed to "
-        "show "
-        "how a method works and judges nothing.",
+        "What each paper claims and how it was judged here. A verdict comes from the stored result of `burnish study "
+        "NAME --size quick|full --store`, over several seeds with intervals; a tour runs one seed to show how a "
+        "method works and judges nothing.",
         table=method_rows(),
     )
     lead = (
-        f"What is built so far ({', '.join(shown)}), shown on this machine with one seed. Verdicts are not a tour's to "
-        "give: "
-        "where one stands, it is quoted from a stored study over several seeds."
+        f"What is built so far ({', '.join(shown)}), shown on this machine with one seed. Verdicts are not a tour's "
+        "to give: where one stands, it is quoted from a stored study over several seeds."
     )
     found = environment()
     machine = [{"what": what, "value": value} for what, value in {**found["hardware"], **found["versions"]}.items()]
@@ -161,8 +159,7 @@ def merge_section(size: str, out: Path) -> Section:
     return Section(
         f"A real model merged: {'SmolLM2-135M-Instruct' if size == 'tour' else 'a tiny Llama with random weights'}",
         "The engine reads mergekit's YAML and streams tensor by tensor. A model merged with itself must be the same "
-        "model; "
-        "one layer less is a quick look at what that layer was worth.",
+        "model; one layer less is a quick look at what that layer was worth.",
         table=shown,
         figure=figure,
     )

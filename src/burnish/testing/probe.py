@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 from types import FrameType
@@ -68,6 +69,7 @@ def main() -> None:
     from burnish import api
 
     method.load("check")
+    platform.processor()  # asks the system once, in a process; libraries ask it for their user agent
     watch.on = True
     try:
         api.check(Path(recipe))

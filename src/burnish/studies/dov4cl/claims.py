@@ -44,9 +44,8 @@ class NoDeparture:
     def sentence(self) -> str:
         """The rule in words."""
         return (
-            f"a Kolmogorov-Smirnov test of one p a suspect and owner gives p > {self.alpha:g} on {self.least} suspects "
-            "or "
-            "more; a p-value has no interval"
+            f"a Kolmogorov-Smirnov test of one p a suspect and owner gives p > {self.alpha:g} on {self.least} "
+            "suspects or more; a p-value has no interval"
         )
 
     def verdict(self, p: float, n: int) -> Verdict:
@@ -132,8 +131,7 @@ def _false(rows: Sequence[Tested], name: str, words: str, test: str) -> Claim:
         FALSE,
         Finding(interval, interval.mean, ALPHA),
         "The share itself is at or below .05. An exact test accuses one in twenty, so only many more would put the "
-        "interval "
-        "there."
+        "interval there."
         if interval.mean <= ALPHA < interval.high
         else "",
     )

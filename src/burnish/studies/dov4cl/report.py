@@ -8,10 +8,12 @@ import numpy as np
 
 from burnish.core.intervals import Interval
 from burnish.core.report import Section, subplots
+from burnish.core.study_picture import Dots, draw_dots
 from burnish.prove.dov4cl.findings import OwnershipFindings
 from burnish.prove.dov4cl.report import SUBJECT, distributions
 from burnish.prove.report import audit_sections
-from burnish.studies.dov4cl.claims import Cells, false_interval, power_interval, rows_of
+from burnish.studies.dov4cl.claims import WANTED, Cells, false_interval, power_interval, rows_of
+from burnish.studies.dov4cl.records import ALPHA
 
 TESTS = {
     "image": "images permuted, unary and binary (default)",
@@ -39,15 +41,14 @@ def sections(cells: Cells) -> list[Section]:
         Section(
             "Thieves found, innocents accused",
             "Shares at the level .05, with 95 % intervals (thieves: Clopper-Pearson; innocents: bootstrap over "
-            "suspects). A test "
-            "that keeps its word accuses at most one innocent in twenty.",
+            "suspects). A test that keeps its word accuses at most one innocent in twenty.",
             table=test_table(cells),
+            figure=share_figure(cells),
         ),
         Section(
             "p-values",
             "Sorted p-values of thieves and of innocents. Innocents should follow the diagonal or lie above it; "
-            "thieves should "
-            "lie far below.",
+            "thieves should lie far below.",
             figure=p_figure(cells),
         ),
         Section(
@@ -84,6 +85,18 @@ def test_table(cells: Cells) -> list[dict[str, str]]:
         }
         for name, words in TESTS.items()
     ]
+
+
+def share_figure(cells: Cells) -> Any:
+    """Dots and intervals of both shares, one row a test."""
+    thieves, innocents = rows_of(cells, guilty=True), rows_of(cells, guilty=False)
+    figure, grid = subplots(1, 2, width=10.5, height=0.9 + 0.36 * len(TESTS))
+    left, right = grid[0]
+    draw_dots(left, [Dots(words, power_interval(thieves, name)) for name, words in TESTS.items()], lines=(WANTED,))
+    draw_dots(right, [Dots("", false_interval(innocents, name)) for name in TESTS], lines=(ALPHA,))
+    left.set(xlim=(-0.02, 1.02), xlabel="share of thieves found")
+    right.set(xlim=(-0.02, 1.02), xlabel="share of innocents accused")
+    return figure
 
 
 def _shown(interval: Interval) -> str:

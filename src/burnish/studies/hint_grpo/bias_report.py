@@ -20,11 +20,11 @@ def bias_sections(cells: Cells) -> list[Section]:
     return [
         Section(
             "Answering without looking: calibration",
-            "A tiny LLaVA learned that each room has its usual thing (right in nine scenes of ten). Accuracy over the "
-            "strength "
-            "gamma, mean over seeds with the range as a band: on counter-examples, in distribution, and with "
-            f"{SHIFTED:.0%} counter-examples. Left the text-only contrast of the paper, right the noised image of VCD. "
-            "Calibration is no better guess where the text is as right as it was in training: there it costs accuracy.",
+            "A tiny LLaVA learned that each room has its usual thing (right in nine scenes of ten). Accuracy over "
+            "the strength gamma, mean over seeds with the range as a band: on counter-examples, in distribution, and "
+            f"with {SHIFTED:.0%} counter-examples. Left the text-only contrast of the paper, right the noised image "
+            "of VCD. Calibration is no better guess where the text is as right as it was in training: there it costs "
+            "accuracy.",
             figure=gamma_figure(cells),
         ),
         Section("Strengths", f"Chosen on held-out questions, one a seed: {chosen}.", table=gamma_table(cells)),

@@ -21,17 +21,16 @@ def training_sections(cells: Cells) -> list[Section]:
     return [
         Section(
             "Accuracy without hints",
-            "Chains of 2 to 8 arithmetic steps, sampled, no hint. One small dot a world, the large one their mean with "
-            "its 95 % "
-            "Korn-Graubard interval. All arms but the last have generated as many tokens "
+            "Chains of 2 to 8 arithmetic steps, sampled, no hint. One small dot a world, the large one their mean "
+            "with its 95 % Korn-Graubard interval. All arms but the last have generated as many tokens "
             f"({int(cells[0].judged):,}); the dashed line is the base model.",
             figure=accuracy_figure(cells),
         ),
         Section(
             "What is learnt from",
             "Left: data utilisation, the share of questions with a non-zero advantage, over the tokens generated so "
-            "far; mean over "
-            "worlds. Right: the hint level that the ladder selected; hints are withdrawn as the model improves.",
+            "far; mean over worlds. Right: the hint level that the ladder selected; hints are withdrawn as the model "
+            "improves.",
             figure=course_figure(cells),
         ),
         Section("Arms", "Means over worlds, at every budget of generated tokens.", table=arm_table(cells)),

@@ -86,8 +86,7 @@ def _real(run: Run, steps: int, seed: int) -> Section:
     return Section(
         "SmolLM2-135M, a few steps of the real path",
         f"A LoRA adapter on reasoning-gym's word problems: {found['completions']:,} completions, {found['tokens']:,} "
-        "tokens. "
-        "This shows that the path works, not that it helps.",
+        "tokens. This shows that the path works, not that it helps.",
         table=_course(found["course"]),
     )
 

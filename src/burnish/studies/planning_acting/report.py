@@ -30,10 +30,8 @@ PARALLEL, SERIAL, REACTIVE = BLUE, "#d08428", "#6b7280"
 COLOURS = {"parallel": PARALLEL, "serial": SERIAL}
 FAIR = (
     "Both modes get the same scripted policy behind the same chat API with the same latency, the same limits and the "
-    "same reflex "
-    "(badly hurt: retreat); the serial team has it too. Only whether planning waits for acting differs. Intervals are "
-    "95 % t "
-    "intervals over worlds (shares: Korn-Graubard)."
+    "same reflex (badly hurt: retreat); the serial team has it too. Only whether planning waits for acting differs. "
+    "Intervals are 95 % t intervals over worlds (shares: Korn-Graubard)."
 )
 
 
@@ -45,10 +43,8 @@ def sections(worlds: Worlds, design: Design) -> list[Section]:
         Section(
             "Time to goal, and who survives the boss",
             f"Two agents gather tools, or face a boss, at four speeds of thought. {FAIR} Reactive: rules alone, no "
-            "planner; they can "
-            "fight (rules written for this boss) but nothing sets them going to gather. An episode that does not reach "
-            "its goal "
-            "counts as the limit.",
+            "planner; they can fight (rules written for this boss) but nothing sets them going to gather. An episode "
+            "that does not reach its goal counts as the limit.",
             figure=latency_figure(worlds, design),
         ),
         Section(
@@ -60,16 +56,15 @@ def sections(worlds: Worlds, design: Design) -> list[Section]:
         Section(
             "Two against two",
             "Parallel against serial with the same policy; each world is played twice, with the sides swapped. Left: "
-            "share of fights "
-            "won by the parallel team, a draw as half, with its interval. Right: how the fights ended.",
+            "share of fights won by the parallel team, a draw as half, with its interval. Right: how the fights "
+            "ended.",
             figure=duel_figure(worlds),
         ),
         Section(
             "What each part is worth",
-            "The whole team is at the dashed line; a dot right of it says that the team is worse off without the part. "
-            "Left: time "
-            "without the part divided by time with it. Right: what interrupts add in danger, with the interval of the "
-            "difference.",
+            "The whole team is at the dashed line; a dot right of it says that the team is worse off without the "
+            "part. Left: time without the part divided by time with it. Right: what interrupts add in danger, with "
+            "the interval of the difference.",
             figure=ablation_figure(worlds),
         ),
         Section("Arms", "Means over worlds.", table=arm_table(worlds)),

@@ -113,8 +113,7 @@ def judge_cells(cells: Sequence[Cell]) -> list[Claim]:
             "irt subset",
             "cycling subset",
             "CMA-ES over layer x expert scales, accuracy, a tenth of the images a reward; the cycling subset gets as "
-            "many "
-            "more episodes as the item-response fit costs images.",
+            "many more episodes as the item-response fit costs images.",
         ),
     ]
 
@@ -178,9 +177,9 @@ def _cheaper(cells: Sequence[Cell], name: str, fraction: float, times: float) ->
         rule,
         Finding(times_cheaper(cells, key), ours, baseline),
         f"{fewest:,} images or more, in chunks of equal size at every s; against a full evaluation in one pass a task "
-        f"(slower: it falls out of the processor's caches) it is {one_pass:.1f} times. "
-        f"The PPO update takes {1000 * update:.1f} ms an episode and gets no cheaper: with it "
-        f"the ratio is {(baseline + update) / (ours + update):.1f}.",
+        f"(slower: it falls out of the processor's caches) it is {one_pass:.1f} times. The PPO update takes "
+        f"{1000 * update:.1f} ms an episode and gets no cheaper: with it the ratio is "
+        f"{(baseline + update) / (ours + update):.1f}.",
     )
 
 
@@ -209,7 +208,7 @@ def _ranks(cells: Sequence[Cell]) -> Claim:
         paper,
         RANKS,
         Finding(interval, interval.mean, expected),
-        f"Baseline: the rule's own value there, from {least} images on. "
-        f"The rule is about the linear correlation, which is {over_seeds(lambda row: row.linear)}. "
-        f"The same subset for every architecture: {over_seeds(lambda row: row.same)}.",
+        f"Baseline: the rule's own value there, from {least} images on. The rule is about the linear correlation, "
+        f"which is {over_seeds(lambda row: row.linear)}. The same subset for every architecture: "
+        f"{over_seeds(lambda row: row.same)}.",
     )

@@ -29,11 +29,9 @@ LABELS = {
     "tuned by cross-entropy": "best merge tuned by cross-entropy",
 }
 REGIME_TEXT = (
-    "Test accuracy in percent, mean over seeds. two: MNIST, and MNIST with its patches permuted and inverted, far from "
-    "the "
-    "base. half: four experts (also scikit-learn's digits and noisy shapes) that drifted half as far. far: the same "
-    "four, "
-    "far from the base."
+    "Test accuracy in percent, mean over seeds. two: MNIST, and MNIST with its patches permuted and inverted, far "
+    "from the base. half: four experts (also scikit-learn's digits and noisy shapes) that drifted half as far. far: "
+    "the same four, far from the base."
 )
 COLORS = {"far": "tab:blue", "near": "tab:orange"}
 
@@ -66,10 +64,8 @@ def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
         Section(
             "Gain over the best tuned uniform merge",
             f"Test accuracy minus that of the best uniform merge, tuned with {tuning} evaluations that every arm gets "
-            "too; "
-            f"{budget} evaluations a search. Small dots: one regime and seed. Large dots: mean over seeds, with its 95 "
-            "% t "
-            "interval (no bar for a single seed). Every value is from images that no search saw.",
+            f"too; {budget} evaluations a search. Small dots: one regime and seed. Large dots: mean over seeds, with "
+            "its 95 % t interval (no bar for a single seed). Every value is from images that no search saw.",
             figure=gain_figure(cells, [*arms, "untuned"]),
         ),
         Section("Every arm and regime", REGIME_TEXT, table=table(cells)),
@@ -86,24 +82,21 @@ def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
         Section(
             "Rewards",
             f"The best reward so far of every search ({where}). Left: minus cross-entropy on all validation images. "
-            "Right: "
-            "accuracy, on training batches (RMM as published) or on a tenth of the validation images. Best-so-far of a "
-            "noisy reward flatters: only the test images above count.",
+            "Right: accuracy, on training batches (RMM as published) or on a tenth of the validation images. "
+            "Best-so-far of a noisy reward flatters: only the test images above count.",
             figure=reward_figure(first.arms),
         ),
         Section(
             "What a subset reward is worth",
             "Dots: Spearman correlation of rewards on a cycling subset with accuracy on all images, each regime and "
-            "seed. "
-            "Lines: the rule rho = sd / sqrt(sd^2 + p (1 - p) / n) at the mean spread. Far: random blocks. Near: small "
-            f"steps around the best scales. {_needed(cells)}",
+            "seed. Lines: the rule rho = sd / sqrt(sd^2 + p (1 - p) / n) at the mean spread. Far: random blocks. "
+            f"Near: small steps around the best scales. {_needed(cells)}",
             figure=rank_figure(cells),
         ),
         Section(
             "What an evaluation costs",
-            "CPU time of one reward on a share s of the images, in chunks that fit the processor's caches; in the last "
-            "row "
-            "all images of a task pass at once instead.",
+            "CPU time of one reward on a share s of the images, in chunks that fit the processor's caches; in the "
+            "last row all images of a task pass at once instead.",
             table=cost_table(cells),
         ),
         Section("Words", table=[{"word": word, "meaning": meaning} for word, meaning in WORDS.items()]),

@@ -214,9 +214,8 @@ def _false_accusations(cells: Cells, name: str, keep: Keep, words: str, alpha: f
         false_rule(alpha),
         Finding(interval, interval.mean, over(cells, lambda cell: published(cell, rule, keep))),
         f"{len(rows)} innocents of {interval.n} sources: {by_shared(cells, keep)}. Baseline: {rule}, published. "
-        f"{unlike:.3f} are not judged, being unlike any shadow, and count as not accused; accused are {judged}. "
-        f"With its source among the shadows {mean_of(rows, 'convicted'):.3f}. The pooled closed-world p, source "
-        "hidden: "
+        f"{unlike:.3f} are not judged, being unlike any shadow, and count as not accused; accused are {judged}. With "
+        f"its source among the shadows {mean_of(rows, 'convicted'):.3f}. The pooled closed-world p, source hidden: "
         f"{pooled}. A p of {cells[0].least_p:.3f} is the least that the sources left can give.",
     )
 
@@ -236,8 +235,7 @@ def _power(cells: Cells, rule: str) -> Claim:
         RATES,
         paired(cells, _rate_of(guilty), _rate_of(innocent), RATES.kind),
         f"Power with an architecture that no shadow has: {fair_power:.2f}; the hidden few-step twin of the generator "
-        "is "
-        f"convicted at {twin:.2f}, so the verdict reads: this generator or a derivative of it. Published ({rule}): "
+        f"is convicted at {twin:.2f}, so the verdict reads: this generator or a derivative of it. Published ({rule}): "
         f"{theirs:.2f}.",
     )
 
@@ -274,9 +272,8 @@ def _fraction(cells: Cells) -> Claim:
         COVERED,
         Finding(covered, covered.mean, COVERED.bound),
         f"Mean absolute error of the estimate {error}, mean width of the interval {width} (guessing .5 errs by "
-        f"{guess}). "
-        f"{len(rows) - len(given)} of {len(rows)} mixtures were outside the calibrated range: no estimate, counted as "
-        "missed.",
+        f"{guess}). {len(rows) - len(given)} of {len(rows)} mixtures were outside the calibrated range: no estimate, "
+        "counted as missed.",
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from burnish.core.intervals import mean_share_interval
 from burnish.core.report import Section, subplots
+from burnish.core.study_picture import Dots, draw_dots
 from burnish.prove.report import audit_sections
 from burnish.prove.trainprove.findings import ProvenanceFindings
 from burnish.prove.trainprove.report import SUBJECT
@@ -48,24 +50,21 @@ def sections(cells: Cells, design: Design, folder: Path) -> list[Section]:
         Section(
             "Who is convicted",
             f"Share of suspects convicted with their source hidden, at {level} (dashed). Innocent sources in blue, "
-            "mixtures by "
-            "their share of the defender's pictures in orange, the defender's generator and its twin in red; with the "
-            "number "
-            "of models. The crosses are the published rule with batches of 128.",
+            "mixtures by their share of the defender's pictures in orange, the defender's generator and its twin in "
+            "red; with the number of models. Lines: 95 % Korn-Graubard intervals over seeds (none for one seed). The "
+            "crosses are the published rule with batches of 128.",
             figure=conviction_figure(cells, design),
         ),
         Section(
             "The statistic",
             "Kernel ridge score of every suspect, all shadows present: high means that it shares the mistakes of "
-            "models "
-            "trained on the defender's pictures. One dot a suspect.",
+            "models trained on the defender's pictures. One dot a suspect.",
             figure=score_figure(cells, design),
         ),
         Section(
             "Rules side by side",
             f"Shares convicted and balanced accuracy, sources hidden, at {level}; the published rules know no source "
-            "and no "
-            "level of their own. In brackets a 95 % interval clustered by source.",
+            "and no level of their own. In brackets a 95 % interval clustered by source.",
             table=rule_table(cells),
         ),
         Section(
@@ -80,16 +79,14 @@ def sections(cells: Cells, design: Design, folder: Path) -> list[Section]:
         Section(
             "How much of it was mine",
             "Estimated share of the defender's pictures, with its 95 % interval, over the true share; models unlike "
-            "any "
-            "mixture have no estimate and are not drawn.",
+            "any mixture have no estimate and are not drawn.",
             figure=fraction_figure(cells),
         ),
         Section(
             "What the sources look like",
             "Ten pictures of each: classes 0 to 9. The trained generators learned from the same half of the real "
-            "digits, each "
-            "cheap source has a random half of its own; no source knows the real pictures that suspects are asked "
-            "about.",
+            "digits, each cheap source has a random half of its own; no source knows the real pictures that suspects "
+            "are asked about.",
             figure=picture_figure(cells[0].seed, design, folder),
         ),
         *(_audit_section(kind, cells[0].audits[kind]) for kind in ("guilty", "innocent")),
@@ -115,21 +112,21 @@ def _of(source: str, fraction: float | None = None) -> Keep:
 
 
 def conviction_figure(cells: Cells, design: Design) -> Any:
-    """Bars of the conviction rate by source."""
+    """Dots and intervals of the conviction rate by source; crosses for the published rule."""
     groups: list[tuple[str, str, Keep]] = [(name, "tab:blue", _of(name)) for name in design.innocents]
     groups += [(f"{each:.0%} mine", "tab:orange", _of(MIXED, each)) for each in design.fractions]
     groups += [(name, "tab:red", _of(name)) for name in (TWIN, MINE)]
-    figure, grid = subplots(width=8.0, height=0.9 + 0.24 * len(groups))
+    figure, grid = subplots(width=8.0, height=0.9 + 0.3 * len(groups))
     axes = grid[0, 0]
-    for place, (_, color, keep) in enumerate(groups):
-        rows = suspects(cells, keep)
-        axes.barh(place, np.mean([row.hidden_convicted for row in rows]), color=color, alpha=0.8)
-        cross = np.mean([bool(row.published["batch 128"]) for row in rows])
+    rows = []
+    for place, (label, colour, keep) in enumerate(groups):
+        found = suspects(cells, keep)
+        rates = [rate(cell, "hidden_convicted", keep) for cell in cells]
+        rows.append(Dots(f"{label} ({len(found)})", mean_share_interval(rates, len(found)), colour=colour))
+        cross = np.mean([bool(row.published["batch 128"]) for row in found])
         axes.plot(cross, place, "x", color="black", markersize=5, label=None if place else "published rule")
-    axes.set_yticks(range(len(groups)), [f"{label} ({len(suspects(cells, keep))})" for label, _, keep in groups])
-    axes.invert_yaxis()
-    axes.axvline(design.alpha, color="tab:gray", linewidth=1, linestyle="--")
-    axes.set_xlim(0, 1.02)
+    draw_dots(axes, rows, lines=(design.alpha,))
+    axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("share convicted")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -7,15 +7,14 @@ import pytest
 
 from burnish.core.paths import find_recipe
 from burnish.core.run import Run
-from burnish.prove.dov4cl import METHOD
+from burnish.prove.dov4cl import METHOD, demo
 from burnish.prove.dov4cl.recipe import AuditRecipe
 from burnish.prove.images import digests
 from burnish.prove.overlap import refuse_overlap
-from burnish.studies import dov4cl_demo
 
 
 def test_pictures_are_apart() -> None:
-    public, private, others = dov4cl_demo.public(), dov4cl_demo.private(), dov4cl_demo.others()
+    public, private, others = demo.public(), demo.private(), demo.others()
     assert public.pixels.shape == private.pixels.shape == (100, 14, 14, 1)
     assert len({*digests(public.pixels), *digests(private.pixels), *digests(others.pixels)}) == 3200
     refuse_overlap(public, private, ("public", "private"))
@@ -40,7 +39,7 @@ def test_the_tiny_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found["verdict"]["outcome"] == "evidence"
     assert found["power"]["reached"] > 0.8
     # the same shadows, another suspect
-    model = recipe.suspect.model_copy(update={"model": "burnish.studies.dov4cl_demo:innocent"})
+    model = recipe.suspect.model_copy(update={"model": "burnish.prove.dov4cl.demo:innocent"})
     other = recipe.model_copy(update={"suspect": model})
     with Run(other, tmp_path / "innocent", quiet=True):
         (tmp_path / "innocent" / "artifacts").mkdir()
