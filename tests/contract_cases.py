@@ -1,0 +1,115 @@
+"""A method that keeps the contract, and one that breaks each of its points."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from burnish.core.method import Method
+from burnish.core.recipe import Recipe
+from burnish.core.report import Section
+from burnish.core.run import Run
+
+HERE = "tests.contract_cases"
+
+
+class Walk:
+    """A random walk: where it is, and where it was."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = [0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"places": list(self.places)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.places = state["places"]
+
+
+class WalkRecipe(Recipe):
+    method: str = f"{HERE}:GOOD"
+    """The name."""
+    steps: int = 40
+    """Of the walk."""
+
+
+class Wordless(WalkRecipe):
+    group: "Inner" = Field(default_factory=lambda: Inner(), description="A group.")
+
+
+class Inner(Recipe):
+    method: str = "x"
+    """The name."""
+    odd: int = 0
+
+
+class Doubling(WalkRecipe):
+    @model_validator(mode="before")
+    @classmethod
+    def _double(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "steps": 2 * data.get("steps", 40)}
+
+
+class Lenient(WalkRecipe):
+    model_config = ConfigDict(extra="ignore")
+
+
+def walk(recipe: WalkRecipe, run: Run) -> Path:
+    state = Walk()
+    for step in run.progress(range(run.restore(state), recipe.steps), "steps"):
+        state.places.append(state.places[-1] + int(run.rng("walk").integers(-1, 2)))
+        run.log(step, place=state.places[-1])
+        run.checkpoint(step, state)
+    return run.artifact("walk.json", {"places": state.places, "seconds": os.times().elapsed})
+
+
+def forgetful(recipe: WalkRecipe, run: Run) -> Path:
+    """Saves nothing but the number of the step."""
+    place = 0
+    for step in range(run.restore(), recipe.steps):
+        place += int(run.rng("walk").integers(-1, 2))
+        run.checkpoint(step)
+    return run.artifact("place.json", place)
+
+
+def counts_workers(recipe: WalkRecipe, run: Run) -> Path:
+    return run.artifact("workers.txt", str(recipe.workers))
+
+
+def knows_its_folder(recipe: WalkRecipe, run: Run) -> Path:
+    walk(recipe, run)
+    return run.artifact("here.txt", str(run.path))
+
+
+def raises(recipe: WalkRecipe, run: Run) -> Path:
+    raise ZeroDivisionError("of its own")
+
+
+def writes(recipe: WalkRecipe) -> list[tuple[str, str]]:
+    Path("note.txt").write_text("checked")
+    return []
+
+
+def starts(recipe: WalkRecipe) -> list[tuple[str, str]]:
+    subprocess.run(["true"], check=True)
+    return []
+
+
+def fetches(path: Path) -> list[Section]:
+    return [Section("Map", html='<script src="https://maps.example/all.js"></script>')]
+
+
+GOOD = Method(name="good", recipe=WalkRecipe, run=f"{HERE}:walk", parallel="executor", needs=("wave",), extra="sound")
+WORDLESS = Method(name="wordless", recipe=Wordless, run=walk)
+DOUBLING = Method(name="doubling", recipe=Doubling, run=walk)
+LENIENT = Method(name="lenient", recipe=Lenient, run=walk)
+EXTRALESS = Method(name="extraless", recipe=WalkRecipe, run=walk, needs=("wave",))
+WRITES = Method(name="writes", recipe=WalkRecipe, run=walk, check=writes)
+STARTS = Method(name="starts", recipe=WalkRecipe, run=walk, check=starts)
+RAISES = Method(name="raises", recipe=WalkRecipe, run=raises)
+FORGETFUL = Method(name="forgetful", recipe=WalkRecipe, run=forgetful)
+KNOWS = Method(name="knows", recipe=WalkRecipe, run=knows_its_folder)
+COUNTS = Method(name="counts", recipe=WalkRecipe, run=counts_workers, parallel="executor")
+FETCHES = Method(name="fetches", recipe=WalkRecipe, run=walk, report=fetches)
