@@ -10,9 +10,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+import tests.checker  # so that the hook finds it
+
+# Documented shapes and types are checked in every test. Agents and commands handle no tensors, and are called so often
+# that the checks would take most of their tests' time.
+UNCHECKED = {"act", "cli"}
+SOURCE = Path(__file__).parents[1] / "src" / "burnish"
+CHECKED = [f"burnish.{path.stem}" for path in sorted(SOURCE.iterdir()) if path.stem not in {*UNCHECKED, "__init__"}]
+jaxtyping.install_import_hook(CHECKED, "tests.checker.checked")
 
 # Thousands of fsyncs on a busy disk take minutes and test nothing more: SIGKILL does not empty the page cache.
 if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30:

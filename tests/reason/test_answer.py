@@ -1,4 +1,4 @@
-"""`burnish reason answer` and `burnish.reason.answer`: the same thing by two api."""
+"""`burnish reason answer` and `burnish.reason.answer`: the same thing in two ways."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["reason", "answer", *arguments])
 
 
-def test_both_doors_say_the_same(shop: Path) -> None:
+def test_the_command_and_the_function_say_the_same(shop: Path) -> None:
     options = ["--question", QUESTION, "--tokens", "8", "--calibrate", "0.8", "--device", "cpu"]
     images = ["--image", str(shop / "a.png"), "--image", str(shop / "b.png")]
     found = json.loads(run(str(shop / "eyes"), *images, *options, "--json").stdout)
