@@ -16,7 +16,7 @@ tour: $(STAMP)
 	@echo "open runs/tour/report.html; for the command burnish: . $(BIN)/activate"
 
 test: $(STAMP)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

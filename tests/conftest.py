@@ -53,6 +53,24 @@ def smollm2() -> Path:
     return found
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, on both of two workers: with `--dist worksteal` each begins with half of the list.
+
+    A file counts as long if a test in it is marked slow. Files stay whole, so that their fixtures are made once.
+    """
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    long = [tests for tests in files.values() if any(test.get_closest_marker("slow") for test in tests)]
+    short = [tests for tests in files.values() if tests not in long]
+    halves: tuple[list[pytest.Item], list[pytest.Item]] = ([], [])
+    for number, tests in enumerate(long):
+        halves[number % 2].extend(tests)
+    for tests in short:
+        min(halves, key=len).extend(tests)
+    items[:] = [*halves[0], *halves[1]]
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What the contract suite took, a line a method; from all workers."""
     reports = [report for group in terminalreporter.stats.values() for report in group]
