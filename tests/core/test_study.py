@@ -34,7 +34,7 @@ def test_the_verdict_follows_from_the_interval(values: list[float], bound: float
 
 def test_at_most_is_the_other_side() -> None:
     rule = Rule("rate", kind="share", bound=0.1, side="at most")
-    assert rule.sentence == "Clopper-Pearson interval of the rate lies at or below 0.1"
+    assert rule.sentence == "95 % Clopper-Pearson interval of the rate lies at or below 0.1"
     assert rule.verdict(share_interval(0, 40)) == "holds"  # at most .088
     assert rule.verdict(share_interval(0, 20)) == "undecided"  # at most .168
     assert rule.verdict(share_interval(20, 40)) == "does not hold"

@@ -43,7 +43,7 @@ class Scale:
 
 SCALES: dict[Kind, Scale] = {
     "mean": Scale("95 % t interval"),
-    "share": Scale("Clopper-Pearson interval", 0.0, 1.0),
+    "share": Scale("95 % Clopper-Pearson interval", 0.0, 1.0),
     "mean share": Scale("95 % Korn-Graubard interval", 0.0, 1.0),
     "bootstrap share": Scale("95 % bootstrap interval", 0.0, 1.0),
     "share difference": Scale("95 % t interval", -1.0, 1.0),

@@ -118,14 +118,14 @@ def conviction_figure(cells: Cells, design: Design) -> Any:
     groups += [(name, "tab:red", _of(name)) for name in (TWIN, MINE)]
     figure, grid = subplots(width=8.0, height=0.9 + 0.3 * len(groups))
     axes = grid[0, 0]
-    rows = []
-    for place, (label, colour, keep) in enumerate(groups):
+    rows, crosses = [], []
+    for label, colour, keep in groups:
         found = suspects(cells, keep)
         rates = [rate(cell, "hidden_convicted", keep) for cell in cells]
         rows.append(Dots(f"{label} ({len(found)})", mean_share_interval(rates, len(found)), colour=colour))
-        cross = np.mean([bool(row.published["batch 128"]) for row in found])
-        axes.plot(cross, place, "x", color="black", markersize=5, label=None if place else "published rule")
+        crosses.append(np.mean([bool(row.published["batch 128"]) for row in found]))
     draw_dots(axes, rows, lines=(design.alpha,))
+    axes.plot(crosses, range(len(rows)), "x", color="black", markersize=5, label="published rule")
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("share convicted")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
