@@ -88,7 +88,7 @@ def test_a_claim_takes_sentence_and_verdict_from_its_rule() -> None:
 
 def outcome() -> Outcome:
     claim = judge("a", "better", "+5", Rule("gain"), Finding(t_interval([1, 1.1, 0.9]), 1.0, 0.0))
-    return Outcome([claim], [])
+    return Outcome([claim], [], Glance("one sentence", None))
 
 
 def test_stored_results_are_complete(tmp_path: Path) -> None:

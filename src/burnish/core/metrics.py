@@ -193,6 +193,21 @@ class Progress:
         print(said.rstrip(), file=self._stream, flush=True)
 
 
+class Pulse:
+    """A line now and then from inside a worker, which has no bar of its own."""
+
+    def __init__(self, label: str, stream: io.TextIOBase | None = None) -> None:
+        self._label, self._stream = label, stream
+        self._last = time.monotonic()
+
+    def beat(self, words: str) -> None:
+        """How far it is; said if the last line is ten seconds old."""
+        now = time.monotonic()
+        if now - self._last >= LINE_SECONDS:
+            self._last = now
+            print(f"{self._label}: {words}", file=self._stream or sys.stderr, flush=True)
+
+
 class _Loop:
     """One loop on its way."""
 

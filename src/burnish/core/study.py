@@ -133,11 +133,31 @@ class StudyRecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class Glance:
+    """What a study did, for who has one look.
+
+    Attributes:
+        words: one sentence with its main figures.
+        figure: one small picture of them (:func:`burnish.core.study_picture.small_bars`).
+    """
+
+    words: str
+    figure: Any
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What a study found: claims, and report sections."""
+    """What a study found.
+
+    Attributes:
+        claims: judged.
+        sections: of its report.
+        glance: its row of the tour.
+    """
 
     claims: list[Claim]
     sections: list[Section]
+    glance: Glance
 
 
 @dataclass(frozen=True)
