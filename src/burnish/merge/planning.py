@@ -17,7 +17,7 @@ from burnish.core.yaml_marks import KeyPath
 from burnish.merge.compatibility import check_alike
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
-from burnish.merge.methods.registry import get
+from burnish.merge.methods.registry import find
 from burnish.merge.parameters import check_names, resolve_parameters
 from burnish.merge.reference import Reference
 from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header
@@ -35,7 +35,7 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
         UserError: anything about the recipe or the models that would stop the merge.
     """
     try:
-        method = get(config.merge_method, config.folder)
+        method = find(config.merge_method, config.folder)
     except UserError as error:
         raise UserError(f"{config.where('merge_method')}: {error}") from None
     check_names(config, method)
