@@ -107,6 +107,7 @@ class _Planner:
         shared, per_model = resolve_parameters(
             self.config, self.method, group, [member for member in members if not member.base or not has_base]
         )
+        shared = self._with_input_axis(members[has_base:], shared)
         promoted = dtypes[0] if len(dtypes) == 1 else "F32"
         dtype = DTYPE_CODE[self.config.out_dtype or self.config.dtype or DTYPE_NAME[promoted]]
         plain = dtypes == [dtype] and not any(member.source.lora for member in members)
@@ -146,6 +147,13 @@ class _Planner:
         if self.device != "cpu" or not (rows is None or rows.exact):
             return None
         return None if kernel(self.method.name, dtype) is None else dtype
+
+    def _with_input_axis(self, members: Sequence[Member], parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters with the input axis that the statistics' file names, where the user set none."""
+        if parameters.get("input_axis", 0) is not None:
+            return parameters
+        first = members[0]
+        return {**parameters, "input_axis": self.statistics[str(first.statistics), first.model].input_axis(first.name)}
 
     def _statistics(
         self, members: Sequence[Member], shape: tuple[int, ...], parameters: Mapping[str, Any]
