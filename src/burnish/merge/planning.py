@@ -150,7 +150,7 @@ class _Planner:
 
     def _with_input_axis(self, members: Sequence[Member], parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters with the input axis that the statistics' file names, where the user set none."""
-        if parameters.get("input_axis", 0) is not None:
+        if not self.method.statistics or parameters.get("input_axis", 0) is not None:
             return parameters
         first = members[0]
         return {**parameters, "input_axis": self.statistics[str(first.statistics), first.model].input_axis(first.name)}
@@ -163,8 +163,6 @@ class _Planner:
             return ()
         files = [self.statistics[str(member.statistics), member.model] for member in members]
         axis = parameters.get("input_axis")
-        if "input_axis" in parameters and axis is None:
-            axis = files[0].input_axis(members[0].name)
         return tuple(file.find(member.name, shape, axis) for file, member in zip(files, members, strict=True))
 
 
