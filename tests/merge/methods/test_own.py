@@ -13,7 +13,7 @@ import yaml
 from burnish.core.errors import UserError
 from burnish.merge import merge, plan
 from burnish.merge.methods import get
-from burnish.merge.methods.registry import table
+from burnish.merge.methods.registry import find, table
 from tests.merge.checkpoints import family, tensors_of
 
 HEAD = """
@@ -141,7 +141,7 @@ def test_seed_is_the_tensors_own(write, tmp_path: Path) -> None:
             return models[0] + torch.randn(models[0].shape, generator=torch.Generator().manual_seed(seed))
         """
     )
-    method = get(f"{name}:noisy", tmp_path)
+    method = find(f"{name}:noisy", tmp_path)
     first, again, other = (
         method(None, [torch.zeros(4)], model_parameters={}, parameters={}, seed=seed) for seed in (1, 1, 2)
     )
