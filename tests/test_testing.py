@@ -64,7 +64,7 @@ def test_a_second_call_that_does_or_gives_something_else_is_seen(tmp_path: Path)
     checks.runs(whole)
     checks.second_call_equal(whole)
     (tmp_path / "whole" / "report.html").unlink()  # so that the second call draws it again
-    with pytest.raises(ContractBroken, match="a call of the finished run wrote report.html"):
+    with pytest.raises(ContractBroken, match=r"a call of the finished run wrote report\.html"):
         checks.second_call_equal(whole)
     record = tmp_path / "whole" / "run.json"
     record.write_text(record.read_text().replace("artifacts/walk.json", "artifacts/other.json"))

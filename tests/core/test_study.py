@@ -11,7 +11,7 @@ from burnish.core.errors import BurnishError, UserError
 from burnish.core.findings import Finding
 from burnish.core.intervals import SCALES, Interval, Kind, share_interval, t_interval
 from burnish.core.run import Run
-from burnish.core.study import Claim, Outcome, Rule, StudyRecipe, judge, load_stored, store
+from burnish.core.study import Claim, Glance, Outcome, Rule, StudyRecipe, judge, load_stored, store
 
 
 def test_one_value_decides_nothing() -> None:

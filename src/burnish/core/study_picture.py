@@ -62,7 +62,7 @@ def draw_dots(axes: Any, rows: Sequence[Dots], words: str = "{:.2f}", lines: Seq
 
 
 def small_bars(values: Mapping[str, float], words: str = "{:.0%}") -> Any:
-    """A few values as labelled bars, small enough for the cell of a table; the first, which the study is about, in colour.
+    """A few values as labelled bars, small enough for a table's cell; the first, which the study is about, in colour.
 
     Args:
         values: by label, from top to bottom.

@@ -26,12 +26,12 @@ from burnish.studies.catalogue import find_study, judged, perform
 SIZES = ("smoke", "tour")
 QUESTION = "What is the capital of France?"
 LEAD = (
-    "Every method that is built, shown on this machine with one seed. Verdicts are not a tour's to give: where one stands, it "
-    "is quoted from a stored study over several seeds. Details unfold below."
+    "Every method that is built, shown on this machine with one seed. Verdicts are not a tour's to give: where one "
+    "stands, it is quoted from a stored study over several seeds. Details unfold below."
 )
 METHODS_TEXT = (
-    "What each paper claims. A verdict comes from the stored result of `burnish study NAME --size quick|full --store`, over "
-    "several seeds with intervals; a tour runs one seed to show how a method works and judges nothing."
+    "What each paper claims. A verdict comes from the stored result of `burnish study NAME --size quick|full --store`, "
+    "over several seeds with intervals; a tour runs one seed to show how a method works and judges nothing."
 )
 TEXT = (
     "The sea was calm that morning, and the fishermen had gone out before the light. When the fog came in from the "

@@ -160,8 +160,8 @@ def glance(cells: Cells) -> Glance:
     rows = [row for cell in cells for row in cell.suspects]
     accused = {guilty: [row.accused("image") for row in rows if row.guilty is guilty] for guilty in (True, False)}
     words = (
-        f"Asked small encoders whether they were pre-trained on an owner's pictures: {sum(accused[True])} of "
-        f"{len(accused[True])} that were are found, {sum(accused[False])} of {len(accused[False])} innocent ones accused."
+        f"Asked small encoders whether an owner's pictures trained them: of {len(accused[True])} that were, "
+        f"{sum(accused[True])} are found; of {len(accused[False])} innocent ones, {sum(accused[False])} are accused."
     )
     shares = {"thieves found": float(np.mean(accused[True])), "innocents accused": float(np.mean(accused[False]))}
     return Glance(words, small_bars(shares))
