@@ -118,7 +118,7 @@ def test_a_claim_stored_before_kinds_were_told_apart_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("size", "seeds", "said"),
-    [("tour", 9, "is not judged"), ("quick", 2, "needs --seeds 3"), ("full", 3, "needs --seeds 5")],
+    [("tour", 9, "is not judged"), ("quick", 2, "needs 3 seeds"), ("full", 3, "needs 5 seeds")],
 )
 def test_what_is_not_judged_is_not_stored(tmp_path: Path, size: str, seeds: int, said: str) -> None:
     recipe = StudyRecipe.model_validate({"method": "study:rmm", "size": size, "seeds": seeds})

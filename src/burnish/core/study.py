@@ -203,9 +203,9 @@ def check_judged(recipe: StudyRecipe) -> None:
     """
     least = {"quick": 3, "full": 5}
     if recipe.size not in JUDGED:
-        raise UserError(f"--store: size `{recipe.size}` is not judged; use --size quick or full")
+        raise UserError(f"store: size `{recipe.size}` is not judged; quick and full are", arguments=("size",))
     if recipe.seeds < least[recipe.size]:
-        raise UserError(f"--store: size `{recipe.size}` needs --seeds {least[recipe.size]} or more")
+        raise UserError(f"store: size `{recipe.size}` needs {least[recipe.size]} seeds or more", arguments=("seeds",))
 
 
 def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root: Path) -> Path:
@@ -218,7 +218,7 @@ def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root
     check_judged(recipe)
     run = read_json(run_path / "run.json")
     if run is None:
-        raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study again with --fresh")
+        raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study afresh", arguments=("fresh",))
     stored = Stored(
         study=name,
         size=recipe.size,
@@ -246,7 +246,9 @@ def load_stored(path: Path) -> Stored | None:
     try:
         return Stored.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise BurnishError(f"{path}: damaged ({error.error_count()} faults); write it again with --store") from None
+        raise BurnishError(
+            f"{path}: damaged ({error.error_count()} faults); store it again", arguments=("store",)
+        ) from None
 
 
 def claim_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
