@@ -47,7 +47,7 @@ WORDS = {
     "RMM as published": "PPO over blocks of untuned candidates, rewards on training batches, as the released code "
     "does it",
     "RMM corrected": "the same idea with the position observed, masked actions, a warm start and a final choice on "
-    "all images (the claims, written down before, say mended)",
+    "all images",
     "CMA-ES": "an evolution strategy, here over one scale a layer and expert (the default) or one an expert (task "
     "scales)",
     "cycling subset": "each reward sees the next share s of the validation images",
