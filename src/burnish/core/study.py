@@ -192,7 +192,8 @@ class Stored(Settings):
     def verdicts(self) -> str:
         """How many claims came out how, in words."""
         counts = Counter(claim.verdict for claim in self.claims)
-        return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        words: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "undecided": "undecided"}
+        return ", ".join(f"{counts[verdict]} {said}" for verdict, said in words.items() if counts[verdict])
 
 
 def check_judged(recipe: StudyRecipe) -> None:
