@@ -52,18 +52,25 @@ def run(
     stem = "" if isinstance(recipe, Recipe | Mapping) else find_recipe(str(recipe)).stem
     merge = _merge_config(recipe)
     if merge is not None:
-        return _run_merge(merge, Path(out or f"runs/merge-{stem}".rstrip("-")), overrides, fresh=fresh)
+        default = Path("runs") / "-".join(filter(None, ("merge", stem)))
+        return _run_merge(merge, default if out is None else Path(out), overrides, fresh=fresh)
     method, asked = load_recipe(recipe, overrides)
-    path = Path(out) if out is not None else Path("runs") / "-".join(filter(None, (method.name, stem)))
+    path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
     with Run(asked, path, fresh=fresh) as open_run:
         if open_run.finished:
             open_run.note(f"{path}: already finished, nothing is repeated")
         else:
             open_run.value = _performed(method, asked, open_run)
     page = path / "report.html"
-    if open_run.is_main and not (open_run.finished and page.exists()):
+    if open_run.is_main and not (open_run.finished and _drawn_since(path)):
         report(path)
     return RunResult(path, page, open_run.value, open_run.resumed)
+
+
+def _drawn_since(path: Path) -> bool:
+    """Whether the report is of the finished run, and not of an interrupted one that somebody looked at."""
+    page = path / "report.html"
+    return page.exists() and page.stat().st_mtime_ns >= (path / "run.json").stat().st_mtime_ns
 
 
 def _performed(method: Method, recipe: Recipe, open_run: Run) -> Any:
@@ -100,7 +107,8 @@ def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides
     from burnish.merge import merge
 
     _no_overrides(config, overrides)
-    existed = out.exists() and not fresh
+    out = out.expanduser()
+    existed = not fresh and out.is_dir() and any(out.iterdir())
     merge(config, out, fresh=fresh)
     return RunResult(out, out / "README.md", out, existed)
 
