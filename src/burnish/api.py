@@ -32,8 +32,9 @@ def run(
 ) -> RunResult:
     """Run or resume a recipe in its folder and write the report; a finished run is not repeated.
 
-    >>> burnish.run("planning_acting/tiny", out="runs/agents")
-    RunResult(path=PosixPath('runs/agents'), report=PosixPath('runs/agents/report.html'), value=..., resumed=False)
+    Examples:
+        >>> burnish.run("planning_acting/tiny", out="runs/agents")
+        RunResult(path=PosixPath('runs/agents'), report=PosixPath('runs/agents/report.html'), value=..., resumed=False)
 
     Args:
         recipe: a file, the name of a shipped recipe (``rmm/tiny``), a recipe, or its settings as a mapping. A merge in
@@ -122,8 +123,9 @@ def _no_overrides(config: Path | Mapping[str, Any], overrides: Overrides) -> Non
 def report(path: str | Path) -> Path:
     """Write ``report.html`` of a run again, with its method's own sections.
 
-    >>> burnish.report("runs/agents")
-    PosixPath('runs/agents/report.html')
+    Examples:
+        >>> burnish.report("runs/agents")
+        PosixPath('runs/agents/report.html')
 
     Args:
         path: the run's folder.
@@ -148,8 +150,9 @@ def report(path: str | Path) -> Path:
 def recipes() -> list[dict[str, str]]:
     """The shipped recipes: name and what the file's first comment says.
 
-    >>> burnish.recipes()[0]["recipe"]
-    'dov4cl/paper'
+    Examples:
+        >>> burnish.recipes()[0]["recipe"]
+        'dov4cl/paper'
     """
     return [{"recipe": name, "what": what} for name, what in shipped_recipes().items()]
 
@@ -157,12 +160,13 @@ def recipes() -> list[dict[str, str]]:
 def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]:
     """What a recipe, or a merge in mergekit's format, would do; nothing is started and nothing is written.
 
-    >>> burnish.check("planning_acting/tiny")[0]
-    {'what': 'method', 'value': 'planning_acting'}
+    Examples:
+        >>> burnish.check("planning_acting/tiny")[0]
+        {'what': 'method', 'value': 'planning_acting'}
 
     Args:
-        recipe: as :func:`run` takes it.
-        overrides: as :func:`run` takes them.
+        recipe: as `run` takes it.
+        overrides: as `run` takes them.
 
     Raises:
         UserError: anything that would stop it.
@@ -204,8 +208,9 @@ def study(
 ) -> StudyResult:
     """Run or resume the study of one paper and write its report; with ``store``, ``docs/claims/NAME.json`` too.
 
-    >>> burnish.study("planning_acting", size="smoke").report
-    PosixPath('runs/study-planning_acting-smoke/report.html')
+    Examples:
+        >>> burnish.study("planning_acting", size="smoke").report
+        PosixPath('runs/study-planning_acting-smoke/report.html')
 
     Args:
         name: of the method.

@@ -72,9 +72,10 @@ class Recipe(Settings):
         overridden = {apply_override(data, *pair) for pair in override_pairs(overrides)}
 
         def where(path: KeyPath) -> str:
-            for cut in range(len(path), 0, -1):
-                if path[:cut] in overridden:
-                    return f"override {'.'.join(map(str, path[:cut]))}"
+            for each in overridden:
+                common = min(len(each), len(path))
+                if each[:common] == path[:common]:
+                    return f"override {'.'.join(map(str, each))}"
             return at(path)
 
         try:
@@ -194,7 +195,9 @@ def apply_override(data: dict[str, Any], key: str, value: Any) -> KeyPath:
 
 def explain(error: ValidationError, cls: type[BaseModel], where: Any) -> str:
     """One line for the first thing wrong: ``where(path)``, the key, the nearest valid key, what was expected."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt setting explains one that seems to be missing, so it is named first.
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
     key = ".".join(map(str, path)) or cls.__name__
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -6,6 +6,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from burnish.core.errors import UserError
+from burnish.core.files import stale
 from burnish.core.method import Method
 from burnish.core.paths import cache
 from burnish.core.recipe import Recipe
@@ -215,21 +217,22 @@ def killed_and_resumed(subject: Subject) -> None:
     """
     whole = subject.whole
     assert whole is not None
-    moments: list[dict[str, Any]] = [
-        {"die_after": whole.seconds / 2},
-        {"die_at_write": max(1, whole.writes // 4)},
-        {"die_at_write": max(1, whole.writes // 6)},
-    ]
-    kills = 0
-    for moment in moments:
-        ended = subject.run("killed", **moment)
+    for part in (2, 4, 8):  # a machine that is busy now and idle then is met half-way
+        ended = subject.run("killed", die_after=whole.seconds / part)
+        if ended.kind == "killed":
+            break
+        shutil.rmtree(subject.work / "killed")
+    kills = int(ended.kind == "killed")
+    for part in (4, 6):
+        ended = subject.run("killed", die_at_write=max(1, whole.writes // part))
         kills += ended.kind == "killed"
         if ended.kind not in ("killed", "finished"):
-            raise ContractBroken(f"it should have been killed at {moment}; it ended with {ended.kind}: {ended.message}")
+            raise ContractBroken(f"resumed after a kill it ended with {ended.kind}: {ended.message}")
     if kills < 2:
         raise ContractBroken("the run was over before it could be killed: take a longer recipe")
-    saved = [file for room in ("checkpoints", "artifacts") for file in (subject.work / "killed" / room).rglob("*")]
-    if not any(file.is_file() and file.stat().st_size for file in saved):
+    rooms = [subject.work / "killed" / room for room in ("checkpoints", "artifacts")]
+    torn = {path for room in rooms if room.is_dir() for path in stale(room)}
+    if not any(file.is_file() and file.stat().st_size for room in rooms for file in {*room.rglob("*")} - torn):
         raise ContractBroken(f"killed {kills} times in the middle of its work, it had saved nothing to go on from")
     last = subject.run("killed")
     _ended_well(last)

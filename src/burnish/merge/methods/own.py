@@ -55,11 +55,12 @@ def merge_method(
 ) -> Function | Callable[[Function], Function]:
     """Mark a function as a merge method that a YAML may name as `merge_method: module:function`.
 
-    >>> @merge_method
-    ... def add(base, models, *, strength: float = 1.0):
-    ...     return base + strength * sum(model - base for model in models)
-    >>> add(1.0, [2.0, 3.0], strength=0.5)
-    2.5
+    Examples:
+        >>> @merge_method
+        ... def add(base, models, *, strength: float = 1.0):
+        ...     return base + strength * sum(model - base for model in models)
+        >>> add(1.0, [2.0, 3.0], strength=0.5)
+        2.5
 
     The function stays what it is and can be called as before. See the module's text for its arguments; it returns a
     float32 tensor of its inputs' shape.
