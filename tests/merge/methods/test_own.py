@@ -244,3 +244,51 @@ def test_installed_methods_that_cannot_be_used(write, llamas: list[str], tmp_pat
     said = {row["method"]: row["settings"] for row in table()}
     assert said["broken"].startswith("cannot be used: merge_method: broken")
     assert get("linear").name == "linear"
+
+
+def parameter_of(write, folder: Path, hint: str):
+    """The parameter `w` of a function of one argument with that annotation."""
+    code = f"import annotated_types\n@merge_method\ndef own(models, *, w: {hint}): return w * models[0]"
+    return find(f"{write(code)}:own", folder).parameters["w"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "allowed", "refused", "words"),
+    [
+        ("Annotated[float, Field(gt=0, lt=1)]", 0.5, (-5, 0, 1), "greater than 0 and less than 1"),
+        ("Annotated[float, Field(gt=0, le=1)]", 1, (0, 1.5), "greater than 0 and of 1 or less"),
+        ("Annotated[float, Field(ge=0, lt=1)]", 0, (-1, 1), "of 0 or more and less than 1"),
+        ("Annotated[int, Field(gt=0)]", 1, (0,), "greater than 0"),
+        (
+            "Annotated[float | None, annotated_types.Interval(gt=0, le=1)]",
+            None,
+            (0,),
+            "greater than 0 and of 1 or less",
+        ),
+        ("Annotated[float, Field(ge=0, le=1)]", 1, (2,), "from 0 to 1"),
+    ],
+)
+def test_every_bound_holds(hint: str, allowed: float, refused: tuple, words: str, write, tmp_path: Path) -> None:
+    parameter = parameter_of(write, tmp_path, hint)
+    assert parameter.parse("w", allowed) == allowed
+    for value in refused:
+        with pytest.raises(UserError, match=f"w: expected a .*number {words}, got {value}"):
+            parameter.parse("w", value)
+
+
+@pytest.mark.parametrize(
+    ("hint", "named"),
+    [
+        ("Annotated[int, Field(gt=0, multiple_of=2)]", r"MultipleOf\(multiple_of=2\)"),
+        ("Annotated[str, Field(pattern='a')]", "pattern='a'"),
+        ("Annotated[str, Field(min_length=2)]", r"MinLen\(min_length=2\)"),
+        ("Annotated[Sequence[float], Field(max_length=2)]", r"MaxLen\(max_length=2\)"),
+        ("Annotated[float, annotated_types.Predicate(abs)]", "Predicate"),
+        ("Annotated[str, Field(ge=1)]", "bounds hold for numbers only"),
+        ("Annotated[Literal['a', 'b'], Field(lt=1)]", "bounds hold for numbers only"),
+    ],
+)
+def test_a_constraint_that_is_not_understood_is_refused(hint: str, named: str, write, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"`w`.*{named}") as caught:
+        parameter_of(write, tmp_path, hint)
+    assert "\n" not in str(caught.value)

@@ -7,7 +7,8 @@
 Positional arguments: `models` (float32 tensors of one shape), or `base` and `models`; a `base: Tensor | None` is
 optional. Keyword-only arguments are the YAML's parameters: `float`, `int`, `bool`, `str` or a `Literal` of texts, for
 all models; a `Sequence` of one of them has one value a model; `| None` allows none; pydantic's `Field` in an
-`Annotated` gives bounds and a description. `seed: int` is no parameter: it is the tensor's own seed. Brings no torch.
+`Annotated` gives bounds (gt, ge, lt, le) and a description. `seed: int` is no parameter: it is the tensor's own seed.
+Brings no torch.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
@@ -28,6 +29,8 @@ from burnish.merge.methods.parameter import REQUIRED, Parameter
 
 GROUP = "burnish.merge_methods"
 _MARK = "__burnish_merge_method__"
+# The bounds of pydantic's Field (and of annotated_types), and the same ones of a parameter.
+_BOUNDS = {"gt": "above", "ge": "least", "lt": "below", "le": "most"}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -187,16 +190,28 @@ def _parameter(where: str, hint: Any, default: Any) -> tuple[bool, Parameter]:
     """Whether an argument has one value a model, and the parameter that it is."""
     if hint is None:
         raise UserError(f"{where} has no type; annotate it, for example `float` or `Sequence[float]`")
-    hint, bounds = _unannotated(hint)
+    hint, said = _unannotated(where, hint)
     per_model = typing.get_origin(hint) in (Sequence, list, tuple)
     if per_model:
         inner = [each for each in typing.get_args(hint) if each is not Ellipsis]
-        hint, own_bounds = _unannotated(inner[0]) if len(inner) == 1 else (None, {})
-        bounds = {**bounds, **own_bounds}
+        hint, said_inside = _unannotated(where, inner[0]) if len(inner) == 1 else (None, {})
+        said = {**said, **said_inside}
         if default is not inspect.Parameter.empty:
             if not isinstance(default, list | tuple) or len(default) != 1:
                 raise UserError(f"{where} has one value a model; write its default as a tuple of one, like `(1.0,)`")
             default = default[0]
+    kind, choices, optional = _kind(where, hint)
+    doc = said.pop("doc", "see the function")
+    if said and kind not in (float, int):
+        raise UserError(f"{where} is no number, and bounds hold for numbers only; remove them")
+    parameter = Parameter(kind, doc, REQUIRED, choices, optional, **said)
+    if default is not inspect.Parameter.empty:
+        parameter = replace(parameter, default=parameter.parse(f"{where}: default", default))
+    return per_model, parameter
+
+
+def _kind(where: str, hint: Any) -> tuple[type, tuple[str, ...], bool]:
+    """The type of one value, its choices if it is a `Literal` of texts, and whether none is a value too."""
     options = [each for each in typing.get_args(hint) if each is not type(None)]
     optional = typing.get_origin(hint) in (typing.Union, types.UnionType) and len(options) == 1
     kind = options[0] if optional else hint
@@ -208,28 +223,33 @@ def _parameter(where: str, hint: Any, default: Any) -> tuple[bool, Parameter]:
             f"{where} has a type that no YAML sets; use float, int, bool, str, a Literal of texts, one of them "
             "`| None`, or a Sequence of one of them for a value a model"
         )
-    doc = bounds.pop("doc", "see the function")
-    parameter = Parameter(kind, doc, REQUIRED, choices, optional, **bounds)
-    if default is not inspect.Parameter.empty:
-        parameter = Parameter(kind, doc, parameter.parse(f"{where}: default", default), choices, optional, **bounds)
-    return per_model, parameter
+    return kind, choices, optional
 
 
-def _unannotated(hint: Any) -> tuple[Any, dict[str, Any]]:
-    """The type inside an `Annotated`, and what pydantic's Field says there: bounds and a description."""
+def _unannotated(where: str, hint: Any) -> tuple[Any, dict[str, Any]]:
+    """The type inside an `Annotated`, and what pydantic's Field says there: bounds and a description.
+
+    What is neither would not be checked, so it is refused; a text alone is a remark.
+    """
     if typing.get_origin(hint) is not Annotated:
         return hint, {}
     inner, *notes = typing.get_args(hint)
-    found: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     for note in notes:
+        if isinstance(note, str):
+            continue
         if description := getattr(note, "description", None):
-            found["doc"] = description
-        for bound in getattr(note, "metadata", [note]):
-            if getattr(bound, "ge", None) is not None:
-                found["least"] = bound.ge
-            if getattr(bound, "le", None) is not None:
-                found["most"] = bound.le
-    return inner, found
+            said["doc"] = description
+        for constraint in getattr(note, "metadata", [note]):
+            bounds = {ours: getattr(constraint, theirs, None) for theirs, ours in _BOUNDS.items()}
+            found = {ours: bound for ours, bound in bounds.items() if bound is not None}
+            if not found or not all(isinstance(bound, int | float) for bound in found.values()):
+                raise UserError(
+                    f"{where}: the constraint {constraint!r} is not understood; use gt, ge, lt and le, "
+                    "and check the rest in the function"
+                )
+            said |= found
+    return inner, said
 
 
 def _make_importable(places: Sequence[Path]) -> None:
