@@ -292,3 +292,19 @@ def test_a_constraint_that_is_not_understood_is_refused(hint: str, named: str, w
     with pytest.raises(UserError, match=f"`w`.*{named}") as caught:
         parameter_of(write, tmp_path, hint)
     assert "\n" not in str(caught.value)
+
+
+def test_two_packages_with_one_name_are_refused(write, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    module = write(BLEND)
+    for folder in (first, second):
+        folder.mkdir()
+        install(folder, "contested", f"{module}:blend")
+    sys.path[:0] = [str(first), str(second), str(tmp_path)]
+    assert find("contested").name == "contested", "one distribution found twice is one package"
+    (second / "contested_package-1.0.dist-info").rename(second / "rival-2.0.dist-info")
+    (second / "rival-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 2.0\n")
+    both = "`contested` is claimed by the packages contested-package 1.0 and rival 2.0; uninstall one"
+    with pytest.raises(UserError, match=both):
+        find("contested")
+    assert next(row for row in table() if row["method"] == "contested")["settings"].endswith(both)

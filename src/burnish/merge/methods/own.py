@@ -116,12 +116,18 @@ def installed_names() -> list[str]:
     return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})
 
 
-def from_entry_point(point: importlib.metadata.EntryPoint) -> MergeMethod:
-    """The merge method behind an entry point, under the entry point's name.
+def from_entry_points(points: Sequence[importlib.metadata.EntryPoint]) -> MergeMethod:
+    """The merge method behind the entry points of one name, under that name.
 
     Raises:
-        UserError: it cannot be imported, or cannot be a merge method.
+        UserError: two packages claim the name (each is named); it cannot be imported, or cannot be a merge method.
     """
+    # A distribution that is found twice on the path is one package.
+    packages = {_package(point): point for point in points}
+    if len(packages) > 1:
+        claims = " and ".join(sorted(packages))
+        raise UserError(f"merge_method: `{points[0].name}` is claimed by the packages {claims}; uninstall one")
+    (point,) = packages.values()
     try:
         function = point.load()
     except Exception as error:
@@ -129,6 +135,10 @@ def from_entry_point(point: importlib.metadata.EntryPoint) -> MergeMethod:
             f"merge_method: {point.name} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
         ) from error
     return described(point.name, function)
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
 def described(name: str, function: Any) -> MergeMethod:
