@@ -1,5 +1,6 @@
 """A user's own merge method: from a decorated function and a YAML to the merged folder, and all that can be wrong."""
 
+import importlib
 import itertools
 import subprocess
 import sys
@@ -308,3 +309,29 @@ def test_two_packages_with_one_name_are_refused(write, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=both):
         find("contested")
     assert next(row for row in table() if row["method"] == "contested")["settings"].endswith(both)
+
+
+def test_a_file_edited_since_its_import_is_refused(write, llamas: list[str], tmp_path: Path) -> None:
+    name = write(BLEND)
+    file = yaml_of(tmp_path, llamas, f"{name}:blend")
+    planned = plan(file)
+    same = plan(file).fingerprint
+    write(BLEND.replace("base + strength", "base - 2 * strength"), name)
+    assert planned.fingerprint == same, "the function that runs is the one that was imported"
+    with pytest.raises(UserError, match=rf"{name}.py has changed since it was imported; restart the process") as caught:
+        plan(file)
+    assert "\n" not in str(caught.value)
+    importlib.reload(sys.modules[name])
+    assert plan(file).fingerprint != same
+    (tmp_path / f"{name}.py").unlink()
+    with pytest.raises(UserError, match="has changed since it was imported"):
+        plan(file)
+
+
+@pytest.mark.parametrize("order", ["@merge_method\n@torch.no_grad()", "@torch.no_grad()\n@merge_method"])
+def test_the_file_is_the_functions_not_another_decorators(order: str, write, tmp_path: Path) -> None:
+    name = write(f"{order}\ndef own(models): return models[0]")
+    method = find(f"{name}:own", tmp_path)
+    assert method.reference == f"{name}.py"
+    assert method.source is not None
+    assert method.source.path.samefile(tmp_path / f"{name}.py")

@@ -24,6 +24,35 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
 @dataclass(frozen=True)
+class SourceFile:
+    """A file of Python as it was when it was imported: the code that runs, whatever the file holds by now.
+
+    Attributes:
+        path: where it lies.
+        content: its bytes at that time.
+    """
+
+    path: Path
+    content: bytes = field(repr=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file holds something else by now, or is gone."""
+        try:
+            return self.path.read_bytes() != self.content
+        except OSError:
+            return True
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> SourceFile | None:
+        """The file of a function that is being imported, under its other decorators; none where it is in no file."""
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        path = None if code is None else inspect.getsourcefile(code)
+        # Absolute, since the working directory may change.
+        return cls(Path(path).resolve(), Path(path).read_bytes()) if path and Path(path).is_file() else None
+
+
+@dataclass(frozen=True)
 class MergeMethod:
     """A merge method: what it asks for, and (called) the method itself.
 
@@ -39,6 +68,7 @@ class MergeMethod:
         statistics: the kind of statistics file a model may bring ("fisher", "gram"), or `None`.
         random: whether the result depends on `seed`.
         own: a user's own function.
+        source: the file that the function came from, where there is one: what it does may change with it.
     """
 
     name: str
@@ -52,6 +82,7 @@ class MergeMethod:
     statistics: str | None = None
     random: bool = False
     own: Callable[..., Any] | None = None
+    source: SourceFile | None = None
 
     def __call__(
         self,
@@ -91,12 +122,6 @@ class MergeMethod:
             return _call_own(self.name, self.own, inputs, arguments)
         result: Tensor = _function(self.name, self.module)(*inputs, **arguments)
         return result
-
-    @property
-    def file(self) -> Path | None:
-        """The file of a user's own function: what it does may change with it."""
-        source = None if self.own is None else inspect.getsourcefile(inspect.unwrap(self.own))
-        return None if source is None or not Path(source).is_file() else Path(source)
 
     def arguments(
         self, count: int, model_parameters: Mapping[str, Sequence[Any]], parameters: Mapping[str, Any]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
 from burnish.core.errors import UserError
-from burnish.merge.methods.method import MergeMethod, plain_name
+from burnish.merge.methods.method import MergeMethod, SourceFile, plain_name
 from burnish.merge.methods.parameter import REQUIRED, Parameter
 
 GROUP = "burnish.merge_methods"
@@ -36,11 +36,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class _Mark:
-    """What the decorator was told."""
+    """What the decorator was told, and the file it stands in."""
 
     reference: str
     min_models: int
     max_models: int | None
+    source: SourceFile | None
 
 
 @overload
@@ -73,10 +74,9 @@ def merge_method(
         min_models: fewest models, the base not counted.
         max_models: most models, the base not counted; none: any number.
     """
-    mark = _Mark(reference, min_models, max_models)
 
     def register(marked: Function) -> Function:
-        setattr(marked, _MARK, mark)
+        setattr(marked, _MARK, _Mark(reference, min_models, max_models, SourceFile.of(marked)))
         return marked
 
     return register if function is None else register(function)
@@ -145,11 +145,17 @@ def described(name: str, function: Any) -> MergeMethod:
     """The merge method that a decorated function is, by its signature.
 
     Raises:
-        UserError: it is not decorated, or its signature cannot be a YAML's schema; the argument at fault is named.
+        UserError: it is not decorated, its file has changed since it was imported, or its signature cannot be a YAML's
+            schema; the argument at fault is named.
     """
     mark = getattr(function, _MARK, None)
     if not isinstance(mark, _Mark) or not callable(function):
         raise UserError(f"merge_method: {name} is not decorated with @merge_method of burnish.merge")
+    if mark.source is not None and mark.source.changed:
+        raise UserError(
+            f"merge_method: {name}: {mark.source.path} has changed since it was imported; restart the process "
+            "(in a notebook: the kernel) to merge with the file as it is now"
+        )
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:
@@ -165,10 +171,9 @@ def described(name: str, function: Any) -> MergeMethod:
             continue
         per_model, parameter = _parameter(f"merge_method: {name}: `{key}`", hints.get(key), argument.default)
         (model_parameters if per_model else parameters)[plain_name(key)] = parameter
-    source = Path(inspect.getsourcefile(function) or "")
     return MergeMethod(
         name,
-        mark.reference or source.name,
+        mark.reference or (mark.source.path.name if mark.source else ""),
         module="",
         base=_base(name, [each for key, each in arguments.items() if key not in keywords], hints),
         min_models=mark.min_models,
@@ -177,6 +182,7 @@ def described(name: str, function: Any) -> MergeMethod:
         parameters=parameters,
         random="seed" in keywords,
         own=function,
+        source=mark.source,
     )
 
 
