@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from burnish.core.errors import UserError
-from burnish.merge import merge, plan
+from burnish.merge import merge, merge_method, plan
 from burnish.merge.methods import get
 from burnish.merge.methods.registry import find, table
 from tests.merge.checkpoints import family, tensors_of
@@ -335,3 +335,15 @@ def test_the_file_is_the_functions_not_another_decorators(order: str, write, tmp
     assert method.reference == f"{name}.py"
     assert method.source is not None
     assert method.source.path.samefile(tmp_path / f"{name}.py")
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"min_models": 0}, "min_models is 0; a merge method takes at least 1 model besides the base"),
+        ({"min_models": 2, "max_models": 1}, "max_models is 1, less than min_models, 2"),
+    ],
+)
+def test_limits_that_no_merge_meets_are_refused(limits: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        merge_method(min_models=limits["min_models"], max_models=limits.get("max_models"))

@@ -73,7 +73,14 @@ def merge_method(
         reference: a paper or another source, for tables and model cards; none: the name of the file.
         min_models: fewest models, the base not counted.
         max_models: most models, the base not counted; none: any number.
+
+    Raises:
+        ValueError: limits that no merge can meet.
     """
+    if min_models < 1:
+        raise ValueError(f"min_models is {min_models}; a merge method takes at least 1 model besides the base")
+    if max_models is not None and max_models < min_models:
+        raise ValueError(f"max_models is {max_models}, less than min_models, {min_models}")
 
     def register(marked: Function) -> Function:
         setattr(marked, _MARK, _Mark(reference, min_models, max_models, SourceFile.of(marked)))
