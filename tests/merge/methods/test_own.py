@@ -347,3 +347,30 @@ def test_the_file_is_the_functions_not_another_decorators(order: str, write, tmp
 def test_limits_that_no_merge_meets_are_refused(limits: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         merge_method(min_models=limits["min_models"], max_models=limits.get("max_models"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_function_may_work_in_place(dtype: torch.dtype, write, tmp_path: Path) -> None:
+    name = write(
+        """
+        @merge_method
+        def own(base: Tensor, models: list[Tensor]) -> Tensor:
+            base.zero_()
+            total = models.pop(0).mul_(2.0)
+            while models:
+                total.add_(models.pop(0))
+            return total
+        """
+    )
+    base, model = torch.ones(3, dtype=dtype), torch.full((3,), 5.0, dtype=dtype)
+    # The model is listed twice, as a YAML may.
+    result = find(f"{name}:own", tmp_path)(base, [model, model], model_parameters={}, parameters={})
+    assert result.tolist() == [15.0] * 3
+    assert base.tolist() == [1.0] * 3
+    assert model.tolist() == [5.0] * 3
+
+
+def test_inputs_reshaped_in_place_do_not_excuse_the_result(write, tmp_path: Path) -> None:
+    name = write("@merge_method\ndef own(models): return models[0].t_()")
+    with pytest.raises(UserError, match=r"returned a float32 tensor of shape \(3, 2\) .*; expected .* \(2, 3\)"):
+        find(f"{name}:own", tmp_path)(None, [torch.ones(2, 3)], model_parameters={}, parameters={})

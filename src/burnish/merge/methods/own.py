@@ -66,7 +66,9 @@ def merge_method(
     2.5
 
     The function stays what it is and can be called as before. See the module's text for its arguments; it returns a
-    float32 tensor of its inputs' shape.
+    float32 tensor of its inputs' shape. In a merge its tensors are copies of its own, even of a model that is listed
+    twice, so it may work in place: a copy costs about what one addition does, and a change of the inputs
+    cannot always be detected.
 
     Args:
         function: the function, where the decorator stands without arguments.
