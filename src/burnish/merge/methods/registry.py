@@ -80,7 +80,7 @@ def find(name: str, folder: Path | None = None) -> MergeMethod:
     if name in _METHODS:
         return _METHODS[name]
     if installed:
-        return own.from_entry_point(installed[0])
+        return own.from_entry_points(installed)
     raise UserError(
         f"merge_method: unknown method {name!r}; {nearest(name, [*_METHODS, *own.installed_names()])} "
         "(your own: `module:function`)"
