@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-import tests.checker  # so that the hook finds it
+import tests.checker  # noqa: F401 - so that the hook finds it
 
 # Documented shapes and types are checked in every test. Agents and commands handle no tensors, and are called so often
 # that the checks would take most of their tests' time.
@@ -61,13 +61,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    long = [tests for tests in files.values() if any(test.get_closest_marker("slow") for test in tests)]
-    short = [tests for tests in files.values() if tests not in long]
+    long = [file for file in files.values() if any(test.get_closest_marker("slow") for test in file)]
+    short = [file for file in files.values() if file not in long]
     halves: tuple[list[pytest.Item], list[pytest.Item]] = ([], [])
-    for number, tests in enumerate(long):
-        halves[number % 2].extend(tests)
-    for tests in short:
-        min(halves, key=len).extend(tests)
+    for number, file in enumerate(long):
+        halves[number % 2].extend(file)
+    for file in short:
+        min(halves, key=len).extend(file)
     items[:] = [*halves[0], *halves[1]]
 
 

@@ -23,6 +23,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from tests.once import shared_cache
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Pages of one line share a folder: the later ones go on where the first stopped.
@@ -58,6 +60,7 @@ SLOW = {
     "craftworld.md",
 }
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
+MODEL = re.compile(r"burnish model (?!list)([a-z0-9-]+)")
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -104,18 +107,14 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HF_HUB_OFFLINE": "1",
-        "BURNISH_CACHE": str(folder.parent / "cache"),
-        "COLUMNS": "160",
-    }
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
 
 def run(line: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        line, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL
+        line, cwd=folder, env=environment(), capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL
     )
 
 
@@ -152,17 +151,24 @@ def carry_out(block: Block, folder: Path) -> None:
     "story",
     [pytest.param(story, marks=[pytest.mark.slow] * (story[0] in SLOW), id=story[0]) for story in STORIES],
 )
-def test_what_a_page_says_to_type_works(story: list[str], tmp_path: Path) -> None:
+def test_what_a_page_says_to_type_works(
+    story: list[str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [block for page in story for block in blocks(page)]
+    asked = "".join(block.body for block in told if block.run)
+    models = {*MODEL.findall(asked), *(["dov4cl-demo"] if "burnish run dov4cl/" in asked else [])}
+    monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, *sorted(models))))
     folder = tmp_path / "here"
     folder.mkdir()
-    for page in story:
-        for block in blocks(page):
-            carry_out(block, folder)
+    for block in told:
+        carry_out(block, folder)
 
 
 @pytest.mark.parametrize("page", REST)
-def test_other_pages(page: str, tmp_path: Path) -> None:
-    test_what_a_page_says_to_type_works([page], tmp_path)
+def test_other_pages(
+    page: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_what_a_page_says_to_type_works([page], tmp_path, tmp_path_factory, monkeypatch)
 
 
 @pytest.mark.parametrize("page", [*(page for story in STORIES for page in story), *REST])
