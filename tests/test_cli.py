@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -29,10 +29,12 @@ BURNISH = [sys.executable, "-m", "burnish.cli"]
 ROOT = Path(__file__).parents[1]
 
 
-def burnish(*arguments: str, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def burnish(
+    *arguments: str, cwd: Path, timeout: float = 300, command: Sequence[str] = BURNISH
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     return subprocess.run(
-        [*BURNISH, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        [*command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -78,21 +80,24 @@ def test_every_command_teaches_by_example() -> None:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def workshop(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Iterator[Path]:
     """A folder with what the examples speak of: a tiny model, a text, a merge, a run, evidence."""
     folder = tmp_path_factory.mktemp("workshop")
     cache = shared_cache(tmp_path_factory, "tiny-llama", "vit-experts", "tiny-llava")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BURNISH_CACHE", str(cache))
-        equip(folder)
+        equip(folder, warm)
         yield folder
 
 
-def equip(folder: Path) -> None:
-    assert burnish("model", "tiny-llama", "tiny-llama-too", cwd=folder).returncode == 0
-    assert burnish("model", "vit-experts", "vit-experts", cwd=folder).returncode == 0
-    assert burnish("model", "tiny-llava", "tiny-llava", cwd=folder).returncode == 0
-    assert burnish("run", "planning_acting/tiny", cwd=folder, timeout=60).returncode == 0
+def equip(folder: Path, warm: Path) -> None:
+    for line in (
+        ["model", "tiny-llama", "tiny-llama-too"],
+        ["model", "vit-experts", "vit-experts"],
+        ["model", "tiny-llava", "tiny-llava"],
+        ["run", "planning_acting/tiny"],
+    ):
+        assert burnish(*line, cwd=folder, command=[str(warm / "burnish")]).returncode == 0
     (folder / "text.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "merge.yaml").write_text(
         "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"
@@ -116,16 +121,17 @@ LONGER = {"tour": 400.0}  # goes through all studies
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_every_example_works(workshop: Path) -> None:
+def test_every_example_works(workshop: Path, warm: Path) -> None:
     """In an order in which later examples find what earlier ones made."""
+    command = [str(warm / "burnish")]
     first = ["model", "run"]
     for name in sorted(EXAMPLES, key=lambda name: (first.index(name) if name in first else len(first), name)):
         words = shlex.split(EXAMPLES[name])
         if name in SERVING:
-            code, said = served(words, SERVING[name], workshop)
+            code, said = served([*command, *words], SERVING[name], workshop)
             assert code == 128 + signal.SIGINT, f"burnish {EXAMPLES[name]}\n{said}"
         else:
-            done = burnish(*words, cwd=workshop, timeout=LONGER.get(name, EXAMPLE_SECONDS))
+            done = burnish(*words, cwd=workshop, timeout=LONGER.get(name, EXAMPLE_SECONDS), command=command)
             said = done.stdout + done.stderr
             assert done.returncode == 0, f"burnish {EXAMPLES[name]}\n{said}"
         assert "Traceback" not in said
@@ -136,7 +142,7 @@ def served(words: list[str], where: str, cwd: Path) -> tuple[int, str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (cwd / "served.txt").open("w+") as said:
         process = subprocess.Popen(
-            [*BURNISH, *words, "--port", "0"], cwd=cwd, env=environment, stdout=said, stderr=subprocess.STDOUT
+            [*words, "--port", "0"], cwd=cwd, env=environment, stdout=said, stderr=subprocess.STDOUT
         )
         try:
             deadline, found = time.monotonic() + EXAMPLE_SECONDS, None

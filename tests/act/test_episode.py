@@ -62,7 +62,7 @@ def test_a_stop_signal_ends_it_and_the_same_command_goes_on(tmp_path: Path, tiny
     assert 0 < events_so_far(tmp_path / "stopped") < whole.count(b"\n")
     said: list[str] = []
     with Run(asked, tmp_path / "stopped", quiet=True) as run:
-        run.note = said.append  # type: ignore[method-assign]
+        run.note = said.append  # type: ignore[method-assign, assignment]
         play(asked, run)
     assert any("going on after event" in line for line in said)
     assert (tmp_path / "stopped" / "artifacts" / "events.jsonl").read_bytes() == whole
