@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,19 @@ def shared_cache(factory: pytest.TempPathFactory, *names: str) -> Path:
                 subprocess.run(line, env=os.environ | {"BURNISH_CACHE": str(folder)}, check=True)
                 (folder / f"{name}.prepared").touch()
     return folder
+
+
+def smoke_study(factory: pytest.TempPathFactory, name: str, copy: Path) -> Path:
+    """A finished run of the study of the method ``name`` at size ``smoke``, with one seed; only the copy may change."""
+
+    def build(folder: Path) -> None:
+        from burnish.core.study import StudyRecipe
+        from burnish.studies.catalogue import find_study, perform
+
+        recipe = StudyRecipe.load({"method": f"study:{name}", "size": "smoke", "seeds": 1, "checkpoint_every": 0})
+        perform(find_study(name), recipe, folder)
+
+    return shutil.copytree(once(factory, f"study-{name}", build), copy)
 
 
 # In a process of its own: training under the checks of shapes takes much longer.
