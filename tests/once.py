@@ -64,6 +64,9 @@ def smoke_study(factory: pytest.TempPathFactory, name: str, copy: Path) -> Path:
 # In a process of its own: training under the checks of shapes takes much longer.
 _MODEL = "from burnish.testbeds.models import prepare_model; prepare_model({name!r})"
 _PREPARE = {
+    # A sixth of its training: enough for the form of an answer, and no page says how good it is.
+    "arithmetic": "from functools import partial; from burnish.testbeds import arithmetic, models; "
+    "arithmetic.train_base = partial(arithmetic.train_base, steps=200); models.prepare_model('arithmetic')",
     "dov4cl-demo": "from burnish.prove.dov4cl import demo; pixels = demo.public().pixels[:2]; demo.thief(pixels)",
 }
 
