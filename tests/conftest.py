@@ -7,6 +7,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import random
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import tests.checker  # noqa: F401 - so that the hook finds it
+from tests.warm import warm_commands
 
 # Documented shapes and types are checked in every test. Agents and commands handle no tensors, and are called so often
 # that the checks would take most of their tests' time.
@@ -40,6 +43,13 @@ def _seeded() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Path]:
+    """A folder for the front of ``PATH`` whose ``burnish`` and ``python`` start at once."""
+    with tempfile.TemporaryDirectory() as folder, warm_commands(Path(folder), os.environ | {"COLUMNS": "160"}) as bins:
+        yield bins
 
 
 @pytest.fixture

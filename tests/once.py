@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
 import pytest
 from filelock import FileLock
 
@@ -22,3 +26,56 @@ def once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], obj
             build(work)
             work.rename(folder)
     return folder
+
+
+def shared_cache(factory: pytest.TempPathFactory, *names: str) -> Path:
+    """A value for ``BURNISH_CACHE`` that all workers of this test run share.
+
+    Models that Burnish trains itself are trained once a test run, by the code under test. What is fetched, and the
+    kernels' machine code (which knows what source it was made from), come from the user's own cache.
+
+    Args:
+        factory: pytest's.
+        names: models that the test will ask for. Two workers that found one missing would both train it.
+    """
+    folder = once(factory, "cache", _begin)
+    for name in names:
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / f"{name}.prepared").exists():
+                line = [sys.executable, "-c", _PREPARE[name] if name in _PREPARE else _MODEL.format(name=name)]
+                subprocess.run(line, env=os.environ | {"BURNISH_CACHE": str(folder)}, check=True)
+                (folder / f"{name}.prepared").touch()
+    return folder
+
+
+def smoke_study(factory: pytest.TempPathFactory, name: str, copy: Path) -> Path:
+    """A finished run of the study of the method ``name`` at size ``smoke``, with one seed; only the copy may change."""
+
+    def build(folder: Path) -> None:
+        from burnish.core.study import StudyRecipe
+        from burnish.studies.catalogue import find_study, perform
+
+        recipe = StudyRecipe.load({"method": f"study:{name}", "size": "smoke", "seeds": 1, "checkpoint_every": 0})
+        perform(find_study(name), recipe, folder)
+
+    return shutil.copytree(once(factory, f"study-{name}", build), copy)
+
+
+# In a process of its own: training under the checks of shapes takes much longer.
+_MODEL = "from burnish.testbeds.models import prepare_model; prepare_model({name!r})"
+_PREPARE = {
+    # A sixth of its training: enough for the form of an answer, and no page says how good it is.
+    "arithmetic": "from functools import partial; from burnish.testbeds import arithmetic, models; "
+    "arithmetic.train_base = partial(arithmetic.train_base, steps=200); models.prepare_model('arithmetic')",
+    "dov4cl-demo": "from burnish.prove.dov4cl import demo; pixels = demo.public().pixels[:2]; demo.thief(pixels)",
+}
+
+
+def _begin(work: Path) -> None:
+    users = Path(os.environ.get("BURNISH_CACHE") or platformdirs.user_cache_dir("burnish"))
+    (work / "models").mkdir(parents=True)
+    for name in ("data", "kernels", "node"):
+        (users / name).mkdir(parents=True, exist_ok=True)
+        (work / name).symlink_to(users / name)
+    if (users / "models" / "smollm2").exists():
+        (work / "models" / "smollm2").symlink_to(users / "models" / "smollm2")

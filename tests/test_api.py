@@ -10,6 +10,7 @@ import burnish
 from burnish.core.result import from_plain, to_plain
 from burnish.testbeds.models import prepare_model
 from tests.core.loops import LoopRecipe
+from tests.once import shared_cache
 
 LOOP = {"method": "tests.core.loops:METHOD", "steps": 3}
 
@@ -69,8 +70,8 @@ def test_a_path_elsewhere_stays_where_it_is(tmp_path: Path) -> None:
     assert from_plain(to_plain(tmp_path / "else", tmp_path / "run"), tmp_path / "moved") == tmp_path / "else"
 
 
-def test_a_merge_runs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+def test_a_merge_runs_too(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, "tiny-llama")))
     prepare_model("tiny-llama", Path("tiny"))
     merge = {"merge_method": "linear", "models": [{"model": "tiny", "parameters": {"weight": 1.0}}], "dtype": "float32"}
     first, again = burnish.run(merge, "merged"), burnish.run(merge, "merged")

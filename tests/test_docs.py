@@ -23,6 +23,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from tests.once import shared_cache
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Pages of one line share a folder: the later ones go on where the first stopped.
@@ -58,6 +60,8 @@ SLOW = {
     "craftworld.md",
 }
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
+Factory = pytest.TempPathFactory
+MODEL = re.compile(r"burnish model (?!list)([a-z0-9-]+)")
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -104,18 +108,14 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HF_HUB_OFFLINE": "1",
-        "BURNISH_CACHE": str(folder.parent / "cache"),
-        "COLUMNS": "160",
-    }
+def environment(*bins: Path) -> dict[str, str]:
+    path = os.pathsep.join([*map(str, bins), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
 
-def run(line: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run(line: list[str], folder: Path, *bins: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        line, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL
+        line, cwd=folder, env=environment(*bins), capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL
     )
 
 
@@ -130,20 +130,20 @@ def assert_shown(expected: str, shown: str, where: str) -> None:
     assert any(re.search(pattern, line) for line in lines), f"{where}: no line like\n  {expected}\nin\n{shown}"
 
 
-def carry_out(block: Block, folder: Path) -> None:
+def carry_out(block: Block, folder: Path, warm: Path) -> None:
     if block.title:
         path = folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.body, "utf-8")
     elif block.language == "console" and block.run:
         for command in commands(block):
-            done = run(["bash", "-c", command.line], folder)
+            done = run(["bash", "-c", command.line], folder, warm)
             shown = done.stdout + done.stderr
             assert done.returncode == command.status, f"{block.where}: $ {command.line}\n{done.returncode}: {shown}"
             for expected in command.output:
                 assert_shown(expected, shown, f"{block.where}: $ {command.line}")
     elif block.language == "python" and block.run:
-        done = run([sys.executable, "-c", block.body], folder)
+        done = run([str(warm / "python"), "-c", block.body], folder)
         assert done.returncode == 0, f"{block.where}:\n{done.stderr}"
 
 
@@ -152,17 +152,24 @@ def carry_out(block: Block, folder: Path) -> None:
     "story",
     [pytest.param(story, marks=[pytest.mark.slow] * (story[0] in SLOW), id=story[0]) for story in STORIES],
 )
-def test_what_a_page_says_to_type_works(story: list[str], tmp_path: Path) -> None:
+def test_what_a_page_says_to_type_works(
+    story: list[str], warm: Path, tmp_path: Path, tmp_path_factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [block for page in story for block in blocks(page)]
+    asked = "".join(block.body for block in told if block.run)
+    models = {*MODEL.findall(asked), *(["dov4cl-demo"] if "burnish run dov4cl/" in asked else [])}
+    monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, *sorted(models))))
     folder = tmp_path / "here"
     folder.mkdir()
-    for page in story:
-        for block in blocks(page):
-            carry_out(block, folder)
+    for block in told:
+        carry_out(block, folder, warm)
 
 
 @pytest.mark.parametrize("page", REST)
-def test_other_pages(page: str, tmp_path: Path) -> None:
-    test_what_a_page_says_to_type_works([page], tmp_path)
+def test_other_pages(
+    page: str, warm: Path, tmp_path: Path, tmp_path_factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_what_a_page_says_to_type_works([page], warm, tmp_path, tmp_path_factory, monkeypatch)
 
 
 @pytest.mark.parametrize("page", [*(page for story in STORIES for page in story), *REST])

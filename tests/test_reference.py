@@ -15,6 +15,7 @@ import burnish
 from burnish.prove.dov4cl.analysis import analyse
 from burnish.prove.evidence import write_evidence
 from burnish.testbeds.models import prepare_model
+from tests.once import shared_cache
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 SHOWN = re.findall(r"^::: (\S+)$", "\n".join(path.read_text() for path in sorted(PAGES.glob("*.md"))), re.MULTILINE)
@@ -77,15 +78,17 @@ def resolve(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+MODELS = {"tiny-llama": "tiny", "tiny-llava": "tiny-llava", "vit-experts": "vit-experts"}
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples speak of."""
     folder = tmp_path_factory.mktemp("desk")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BURNISH_CACHE", str(folder / "cache"))
-        prepare_model("tiny-llama", folder / "tiny")
-        prepare_model("tiny-llava", folder / "tiny-llava")
-        prepare_model("vit-experts", folder / "vit-experts")
+        patch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, *MODELS)))
+        for name, path in MODELS.items():
+            prepare_model(name, folder / path)
     (folder / "lines.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "mine.py").write_text(MINE)
     rng = np.random.default_rng(0)

@@ -163,8 +163,16 @@ def played(case: Case) -> tuple[Yard, Recorder, list[Event]]:
 
 @settings(max_examples=40, **COMMON)
 @given(CASES)
-def test_no_update_of_the_memory_is_lost(case: Case) -> None:
-    _, memory, log = played(case)
+def test_whatever_happens_no_update_is_lost_and_no_agent_does_two_things_at_once(case: Case) -> None:
+    world, memory, log = played(case)
+    no_update_of_the_memory_is_lost(memory, log)
+    assert world.wrong == []
+    assert world.busy == world.held == set()
+    for name in NAMES[: case.agents]:
+        every_clean_up_comes_first([event for event in log if event.agent == name], case.end)
+
+
+def no_update_of_the_memory_is_lost(memory: Recorder, log: Sequence[Event]) -> None:
     assert [event.seq for event in log] == list(range(1, len(log) + 1))
     assert sorted(memory.written, key=lambda event: event.seq) == log
     assert [event.time for event in log] == sorted(event.time for event in log)
@@ -174,30 +182,25 @@ def test_no_update_of_the_memory_is_lost(case: Case) -> None:
         assert ("call_end" if kind == "call_start" else "call_start", agent, call, attempt) in calls
 
 
-@settings(max_examples=40, **COMMON)
-@given(CASES)
-def test_no_agent_does_two_things_at_once_and_every_clean_up_comes_first(case: Case) -> None:
-    world, _, log = played(case)
-    assert world.wrong == []
-    assert world.busy == world.held == set()
-    for name in NAMES[: case.agents]:
-        running: int | None = None
-        cleaned = True
-        for event in (each for each in log if each.agent == name):
-            if event.kind == "skill_start":
-                assert (running, cleaned) == (None, True)
-                running = event.data["skill"]
-            elif event.kind == "command":
-                assert event.data["skill"] == running
-                cleaned = False
-            elif event.kind == "cleanup":
-                assert event.data["skill"] == running
-                cleaned = True
-            elif event.kind == "skill_end":
-                assert event.data["skill"] == running
-                assert cleaned or case.end <= event.time, "no clean-up between its last command and its end"
-                running = None
-        assert running is None
+def every_clean_up_comes_first(log: Sequence[Event], end: float) -> None:
+    """In the log of one agent: a skill ends, cleaned up after, before the next begins."""
+    running: int | None = None
+    cleaned = True
+    for event in log:
+        if event.kind == "skill_start":
+            assert (running, cleaned) == (None, True)
+            running = event.data["skill"]
+        elif event.kind == "command":
+            assert event.data["skill"] == running
+            cleaned = False
+        elif event.kind == "cleanup":
+            assert event.data["skill"] == running
+            cleaned = True
+        elif event.kind == "skill_end":
+            assert event.data["skill"] == running
+            assert cleaned or end <= event.time, "no clean-up between its last command and its end"
+            running = None
+    assert running is None
 
 
 def text(log: Sequence[Event]) -> bytes:

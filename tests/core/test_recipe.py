@@ -109,7 +109,7 @@ def test_missing_file_and_method(tmp_path: Path) -> None:
         method_of(tmp_path / "none.yaml")
     file = tmp_path / "merge.yaml"
     file.write_text("merge_method: ties\n")
-    with pytest.raises(UserError, match="give `merge_method`"):
+    with pytest.raises(UserError, match=r"mergekit.s format, give `merge_method`"):
         method_of(file)
     file.write_bytes(b"method: \xff\xfe")
     with pytest.raises(UserError, match="not UTF-8"):

@@ -149,7 +149,7 @@ def test_trackers_get_the_numbers(tmp_path: Path) -> None:
 def test_absent_tracker_is_named(tmp_path: Path) -> None:
     from burnish.core.recipe import Tracking
 
-    with pytest.raises(UserError, match=r"tracking.to: `aim` is not installed; pip install aim"):
+    with pytest.raises(UserError, match=r"tracking.to: the package aim is not installed"):
         Run(LoopRecipe(tracking=Tracking(to=["aim"])), tmp_path / "run", quiet=True).__enter__()
     with Run(LoopRecipe(), tmp_path / "run", fresh=True, quiet=True):
         pass  # the failed start holds no lock

@@ -14,6 +14,7 @@ from burnish.studies.dov4cl.claims import area, false_interval, judge_cells, pow
 from burnish.studies.dov4cl.experiment import Setting, owned, trainings
 from burnish.studies.dov4cl.records import Geometry, OwnerCell
 from burnish.studies.dov4cl.report import sections
+from tests.once import smoke_study
 
 TESTS = ("image", "unary", "binary", "mean unary", "mean binary", "rank unary", "rank binary")
 
@@ -94,8 +95,11 @@ def test_owners_share_no_picture(tmp_path: Path) -> None:
     assert tasks[4].seed != tasks[0].seed
 
 
-def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smoke_run_resumes_exactly(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = StudyRecipe(method="study:dov4cl", size="smoke", seeds=1)
+    smoke_study(tmp_path_factory, "dov4cl", tmp_path / "whole")
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
         whole = study.run(recipe, run)
     assert len(whole.claims) == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,20 @@ from burnish.studies.hint_grpo.real import word_problems
 from burnish.studies.hint_grpo.records import AT_EQUAL_STEPS, TrainingCell
 from burnish.studies.hint_grpo.report import _mean_course, accuracy_figure, arm_table, course_figure
 from burnish.studies.hint_grpo.study import DESIGNS, STUDY
+from tests.once import smoke_study
 
 
 @pytest.mark.slow
-def test_smoke_and_resume(tmp_path: Path) -> None:
-    recipe = StudyRecipe(method="study:hint_grpo", size="smoke", seeds=1)
-    with Run(recipe, tmp_path / "run", quiet=True) as run:
-        outcome = STUDY.run(recipe, run)
-    names = [claim.name for claim in outcome.claims]
+def test_smoke_and_resume(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    path = smoke_study(tmp_path_factory, "hint_grpo", tmp_path / "run")
+    claims = json.loads((path / "artifacts" / "claims.json").read_text())
+    names = [claim["name"] for claim in claims]
     assert len(set(names)) == len(names) == 11
-    assert all(claim.verdict == "undecided" for claim in outcome.claims)
-    with Run(recipe, tmp_path / "run", quiet=True) as run:
+    assert all(claim["verdict"] == "undecided" for claim in claims)
+    recipe = StudyRecipe(method="study:hint_grpo", size="smoke", seeds=1)
+    with Run(recipe, path, quiet=True) as run:
         again = STUDY.run(recipe, run)  # nothing is left to do: the cells come from the checkpoint
-    assert [claim.model_dump() for claim in again.claims] == [claim.model_dump() for claim in outcome.claims]
+    assert [claim.model_dump(mode="json") for claim in again.claims] == claims
 
 
 def cell(world: int, gains: dict[str, float], base: float = 0.2) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from burnish.studies.rmm.claims import by_seed, difference, judge_cells
 from burnish.studies.rmm.cost import correlation, rank_rows, true_spread
 from burnish.studies.rmm.experiment import ARMS, SUBSET_ARMS, Job
 from burnish.studies.rmm.records import Cell
+from tests.once import smoke_study
 
 GAINS = {
     "published": -2.0,
@@ -166,7 +167,8 @@ def _recipe(**settings: Any) -> StudyRecipe:
     return StudyRecipe.model_validate({"method": "study:rmm", "checkpoint_every": 0, **settings})
 
 
-def test_smoke_runs_every_line(tmp_path: Path) -> None:
+def test_smoke_runs_every_line(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    smoke_study(tmp_path_factory, "rmm", tmp_path / "run")
     with Run(_recipe(size="smoke", seeds=1), tmp_path / "run", quiet=True) as run:
         outcome = study.STUDY.run(_recipe(size="smoke", seeds=1), run)
     assert len(outcome.claims) == 10

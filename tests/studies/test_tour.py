@@ -6,6 +6,7 @@ import torch
 from burnish.core.errors import UserError
 from burnish.studies import tour
 from burnish.testbeds.models import prepare_model
+from tests.once import shared_cache
 
 
 def test_the_table_names_all_ten_and_quotes_what_is_stored() -> None:
@@ -16,10 +17,12 @@ def test_the_table_names_all_ten_and_quotes_what_is_stored() -> None:
             assert "(stored: " in row["judged claims"]
 
 
-def test_same_weights_means_every_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_weights_means_every_bit(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import load_file, save_file
 
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, "tiny-llama")))
     one, other = prepare_model("tiny-llama", tmp_path / "a"), prepare_model("tiny-llama", tmp_path / "b")
     assert tour.same_weights(one, other)
     tensors = load_file(other / "model.safetensors")

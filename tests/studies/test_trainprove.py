@@ -27,12 +27,14 @@ from burnish.studies.trainprove.measure import auc
 from burnish.studies.trainprove.records import SeedCell
 from burnish.studies.trainprove.study import DESIGNS, FIRST_SEED, STUDY
 from burnish.testbeds.sources import Real, Source
+from tests.once import smoke_study
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_smoke_and_resume(tmp_path: Path) -> None:
+def test_smoke_and_resume(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     recipe = StudyRecipe(method="study:trainprove", size="smoke", seeds=1)
+    smoke_study(tmp_path_factory, "trainprove", tmp_path / "run")
     with Run(recipe, tmp_path / "run", quiet=True) as run:
         outcome = STUDY.run(recipe, run)
     names = [claim.name for claim in outcome.claims]

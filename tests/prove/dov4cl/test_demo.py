@@ -11,6 +11,7 @@ from burnish.prove.dov4cl import METHOD, demo
 from burnish.prove.dov4cl.recipe import AuditRecipe
 from burnish.prove.images import digests
 from burnish.prove.overlap import refuse_overlap
+from tests.once import shared_cache
 
 
 def test_pictures_are_apart() -> None:
@@ -30,8 +31,10 @@ def test_recipes_are_whole() -> None:
 
 
 @pytest.mark.slow
-def test_the_tiny_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+def test_the_tiny_audit(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, "dov4cl-demo")))
     recipe = AuditRecipe.load(find_recipe("dov4cl/tiny"))
     with Run(recipe, tmp_path / "thief", quiet=True) as run:
         METHOD.load("run")(recipe, run)

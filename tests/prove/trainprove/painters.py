@@ -1,5 +1,9 @@
 """Sources of striped pictures of 8 x 8 for small audits: a class is a direction, a source has its own texture."""
 
+import os
+import signal
+from pathlib import Path
+
 import numpy as np
 
 from burnish.testbeds.classifiers import mlp
@@ -55,6 +59,15 @@ def repeats(classes, labels, seed, temperature):
 def suspect(images: np.ndarray) -> np.ndarray:
     CALLS.append(len(images))
     return images.reshape(len(images), -1).astype(int).sum(1) % CLASSES
+
+
+def suspect_that_notes(images: np.ndarray) -> np.ndarray:
+    """Writes down what it is asked, in the file ``ASKED``; SIGKILL at the question of the number ``KILL``."""
+    with Path(os.environ["ASKED"]).open("a") as log:
+        log.write(f"{len(images)}\n")
+    if os.environ.get("KILL") == str(len(Path(os.environ["ASKED"]).read_text().splitlines())):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return suspect(images)
 
 
 def suspect_with_strange_labels(images: np.ndarray) -> np.ndarray:

@@ -64,9 +64,6 @@ def test_a_run_leaves_a_model_an_outcome_and_a_report(model: Path, tmp_path: Pat
     )
     sections = METHOD.load("report")(tmp_path / "run")
     assert next(section.title for section in sections) == "What came of it"
-    with Run(asked, tmp_path / "run", quiet=True) as run:  # a finished run is not run again
-        assert METHOD.load("run")(asked, run) == folder
-    assert json.loads((tmp_path / "run/artifacts/outcome.json").read_text()) == outcome
 
 
 def test_a_model_in_memory_practises_until_its_tokens_are_spent(model: Path, tmp_path: Path, capfd: Any) -> None:
@@ -130,13 +127,16 @@ def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.3, 0.55, 0.95])
-def test_killed_in_the_middle_of_a_step_it_ends_bit_identical(
-    whole: Path, model: Path, tmp_path: Path, share: float
+def test_killed_between_the_rounds_of_a_step_it_goes_on_from_a_whole_batch(
+    whole: Path, model: Path, tmp_path: Path
 ) -> None:
-    """Weights, every logged number, memory and counters; half of the steps reuse completions, an epoch ends between."""
+    """What the contract suite cannot choose or see: this moment, where checkpoints are, the trainer's own state in
+    them.
+
+    Half of the steps reuse completions, and an epoch ends in between.
+    """
     calls = json.loads((whole / "artifacts/calls.json").read_text())
-    assert child(tmp_path / "run", model, die_at=max(1, int(share * calls))) == -signal.SIGKILL
+    assert child(tmp_path / "run", model, die_at=int(0.55 * calls)) == -signal.SIGKILL
     kept = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run/checkpoints").glob("checkpoint-*"))
     assert kept
     assert all(step % 2 == 0 for step in kept)  # never where half of a batch of completions is unused

@@ -1,0 +1,56 @@
+"""A command that starts at once ends, reads and says as one that does not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def both(warm: Path, folder: Path, line: str) -> list[tuple[int, str]]:
+    """Exit status and output of a line in bash, with the interpreter and with what stands in for it."""
+    found = []
+    for bins in (Path(sys.executable).parent, warm):
+        path = os.pathsep.join([str(bins), str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=folder,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        found.append((done.returncode, done.stdout))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("python script.py one 'two words'", 0),
+        ("python -c 'import sys; sys.exit(3)'", 3),
+        ("python -c 'import sys; sys.exit(\"why\")'", 1),
+        ("python -c '1 / 0'", 1),
+        ("python -c 'import os, signal; os.kill(os.getpid(), signal.SIGKILL)'; echo $? | grep 137", 0),
+        ("timeout 1 python -c 'import time; time.sleep(50)'", 124),
+        ("echo piped | python -c 'print(input())' | tr a-z A-Z", 0),
+        ("SAID=this python -c 'import os; print(os.environ[\"SAID\"])'", 0),
+        ("python -m json.tool nothing.json", 2),
+    ],
+)
+def test_it_does_what_the_interpreter_does(warm: Path, tmp_path: Path, line: str, code: int) -> None:
+    (tmp_path / "script.py").write_text(
+        "import os, sys\nimport beside\nprint(sys.argv, os.getcwd(), __name__, beside.HERE)\n"
+    )
+    (tmp_path / "beside.py").write_text("HERE = 'beside'\n")
+    real, copy = both(warm, tmp_path, line)
+    assert copy == real
+    assert copy[0] == code
+
+
+def test_a_mistake_of_a_user_is_one(warm: Path, tmp_path: Path) -> None:
+    done = subprocess.run([warm / "burnish", "run", "nothing"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("burnish: nothing: no such file")

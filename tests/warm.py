@@ -1,0 +1,204 @@
+"""Python processes that start at once: copies of one that has already imported what is heavy.
+
+A page of the documentation types dozens of commands, and each would import torch and transformers for 3 to 9 seconds.
+Here each is still a process of its own, with its own arguments, environment, folder and streams; only its imports are
+there already. What a start imports, and how long it takes, is a matter for other tests.
+
+This file is the process that is copied. It is run as a script, and imports no test.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import multiprocessing.process
+import os
+import random
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+HEAVY = (
+    "burnish.cli",
+    "burnish.api",
+    "torch._dynamo",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.vit.modeling_vit",
+    "safetensors.torch",
+    "matplotlib.figure",
+    "llvmlite.binding",
+)
+READY = b"ready\n"
+
+# What stands in for `burnish` and `python`: sends its line, its streams and its signals to a copy, ends as that ends.
+CLIENT = """#!{python} -IS
+import json, os, signal, socket, sys
+args = sys.argv[1:]
+if {name!r} == "python" and not (args and (args[0] == "-c" or args[0].endswith(".py"))):
+    os.execv({python!r}, [{python!r}, *args])
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+socket.send_fds(server, [b"."], [0, 1, 2])
+server.sendall(json.dumps([{name!r}, args, os.getcwd(), dict(os.environ)]).encode())
+server.shutdown(socket.SHUT_WR)
+answers = server.makefile()
+child = int(answers.readline())
+for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(each, lambda number, frame: os.kill(child, number))
+sys.exit(int(answers.readline() or 1))
+"""
+
+
+@contextmanager
+def warm_commands(folder: Path, environment: Mapping[str, str]) -> Iterator[Path]:
+    """A folder for the front of ``PATH``, with a ``burnish`` and a ``python`` that start at once.
+
+    Args:
+        folder: an empty one, of a short path: it gets a socket.
+        environment: in which the heavy imports are made; a command has its own.
+    """
+    address = folder / "warm"
+    for name in ("burnish", "python"):
+        client = folder / name
+        client.write_text(CLIENT.format(python=sys.executable, name=name, address=str(address)))
+        client.chmod(0o755)
+    line = [sys.executable, __file__, str(address)]
+    server = subprocess.Popen(line, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        assert server.stdout.readline() == READY, "the heavy imports failed"
+        yield folder
+    finally:
+        server.stdin.close()  # it goes when its reader goes, however that comes about
+        server.wait(30)
+        server.stdout.close()
+
+
+def _imported() -> None:
+    from burnish.core.method import all_methods
+
+    for name in HEAVY:
+        importlib.import_module(name)
+    for method in all_methods()[0]:
+        if method.built and isinstance(method.run, str):
+            importlib.import_module(method.run.partition(":")[0])
+    gc.collect()
+    gc.freeze()  # what is there stays: no copy goes through it
+
+
+def _copies(address: str) -> tuple[str, list[str]]:
+    """Return in each copy, with what it is to do; the original ends with its reader."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    os.write(1, READY)
+    while True:
+        ready = select.select([listener.fileno(), 0], [], [])[0]
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if 0 in ready:
+            os._exit(0)
+        asked, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            return _copy(asked)
+        asked.close()
+
+
+def _copy(asked: socket.socket) -> tuple[str, list[str]]:
+    """Of two processes, one waits for the other and tells how it ended."""
+    _, streams, _, _ = socket.recv_fds(asked, 1, 3)
+    with asked.makefile() as lines:
+        name, arguments, folder, environment = json.loads(lines.read())
+    child = os.fork()
+    if child:
+        asked.sendall(f"{child}\n".encode())
+        os._exit(_awaited(child, asked, streams))
+    asked.close()
+    for target, stream in enumerate(streams):
+        os.dup2(stream, target)
+        os.close(stream)
+    os.chdir(folder)
+    multiprocessing.process.ORIGINAL_DIR = folder  # type: ignore[attr-defined]  # where workers look for the script
+    os.environ.clear()
+    os.environ.update(environment)
+    random.seed()
+    return name, arguments
+
+
+def _awaited(child: int, asked: socket.socket, streams: Sequence[int]) -> int:
+    for stream in (0, 1, 2, *streams):  # or a pipe would stay open after the child's end
+        os.close(stream)
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            with suppress(OSError):
+                asked.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
+            return 0
+        if not _there(asked):
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _there(asked: socket.socket) -> bool:
+    """Whether who asked is still there: it has said all, so that only its end can be heard."""
+    hung_up = select.poll()
+    hung_up.register(asked, 0)
+    return not hung_up.poll(0)
+
+
+def main() -> None:
+    """Be the process that is copied, and then each of its copies."""
+    del sys.path[0]  # the folder of the tests
+    _imported()
+    name, arguments = _copies(sys.argv[1])
+    try:
+        _carry_out(name, arguments)
+        code = 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:  # noqa: BLE001 - what the interpreter does at its end
+        traceback.print_exc()
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for those that are no daemons
+    atexit._run_exitfuncs()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)  # to take thousands of modules apart would take longer than many a command
+
+
+def _carry_out(name: str, arguments: list[str]) -> None:
+    if name == "burnish":
+        from burnish.cli import main as burnish
+
+        sys.argv = ["burnish", *arguments]
+        burnish()
+    elif arguments[0] == "-c":
+        sys.argv = ["-c", *arguments[2:]]
+        sys.path.insert(0, "")
+        exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv = arguments
+        sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
