@@ -21,11 +21,10 @@ from pydantic import BaseModel
 from burnish.core.errors import UserError
 from burnish.core.files import stale
 from burnish.core.method import Method
-from burnish.core.paths import cache
 from burnish.core.recipe import Recipe
 from burnish.testing.child import Ended, run_in_child
 
-HEAVY = ("torch", "transformers", "matplotlib", "trl", "datasets", "scipy", "numba", "sklearn", "diffusers", "PIL")
+HEAVY = ("torch", "transformers", "matplotlib", "trl", "datasets", "scipy", "numba", "sklearn", "diffusers")
 """Libraries that take long to import: none may be needed to list methods or to read a recipe."""
 
 
@@ -156,7 +155,7 @@ def loads_light(subject: Subject) -> None:
     assert subject.folder is not None
     temporary = subject.work / "temporary"
     temporary.mkdir()
-    watched = (subject.folder, temporary, cache())
+    watched = (subject.folder, temporary)
     before = [_times(place) for place in watched]
     found_here = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(subject.folder), *sys.path]),
