@@ -216,18 +216,12 @@ def killed_and_resumed(subject: Subject) -> None:
     """
     whole = subject.whole
     assert whole is not None
-    for part in (2, 4, 8):  # a machine that is busy now and idle then is met half-way
-        ended = subject.run("killed", die_after=whole.seconds / part)
-        if ended.kind == "killed":
+    for part in (2, 4, 8):  # a machine that was busy and is idle now may be over too soon: then earlier
+        shutil.rmtree(subject.work / "killed", ignore_errors=True)
+        kills = sum(_killed(subject, moment) for moment in _moments(whole, part))
+        if kills >= 2:
             break
-        shutil.rmtree(subject.work / "killed")
-    kills = int(ended.kind == "killed")
-    for part in (4, 6):
-        ended = subject.run("killed", die_at_write=max(1, whole.writes // part))
-        kills += ended.kind == "killed"
-        if ended.kind not in ("killed", "finished"):
-            raise ContractBroken(f"resumed after a kill it ended with {ended.kind}: {ended.message}")
-    if kills < 2:
+    else:
         raise ContractBroken("the run was over before it could be killed: take a longer recipe")
     rooms = [subject.work / "killed" / room for room in ("checkpoints", "artifacts")]
     torn = {path for room in rooms if room.is_dir() for path in stale(room)}
@@ -238,6 +232,21 @@ def killed_and_resumed(subject: Subject) -> None:
     if last.result != whole.result:
         raise ContractBroken(f"undisturbed it gives {whole.result}, killed and resumed {last.result}")
     subject.same("whole", "killed")
+
+
+def _moments(whole: Ended, part: int) -> list[dict[str, Any]]:
+    return [
+        {"die_after": whole.seconds / part},
+        {"die_at_write": max(1, whole.writes // 4)},
+        {"die_at_write": max(1, whole.writes // 6)},
+    ]
+
+
+def _killed(subject: Subject, moment: dict[str, Any]) -> bool:
+    ended = subject.run("killed", **moment)
+    if ended.kind not in ("killed", "finished"):
+        raise ContractBroken(f"it should have been killed at {moment}; it ended with {ended.kind}: {ended.message}")
+    return ended.kind == "killed"
 
 
 def workers_equal(subject: Subject) -> None:
