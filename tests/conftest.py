@@ -71,13 +71,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    long = [file for file in files.values() if any(test.get_closest_marker("slow") for test in file)]
-    short = [file for file in files.values() if file not in long]
+    long = [group for group in files.values() if any(test.get_closest_marker("slow") for test in group)]
+    short = [group for group in files.values() if group not in long]
     halves: tuple[list[pytest.Item], list[pytest.Item]] = ([], [])
-    for number, file in enumerate(long):
-        halves[number % 2].extend(file)
-    for file in short:
-        min(halves, key=len).extend(file)
+    for number, group in enumerate(long):
+        halves[number % 2].extend(group)
+    for group in short:
+        min(halves, key=len).extend(group)
     items[:] = [*halves[0], *halves[1]]
 
 

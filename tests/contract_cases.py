@@ -2,12 +2,16 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ConfigDict, Field, model_validator
+from safetensors.numpy import save_file
 
 from burnish.core.method import Method
+from burnish.core.parallel import executor
 from burnish.core.recipe import Recipe
 from burnish.core.report import Section
 from burnish.core.run import Run
@@ -31,7 +35,7 @@ class Walk:
 class WalkRecipe(Recipe):
     method: str = f"{HERE}:GOOD"
     """The name."""
-    steps: int = 40
+    steps: int = 100
     """Of the walk."""
 
 
@@ -49,7 +53,7 @@ class Doubling(WalkRecipe):
     @model_validator(mode="before")
     @classmethod
     def _double(cls, data: dict[str, Any]) -> dict[str, Any]:
-        return {**data, "steps": 2 * data.get("steps", 40)}
+        return {**data, "steps": 2 * data.get("steps", 100)}
 
 
 class Lenient(WalkRecipe):
@@ -97,6 +101,24 @@ def starts(recipe: WalkRecipe) -> list[tuple[str, str]]:
     return []
 
 
+def opens_a_pool(recipe: WalkRecipe) -> list[tuple[str, str]]:
+    with executor("local", 2) as workers:
+        return [("sum", str(sum(workers.map(abs, [1, -2]))))]
+
+
+def writes_unheard(recipe: WalkRecipe) -> list[tuple[str, str]]:
+    """By code that Python's audit does not hear."""
+    save_file({"a": np.zeros(1)}, "note.safetensors")
+    return []
+
+
+def begins_anew(recipe: WalkRecipe, run: Run) -> Path:
+    """Saves nothing on its way."""
+    places = [int(run.rng("walk").integers(-1, 2)) for _ in run.progress(range(recipe.steps), "steps")]
+    time.sleep(1.0)
+    return run.artifact("places.json", places)
+
+
 def fetches(path: Path) -> list[Section]:
     return [Section("Map", html='<script src="https://maps.example/all.js"></script>')]
 
@@ -107,6 +129,9 @@ DOUBLING = Method(name="doubling", recipe=Doubling, run=walk)
 LENIENT = Method(name="lenient", recipe=Lenient, run=walk)
 EXTRALESS = Method(name="extraless", recipe=WalkRecipe, run=walk, needs=("wave",))
 WRITES = Method(name="writes", recipe=WalkRecipe, run=walk, check=writes)
+POOL = Method(name="pool", recipe=WalkRecipe, run=walk, check=opens_a_pool)
+UNHEARD = Method(name="unheard", recipe=WalkRecipe, run=walk, check=writes_unheard)
+ANEW = Method(name="anew", recipe=WalkRecipe, run=begins_anew)
 STARTS = Method(name="starts", recipe=WalkRecipe, run=walk, check=starts)
 RAISES = Method(name="raises", recipe=WalkRecipe, run=raises)
 FORGETFUL = Method(name="forgetful", recipe=WalkRecipe, run=forgetful)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from burnish.core.method import all_methods
+from burnish.core.method import all_methods, method_names
 from burnish.testing import BUDGET, check_method
 
 HERE = Path(__file__).parent
@@ -20,7 +20,14 @@ def rows() -> dict[str, ModuleType]:
 
 
 ROWS = rows()
-BUILT = [method.name for method in all_methods()[0] if method.built]
+FOUND, FAULTS = all_methods()
+BUILT = [method.name for method in FOUND if method.built]
+
+
+def test_every_method_loads_and_every_row_is_of_one() -> None:
+    assert FAULTS == []
+    assert {method.name for method in FOUND} == set(method_names())
+    assert set(ROWS) <= set(BUILT)
 
 
 @pytest.mark.slow

@@ -32,6 +32,8 @@ def test_a_method_that_keeps_it(tmp_path: Path) -> None:
         ("DOUBLING", checks.recipe_round_trips, "it differs in steps"),
         ("LENIENT", checks.unknown_key_named, "the setting `sede` is accepted"),
         ("WRITES", checks.loads_light, "`check` wrote note.txt"),
+        ("UNHEARD", checks.loads_light, "`check` wrote note.safetensors"),
+        ("POOL", checks.loads_light, "`check` started a process of multiprocessing"),
         ("STARTS", checks.loads_light, "`check` started subprocess.Popen true"),
         ("RAISES", checks.runs, "the run ended with UserError: .*ZeroDivisionError: of its own"),
     ],
@@ -46,6 +48,7 @@ def test_each_point_is_broken_by_one_that_breaks_it(name: str, check: object, sa
     ("name", "check", "said"),
     [
         ("FORGETFUL", checks.killed_and_resumed, "killed differs from whole in artifacts/place.json"),
+        ("ANEW", checks.killed_and_resumed, "in the middle of its work, it had saved nothing to go on from"),
         ("KNOWS", checks.killed_and_resumed, "killed differs from whole in artifacts/here.txt"),
         ("COUNTS", checks.workers_equal, "workers differs from whole in artifacts/workers.txt"),
         ("FETCHES", checks.report_needs_no_network, r"the report fetches .*maps.example"),
@@ -64,7 +67,7 @@ def test_a_second_call_that_does_or_gives_something_else_is_seen(tmp_path: Path)
     checks.runs(whole)
     checks.second_call_equal(whole)
     (tmp_path / "whole" / "report.html").unlink()  # so that the second call draws it again
-    with pytest.raises(ContractBroken, match="a call of the finished run wrote report.html"):
+    with pytest.raises(ContractBroken, match=r"a call of the finished run wrote report\.html"):
         checks.second_call_equal(whole)
     record = tmp_path / "whole" / "run.json"
     record.write_text(record.read_text().replace("artifacts/walk.json", "artifacts/other.json"))
@@ -92,3 +95,27 @@ def test_an_entry_point_that_brings_torch_is_named(plugins: Plugins, tmp_path: P
 def test_a_recipe_of_another_method_and_a_planned_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractBroken, match="the recipe is one of the method"):
         check_method("rmm", {"method": f"{HERE}:GOOD"})
+
+
+@pytest.mark.parametrize(
+    ("html", "fetched"),
+    [
+        ('<a href="https://x.example/">x</a> https://x.example <svg xmlns="http://www.w3.org/2000/svg"/>', False),
+        ('<img src="//x.example/a.png">', True),
+        ('<image href="https://x.example/a.png"/>', True),
+        ('<img srcset="https://x.example/a.png 2x">', True),
+        ("<script>fetch('https://x.example')</script>", True),
+        ("<style>@import 'https://x.example/a.css'</style>", True),
+        ('<meta http-equiv="refresh" content="0; url=https://x.example">', True),
+        ('<object data="https://x.example/a.swf"></object>', True),
+    ],
+)
+def test_what_a_page_fetches(html: str, fetched: bool, tmp_path: Path) -> None:
+    whole = subject("GOOD", tmp_path)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "report.html").write_text(html)
+    if fetched:
+        with pytest.raises(ContractBroken, match=r"x\.example"):
+            checks.report_needs_no_network(whole)
+    else:
+        checks.report_needs_no_network(whole)

@@ -32,8 +32,9 @@ def run(
 ) -> RunResult:
     """Run or resume a recipe in its folder and write the report; a finished run is not repeated.
 
-    >>> burnish.run("planning_acting/tiny", out="runs/agents")
-    RunResult(path=PosixPath('runs/agents'), report=PosixPath('runs/agents/report.html'), value=..., resumed=False)
+    Examples:
+        >>> burnish.run("planning_acting/tiny", out="runs/agents")
+        RunResult(path=PosixPath('runs/agents'), report=PosixPath('runs/agents/report.html'), value=..., resumed=False)
 
     Args:
         recipe: a file, the name of a shipped recipe (``rmm/tiny``), a recipe, or its settings as a mapping. A merge in
@@ -52,18 +53,25 @@ def run(
     stem = "" if isinstance(recipe, Recipe | Mapping) else find_recipe(str(recipe)).stem
     merge = _merge_config(recipe)
     if merge is not None:
-        return _run_merge(merge, Path(out or f"runs/merge-{stem}".rstrip("-")), overrides, fresh=fresh)
+        default = Path("runs") / "-".join(filter(None, ("merge", stem)))
+        return _run_merge(merge, default if out is None else Path(out), overrides, fresh=fresh)
     method, asked = load_recipe(recipe, overrides)
-    path = Path(out) if out is not None else Path("runs") / "-".join(filter(None, (method.name, stem)))
+    path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
     with Run(asked, path, fresh=fresh) as open_run:
         if open_run.finished:
             open_run.note(f"{path}: already finished, nothing is repeated")
         else:
             open_run.value = _performed(method, asked, open_run)
     page = path / "report.html"
-    if open_run.is_main and not (open_run.finished and page.exists()):
+    if open_run.is_main and not (open_run.finished and _drawn_since(path)):
         report(path)
     return RunResult(path, page, open_run.value, open_run.resumed)
+
+
+def _drawn_since(path: Path) -> bool:
+    """Whether the report is of the finished run, and not of an interrupted one that somebody looked at."""
+    page = path / "report.html"
+    return page.exists() and page.stat().st_mtime_ns >= (path / "run.json").stat().st_mtime_ns
 
 
 def _performed(method: Method, recipe: Recipe, open_run: Run) -> Any:
@@ -100,7 +108,8 @@ def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides
     from burnish.merge import merge
 
     _no_overrides(config, overrides)
-    existed = out.exists() and not fresh
+    out = out.expanduser()
+    existed = not fresh and out.is_dir() and any(out.iterdir())
     merge(config, out, fresh=fresh)
     return RunResult(out, out / "README.md", out, existed)
 
@@ -114,8 +123,9 @@ def _no_overrides(config: Path | Mapping[str, Any], overrides: Overrides) -> Non
 def report(path: str | Path) -> Path:
     """Write ``report.html`` of a run again, with its method's own sections.
 
-    >>> burnish.report("runs/agents")
-    PosixPath('runs/agents/report.html')
+    Examples:
+        >>> burnish.report("runs/agents")
+        PosixPath('runs/agents/report.html')
 
     Args:
         path: the run's folder.
@@ -140,8 +150,9 @@ def report(path: str | Path) -> Path:
 def recipes() -> list[dict[str, str]]:
     """The shipped recipes: name and what the file's first comment says.
 
-    >>> burnish.recipes()[0]["recipe"]
-    'dov4cl/paper'
+    Examples:
+        >>> burnish.recipes()[0]["recipe"]
+        'dov4cl/paper'
     """
     return [{"recipe": name, "what": what} for name, what in shipped_recipes().items()]
 
@@ -149,12 +160,13 @@ def recipes() -> list[dict[str, str]]:
 def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]:
     """What a recipe, or a merge in mergekit's format, would do; nothing is started and nothing is written.
 
-    >>> burnish.check("planning_acting/tiny")[0]
-    {'what': 'method', 'value': 'planning_acting'}
+    Examples:
+        >>> burnish.check("planning_acting/tiny")[0]
+        {'what': 'method', 'value': 'planning_acting'}
 
     Args:
-        recipe: as :func:`run` takes it.
-        overrides: as :func:`run` takes them.
+        recipe: as `run` takes it.
+        overrides: as `run` takes them.
 
     Raises:
         UserError: anything that would stop it.
@@ -196,8 +208,9 @@ def study(
 ) -> StudyResult:
     """Run or resume the study of one paper and write its report; with ``store``, ``docs/claims/NAME.json`` too.
 
-    >>> burnish.study("planning_acting", size="smoke").report
-    PosixPath('runs/study-planning_acting-smoke/report.html')
+    Examples:
+        >>> burnish.study("planning_acting", size="smoke").report
+        PosixPath('runs/study-planning_acting-smoke/report.html')
 
     Args:
         name: of the method.

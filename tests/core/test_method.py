@@ -1,5 +1,6 @@
 """The manifest of a method: found by entry point, of the house or of a plug-in; whose fault it is if not."""
 
+import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,3 +150,17 @@ def test_a_recipe_of_another_class_is_refused() -> None:
 
     with pytest.raises(UserError, match="a Recipe says `method: loop`, which takes a LoopRecipe"):
         load_recipe(Recipe(method="tests.core.loops:METHOD"))
+
+
+def test_nothing_in_the_spine_names_a_method() -> None:
+    """Adding one must touch its own folders: no other file may know its name."""
+    root = Path(methods.__file__).parents[1]
+    general = [*root.glob("*.py"), *(root / "studies").glob("*.py")]
+    general += [path for room in ("core", "cli", "testing", "dialogue") for path in (root / room).rglob("*.py")]
+    for path in general:
+        strings = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        assert strings.isdisjoint(HOUSE), f"{path.relative_to(root)} names {strings & HOUSE}"

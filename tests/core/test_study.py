@@ -11,7 +11,7 @@ from burnish.core.errors import BurnishError, UserError
 from burnish.core.findings import Finding
 from burnish.core.intervals import SCALES, Interval, Kind, share_interval, t_interval
 from burnish.core.run import Run
-from burnish.core.study import Claim, Outcome, Rule, StudyRecipe, judge, load_stored, store
+from burnish.core.study import Claim, Glance, Outcome, Rule, StudyRecipe, judge, load_stored, store
 
 
 def test_one_value_decides_nothing() -> None:
@@ -34,7 +34,7 @@ def test_the_verdict_follows_from_the_interval(values: list[float], bound: float
 
 def test_at_most_is_the_other_side() -> None:
     rule = Rule("rate", kind="share", bound=0.1, side="at most")
-    assert rule.sentence == "Clopper-Pearson interval of the rate lies at or below 0.1"
+    assert rule.sentence == "95 % Clopper-Pearson interval of the rate lies at or below 0.1"
     assert rule.verdict(share_interval(0, 40)) == "holds"  # at most .088
     assert rule.verdict(share_interval(0, 20)) == "undecided"  # at most .168
     assert rule.verdict(share_interval(20, 40)) == "does not hold"
@@ -88,7 +88,7 @@ def test_a_claim_takes_sentence_and_verdict_from_its_rule() -> None:
 
 def outcome() -> Outcome:
     claim = judge("a", "better", "+5", Rule("gain"), Finding(t_interval([1, 1.1, 0.9]), 1.0, 0.0))
-    return Outcome([claim], [])
+    return Outcome([claim], [], Glance("one sentence", None))
 
 
 def test_stored_results_are_complete(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_claim_stored_before_kinds_were_told_apart_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("size", "seeds", "said"),
-    [("tour", 9, "is not judged"), ("quick", 2, "needs --seeds 3"), ("full", 3, "needs --seeds 5")],
+    [("tour", 9, "is not judged"), ("quick", 2, "needs 3 seeds"), ("full", 3, "needs 5 seeds")],
 )
 def test_what_is_not_judged_is_not_stored(tmp_path: Path, size: str, seeds: int, said: str) -> None:
     recipe = StudyRecipe.model_validate({"method": "study:rmm", "size": size, "seeds": seeds})

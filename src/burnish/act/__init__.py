@@ -17,8 +17,9 @@ __all__ = ["METHOD", "TeamRecipe", "plan"]
 def plan(goal: str, count: int = 1, have: Mapping[str, int] | None = None) -> Decomposition:
     """The steps after which ``count`` of the item ``goal`` are in an inventory that starts as ``have``.
 
-    >>> [step.item for step in plan("torch", 4).steps][-1]
-    'torch'
+    Examples:
+        >>> [step.item for step in plan("torch", 4).steps][-1]
+        'torch'
 
     Raises:
         UserError: an unknown item, a count below 1, or nothing leads to the goal (says why).

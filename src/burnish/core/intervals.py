@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from burnish.core.recipe import Settings
 
@@ -43,7 +43,7 @@ class Scale:
 
 SCALES: dict[Kind, Scale] = {
     "mean": Scale("95 % t interval"),
-    "share": Scale("Clopper-Pearson interval", 0.0, 1.0),
+    "share": Scale("95 % Clopper-Pearson interval", 0.0, 1.0),
     "mean share": Scale("95 % Korn-Graubard interval", 0.0, 1.0),
     "bootstrap share": Scale("95 % bootstrap interval", 0.0, 1.0),
     "share difference": Scale("95 % t interval", -1.0, 1.0),
@@ -55,6 +55,9 @@ SCALES: dict[Kind, Scale] = {
 
 class Interval(Settings):
     """A mean and its 95 % interval. One that lies outside what its quantity can be is refused."""
+
+    # JSON has no word for an end that is infinite (one seed): without this it would be stored as null
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     mean: float
     low: float
@@ -128,8 +131,9 @@ def mean_share_interval(values: Sequence[float], trials: int | None = None) -> I
     That number, reduced by (z / t)^2 for the few degrees of freedom, goes into Clopper-Pearson. So the interval lies
     within [0, 1] and is longer towards the middle. Fewer than two values give [0, 1].
 
-    Where all values are 0, or all are 1, they have no spread to go by. Then the trials behind them count, as is usual;
-    where these are not known, each value counts as one trial, which is right for any distribution on [0, 1].
+    Where all values are equal, they have no spread to go by. Then the trials behind them count, as is usual; where
+    these are not known, each value counts as one trial, which is right for any distribution on [0, 1]. Where they are
+    known, n* is never more than they are.
 
     Why no t interval cut to [0, 1]: near an end the mean is skewed, and in settings where this one covers with .94 to
     .99, that one does with .48 to .95 (``tests/core/test_intervals.py``). Why no t interval of logits: those of 0 and 1
@@ -149,11 +153,10 @@ def mean_share_interval(values: Sequence[float], trials: int | None = None) -> I
     if _at_end(mean, 0.0, 1.0):
         known = n if trials is None else trials
         low, high = _clopper_pearson(known * round(mean), known)
-    elif spread == 0.0:
-        low, high = mean, mean
     else:
         z, t = float(special.ndtri((1 + LEVEL) / 2)), _t_quantile(n)
-        worth = min(MOST_TRIALS, mean * (1 - mean) / (spread**2 / n) * (z / t) ** 2)
+        worth = mean * (1 - mean) / (spread**2 / n) * (z / t) ** 2 if spread else float(n if trials is None else trials)
+        worth = min(worth, MOST_TRIALS if trials is None else trials)
         low, high = _clopper_pearson(worth * mean, worth)
     return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=n, kind="mean share")
 
@@ -169,6 +172,7 @@ def correlation_interval(r: float, n: int) -> Interval:
     """
     from scipy import special
 
+    r = _within(r, -1.0, 1.0)
     if n <= 3:
         return Interval(mean=r, low=-1.0, high=1.0, n=n, kind="correlation")
     half = float(special.ndtri((1 + LEVEL) / 2)) / math.sqrt(n - 3)

@@ -67,7 +67,7 @@ class Method:
         check: ``(recipe) -> [(what, value)]``: what a recipe would do, without starting anything; raises UserError.
         report: ``(folder of a finished run) -> [Section]``.
         study: a :class:`burnish.core.study.Study`: the claim rebuilt small.
-        analyse: a module's function from stored answers to findings, for methods that leave evidence.
+        analyse: a :class:`burnish.prove.evidence.analysis.Analysis`: how evidence that it leaves is computed again.
         needs: modules that must be importable before it can run, beyond Burnish's own dependencies.
         extra: which extra of the package brings them.
         parallel: how it uses processes: ``executor`` (the recipe's ``workers``), ``ranks`` (torchrun), ``none``.
@@ -125,7 +125,7 @@ class Method:
         Raises:
             UserError: the method is planned only, or what it needs is not installed.
         """
-        if part in ("run", "check"):
+        if part in ("run", "check", "study"):
             self.settings()
             need_packages(self.name, self.needs, self.extra)
         given = getattr(self, part)
@@ -167,7 +167,7 @@ def find_method(name: str) -> Method:
     package, point = packages.popitem()
     try:
         found = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         cause = f"{type(error).__name__}: {error}"
         raise UserError(f"method: `{name}`: the package {package} that brings it is at fault: {cause}") from error
     method = _checked(found, f"`{name}` of the package {package}")
@@ -213,10 +213,17 @@ def need_packages(method: str, packages: Sequence[str], extra: str) -> None:
     Raises:
         UserError: one of ``packages`` is not installed; says which, and which extra brings it.
     """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if not _importable(name)]
     if missing:
         brought = f"; the extra `{extra}` brings it" if extra else ""
         raise UserError(f"method: {method} needs {', '.join(missing)}{brought}", extra=extra)
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package above a dotted name
+        return False
 
 
 def import_object(reference: str, setting: str) -> Any:

@@ -100,7 +100,7 @@ class Progress:
         self._stream: Any = stream or sys.stderr
         self._quiet = quiet
         self._bars: Any = None
-        self._depth = 0
+        self._shown: list[tuple[_Loop, threading.Thread]] = []
         self._status = ""
 
     def track(self, items: Iterable[T], label: str, total: int | None = None, done: int = 0) -> Iterator[T]:
@@ -115,18 +115,21 @@ class Progress:
             total = len(items) + done
         loop = _Loop(label, total, done)
         shown = threading.Thread(target=self._show, args=(loop,), daemon=True)
+        self._shown.append((loop, shown))
         shown.start()
-        self._depth += 1
         try:
             for count, item in enumerate(items, start=done):
                 loop.count = count
                 yield item
         finally:
-            loop.over.set()
-            shown.join()
-            self._depth -= 1
-            if self._depth == 0:
+            self._end(loop, shown)
+            if not self._shown:
                 self.close()
+
+    def _end(self, loop: _Loop, shown: threading.Thread) -> None:
+        loop.over.set()
+        shown.join()
+        self._shown = [pair for pair in self._shown if pair[0] is not loop]
 
     def _show(self, loop: _Loop) -> None:
         """Show a loop from the moment on when it is clear that it takes a while, until it is over."""
@@ -157,7 +160,9 @@ class Progress:
             print(message, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Take the bars off the terminal."""
+        """Take the bars off the terminal, also of loops that nobody ended (a generator that is still held)."""
+        for loop, shown in list(self._shown):
+            self._end(loop, shown)
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
@@ -191,6 +196,21 @@ class Progress:
                 eta = f", about {duration((loop.total - loop.count) * seconds / (loop.count - loop.done))} left"
         said = f"{loop.label}: {loop.count}{of}, {duration(seconds)}{eta}  {self._status}"
         print(said.rstrip(), file=self._stream, flush=True)
+
+
+class Pulse:
+    """A line now and then from inside a worker, which has no bar of its own."""
+
+    def __init__(self, label: str, stream: io.TextIOBase | None = None) -> None:
+        self._label, self._stream = label, stream
+        self._last = time.monotonic()
+
+    def beat(self, words: str) -> None:
+        """How far it is; said if the last line is ten seconds old."""
+        now = time.monotonic()
+        if now - self._last >= LINE_SECONDS:
+            self._last = now
+            print(f"{self._label}: {words}", file=self._stream or sys.stderr, flush=True)
 
 
 class _Loop:

@@ -5,7 +5,6 @@ Knows YAML, overrides and how to say what is wrong in one line. Knows no method.
 
 from __future__ import annotations
 
-import copy
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -70,12 +69,13 @@ class Recipe(Settings):
             UserError: one line with file, line, key, the nearest valid key and what was expected.
         """
         data, at = _settings(source)
-        overridden = {apply_override(data, override) for override in override_list(overrides)}
+        overridden = {apply_override(data, *pair) for pair in override_pairs(overrides)}
 
         def where(path: KeyPath) -> str:
-            for cut in range(len(path), 0, -1):
-                if path[:cut] in overridden:
-                    return f"override {'.'.join(map(str, path[:cut]))}"
+            for each in overridden:
+                common = min(len(each), len(path))
+                if each[:common] == path[:common]:
+                    return f"override {'.'.join(map(str, each))}"
             return at(path)
 
         try:
@@ -111,8 +111,8 @@ def method_of(source: Path | Mapping[str, Any], overrides: Overrides = ()) -> st
         UserError: no such file, not YAML, or no method named.
     """
     data, at = _settings(source)
-    for override in override_list(overrides):
-        apply_override(data, override)
+    for pair in override_pairs(overrides):
+        apply_override(data, *pair)
     method = data.get("method")
     if not isinstance(method, str):
         merge = {"merge_method", "models", "slices", "base_model"} & data.keys()
@@ -121,17 +121,40 @@ def method_of(source: Path | Mapping[str, Any], overrides: Overrides = ()) -> st
     return method
 
 
-def override_list(overrides: Overrides) -> list[str]:
-    """Overrides as ``key=value`` texts, the value as YAML; nested mappings by dotted key."""
+def override_pairs(overrides: Overrides) -> list[tuple[str, Any]]:
+    """Overrides as dotted keys and values; the value of a text ``key=value`` is read as YAML.
+
+    Raises:
+        UserError: a text that is not of this form.
+    """
     if isinstance(overrides, Mapping):
-        return [f"{key}={json.dumps(value)}" for key, value in flatten(dict(overrides)).items()]
-    return [overrides] if isinstance(overrides, str) else list(overrides)
+        return [(str(key), plain(value)) for key, value in overrides.items()]
+    pairs = []
+    for override in [overrides] if isinstance(overrides, str) else overrides or ():
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"override {override}: write it as key=value, for example seed=1", arguments=("set",))
+        pairs.append((key.strip(), load_yaml(text, name=f"override {override}")[0]))
+    return pairs
+
+
+def plain(value: Any) -> Any:
+    """A setting given in Python as YAML would give it: paths as text, groups as mappings, plain numbers."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _settings(source: Path | str | Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[KeyPath], str]]:
     """The settings in a source, and where a key of theirs stands, for messages."""
     if isinstance(source, Mapping):
-        return copy.deepcopy(dict(source)), lambda _: "recipe"
+        return dict(plain(source)), lambda _: "recipe"
     data, locate = load_yaml(source)
     name = str(source) if isinstance(source, Path) else "<text>"
     if not isinstance(data, dict):
@@ -139,26 +162,20 @@ def _settings(source: Path | str | Mapping[str, Any]) -> tuple[dict[str, Any], C
     return data, lambda path: f"{name}:{locate(path)}"
 
 
-def apply_override(data: dict[str, Any], override: str) -> KeyPath:
-    """Set ``a.b=value`` in nested ``data`` in place; a number among the keys indexes a list. Returns the key's path.
+def apply_override(data: dict[str, Any], key: str, value: Any) -> KeyPath:
+    """Set ``a.b`` in nested ``data`` in place; a number among the keys indexes a list. Returns the key's path.
 
     Raises:
-        UserError: not of the form ``key=value``, or the path runs through something that is no mapping.
+        UserError: the path runs through something that is no mapping.
     """
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise UserError(f"override {override}: write it as key=value, for example seed=1", arguments=("set",))
-    value, _ = load_yaml(text, name=f"override {override}")
     path: list[str | int] = []
     here: Any = data
-    parts = key.strip().split(".")
+    parts = key.split(".")
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         if isinstance(here, list):
             if not part.isdecimal() or int(part) >= len(here):
-                raise UserError(
-                    f"override {override}: `{part}` is no index of a list of {len(here)}", arguments=("set",)
-                )
+                raise UserError(f"override {key}: `{part}` is no index of a list of {len(here)}", arguments=("set",))
             path.append(int(part))
         elif isinstance(here, dict):
             path.append(part)
@@ -166,7 +183,7 @@ def apply_override(data: dict[str, Any], override: str) -> KeyPath:
                 here[part] = {}
         else:
             raise UserError(
-                f"override {override}: `{'.'.join(map(str, path))}` is a plain value and has no `{part}`",
+                f"override {key}: `{'.'.join(map(str, path))}` is a plain value and has no `{part}`",
                 arguments=("set",),
             )
         if last:
@@ -178,7 +195,9 @@ def apply_override(data: dict[str, Any], override: str) -> KeyPath:
 
 def explain(error: ValidationError, cls: type[BaseModel], where: Any) -> str:
     """One line for the first thing wrong: ``where(path)``, the key, the nearest valid key, what was expected."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt setting explains one that seems to be missing, so it is named first.
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
     key = ".".join(map(str, path)) or cls.__name__
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from burnish.core.errors import BurnishError
+
+PATH = "path below the run"
+"""The key of a path in what is kept."""
 
 
 @dataclass(frozen=True)
@@ -28,26 +34,39 @@ class RunResult:
 
 
 def to_plain(value: Any, folder: Path) -> Any:
-    """A loop's value as JSON can hold it; a path below ``folder`` relative to it.
+    """A loop's value as JSON can hold it: numbers of numpy as plain ones, paths below ``folder`` relative to it.
 
     Raises:
-        BurnishError: it is no path and no plain data.
+        BurnishError: it holds what is no path and no plain data.
     """
-    if isinstance(value, Path):
-        inside = value.resolve().is_relative_to(folder.resolve())
-        return {"path": str(value.resolve().relative_to(folder.resolve())) if inside else str(value.resolve())}
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, Path):
+            # not resolved: a link among the artifacts is theirs, wherever it points
+            absolute, home = os.path.abspath(part), os.path.abspath(folder)
+            inside = Path(absolute).is_relative_to(home)
+            return {PATH: os.path.relpath(absolute, home) if inside else absolute}
+        if isinstance(part, dict):
+            return {key: plain(inner) for key, inner in part.items()}
+        if isinstance(part, list | tuple):
+            return [plain(inner) for inner in part]
+        return part.tolist() if isinstance(part, np.generic | np.ndarray) else part
+
     try:
-        return {"data": json.loads(json.dumps(value, allow_nan=False))}
+        kept: Any = json.loads(json.dumps(plain(value)))
     except (TypeError, ValueError) as error:
         kind = type(value).__name__
         raise BurnishError(
             f"{folder}: the method's loop returned a {kind}, which cannot be kept with the run ({error}); "
             "return a path, a number, text, or lists and mappings of them"
         ) from None
+    return kept
 
 
 def from_plain(kept: Any, folder: Path) -> Any:
-    """The value that :func:`to_plain` kept; none if nothing was kept."""
-    if not isinstance(kept, dict):
-        return None
-    return folder / kept["path"] if "path" in kept else kept.get("data")
+    """The value that :func:`to_plain` kept."""
+    if isinstance(kept, dict):
+        if kept.keys() == {PATH}:
+            return folder / kept[PATH]
+        return {key: from_plain(inner, folder) for key, inner in kept.items()}
+    return [from_plain(inner, folder) for inner in kept] if isinstance(kept, list) else kept

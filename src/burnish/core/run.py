@@ -207,13 +207,15 @@ class Run:
         self._value = to_plain(returned, self.path)
 
     def __enter__(self) -> Run:
-        record = {} if self._fresh else run_record(self.path)
-        self._was_finished = record.get("status") == "finished"
-        self._had_work, self._value = bool(record), record.get("value")
         self._trackers: Trackers | None = None
         self._start, self._cpu = time.time(), time.process_time()
         if self.is_main:
             self._own()
+        record = {} if self._fresh else run_record(self.path)  # under the lock: nobody else is finishing it
+        self._was_finished = record.get("status") == "finished"
+        self._had_work, self._value = bool(record), record.get("value")
+        if self._was_finished and "value" not in record:
+            self.note(f"{self.path}: finished by a Burnish that did not keep results; start afresh to have it")
         try:
             _seed_globals(self.recipe.seed)
             if self.is_main:

@@ -133,11 +133,31 @@ class StudyRecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class Glance:
+    """What a study did, for who has one look.
+
+    Attributes:
+        words: one sentence with its main figures.
+        figure: one small picture of them (:func:`burnish.core.study_picture.small_bars`).
+    """
+
+    words: str
+    figure: Any
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What a study found: claims, and report sections."""
+    """What a study found.
+
+    Attributes:
+        claims: judged.
+        sections: of its report.
+        glance: its row of the tour.
+    """
 
     claims: list[Claim]
     sections: list[Section]
+    glance: Glance
 
 
 @dataclass(frozen=True)
@@ -172,7 +192,8 @@ class Stored(Settings):
     def verdicts(self) -> str:
         """How many claims came out how, in words."""
         counts = Counter(claim.verdict for claim in self.claims)
-        return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        words: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "undecided": "undecided"}
+        return ", ".join(f"{counts[verdict]} {said}" for verdict, said in words.items() if counts[verdict])
 
 
 def check_judged(recipe: StudyRecipe) -> None:
@@ -183,9 +204,9 @@ def check_judged(recipe: StudyRecipe) -> None:
     """
     least = {"quick": 3, "full": 5}
     if recipe.size not in JUDGED:
-        raise UserError(f"--store: size `{recipe.size}` is not judged; use --size quick or full")
+        raise UserError(f"store: size `{recipe.size}` is not judged; quick and full are", arguments=("size",))
     if recipe.seeds < least[recipe.size]:
-        raise UserError(f"--store: size `{recipe.size}` needs --seeds {least[recipe.size]} or more")
+        raise UserError(f"store: size `{recipe.size}` needs {least[recipe.size]} seeds or more", arguments=("seeds",))
 
 
 def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root: Path) -> Path:
@@ -198,7 +219,7 @@ def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root
     check_judged(recipe)
     run = read_json(run_path / "run.json")
     if run is None:
-        raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study again with --fresh")
+        raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study afresh", arguments=("fresh",))
     stored = Stored(
         study=name,
         size=recipe.size,
@@ -226,7 +247,9 @@ def load_stored(path: Path) -> Stored | None:
     try:
         return Stored.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise BurnishError(f"{path}: damaged ({error.error_count()} faults); write it again with --store") from None
+        raise BurnishError(
+            f"{path}: damaged ({error.error_count()} faults); store it again", arguments=("store",)
+        ) from None
 
 
 def claim_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:

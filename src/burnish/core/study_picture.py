@@ -59,3 +59,28 @@ def draw_dots(axes: Any, rows: Sequence[Dots], words: str = "{:.2f}", lines: Seq
     axes.set_ylim(len(rows) - 0.4, -0.8)
     if len(groups) > 1:
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def small_bars(values: Mapping[str, float], words: str = "{:.0%}") -> Any:
+    """A few values as labelled bars, small enough for a table's cell; the first, which the study is about, in colour.
+
+    Args:
+        values: by label, from top to bottom.
+        words: format of a value, written at the end of its bar.
+    """
+    from burnish.core.report import subplots
+
+    figure, grid = subplots(1, 1, width=2.9, height=0.22 + 0.24 * len(values))
+    axes = grid[0, 0]
+    colours = [BLUE, *[GREY] * (len(values) - 1)]
+    axes.barh(range(len(values)), list(values.values()), height=0.62, color=colours)
+    for place, value in enumerate(values.values()):
+        axes.annotate(words.format(value), (value, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_xlim(0, 1.28 * max([*values.values(), 1e-9]))
+    axes.xaxis.set_visible(False)
+    axes.spines[["bottom", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False)
+    axes.invert_yaxis()
+    return figure

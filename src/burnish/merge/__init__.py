@@ -20,19 +20,20 @@ __all__ = ["collect_statistics", "merge", "merge_method", "plan", "search"]
 def search(recipe: SearchRecipe, run: Run) -> Path:
     """Layer-wise merge search in a run folder: Reinforced Model Merging and its rivals.
 
-    >>> from burnish.core.run import Run
-    >>> from burnish.merge.rmm.recipe import SearchRecipe
-    >>> parts = {"validation": "vit-experts/data/a-validation.npz", "test": "vit-experts/data/a-test.npz"}
-    >>> recipe = SearchRecipe(
-    ...     base="vit-experts/models/base",
-    ...     experts=["vit-experts/models/expert-a", "vit-experts/models/expert-b"],
-    ...     tasks=[{"name": "a", **parts}],
-    ...     budget=4,
-    ...     tuning_budget=2,
-    ... )
-    >>> with Run(recipe, "searched") as run:
-    ...     search(recipe, run)
-    PosixPath('searched/artifacts/model')
+    Examples:
+        >>> from burnish.core.run import Run
+        >>> from burnish.merge.rmm.recipe import SearchRecipe
+        >>> parts = {"validation": "vit-experts/data/a-validation.npz", "test": "vit-experts/data/a-test.npz"}
+        >>> recipe = SearchRecipe(
+        ...     base="vit-experts/models/base",
+        ...     experts=["vit-experts/models/expert-a", "vit-experts/models/expert-b"],
+        ...     tasks=[{"name": "a", **parts}],
+        ...     budget=4,
+        ...     tuning_budget=2,
+        ... )
+        >>> with Run(recipe, "searched") as run:
+        ...     search(recipe, run)
+        PosixPath('searched/artifacts/model')
 
     Returns:
         The folder of the merged checkpoint.
@@ -56,9 +57,10 @@ def plan(
 ) -> MergePlan:
     """What a merge would do: reads, tensors, writes, peak memory, seconds. Starts nothing.
 
-    >>> halves = [{"model": "tiny", "parameters": {"weight": weight}} for weight in (0.3, 0.7)]
-    >>> plan({"merge_method": "linear", "models": halves}).rows()[0]
-    {'what': 'method', 'value': 'linear'}
+    Examples:
+        >>> halves = [{"model": "tiny", "parameters": {"weight": weight}} for weight in (0.3, 0.7)]
+        >>> plan({"merge_method": "linear", "models": halves}).rows()[0]
+        {'what': 'method', 'value': 'linear (arXiv:2203.05482)'}
 
     Args:
         config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
@@ -90,9 +92,10 @@ def merge(
 ) -> Path:
     """Merge models into the folder `out`, which appears whole or not at all. Run again after a kill, it goes on.
 
-    >>> halves = [{"model": "tiny", "parameters": {"weight": weight}} for weight in (0.3, 0.7)]
-    >>> merge({"merge_method": "linear", "models": halves, "dtype": "float32"}, "merged").name
-    'merged'
+    Examples:
+        >>> halves = [{"model": "tiny", "parameters": {"weight": weight}} for weight in (0.3, 0.7)]
+        >>> merge({"merge_method": "linear", "models": halves, "dtype": "float32"}, "merged").name
+        'merged'
 
     Args:
         config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
@@ -122,8 +125,9 @@ def collect_statistics(
 ) -> Path:
     """Gather what `regmean` (Gram matrices of layer inputs) or `fisher` (squared gradients) need from unlabeled data.
 
-    >>> collect_statistics("tiny", "lines.txt", "gram.safetensors", limit=4).name
-    'gram.safetensors'
+    Examples:
+        >>> collect_statistics("tiny", "lines.txt", "gram.safetensors", limit=4).name
+        'gram.safetensors'
 
     Args:
         model: a model folder or hub id.

@@ -134,10 +134,15 @@ def _finished(plan: MergePlan, out: Path, fresh: bool) -> bool:
     if found["fingerprint"] == plan.fingerprint and not fresh:
         damage = _damage(plan, out, found)
         if damage:
-            raise UserError(f"{out}: {damage} since it was merged; start afresh to merge it again")
+            raise UserError(
+                f"{out}: {damage} since it was merged; start afresh to merge it again", arguments=("fresh",)
+            )
         return True
     if not fresh:
-        raise UserError(f"{out}: holds another finished merge; give another folder, or start afresh to replace it")
+        raise UserError(
+            f"{out}: holds another finished merge; give another folder, or start afresh to replace it",
+            arguments=("fresh",),
+        )
     return False
 
 

@@ -17,7 +17,7 @@ from burnish.core.yaml_marks import KeyPath
 from burnish.merge.compatibility import check_alike
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
-from burnish.merge.methods.registry import get
+from burnish.merge.methods.registry import find
 from burnish.merge.parameters import check_names, resolve_parameters
 from burnish.merge.reference import Reference
 from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header
@@ -35,7 +35,7 @@ def make_plan(config: MergeConfig, *, threads: int, shard_size: int, device: str
         UserError: anything about the recipe or the models that would stop the merge.
     """
     try:
-        method = get(config.merge_method, config.folder)
+        method = find(config.merge_method, config.folder)
     except UserError as error:
         raise UserError(f"{config.where('merge_method')}: {error}") from None
     check_names(config, method)
@@ -107,6 +107,7 @@ class _Planner:
         shared, per_model = resolve_parameters(
             self.config, self.method, group, [member for member in members if not member.base or not has_base]
         )
+        shared = self._with_input_axis(members[has_base:], shared)
         promoted = dtypes[0] if len(dtypes) == 1 else "F32"
         dtype = DTYPE_CODE[self.config.out_dtype or self.config.dtype or DTYPE_NAME[promoted]]
         plain = dtypes == [dtype] and not any(member.source.lora for member in members)
@@ -147,6 +148,13 @@ class _Planner:
             return None
         return None if kernel(self.method.name, dtype) is None else dtype
 
+    def _with_input_axis(self, members: Sequence[Member], parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters with the input axis that the statistics' file names, where the user set none."""
+        if not self.method.statistics or parameters.get("input_axis", 0) is not None:
+            return parameters
+        first = members[0]
+        return {**parameters, "input_axis": self.statistics[str(first.statistics), first.model].input_axis(first.name)}
+
     def _statistics(
         self, members: Sequence[Member], shape: tuple[int, ...], parameters: Mapping[str, Any]
     ) -> tuple[TensorInfo | None, ...]:
@@ -155,8 +163,6 @@ class _Planner:
             return ()
         files = [self.statistics[str(member.statistics), member.model] for member in members]
         axis = parameters.get("input_axis")
-        if "input_axis" in parameters and axis is None:
-            axis = files[0].input_axis(members[0].name)
         return tuple(file.find(member.name, shape, axis) for file, member in zip(files, members, strict=True))
 
 

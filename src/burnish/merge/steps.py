@@ -186,13 +186,14 @@ class MergePlan:
     def fingerprint(self) -> str:
         """What identifies the result: version, device, config, a user's own method's file, steps and every input file.
 
+        Of a user's own method the one file that its function stands in counts, as it was imported; not what it imports.
         The files of weights, adapters and statistics count by size and time of change, since reading them is the merge
         itself; the small ones beside them (configs, tokenizers, templates) by content.
         """
         digest = xxhash.xxh3_128()
         digest.update(f"{version('burnish')} {self.device} {self.config.model_dump_json()}".encode())
-        if self.method.file is not None:
-            digest.update(self.method.file.read_bytes())
+        if self.method.source is not None:
+            digest.update(self.method.source.content)
         for shard in self.shards:
             digest.update(shard.header)
         for step in self.steps:

@@ -15,8 +15,9 @@ __all__ = ["commit", "verify"]
 def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Fix pictures, settings and seed of an audit before it starts, without showing them.
 
-    >>> sorted(commit("dov4cl/tiny", "commitment.json"))
-    ['commitment', 'counts', 'method', 'root', 'secret', 'time']
+    Examples:
+        >>> sorted(commit("dov4cl/tiny", "commitment.json"))
+        ['commitment', 'counts', 'method', 'root', 'secret', 'time']
 
     Have the small file time-stamped or publish it; keep the secret one, and name the small one in the recipe
     (``commitment: commitment.json``): the audit checks itself against it before it asks anything.
@@ -44,9 +45,10 @@ def commit(recipe: str | Path, out: str | Path = "commitment.json", overrides: S
 def verify(folder: str | Path, commitment: str | Path | None = None) -> dict[str, Any]:
     """Check an evidence folder: hashes, commitment, and every statistic computed again from the stored answers.
 
-    >>> found = verify("evidence")
-    >>> found["ok"], found["problems"]
-    (True, [])
+    Examples:
+        >>> found = verify("evidence")
+        >>> found["ok"], found["problems"]
+        (True, [])
 
     Args:
         folder: the evidence.

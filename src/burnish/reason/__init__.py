@@ -26,8 +26,9 @@ def answer(
 ) -> dict[str, Any]:
     """Ask a language model one question, with pictures or without, decoding plainly or calibrated against text bias.
 
-    >>> answer("tiny-llava", "what is on the left ?", ["tiny-llava/scene.png"], calibrate=0.8, device="cpu")
-    {'answer': ..., 'tokens': ..., 'finished': True, 'calibrate': 0.8, 'model': 'tiny-llava', 'seconds': ...}
+    Examples:
+        >>> answer("tiny-llava", "what is on the left ?", ["tiny-llava/scene.png"], calibrate=0.8, device="cpu")
+        {'answer': ..., 'tokens': ..., 'finished': True, 'calibrate': 0.8, 'model': 'tiny-llava', 'seconds': ...}
 
     Args:
         model: a folder, a hub id (``base+adapter`` too), or a loaded :class:`burnish.dialogue.models.ChatModel`.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,23 @@ from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.hardware import environment
 from burnish.core.method import Method, all_methods
-from burnish.core.metrics import Progress
-from burnish.core.report import Section, subplots, write_report
+from burnish.core.metrics import Progress, duration
+from burnish.core.report import Section, write_report
+from burnish.core.run import run_record
 from burnish.core.study import StudyRecipe, claim_rows
+from burnish.core.study_picture import small_bars
 from burnish.studies.catalogue import find_study, judged, perform
 
 SIZES = ("smoke", "tour")
 QUESTION = "What is the capital of France?"
+LEAD = (
+    "Every method that is built, shown on this machine with one seed. Verdicts are not a tour's to give: where one "
+    "stands, it is quoted from a stored study over several seeds. Details unfold below."
+)
+METHODS_TEXT = (
+    "What each paper claims. A verdict comes from the stored result of `burnish study NAME --size quick|full --store`, "
+    "over several seeds with intervals; a tour runs one seed to show how a method works and judges nothing."
+)
 TEXT = (
     "The sea was calm that morning, and the fishermen had gone out before the light. When the fog came in from the "
     "west they turned their boats toward the harbour bell, because they knew that no net was worth a night on the "
@@ -48,69 +60,86 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
             f"size: a tour is {' or '.join(SIZES)}, not `{size}`; judged sizes belong to a study", arguments=("size",)
         )
     say = Progress().note
-    sections: list[Section] = []
-    shown: list[str] = []
+    shown: list[_Shown] = []
     for method in all_methods()[0]:
         if method.study is not None:
-            say(f"{method.shown}: {method.paper}")
-            sections += _study(method, size, out, fresh)
-            shown.append(method.shown)
+            say(f"{method.shown}: {find_study(method.name).title}")
+            shown.append(_study(method, size, out, fresh))
     say("merging a real model" if size == "tour" else "merging a small model")
-    sections.append(merge_section(size, out))
-    table = Section(
-        "Ten methods, one house",
-        "What each paper claims and how it was judged here. A verdict comes from the stored result of `burnish study "
-        "NAME --size quick|full --store`, over several seeds with intervals; a tour runs one seed to show how a "
-        "method works and judges nothing.",
-        table=method_rows(),
-    )
-    lead = (
-        f"What is built so far ({', '.join(shown)}), shown on this machine with one seed. Verdicts are not a tour's "
-        "to give: where one stands, it is quoted from a stored study over several seeds."
-    )
+    shown.append(_merge(size, out))
     found = environment()
     machine = [{"what": what, "value": value} for what, value in {**found["hardware"], **found["versions"]}.items()]
     machine.append({"what": "git revision", "value": found["git_revision"] or "installed package"})
-    sections += [table, Section("Where it ran", table=machine)]
-    return write_report(out / "report.html", "A tour of Burnish", lead, sections, f"burnish tour --size {size} --fresh")
+    table = Section("What it did here", table=[each.row for each in shown])
+    planned = Section("All methods, built and planned", METHODS_TEXT, table=method_rows(), folded=True)
+    rest = [*(each.details for each in shown), planned, Section("Where it ran", table=machine, folded=True)]
+    return write_report(
+        out / "report.html", "A tour of Burnish", LEAD, [table, *rest], f"burnish tour --size {size} --fresh"
+    )
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One method in the tour: its row of the table on top, and all the rest, folded."""
+
+    row: dict[str, Any]
+    details: Section
 
 
 def method_rows() -> list[dict[str, Any]]:
-    """The ten methods as a table: claim, state and the stored verdicts."""
-    rows = []
-    for method in all_methods()[0]:
-        stored = judged(method.name)
-        verdicts = f"{stored.verdicts} (stored: {stored.size}, {stored.seeds} seeds, {stored.date})" if stored else "-"
-        rows.append(
-            {
-                "method": method.shown,
-                "capability": method.capability,
-                "paper": str(method.paper or "-"),
-                "claim": method.claim,
-                "state": "built" if method.built else "planned",
-                "judged claims": verdicts,
-            }
-        )
-    return rows
+    """All methods as a table: claim and state."""
+    return [
+        {
+            "method": method.shown,
+            "capability": method.capability,
+            "claim": method.claim,
+            "paper": str(method.paper or "-"),
+            "state": "built" if method.built else "planned",
+        }
+        for method in all_methods()[0]
+    ]
 
 
-def _study(method: Method, size: str, out: Path, fresh: bool) -> list[Section]:
-    study = find_study(method.name)
+def _study(method: Method, size: str, out: Path, fresh: bool) -> _Shown:
+    study, path = find_study(method.name), out / method.name
     recipe = StudyRecipe.load({"method": f"study:{method.name}", "size": size, "seeds": 1, "workers": 2})
-    outcome = perform(study, recipe, out / method.name, fresh=fresh)
-    sections = []
+    outcome = perform(study, recipe, path, fresh=fresh)
     stored = judged(method.name)
-    if stored is not None:
-        words = f"Judged with {stored.seeds} seeds at size {stored.size} on {stored.date}: `{stored.command}`."
-        sections.append(
-            Section(f"{method.shown}: what was claimed, what came out", words, table=claim_rows(stored.claims))
+    if stored is None:
+        verdict, claims = (
+            "not judged yet",
+            Section("One seed, to look at", study.title, table=claim_rows(outcome.claims)),
         )
     else:
-        sections.append(Section(f"{method.shown}: one seed, to look at", study.title, table=claim_rows(outcome.claims)))
-    return sections + [
-        Section(f"{method.shown}: {part.title}", part.text, part.table, part.figure, part.html)
-        for part in outcome.sections
-    ]
+        verdict = f"{stored.verdicts} ({stored.seeds} seeds, {stored.date})"
+        words = f"Judged with {stored.seeds} seeds at size {stored.size} on {stored.date}: `{stored.command}`."
+        claims = Section("What was claimed, what came out", words, table=claim_rows(stored.claims))
+    row = {
+        "method": method.shown,
+        "here": outcome.glance.words,
+        "": outcome.glance.figure,
+        "its claims, judged": verdict,
+        "took": duration(run_record(path)["wall_seconds"]),
+    }
+    details = Section(
+        f"{method.shown}: {method.claim}", str(method.paper), parts=[claims, *outcome.sections], folded=True
+    )
+    return _Shown(row, details)
+
+
+def _merge(size: str, out: Path) -> _Shown:
+    started = time.monotonic()
+    section = merge_section(size, out)
+    rows = section.table or []
+    same = "the same model again, bit for bit" if rows and rows[1]["same weights"] == "yes" else "not the same model"
+    row = {
+        "method": "merge engine",
+        "here": f"{section.title}: with itself it is {same}." if rows else section.text,
+        "": section.figure if section.figure is not None else "-",
+        "its claims, judged": "-",
+        "took": duration(time.monotonic() - started),
+    }
+    return _Shown(row, dataclasses.replace(section, folded=True))
 
 
 def merge_section(size: str, out: Path) -> Section:
@@ -150,11 +179,7 @@ def merge_section(size: str, out: Path) -> Section:
         started = time.monotonic()
         merge(config, folder, fresh=True)
         rows.append(_measured(label, folder, source, time.monotonic() - started))
-    figure, grid = subplots(1, 1, width=7.5, height=1.8)
-    axes = grid[0, 0]
-    axes.barh([row["merge"] for row in rows], [row["loss"] for row in rows], height=0.55, color="#b4540a")
-    axes.invert_yaxis()
-    axes.set_xlabel("cross-entropy on a short story, nats a token (lower is better)", fontsize=9)
+    figure = small_bars({row["merge"]: row["loss"] for row in rows}, "{:.3f}")
     shown = [{**row, "loss": f"{row['loss']:.4f}"} for row in rows]
     return Section(
         f"A real model merged: {'SmolLM2-135M-Instruct' if size == 'tour' else 'a tiny Llama with random weights'}",

@@ -25,8 +25,9 @@ def check_method(
 ) -> dict[str, float]:
     """Hold a method to the contract of the house, on a recipe of its that runs in seconds.
 
-    >>> check_method("mine:METHOD", {"method": "mine:METHOD", "steps": 12}, folder=".")
-    {'manifest': ..., 'settings_described': ..., 'runs': ..., 'killed_and_resumed': ...}
+    Examples:
+        >>> check_method("mine:METHOD", {"method": "mine:METHOD", "steps": 12}, folder=".")
+        {'manifest': ..., 'settings_described': ..., 'runs': ..., 'killed_and_resumed': ...}
 
     Its manifest loads without heavy libraries; every setting is described; the recipe survives YAML; an unknown key is
     named; a package that it lacks is said in one line; ``check`` writes nothing and starts nothing; the recipe

@@ -28,8 +28,8 @@ class Ended:
         kind: ``finished``, ``killed``, or the class of the exception.
         message: of the exception.
         result: value and report, paths relative to the run's folder.
-        writes: calls of ``os.fsync``, that is, writes that were to last.
-        seconds: that the run took, imports left out.
+        writes: calls of ``os.fsync`` since the loop was called, that is, writes that were to last.
+        seconds: that the loop took.
     """
 
     kind: str
@@ -56,8 +56,8 @@ def run_in_child(
         out: the run's folder.
         folder: the working directory.
         method: whose modules are imported once for all children.
-        die_at_write: SIGKILL inside the write of this number.
-        die_after: SIGKILL this many seconds after the run's start.
+        die_at_write: SIGKILL inside the write of this number, counted from when the loop is called.
+        die_after: SIGKILL this many seconds after the loop is called.
         hidden: modules that seem not to be installed.
 
     Returns:
@@ -110,33 +110,47 @@ def _ended(recipe: Path, out: Path, die_at_write: int | None, die_after: float |
     import burnish
 
     torch.set_num_threads(1)
-    writes = _dying_at_write(die_at_write)
-    start = time.monotonic()
-    if die_after is not None:
-        timer = threading.Timer(die_after, os.kill, (os.getpid(), signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
+    loop = _Loop(die_at_write, die_after)
     try:
         found = burnish.run(recipe, out)
     except BaseException as error:  # noqa: BLE001 - whatever a method raises is what the contract wants to know
-        return {"kind": type(error).__name__, "message": str(error), "seconds": time.monotonic() - start}
+        return {"kind": type(error).__name__, "message": str(error)}
     result = {"value": _relative(found.value, out), "report": _relative(found.report, out)}
-    seconds = time.monotonic() - start
-    return {"kind": "finished", "result": result, "writes": writes[0], "seconds": seconds}
+    return {"kind": "finished", "result": result, "writes": loop.writes, "seconds": loop.seconds}
 
 
-def _dying_at_write(number: int | None) -> list[int]:
-    """Count calls of ``os.fsync``, and die inside the one of this number, before it is carried out."""
-    real, count = os.fsync, [0]
+class _Loop:
+    """Counts writes from when a run is open, and kills this process at the moment that was asked for."""
 
-    def counted(handle: int) -> None:
-        count[0] += 1
-        if count[0] == number:
+    def __init__(self, die_at_write: int | None, die_after: float | None) -> None:
+        from burnish.core.run import Run
+
+        self.writes, self.seconds, self._opened, self._start = 0, 0.0, False, 0.0
+        self._die_at_write, self._die_after = die_at_write, die_after
+        self._fsync, self._enter, self._exit = os.fsync, Run.__enter__, Run.__exit__
+        os.fsync = self._counted  # type: ignore[assignment]
+        Run.__enter__ = lambda run: self._entered(run)  # type: ignore[method-assign]
+        Run.__exit__ = lambda run, *error: self._left(run, *error)  # type: ignore[method-assign]
+
+    def _entered(self, run: Any) -> Any:
+        opened = self._enter(run)
+        self._opened, self._start = True, time.monotonic()
+        if self._die_after is not None:
+            timer = threading.Timer(self._die_after, os.kill, (os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
+        return opened
+
+    def _left(self, run: Any, *error: Any) -> None:
+        self.seconds = time.monotonic() - self._start
+        self._exit(run, *error)
+
+    def _counted(self, handle: int) -> None:
+        """Before a write is carried out."""
+        self.writes += self._opened
+        if self._opened and self.writes == self._die_at_write:
             os.kill(os.getpid(), signal.SIGKILL)
-        real(handle)
-
-    os.fsync = counted  # type: ignore[assignment]
-    return count
+        self._fsync(handle)
 
 
 def _relative(value: Any, folder: Path) -> Any:

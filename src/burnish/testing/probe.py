@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import _posixsubprocess
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 STARTING = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "socket.connect")
-CHANGING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
+CHANGING = ("sqlite3.connect", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 
 
 class Watch:
@@ -57,6 +58,18 @@ def _writes(path: Any, mode: Any, flags: Any) -> bool:
     return lasting and (bool(set(mode or "") & set("wax+")) or bool((flags or 0) & WRITING))
 
 
+def _hear_spawned(watch: Watch) -> None:
+    """multiprocessing starts its processes by a call that raises no audit event."""
+    real = _posixsubprocess.fork_exec
+
+    def heard(*arguments: Any) -> int:
+        if watch.on:
+            watch.started.append("a process of multiprocessing")
+        return int(real(*arguments))
+
+    _posixsubprocess.fork_exec = heard
+
+
 def main() -> None:
     """See the module."""
     name, recipe, *heavy = sys.argv[1:]
@@ -64,6 +77,7 @@ def main() -> None:
     from burnish.core.method import find_method
 
     watch = Watch()
+    _hear_spawned(watch)
     method = find_method(name)
     loaded = [module for module in heavy if module in sys.modules]
     from burnish import api

@@ -1,5 +1,6 @@
 """A user's own merge method: from a decorated function and a YAML to the merged folder, and all that can be wrong."""
 
+import importlib
 import itertools
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import torch
 import yaml
 
 from burnish.core.errors import UserError
-from burnish.merge import merge, plan
+from burnish.merge import merge, merge_method, plan
 from burnish.merge.methods import get
-from burnish.merge.methods.registry import table
+from burnish.merge.methods.registry import find, table
 from tests.merge.checkpoints import family, tensors_of
 
 HEAD = """
@@ -141,7 +142,7 @@ def test_seed_is_the_tensors_own(write, tmp_path: Path) -> None:
             return models[0] + torch.randn(models[0].shape, generator=torch.Generator().manual_seed(seed))
         """
     )
-    method = get(f"{name}:noisy", tmp_path)
+    method = find(f"{name}:noisy", tmp_path)
     first, again, other = (
         method(None, [torch.zeros(4)], model_parameters={}, parameters={}, seed=seed) for seed in (1, 1, 2)
     )
@@ -244,3 +245,132 @@ def test_installed_methods_that_cannot_be_used(write, llamas: list[str], tmp_pat
     said = {row["method"]: row["settings"] for row in table()}
     assert said["broken"].startswith("cannot be used: merge_method: broken")
     assert get("linear").name == "linear"
+
+
+def parameter_of(write, folder: Path, hint: str):
+    """The parameter `w` of a function of one argument with that annotation."""
+    code = f"import annotated_types\n@merge_method\ndef own(models, *, w: {hint}): return w * models[0]"
+    return find(f"{write(code)}:own", folder).parameters["w"]
+
+
+@pytest.mark.parametrize(
+    ("hint", "allowed", "refused", "words"),
+    [
+        ("Annotated[float, Field(gt=0, lt=1)]", 0.5, (-5, 0, 1), "greater than 0 and less than 1"),
+        ("Annotated[float, Field(gt=0, le=1)]", 1, (0, 1.5), "greater than 0 and of 1 or less"),
+        ("Annotated[float, Field(ge=0, lt=1)]", 0, (-1, 1), "of 0 or more and less than 1"),
+        ("Annotated[int, Field(gt=0)]", 1, (0,), "greater than 0"),
+        (
+            "Annotated[float | None, annotated_types.Interval(gt=0, le=1)]",
+            None,
+            (0,),
+            "greater than 0 and of 1 or less",
+        ),
+        ("Annotated[float, Field(ge=0, le=1)]", 1, (2,), "from 0 to 1"),
+    ],
+)
+def test_every_bound_holds(hint: str, allowed: float, refused: tuple, words: str, write, tmp_path: Path) -> None:
+    parameter = parameter_of(write, tmp_path, hint)
+    assert parameter.parse("w", allowed) == allowed
+    for value in refused:
+        with pytest.raises(UserError, match=f"w: expected a .*number {words}, got {value}"):
+            parameter.parse("w", value)
+
+
+@pytest.mark.parametrize(
+    ("hint", "named"),
+    [
+        ("Annotated[int, Field(gt=0, multiple_of=2)]", r"MultipleOf\(multiple_of=2\)"),
+        ("Annotated[str, Field(pattern='a')]", "pattern='a'"),
+        ("Annotated[str, Field(min_length=2)]", r"MinLen\(min_length=2\)"),
+        ("Annotated[Sequence[float], Field(max_length=2)]", r"MaxLen\(max_length=2\)"),
+        ("Annotated[float, annotated_types.Predicate(abs)]", "Predicate"),
+        ("Annotated[str, Field(ge=1)]", "bounds hold for numbers only"),
+        ("Annotated[Literal['a', 'b'], Field(lt=1)]", "bounds hold for numbers only"),
+    ],
+)
+def test_a_constraint_that_is_not_understood_is_refused(hint: str, named: str, write, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"`w`.*{named}") as caught:
+        parameter_of(write, tmp_path, hint)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_packages_with_one_name_are_refused(write, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    module = write(BLEND)
+    for folder in (first, second):
+        folder.mkdir()
+        install(folder, "contested", f"{module}:blend")
+    sys.path[:0] = [str(first), str(second), str(tmp_path)]
+    assert find("contested").name == "contested", "one distribution found twice is one package"
+    (second / "contested_package-1.0.dist-info").rename(second / "rival-2.0.dist-info")
+    (second / "rival-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 2.0\n")
+    both = "`contested` is claimed by the packages contested-package 1.0 and rival 2.0; uninstall one"
+    with pytest.raises(UserError, match=both):
+        find("contested")
+    assert next(row for row in table() if row["method"] == "contested")["settings"].endswith(both)
+
+
+def test_a_file_edited_since_its_import_is_refused(write, llamas: list[str], tmp_path: Path) -> None:
+    name = write(BLEND)
+    file = yaml_of(tmp_path, llamas, f"{name}:blend")
+    planned = plan(file)
+    same = plan(file).fingerprint
+    write(BLEND.replace("base + strength", "base - 2 * strength"), name)
+    assert planned.fingerprint == same, "the function that runs is the one that was imported"
+    with pytest.raises(UserError, match=rf"{name}.py has changed since it was imported; restart the process") as caught:
+        plan(file)
+    assert "\n" not in str(caught.value)
+    importlib.reload(sys.modules[name])
+    assert plan(file).fingerprint != same
+    (tmp_path / f"{name}.py").unlink()
+    with pytest.raises(UserError, match="has changed since it was imported"):
+        plan(file)
+
+
+@pytest.mark.parametrize("order", ["@merge_method\n@torch.no_grad()", "@torch.no_grad()\n@merge_method"])
+def test_the_file_is_the_functions_not_another_decorators(order: str, write, tmp_path: Path) -> None:
+    name = write(f"{order}\ndef own(models): return models[0]")
+    method = find(f"{name}:own", tmp_path)
+    assert method.reference == f"{name}.py"
+    assert method.source is not None
+    assert method.source.path.samefile(tmp_path / f"{name}.py")
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"min_models": 0}, "min_models is 0; a merge method takes at least 1 model besides the base"),
+        ({"min_models": 2, "max_models": 1}, "max_models is 1, less than min_models, 2"),
+    ],
+)
+def test_limits_that_no_merge_meets_are_refused(limits: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        merge_method(min_models=limits["min_models"], max_models=limits.get("max_models"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_function_may_work_in_place(dtype: torch.dtype, write, tmp_path: Path) -> None:
+    name = write(
+        """
+        @merge_method
+        def own(base: Tensor, models: list[Tensor]) -> Tensor:
+            base.zero_()
+            total = models.pop(0).mul_(2.0)
+            while models:
+                total.add_(models.pop(0))
+            return total
+        """
+    )
+    base, model = torch.ones(3, dtype=dtype), torch.full((3,), 5.0, dtype=dtype)
+    # The model is listed twice, as a YAML may.
+    result = find(f"{name}:own", tmp_path)(base, [model, model], model_parameters={}, parameters={})
+    assert result.tolist() == [15.0] * 3
+    assert base.tolist() == [1.0] * 3
+    assert model.tolist() == [5.0] * 3
+
+
+def test_inputs_reshaped_in_place_do_not_excuse_the_result(write, tmp_path: Path) -> None:
+    name = write("@merge_method\ndef own(models): return models[0].t_()")
+    with pytest.raises(UserError, match=r"returned a float32 tensor of shape \(3, 2\) .*; expected .* \(2, 3\)"):
+        find(f"{name}:own", tmp_path)(None, [torch.ones(2, 3)], model_parameters={}, parameters={})

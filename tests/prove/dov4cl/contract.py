@@ -7,7 +7,17 @@ from tests.prove.dov4cl.test_audit import TRAIN, VIEWS, source
 
 METHOD = "dov4cl"
 # Besides the clock: what the last session asked of a suspect, and the evidence's page that shows it (with its hash).
-CLOCKS = ("seconds", "*_seconds", "date", "time", "asked.json", "queries", "saved", "report.html", "manifest.json")
+CLOCKS = (
+    "seconds",
+    "*_seconds",
+    "date",
+    "time",
+    "artifacts/asked.json",
+    "queries",
+    "saved",
+    "artifacts/evidence/report.html",
+    "artifacts/evidence/manifest.json",
+)
 
 
 def recipe(folder: Path) -> dict[str, Any]:

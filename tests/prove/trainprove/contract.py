@@ -7,7 +7,7 @@ from tests.prove.trainprove.test_audit import recipe as small
 
 METHOD = "trainprove"
 # Besides the clock: the evidence's page, which shows the date (with its hash).
-CLOCKS = ("seconds", "*_seconds", "date", "time", "report.html", "manifest.json")
+CLOCKS = ("seconds", "*_seconds", "date", "time", "artifacts/evidence/report.html", "artifacts/evidence/manifest.json")
 
 
 def recipe(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from burnish.testbeds.arithmetic import make_tokenizer, train_base
 
 METHOD = "hint_grpo"
+# Besides the clock: the trainer's mean of the losses of its last session alone.
 CLOCKS = ("*_time", "train_runtime", "train_*_per_second", "train_loss", "seconds")
 
 

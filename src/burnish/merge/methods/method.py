@@ -5,6 +5,7 @@ Knows no method by name; the catalogue makes them, the registry finds them.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import keyword
@@ -24,6 +25,35 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
 @dataclass(frozen=True)
+class SourceFile:
+    """A file of Python as it was when it was imported: the code that runs, whatever the file holds by now.
+
+    Attributes:
+        path: where it lies.
+        content: its bytes at that time.
+    """
+
+    path: Path
+    content: bytes = field(repr=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file holds something else by now, or is gone."""
+        try:
+            return self.path.read_bytes() != self.content
+        except OSError:
+            return True
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> SourceFile | None:
+        """The file of a function that is being imported, under its other decorators; none where it is in no file."""
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        path = None if code is None else inspect.getsourcefile(code)
+        # Absolute, since the working directory may change.
+        return cls(Path(path).resolve(), Path(path).read_bytes()) if path and Path(path).is_file() else None
+
+
+@dataclass(frozen=True)
 class MergeMethod:
     """A merge method: what it asks for, and (called) the method itself.
 
@@ -39,6 +69,7 @@ class MergeMethod:
         statistics: the kind of statistics file a model may bring ("fisher", "gram"), or `None`.
         random: whether the result depends on `seed`.
         own: a user's own function.
+        source: the file that the function came from, where there is one: what it does may change with it.
     """
 
     name: str
@@ -52,6 +83,7 @@ class MergeMethod:
     statistics: str | None = None
     random: bool = False
     own: Callable[..., Any] | None = None
+    source: SourceFile | None = None
 
     def __call__(
         self,
@@ -64,6 +96,8 @@ class MergeMethod:
         statistics: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """Merge one tensor: float32 arithmetic on the inputs' device, a float32 result of the inputs' shape.
+
+        The inputs stay as they are: a user's own function works on copies.
 
         Args:
             base: the base model's tensor; ignored where the method has no use for one.
@@ -85,18 +119,14 @@ class MergeMethod:
             arguments["seed"] = seed
         if self.statistics:
             arguments["statistics"] = [None] * len(models) if statistics is None else list(statistics)
-        tensors = [model.float() for model in models]
-        inputs = (tensors,) if self.base == "unused" else (None if base is None else base.float(), tensors)
+        # A user's function may work in place; the inputs are others' buffers, and two of them may be one.
+        wide = functools.partial(_float32, copy=self.own is not None)
+        tensors = [wide(model) for model in models]
+        inputs = (tensors,) if self.base == "unused" else (None if base is None else wide(base), tensors)
         if self.own is not None:
             return _call_own(self.name, self.own, inputs, arguments)
         result: Tensor = _function(self.name, self.module)(*inputs, **arguments)
         return result
-
-    @property
-    def file(self) -> Path | None:
-        """The file of a user's own function: what it does may change with it."""
-        source = None if self.own is None else inspect.getsourcefile(inspect.unwrap(self.own))
-        return None if source is None or not Path(source).is_file() else Path(source)
 
     def arguments(
         self, count: int, model_parameters: Mapping[str, Sequence[Any]], parameters: Mapping[str, Any]
@@ -159,6 +189,12 @@ def plain_name(argument: str) -> str:
     return argument[:-1] if argument.endswith("_") and keyword.iskeyword(argument[:-1]) else argument
 
 
+def _float32(tensor: Tensor, copy: bool) -> Tensor:
+    import torch
+
+    return tensor.to(torch.float32, copy=copy)
+
+
 def _function(name: str, module: str) -> Callable[..., Any]:
     if name not in FUNCTIONS:
         importlib.import_module(f"burnish.merge.methods.{module}")
@@ -169,17 +205,18 @@ def _call_own(name: str, function: Callable[..., Any], inputs: tuple[Any, ...], 
     """Call a user's function; what it does wrong is said as theirs."""
     import torch
 
-    models = inputs[-1]
+    # Before the call, since the function may change the list and its tensors in place.
+    shape, device = inputs[-1][0].shape, inputs[-1][0].device
     try:
         result = function(*inputs, **arguments)
     except (BurnishError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         raise UserError(f"{name} raised {raised(error)}") from error
-    wanted = f"a float32 tensor of shape {tuple(models[0].shape)}"
+    wanted = f"a float32 tensor of shape {tuple(shape)}"
     if not isinstance(result, torch.Tensor):
         raise UserError(f"{name} returned a {type(result).__name__}; expected {wanted}")
-    if result.shape != models[0].shape or result.dtype != torch.float32 or result.device != models[0].device:
+    if result.shape != shape or result.dtype != torch.float32 or result.device != device:
         found = f"a {str(result.dtype).removeprefix('torch.')} tensor of shape {tuple(result.shape)}"
-        raise UserError(f"{name} returned {found} on {result.device}; expected {wanted} on {models[0].device}")
+        raise UserError(f"{name} returned {found} on {result.device}; expected {wanted} on {device}")
     return result.detach()

@@ -7,7 +7,8 @@
 Positional arguments: `models` (float32 tensors of one shape), or `base` and `models`; a `base: Tensor | None` is
 optional. Keyword-only arguments are the YAML's parameters: `float`, `int`, `bool`, `str` or a `Literal` of texts, for
 all models; a `Sequence` of one of them has one value a model; `| None` allows none; pydantic's `Field` in an
-`Annotated` gives bounds and a description. `seed: int` is no parameter: it is the tensor's own seed. Brings no torch.
+`Annotated` gives bounds (gt, ge, lt, le) and a description. `seed: int` is no parameter: it is the tensor's own seed.
+Brings no torch.
 """
 
 from __future__ import annotations
@@ -18,26 +19,29 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, overload
 
 from burnish.core.errors import UserError
-from burnish.merge.methods.method import MergeMethod, plain_name
+from burnish.merge.methods.method import MergeMethod, SourceFile, plain_name
 from burnish.merge.methods.parameter import REQUIRED, Parameter
 
 GROUP = "burnish.merge_methods"
 _MARK = "__burnish_merge_method__"
+# The bounds of pydantic's Field (and of annotated_types), and the same ones of a parameter.
+_BOUNDS = {"gt": "above", "ge": "least", "lt": "below", "le": "most"}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """What the decorator was told."""
+    """What the decorator was told, and the file it stands in."""
 
     reference: str
     min_models: int
     max_models: int | None
+    source: SourceFile | None
 
 
 @overload
@@ -55,25 +59,34 @@ def merge_method(
 ) -> Function | Callable[[Function], Function]:
     """Mark a function as a merge method that a YAML may name as `merge_method: module:function`.
 
-    >>> @merge_method
-    ... def add(base, models, *, strength: float = 1.0):
-    ...     return base + strength * sum(model - base for model in models)
-    >>> add(1.0, [2.0, 3.0], strength=0.5)
-    2.5
+    Examples:
+        >>> @merge_method
+        ... def add(base, models, *, strength: float = 1.0):
+        ...     return base + strength * sum(model - base for model in models)
+        >>> add(1.0, [2.0, 3.0], strength=0.5)
+        2.5
 
     The function stays what it is and can be called as before. See the module's text for its arguments; it returns a
-    float32 tensor of its inputs' shape.
+    float32 tensor of its inputs' shape. In a merge its tensors are copies of its own, even of a model that is listed
+    twice, so it may work in place: a copy costs about what one addition does, and a change of the inputs
+    cannot always be detected.
 
     Args:
         function: the function, where the decorator stands without arguments.
         reference: a paper or another source, for tables and model cards; none: the name of the file.
         min_models: fewest models, the base not counted.
         max_models: most models, the base not counted; none: any number.
+
+    Raises:
+        ValueError: limits that no merge can meet.
     """
-    mark = _Mark(reference, min_models, max_models)
+    if min_models < 1:
+        raise ValueError(f"min_models is {min_models}; a merge method takes at least 1 model besides the base")
+    if max_models is not None and max_models < min_models:
+        raise ValueError(f"max_models is {max_models}, less than min_models, {min_models}")
 
     def register(marked: Function) -> Function:
-        setattr(marked, _MARK, mark)
+        setattr(marked, _MARK, _Mark(reference, min_models, max_models, SourceFile.of(marked)))
         return marked
 
     return register if function is None else register(function)
@@ -113,12 +126,18 @@ def installed_names() -> list[str]:
     return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})
 
 
-def from_entry_point(point: importlib.metadata.EntryPoint) -> MergeMethod:
-    """The merge method behind an entry point, under the entry point's name.
+def from_entry_points(points: Sequence[importlib.metadata.EntryPoint]) -> MergeMethod:
+    """The merge method behind the entry points of one name, under that name.
 
     Raises:
-        UserError: it cannot be imported, or cannot be a merge method.
+        UserError: two packages claim the name (each is named); it cannot be imported, or cannot be a merge method.
     """
+    # A distribution that is found twice on the path is one package.
+    packages = {_package(point): point for point in points}
+    if len(packages) > 1:
+        claims = " and ".join(sorted(packages))
+        raise UserError(f"merge_method: `{points[0].name}` is claimed by the packages {claims}; uninstall one")
+    (point,) = packages.values()
     try:
         function = point.load()
     except Exception as error:
@@ -128,15 +147,25 @@ def from_entry_point(point: importlib.metadata.EntryPoint) -> MergeMethod:
     return described(point.name, function)
 
 
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
+
 def described(name: str, function: Any) -> MergeMethod:
     """The merge method that a decorated function is, by its signature.
 
     Raises:
-        UserError: it is not decorated, or its signature cannot be a YAML's schema; the argument at fault is named.
+        UserError: it is not decorated, its file has changed since it was imported, or its signature cannot be a YAML's
+            schema; the argument at fault is named.
     """
     mark = getattr(function, _MARK, None)
     if not isinstance(mark, _Mark) or not callable(function):
         raise UserError(f"merge_method: {name} is not decorated with @merge_method of burnish.merge")
+    if mark.source is not None and mark.source.changed:
+        raise UserError(
+            f"merge_method: {name}: {mark.source.path} has changed since it was imported; restart the process "
+            "(in a notebook: the kernel) to merge with the file as it is now"
+        )
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:
@@ -152,10 +181,9 @@ def described(name: str, function: Any) -> MergeMethod:
             continue
         per_model, parameter = _parameter(f"merge_method: {name}: `{key}`", hints.get(key), argument.default)
         (model_parameters if per_model else parameters)[plain_name(key)] = parameter
-    source = Path(inspect.getsourcefile(function) or "")
     return MergeMethod(
         name,
-        mark.reference or source.name,
+        mark.reference or (mark.source.path.name if mark.source else ""),
         module="",
         base=_base(name, [each for key, each in arguments.items() if key not in keywords], hints),
         min_models=mark.min_models,
@@ -164,6 +192,7 @@ def described(name: str, function: Any) -> MergeMethod:
         parameters=parameters,
         random="seed" in keywords,
         own=function,
+        source=mark.source,
     )
 
 
@@ -187,16 +216,28 @@ def _parameter(where: str, hint: Any, default: Any) -> tuple[bool, Parameter]:
     """Whether an argument has one value a model, and the parameter that it is."""
     if hint is None:
         raise UserError(f"{where} has no type; annotate it, for example `float` or `Sequence[float]`")
-    hint, bounds = _unannotated(hint)
+    hint, said = _unannotated(where, hint)
     per_model = typing.get_origin(hint) in (Sequence, list, tuple)
     if per_model:
         inner = [each for each in typing.get_args(hint) if each is not Ellipsis]
-        hint, own_bounds = _unannotated(inner[0]) if len(inner) == 1 else (None, {})
-        bounds = {**bounds, **own_bounds}
+        hint, said_inside = _unannotated(where, inner[0]) if len(inner) == 1 else (None, {})
+        said = {**said, **said_inside}
         if default is not inspect.Parameter.empty:
             if not isinstance(default, list | tuple) or len(default) != 1:
                 raise UserError(f"{where} has one value a model; write its default as a tuple of one, like `(1.0,)`")
             default = default[0]
+    kind, choices, optional = _kind(where, hint)
+    doc = said.pop("doc", "see the function")
+    if said and kind not in (float, int):
+        raise UserError(f"{where} is no number, and bounds hold for numbers only; remove them")
+    parameter = Parameter(kind, doc, REQUIRED, choices, optional, **said)
+    if default is not inspect.Parameter.empty:
+        parameter = replace(parameter, default=parameter.parse(f"{where}: default", default))
+    return per_model, parameter
+
+
+def _kind(where: str, hint: Any) -> tuple[type, tuple[str, ...], bool]:
+    """The type of one value, its choices if it is a `Literal` of texts, and whether none is a value too."""
     options = [each for each in typing.get_args(hint) if each is not type(None)]
     optional = typing.get_origin(hint) in (typing.Union, types.UnionType) and len(options) == 1
     kind = options[0] if optional else hint
@@ -208,28 +249,33 @@ def _parameter(where: str, hint: Any, default: Any) -> tuple[bool, Parameter]:
             f"{where} has a type that no YAML sets; use float, int, bool, str, a Literal of texts, one of them "
             "`| None`, or a Sequence of one of them for a value a model"
         )
-    doc = bounds.pop("doc", "see the function")
-    parameter = Parameter(kind, doc, REQUIRED, choices, optional, **bounds)
-    if default is not inspect.Parameter.empty:
-        parameter = Parameter(kind, doc, parameter.parse(f"{where}: default", default), choices, optional, **bounds)
-    return per_model, parameter
+    return kind, choices, optional
 
 
-def _unannotated(hint: Any) -> tuple[Any, dict[str, Any]]:
-    """The type inside an `Annotated`, and what pydantic's Field says there: bounds and a description."""
+def _unannotated(where: str, hint: Any) -> tuple[Any, dict[str, Any]]:
+    """The type inside an `Annotated`, and what pydantic's Field says there: bounds and a description.
+
+    What is neither would not be checked, so it is refused; a text alone is a remark.
+    """
     if typing.get_origin(hint) is not Annotated:
         return hint, {}
     inner, *notes = typing.get_args(hint)
-    found: dict[str, Any] = {}
+    said: dict[str, Any] = {}
     for note in notes:
+        if isinstance(note, str):
+            continue
         if description := getattr(note, "description", None):
-            found["doc"] = description
-        for bound in getattr(note, "metadata", [note]):
-            if getattr(bound, "ge", None) is not None:
-                found["least"] = bound.ge
-            if getattr(bound, "le", None) is not None:
-                found["most"] = bound.le
-    return inner, found
+            said["doc"] = description
+        for constraint in getattr(note, "metadata", [note]):
+            bounds = {ours: getattr(constraint, theirs, None) for theirs, ours in _BOUNDS.items()}
+            found = {ours: bound for ours, bound in bounds.items() if bound is not None}
+            if not found or not all(isinstance(bound, int | float) for bound in found.values()):
+                raise UserError(
+                    f"{where}: the constraint {constraint!r} is not understood; use gt, ge, lt and le, "
+                    "and check the rest in the function"
+                )
+            said |= found
+    return inner, said
 
 
 def _make_importable(places: Sequence[Path]) -> None:

@@ -30,6 +30,8 @@ class Parameter:
         least: the smallest value allowed.
         most: the largest value allowed.
         inert: accepted because mergekit's files carry it, and without effect here.
+        above: every value allowed is greater.
+        below: every value allowed is less.
     """
 
     type: type
@@ -40,6 +42,8 @@ class Parameter:
     least: float | None = None
     most: float | None = None
     inert: bool = False
+    above: float | None = None
+    below: float | None = None
 
     @property
     def required(self) -> bool:
@@ -68,18 +72,26 @@ class Parameter:
             raise UserError(f"{name}: expected {_WORDS[self.type]}, got {value!r}")
         if self.type is float and not abs(value) <= sys.float_info.max:
             raise UserError(f"{name}: expected a finite number, got {str(value)[:40]}")
-        if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
+        if not self._within(value):
             raise UserError(f"{name}: expected {_WORDS[self.type]} {self.range}, got {value!r}")
         return self.type(value)
 
     @property
     def range(self) -> str:
-        """The bounds in words: "from 0 to 1", "of 0 or more"; empty without any."""
-        if self.least is not None and self.most is not None:
+        """The bounds in words: "from 0 to 1", "of 0 or more", "greater than 0 and of 1 or less"; empty without any."""
+        if self.least is not None and self.most is not None and self.above is None and self.below is None:
             return f"from {self.least:g} to {self.most:g}"
-        if self.most is not None:
-            return f"of {self.most:g} or less"
-        return f"of {self.least:g} or more" if self.least is not None else ""
+        bounds = {"greater than {:g}": self.above, "of {:g} or more": self.least}
+        bounds |= {"less than {:g}": self.below, "of {:g} or less": self.most}
+        return " and ".join(words.format(bound) for words, bound in bounds.items() if bound is not None)
+
+    def _within(self, value: float) -> bool:
+        return (
+            (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
 
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}

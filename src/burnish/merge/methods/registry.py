@@ -49,28 +49,38 @@ def implements(name: str, reference: str) -> Callable[[Function], Function]:
     return register
 
 
-def get(name: str, folder: Path | None = None) -> MergeMethod:
-    """Return the merge method of that name, or the user's own that `module:function` names.
+def get(name: str) -> MergeMethod:
+    """Return the merge method of that name: a built-in one at once, else as :func:`find`.
+
+    Raises:
+        UserError: there is none; the message names the nearest ones. Or the function cannot be a merge method.
+    """
+    return _METHODS[name] if name in _METHODS else find(name)
+
+
+def find(name: str, folder: Path | None = None) -> MergeMethod:
+    """Return the merge method that a file names. It looks into all installed packages: once a merge, not once a tensor.
 
     Args:
         name: of a built-in method, of an installed package's, or `module:function`.
         folder: where `module` may lie besides the working directory: the folder of the YAML.
 
     Raises:
-        UserError: there is none; the message names the nearest ones. Or the function cannot be a merge method.
+        UserError: there is none; the message names the nearest ones. Two of one name. Or the function cannot be a merge
+            method.
     """
     if ":" in name:
         return own.load(name, folder)
     installed = own.installed(name)
     if installed and name in _TAKEN:
         raise UserError(
-            f"merge_method: {name!r} is a built-in method, and {installed[0].value} is installed under the "
-            "same name; rename that entry point"
+            f"merge_method: {name!r} is a built-in method, and {installed[0].value} is installed under the same name; "
+            "rename that entry point"
         )
     if name in _METHODS:
         return _METHODS[name]
     if installed:
-        return own.from_entry_point(installed[0])
+        return own.from_entry_points(installed)
     raise UserError(
         f"merge_method: unknown method {name!r}; {nearest(name, [*_METHODS, *own.installed_names()])} "
         "(your own: `module:function`)"
@@ -90,7 +100,7 @@ def table() -> list[dict[str, str]]:
     rows = [_row(method) for method in CATALOGUE]
     for name in own.installed_names():
         try:
-            rows.append(_row(get(name)))
+            rows.append(_row(find(name)))
         except UserError as error:
             rows.append({"method": name, "merges": "-", "settings": f"cannot be used: {error}", "reference": "-"})
     return rows

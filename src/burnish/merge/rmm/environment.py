@@ -1,8 +1,8 @@
 """The layer-wise merge as a Markov decision process. Knows no model: it builds an architecture, a function scores it.
 
 Source: RMM, section 3.2, with the corrections of ``docs/rmm.md``. Published variant: the observation is
-the matrix of counts alone, no action is masked. Mended variant: the position is observed, actions that would leave the
-model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the
+the matrix of counts alone, no action is masked. Corrected variant: the position is observed, actions that would leave
+the model are masked. Both see only *how often* each block was taken, never in which order: two episodes that end in the
 same counts can be different models.
 """
 

@@ -243,4 +243,7 @@ def keep_pictures(pictures: Pictures, work: Path) -> None:
             np.save(buffer, pixels)
             write_atomic(path, buffer.getvalue())
         elif not np.array_equal(np.load(path, mmap_mode="r"), pixels):
-            raise UserError(f"{name}: the pictures changed since this audit began; bring them back, or start afresh")
+            raise UserError(
+                f"{name}: the pictures changed since this audit began; bring them back, or start afresh",
+                arguments=("fresh",),
+            )

@@ -107,7 +107,8 @@ def find_analysis(method: str) -> Analysis:
     if found is None:
         known = (known.name for known in all_methods()[0] if known.analyse is not None)
         raise UserError(f"method: `{method}` has no findings to compute; {nearest(method, known)}")
-    assert isinstance(found, Analysis)
+    if not isinstance(found, Analysis):
+        raise UserError(f"method: `{method}`: its `analyse` is a {type(found).__name__}, not an Analysis")
     return found
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from burnish.core.intervals import Interval
 from burnish.core.report import Section, subplots
-from burnish.core.study_picture import Dots, draw_dots
+from burnish.core.study import Glance
+from burnish.core.study_picture import Dots, draw_dots, small_bars
 from burnish.prove.dov4cl.findings import OwnershipFindings
 from burnish.prove.dov4cl.report import SUBJECT, distributions
 from burnish.prove.report import audit_sections
@@ -152,3 +153,15 @@ def cell_table(cells: Cells) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def glance(cells: Cells) -> Glance:
+    """How many thieves and innocents the test accused."""
+    rows = [row for cell in cells for row in cell.suspects]
+    accused = {guilty: [row.accused("image") for row in rows if row.guilty is guilty] for guilty in (True, False)}
+    words = (
+        f"Asked small encoders whether an owner's pictures trained them: of {len(accused[True])} that were, "
+        f"{sum(accused[True])} are found; of {len(accused[False])} innocent ones, {sum(accused[False])} are accused."
+    )
+    shares = {"thieves found": float(np.mean(accused[True])), "innocents accused": float(np.mean(accused[False]))}
+    return Glance(words, small_bars(shares))

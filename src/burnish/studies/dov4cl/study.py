@@ -16,7 +16,7 @@ from burnish.prove.contrastive.train import train_encoder
 from burnish.studies.dov4cl.claims import judge_cells
 from burnish.studies.dov4cl.experiment import Design, Job, Setting, judge_owner, trainings
 from burnish.studies.dov4cl.records import OwnerCell
-from burnish.studies.dov4cl.report import sections
+from burnish.studies.dov4cl.report import glance, sections
 
 QUICK = Design(objectives=("simclr",), data=("mnist",), owners=16, images=50, epochs=(400,), replicas=3)
 DESIGNS: dict[Size, Design] = {
@@ -57,7 +57,7 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
         make_files(recipe, run, tasks, train_encoder, lambda task: task.folder / "config.json", "encoders")
     jobs = [Job(setting, owner) for setting in settings for owner in range(design.owners)]
     cells = run_cells(recipe, run, jobs, judge_owner, OwnerCell, "owners judged", rates)
-    return Outcome(judge_cells(cells), sections(cells))
+    return Outcome(judge_cells(cells), sections(cells), glance(cells))
 
 
 def rates(cell: OwnerCell) -> dict[str, float]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from burnish.core.metrics import Pulse
 from burnish.core.parallel import one_thread
 from burnish.dialogue.models import load_chat_model
 from burnish.dialogue.rewards import Accuracy
@@ -105,10 +106,10 @@ def train_arms(job: TrainingJob) -> TrainingCell:
         courses: dict[str, Course] = {}
         for name in design.arms:
             recipe = _recipe(job, base, ARMS[name], tokens=design.tokens[-1])
-            arms[name], courses[name] = _practised(recipe, design.tokens, training, tests, accuracy)
+            arms[name], courses[name] = _practised(name, recipe, design.tokens, training, tests, accuracy)
         if {"GRPO", "exhaustive"} <= set(design.arms):
             recipe = _recipe(job, base, ARMS["exhaustive"], steps=arms["GRPO"][str(design.judged)].steps)
-            measured, courses[AT_EQUAL_STEPS] = _practised(recipe, (), training, tests, accuracy)
+            measured, courses[AT_EQUAL_STEPS] = _practised(AT_EQUAL_STEPS, recipe, (), training, tests, accuracy)
             arms[AT_EQUAL_STEPS] = {str(design.judged): measured["end"]}
         before = score(recipe, load_chat_model(str(base)), tests, accuracy)
     return TrainingCell(
@@ -147,6 +148,7 @@ def _recipe(
 
 
 def _practised(
+    name: str,
     recipe: HintGRPORecipe,
     budgets: Sequence[int],
     training: Sequence[Question],
@@ -161,6 +163,7 @@ def _practised(
     chat = load_chat_model(recipe.model)
     measured: dict[str, Worth] = {}
     left = list(budgets)
+    pulse = Pulse(f"Hint-GRPO, world {recipe.seed}, {name}")
 
     def measure(trainer: Any, name: str) -> None:
         course = _course(trainer)
@@ -173,6 +176,8 @@ def _practised(
         )
 
     def after_step(trainer: Any) -> None:
+        of = f" of {budgets[-1]:,}" if budgets else ""
+        pulse.beat(f"step {trainer.state.global_step}, {trainer.generated['tokens']:,}{of} tokens generated")
         while left and trainer.generated["tokens"] >= left[0]:
             measure(trainer, str(left.pop(0)))
 

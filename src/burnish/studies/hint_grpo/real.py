@@ -21,7 +21,7 @@ def word_problems(count: int, seed: int) -> list[Question]:
     try:
         import reasoning_gym
     except ImportError:
-        raise UserError("study hint_grpo, size full: needs reasoning-gym: pip install reasoning-gym") from None
+        raise UserError("study hint_grpo, size full: needs the package reasoning-gym") from None
     found = []
     for index, item in enumerate(reasoning_gym.create_dataset("gsm_symbolic", size=count, seed=seed)):
         lines = [line.strip() for line in item["metadata"]["answer_cot"].splitlines()]

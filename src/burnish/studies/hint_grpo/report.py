@@ -9,7 +9,8 @@ import numpy as np
 
 from burnish.core.intervals import mean_share_interval
 from burnish.core.report import Section, subplots
-from burnish.core.study_picture import Dots, draw_dots
+from burnish.core.study import Glance
+from burnish.core.study_picture import Dots, draw_dots, small_bars
 from burnish.studies.hint_grpo.records import AT_EQUAL_STEPS, LEVELS, TrainingCell
 
 Cells = Sequence[TrainingCell]
@@ -108,3 +109,16 @@ def _mean_course(cells: Cells, arm: str, key: str, grid: np.ndarray) -> np.ndarr
         values = np.convolve(padded, np.ones(width) / width, mode="valid")
         curves.append(np.interp(grid, [row["tokens"] for row in rows], values, right=np.nan))
     return np.mean(curves, axis=0) if curves else np.full_like(grid, np.nan)
+
+
+def glance(cells: Sequence[TrainingCell]) -> Glance:
+    """Accuracy without hints before, and after the same generated tokens with hints and without."""
+    hints, plain = (float(np.mean([cell.at_judged(arm).accuracy for cell in cells])) for arm in ("ladder", "GRPO"))
+    before = float(np.mean([cell.base for cell in cells]))
+    tokens = int(float(cells[0].judged))
+    words = (
+        f"Taught a small language model chains of arithmetic by reinforcement: after {tokens:,} generated tokens it "
+        f"solves {hints:.0%} of new ones if hints were given where all tries failed, {plain:.0%} by plain GRPO "
+        f"({before:.0%} before)."
+    )
+    return Glance(words, small_bars({"Hint-GRPO": hints, "GRPO": plain, "before": before}))

@@ -21,7 +21,7 @@ from burnish.studies.hint_grpo.claims import judge_training
 from burnish.studies.hint_grpo.experiment import ARMS, TrainingDesign, TrainingJob, train_arms
 from burnish.studies.hint_grpo.real import real_steps
 from burnish.studies.hint_grpo.records import BiasCell, TrainingCell
-from burnish.studies.hint_grpo.report import training_sections
+from burnish.studies.hint_grpo.report import glance, training_sections
 from burnish.testbeds.shortcut_model import Spend
 
 
@@ -67,7 +67,7 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     sections = [*training_sections(training), *bias_sections(bias)]
     if design.training.real is not None:
         sections.append(_real(run, design.training.real, recipe.seed))
-    return Outcome([*judge_training(training), *judge_bias(bias)], sections)
+    return Outcome([*judge_training(training), *judge_bias(bias)], sections, glance(training))
 
 
 def carry_out(job: TrainingJob | BiasJob) -> TrainingCell | BiasCell:

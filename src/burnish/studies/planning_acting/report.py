@@ -11,8 +11,8 @@ from burnish.act.report import LANES, draw_lanes
 from burnish.act.timeline import Timeline, timeline
 from burnish.core.intervals import Interval, mean_share_interval, t_interval
 from burnish.core.report import Section, subplots
-from burnish.core.study import Claim
-from burnish.core.study_picture import BLUE, Dots, draw_dots
+from burnish.core.study import Claim, Glance
+from burnish.core.study_picture import BLUE, Dots, draw_dots, small_bars
 from burnish.studies.planning_acting.claims import (
     Quantity,
     Worlds,
@@ -222,3 +222,18 @@ def arm_table(worlds: Worlds) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def glance(worlds: Worlds) -> Glance:
+    """Seconds to the goal of a pair that gathers, both ways."""
+    judged = worlds[0].judged
+    seconds = {
+        mode: float(np.mean([world.played[f"gather/{PAIR}/{judged}/{mode}"].seconds for world in worlds]))
+        for mode in ("parallel", "serial")
+    }
+    words = (
+        f"Two agents gather tools in a world that does not wait, each planning call takes {judged} s: done after "
+        f"{seconds['parallel']:.0f} s planning while they act, after {seconds['serial']:.0f} s taking turns."
+    )
+    bars = {"plan while acting": seconds["parallel"], "take turns": seconds["serial"]}
+    return Glance(words, small_bars(bars, "{:.0f} s"))

@@ -12,7 +12,7 @@ from burnish.core.study import Outcome, Size, Study, StudyRecipe
 from burnish.studies.planning_acting.claims import judge_worlds
 from burnish.studies.planning_acting.experiment import Design, Job, play_world
 from burnish.studies.planning_acting.records import World
-from burnish.studies.planning_acting.report import sections
+from burnish.studies.planning_acting.report import glance, sections
 
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(worlds=1, latencies=(4.0,), judged=4.0, teams=(2,), limit=150.0, duel=(4.0,)),
@@ -34,7 +34,7 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     first = FIRST_SEED + recipe.seed
     jobs = [Job(first + number, design) for number in range(recipe.seeds * design.worlds)]
     worlds = run_cells(recipe, run, jobs, play_world, World, "worlds")
-    return Outcome(judge_worlds(worlds), sections(worlds, design))
+    return Outcome(judge_worlds(worlds), sections(worlds, design), glance(worlds))
 
 
 STUDY = Study(

@@ -71,7 +71,7 @@ def judge_cells(cells: Sequence[Cell]) -> list[Claim]:
         _beats(
             cells,
             "b",
-            "mended RMM (blocks, PPO with position, masks, warm start) beats the best tuned uniform merge",
+            "corrected RMM (blocks, PPO with position, masks, warm start) beats the best tuned uniform merge",
             "not in the paper",
             "corrected",
             "tuned",
@@ -89,7 +89,7 @@ def judge_cells(cells: Sequence[Cell]) -> list[Claim]:
         _beats(
             cells,
             "c2-random",
-            "mended RMM beats random search over blocks at equal budget",
+            "corrected RMM beats random search over blocks at equal budget",
             "not compared",
             "corrected",
             "random",
@@ -97,7 +97,7 @@ def judge_cells(cells: Sequence[Cell]) -> list[Claim]:
         _beats(
             cells,
             "c2-cma",
-            "mended RMM beats CMA-ES over layer x expert scales at equal budget",
+            "corrected RMM beats CMA-ES over layer x expert scales at equal budget",
             "not compared",
             "corrected",
             "cma",

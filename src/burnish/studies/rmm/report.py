@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from burnish.core.report import Section, subplots
-from burnish.core.study_picture import Dots, draw_dots
+from burnish.core.study import Glance
+from burnish.core.study_picture import Dots, draw_dots, small_bars
 from burnish.merge.rmm.report import architecture_figure
 from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bound
 from burnish.studies.rmm.claims import difference, mean_seconds, times_cheaper
@@ -46,7 +47,7 @@ WORDS = {
     "RMM as published": "PPO over blocks of untuned candidates, rewards on training batches, as the released code "
     "does it",
     "RMM corrected": "the same idea with the position observed, masked actions, a warm start and a final choice on "
-    "all images (the claims, written down before, say mended)",
+    "all images",
     "CMA-ES": "an evolution strategy, here over one scale a layer and expert (the default) or one an expert (task "
     "scales)",
     "cycling subset": "each reward sees the next share s of the validation images",
@@ -214,3 +215,16 @@ def cost_table(cells: Cells) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def glance(cells: Cells) -> Glance:
+    """The default search and the published one against the best uniform merge, and against what was merged."""
+    arms = [name for name in ("cma", "published") if cells[0].has(name)]
+    means = {name: float(np.mean([cell.test(name) for cell in cells])) for name in (*arms, "tuned")}
+    experts = float(np.mean([np.mean(cell.experts) for cell in cells]))
+    words = (
+        f"Merged experts, each good at its own digits ({experts:.0f} %), into one network without training. Right on "
+        f"all their tasks: {means[arms[0]]:.0f} % searched layer by layer, {means['tuned']:.0f} % by the best uniform "
+        "merge."
+    )
+    return Glance(words, small_bars({LABELS[name]: value for name, value in means.items()}, "{:.0f} %"))

@@ -15,7 +15,7 @@ from burnish.core.study import Outcome, Size, Study, StudyRecipe
 from burnish.studies.rmm.claims import judge_cells
 from burnish.studies.rmm.experiment import ARMS, SUBSET_ARMS, Design, Job, run_cell
 from burnish.studies.rmm.records import Cell
-from burnish.studies.rmm.report import sections
+from burnish.studies.rmm.report import glance, sections
 from burnish.testbeds.experts import Budget
 
 QUICK = Design(
@@ -66,7 +66,7 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     seeds = range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.seeds)
     jobs = [Job(regime, seed, design) for seed in seeds for regime in reversed(design.regimes)]
     cells = run_cells(recipe, run, jobs, run_cell, Cell, "regimes x seeds", gains)
-    return Outcome(judge_cells(cells), sections(cells, design.budget, design.tuning))
+    return Outcome(judge_cells(cells), sections(cells, design.budget, design.tuning), glance(cells))
 
 
 def gains(cell: Cell) -> dict[str, float]:

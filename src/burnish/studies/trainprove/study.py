@@ -19,7 +19,7 @@ from burnish.studies.trainprove.claims import judge_cells
 from burnish.studies.trainprove.experiment import FAMILIES, Design, Job, draw_pictures, path, train_models
 from burnish.studies.trainprove.measure import SeedJob, measure
 from burnish.studies.trainprove.records import SeedCell
-from burnish.studies.trainprove.report import sections
+from burnish.studies.trainprove.report import glance, sections
 from burnish.testbeds.generators import Spend
 
 QUICK = Design(
@@ -85,7 +85,7 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     make_files(recipe, run, trainings, train_models, _trained, "sources x seeds")
     jobs = [SeedJob(seed, design, folder) for seed in seeds]
     cells = run_cells(recipe, run, jobs, measure, SeedCell, "seeds measured", areas)
-    return Outcome(judge_cells(cells), sections(cells, design, folder))
+    return Outcome(judge_cells(cells), sections(cells, design, folder), glance(cells))
 
 
 def areas(cell: SeedCell) -> dict[str, float]:
