@@ -1,9 +1,12 @@
 """What a notebook calls: anything that is a recipe goes in, the same comes out on every call."""
 
 import json
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import burnish
@@ -59,10 +62,47 @@ def test_plain_values_are_kept_as_they_are(value: object, tmp_path: Path) -> Non
     assert from_plain(json.loads(json.dumps(to_plain(value, tmp_path))), tmp_path) == value
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan")])
+@pytest.mark.parametrize("value", [object(), {1, 2}, [object()]])
 def test_what_cannot_be_kept_is_named(value: object, tmp_path: Path) -> None:
     with pytest.raises(burnish.BurnishError, match="which cannot be kept with the run"):
         to_plain(value, tmp_path)
+
+
+def test_numbers_of_numpy_and_paths_at_any_depth_are_kept(tmp_path: Path) -> None:
+    value = {"score": np.float32(0.5), "count": np.int64(3), "files": [tmp_path / "a", (tmp_path / "b",)]}
+    kept = json.loads(json.dumps(to_plain(value, tmp_path)))
+    assert from_plain(kept, tmp_path / "moved") == {
+        "score": 0.5,
+        "count": 3,
+        "files": [tmp_path / "moved" / "a", [tmp_path / "moved" / "b"]],
+    }
+    assert math.isnan(from_plain(json.loads(json.dumps(to_plain(float("nan"), tmp_path))), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        ({"steps": np.int64(9)}, {"steps": 9}),
+        ({"method": "tests.core.loops:METHOD", "tracking": {"project": "a=b 😀"}}, {"tracking.project": "a=b 😀"}),
+        ({"tracking.project": "yes"}, {"tracking.project": "yes"}),
+        ({"tracking": {}}, {"tracking.project": "burnish"}),
+        (["tracking.project='1e-4'"], {"tracking.project": "1e-4"}),
+        ((), {}),
+    ],
+)
+def test_overrides_are_values(overrides: Any, wanted: dict[str, Any]) -> None:
+    from burnish.core.recipe import flatten
+
+    found = flatten(LoopRecipe.load(LOOP, overrides).model_dump(mode="json"))
+    assert {key: found[key] for key in wanted} == wanted
+    assert LoopRecipe.load(LoopRecipe.load(LOOP, overrides).to_yaml()) == LoopRecipe.load(LOOP, overrides)
+
+
+def test_a_misspelt_setting_is_named_before_a_missing_one_and_where_it_was_given() -> None:
+    with pytest.raises(burnish.UserError, match="`stpes` is not a setting; did you mean `steps`"):
+        burnish.check({**LOOP, "stpes": 1})
+    with pytest.raises(burnish.UserError, match=r"override trackin\.project: `trackin` is not a setting"):
+        burnish.check(LOOP, ["trackin.project=x"])
 
 
 def test_a_path_elsewhere_stays_where_it_is(tmp_path: Path) -> None:

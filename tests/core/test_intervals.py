@@ -66,7 +66,14 @@ def test_mean_shares_by_hand() -> None:
     assert ends(mean_share_interval([1.0] * 3)) == pytest.approx((0.025 ** (1 / 3), 1.0))
     assert ends(mean_share_interval([1.0] * 3, trials=120)) == pytest.approx((0.025 ** (1 / 120), 1.0))
     assert ends(mean_share_interval([0.0] * 3)) == pytest.approx((0.0, 1 - 0.025 ** (1 / 3)))
-    assert ends(mean_share_interval([0.5] * 3)) == (0.5, 0.5)
+    # all equal between: Clopper-Pearson of the trials, one a value where they are not known
+    low, high = ends(mean_share_interval([0.5] * 3))
+    assert (low, high) == pytest.approx((stats.beta.ppf(0.025, 1.5, 2.5), stats.beta.ppf(0.975, 2.5, 1.5)))
+    low, high = ends(mean_share_interval([0.5] * 3, trials=120))
+    assert (low, high) == pytest.approx((stats.beta.ppf(0.025, 60, 61), stats.beta.ppf(0.975, 61, 60)))
+    # values that chance brought close together are worth no more than the trials behind them
+    close, cut = mean_share_interval([0.5, 0.501, 0.5]), mean_share_interval([0.5, 0.501, 0.5], trials=24)
+    assert cut.high - cut.low > 3 * (close.high - close.low)
     assert ends(mean_share_interval([0.7])) == (0.0, 1.0)
 
 

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from burnish.core.errors import UserError, nearest
-from burnish.core.yaml_marks import KeyPath, load_yaml
+from burnish.core.yaml_marks import KeyPath, dump_yaml, load_yaml
 
 R = TypeVar("R", bound="Recipe")
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -94,7 +93,7 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """The recipe with every default written out, as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return dump_yaml(self.model_dump(mode="json"))
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Dotted keys in which a stored recipe differs from this one, without those that cannot change a result."""
@@ -202,8 +201,9 @@ def explain(error: ValidationError, cls: type[BaseModel], where: Any) -> str:
     key = ".".join(map(str, path)) or cls.__name__
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":
+        name = str(problem["loc"][-1])  # also one that looks like a union's tag
         known = _fields_at(cls, path[:-1])
-        return f"{where(path)}: `{key}` is not a setting; {nearest(str(path[-1]), known)}{more}"
+        return f"{where(path)}: `{key if path else name}` is not a setting; {nearest(name, known)}{more}"
     if problem["type"] == "missing":
         return f"{where(path)}: `{key}` is missing; it has no default{more}"
     message = problem["msg"].removeprefix("Value error, ")

@@ -18,7 +18,6 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 from filelock import FileLock, Timeout
 
 from burnish.core import checkpoint as checkpoints
@@ -30,7 +29,7 @@ from burnish.core.metrics import Metrics, Progress, Trackers
 from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
 from burnish.core.result import from_plain, to_plain
-from burnish.core.yaml_marks import load_yaml
+from burnish.core.yaml_marks import dump_yaml, load_yaml
 
 T = TypeVar("T")
 # All that a run ever writes into its folder, and so all that a fresh start removes.
@@ -146,7 +145,7 @@ class Run:
         path = self.path / "artifacts" / name
         if not isinstance(data, bytes | str):
             plain = name.endswith((".yaml", ".yml"))
-            data = yaml.safe_dump(data, sort_keys=False) if plain else json.dumps(data, indent=1)
+            data = dump_yaml(data) if plain else json.dumps(data, indent=1)
         return write_atomic(path, data) if self.is_main else path
 
     def save_model(self, model: Any, tokenizer: Any = None, card: str = "") -> Path:
@@ -293,7 +292,9 @@ class Run:
                     )
         elif inside - left:
             raise UserError(f"{self.path}: not empty and not a run; choose another folder", arguments=("out",))
-        for folder in (self.path, self.path / "checkpoints", self.path / "artifacts"):
+        artifacts = self.path / "artifacts"
+        below = [path for path in artifacts.rglob("*") if path.is_dir()] if artifacts.is_dir() else []
+        for folder in (self.path, self.path / "checkpoints", artifacts, *below):
             for path in stale(folder):
                 remove(path)
         self._describe("running")  # first: from here on the folder is known as a run

@@ -19,8 +19,18 @@ class _NumbersAsWritten(yaml.SafeLoader):
     """SafeLoader that reads ``1e-4`` as the number it is (YAML 1.1 asks for ``1.0e-4``)."""
 
 
+class _TextAsText(yaml.SafeDumper):
+    """SafeDumper that puts a text in quotes where the loader above would read a number."""
+
+
 _FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$")
-_NumbersAsWritten.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+for _each in (_NumbersAsWritten, _TextAsText):
+    _each.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def dump_yaml(data: Any) -> str:
+    """Data as YAML that :func:`load_yaml` reads back as it was."""
+    return str(yaml.dump(data, Dumper=_TextAsText, sort_keys=False, allow_unicode=True))
 
 
 def load_yaml(source: Path | str, name: str | None = None) -> tuple[Any, Callable[[KeyPath], int]]:

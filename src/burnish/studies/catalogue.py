@@ -18,7 +18,7 @@ def find_study(name: str) -> Study:
         UserError: no such method, one that is not built, or one without a study.
     """
     method = find_method(name)
-    found = method.load("study")
+    found = method.load("study") if method.study is not None else None
     if found is None:
         there = ", ".join(method.name for method in all_methods()[0] if method.study is not None)
         why = "has no study" if method.built else "is planned and not built yet"
