@@ -59,9 +59,9 @@ def section(stored: dict[str, Any]) -> str:
         f"## {stored['study']}",
         "",
         f"`{stored['command']}`, {stored['date']}, {stored['seeds']} seeds, {stored['wall_seconds'] / 60:.1f} min on "
-        f"{hardware.get('cores', '?')} cores ({hardware.get('processor', '?')}).",
+        f"{hardware.get('cores', '?')} cores ({hardware.get('processor', '?')}). {stored.get('looks', '')}".rstrip(),
         "",
-        "| claim | paper | rule | ours | baseline | mean and 95 % interval | verdict |",
+        "| claim | paper | rule | ours | baseline | mean and interval | verdict |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     notes = []
@@ -69,7 +69,8 @@ def section(stored: dict[str, Any]) -> str:
         interval = claim["interval"]
         between = f"{interval['mean']:+.3g} [{interval['low']:+.3g}, {interval['high']:+.3g}]" if interval else "-"
         cells = [claim["claim"], claim["paper"], claim["rule"], number(claim["ours"]), number(claim["baseline"])]
-        cells += [between, f"**{claim['verdict']}**"]
+        lacks = f" (about {claim['lacks']:,} more seeds)" if claim.get("lacks") else ""
+        cells += [between, f"**{claim['verdict']}**{lacks}"]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
         if claim.get("note"):
             notes.append(f"- {claim['name']}: {claim['note']}")

@@ -17,12 +17,14 @@ from burnish.core.recipe import Overrides, Recipe
 from burnish.core.report import Section, run_report
 from burnish.core.result import RunResult
 from burnish.core.run import Run, run_record
-from burnish.core.study import Claim, Outcome, StudyRecipe, check_judged, claim_rows
+from burnish.core.study import Claim, Judgement, StudyRecipe, check_judged, claim_rows
 from burnish.core.study import store as store_claims
 from burnish.core.yaml_marks import load_yaml
 from burnish.studies.catalogue import find_study, judged, perform
 
 DEFAULT_SEEDS = {"smoke": 1, "tour": 1, "quick": 3, "full": 5}
+MORE_SEEDS = 8
+"""Times the seeds of the first look, where claims are looked at until they are decided: four looks."""
 RecipeLike = str | Path | Recipe | Mapping[str, Any]
 """A file, the name of a shipped recipe (``rmm/tiny``), a recipe, or its settings as a mapping."""
 
@@ -193,7 +195,7 @@ class StudyResult:
 
     rows: list[dict[str, Any]]
     report: Path
-    outcome: Outcome
+    judgement: Judgement
 
 
 def study(
@@ -202,6 +204,8 @@ def study(
     seeds: int | None = None,
     out: str | Path | None = None,
     *,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
     store: bool = False,
     workers: int = 2,
     fresh: bool = False,
@@ -217,6 +221,9 @@ def study(
         size: ``smoke`` (does every line run), ``tour`` (how it works), ``quick`` or ``full`` (judged).
         seeds: repetitions; none: 3 for ``quick``, 5 for ``full``, 1 otherwise.
         out: the run's folder; none: ``runs/study-NAME-SIZE``.
+        until_decided: add seeds, twice as many at each look, until every claim is decided or there are ``max_seeds``.
+            How the looks share the error: :mod:`burnish.core.looks`.
+        max_seeds: none: eight times ``seeds``.
         store: write the judged result into the checkout.
         workers: processes.
         fresh: throw an earlier run in that folder away first.
@@ -229,15 +236,20 @@ def study(
     found = find_study(name)
     root = checkout() if store else None
     asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
+    if until_decided:
+        asked["max_seeds"] = max_seeds or MORE_SEEDS * asked["seeds"]
+    elif max_seeds is not None:
+        raise UserError("max_seeds: only with `until_decided`", arguments=("max_seeds", "until_decided"))
     recipe = StudyRecipe.load(asked)
     if store:
         check_judged(recipe)
     path = Path(out or f"runs/study-{name}-{size}")
-    outcome = perform(found, recipe, path, fresh=fresh)
+    done = perform(found, recipe, path, fresh=fresh)
     if root is not None:
-        store_claims(name, recipe, path, outcome, root)
-    sections = [Section("Claims", found.title, table=claim_rows(outcome.claims)), *outcome.sections]
-    return StudyResult(claim_rows(outcome.claims), run_report(path, sections), outcome)
+        store_claims(name, recipe, path, done, root)
+    rows = claim_rows(done.claims)
+    sections = [Section("Claims", f"{found.title}. {done.words}".strip(), table=rows), *done.outcome.sections]
+    return StudyResult(rows, run_report(path, sections), done)
 
 
 def list_studies() -> list[dict[str, str]]:

@@ -73,6 +73,22 @@ def test_an_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, mon
     assert asked == [1, "two", 3]
 
 
+def test_more_jobs_go_on_from_those_that_are_done_and_fewer_see_no_more_than_theirs(tmp_path: Path) -> None:
+    """A study looks at few seeds, then at more; interrupted later, its first look sees few again."""
+    asked: list[int | str] = []
+
+    def watched(root: int | str) -> Square | Word:
+        asked.append(root)
+        return either(root)
+
+    with Run(recipe(), tmp_path / "run", quiet=True) as run:
+        assert run_cells(recipe(), run, [1, 2], watched, Square | Word, "jobs") == [squared(1), squared(2)]
+        three = run_cells(recipe(), run, [1, 2, 3], watched, Square | Word, "jobs")
+        assert three == [squared(1), squared(2), squared(3)]
+        assert run_cells(recipe(), run, [1, 2], watched, Square | Word, "jobs") == three[:2]
+    assert asked == [1, 2, 3]
+
+
 def test_a_state_is_plain_and_comes_back_as_it_was() -> None:
     done: Cells[Square] = Cells(Square)
     done.cells.append(squared(2))

@@ -14,6 +14,7 @@ from burnish.studies.dov4cl.claims import area, false_interval, judge_cells, pow
 from burnish.studies.dov4cl.experiment import Setting, owned, trainings
 from burnish.studies.dov4cl.records import Geometry, OwnerCell
 from burnish.studies.dov4cl.report import sections
+from tests.judging import judged
 from tests.once import smoke_study
 
 TESTS = ("image", "unary", "binary", "mean unary", "mean binary", "rank unary", "rank binary")
@@ -51,7 +52,7 @@ def made(owners: int = 12, seeds: int = 3, thief: float = 0.001, accused: float 
 
 
 def verdicts(results: list[OwnerCell]) -> dict[str, str]:
-    return {claim.name: claim.verdict for claim in judge_cells(results)}
+    return {claim.name: claim.verdict for claim in judged(judge_cells(results))}
 
 
 def test_verdicts_by_hand() -> None:
@@ -67,10 +68,10 @@ def test_verdicts_by_hand() -> None:
     without = made(owners=4, seeds=1)
     without[0] = without[0].model_copy(update={"geometry": None})
     assert verdicts(without)["geometry"] == "undecided"
-    borderline = {claim.name: claim for claim in judge_cells(made(owners=4, seeds=1, accused=0.001))}
+    borderline = {claim.name: claim for claim in judged(judge_cells(made(owners=4, seeds=1, accused=0.001)))}
     assert borderline["false-accusations"].verdict == "undecided"
     assert "at or below .05" in borderline["false-accusations"].note
-    many = {claim.name: claim for claim in judge_cells(made(accused=0.001))}
+    many = {claim.name: claim for claim in judged(judge_cells(made(accused=0.001)))}
     assert many["false-accusations"].verdict == "holds"
 
 
@@ -102,7 +103,7 @@ def test_smoke_run_resumes_exactly(
     smoke_study(tmp_path_factory, "dov4cl", tmp_path / "whole")
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
         whole = study.run(recipe, run)
-    assert len(whole.claims) == 8
+    assert len(judged(whole.questions)) == 8
     assert whole.sections[0].title == "Thieves found, innocents accused"
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
         real = run.log
@@ -118,7 +119,7 @@ def test_smoke_run_resumes_exactly(
     monkeypatch.setattr("burnish.prove.contrastive.train.fit", None)  # a second training would fail
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
         again = study.run(recipe, run)
-    assert again.claims == whole.claims
+    assert judged(again.questions) == judged(whole.questions)
     one, other = (tmp_path / name / "artifacts" / "cells.json" for name in ("whole", "cut"))
     assert one.read_bytes() == other.read_bytes()
 

@@ -18,6 +18,7 @@ from burnish.studies.hint_grpo.real import word_problems
 from burnish.studies.hint_grpo.records import AT_EQUAL_STEPS, TrainingCell
 from burnish.studies.hint_grpo.report import _mean_course, accuracy_figure, arm_table, course_figure
 from burnish.studies.hint_grpo.study import DESIGNS, STUDY
+from tests.judging import judged
 from tests.once import smoke_study
 
 
@@ -31,7 +32,7 @@ def test_smoke_and_resume(tmp_path_factory: pytest.TempPathFactory, tmp_path: Pa
     recipe = StudyRecipe(method="study:hint_grpo", size="smoke", seeds=1)
     with Run(recipe, path, quiet=True) as run:
         again = STUDY.run(recipe, run)  # nothing is left to do: the cells come from the checkpoint
-    assert [claim.model_dump(mode="json") for claim in again.claims] == claims
+    assert [claim.model_dump(mode="json") for claim in judged(again.questions)] == claims
 
 
 def cell(world: int, gains: dict[str, float], base: float = 0.2) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def read(cells: list[dict[str, Any]]) -> list[TrainingCell]:
 
 def test_verdicts_follow_the_arms() -> None:
     cells = [cell(world, {"ladder": 0.2, "exhaustive": -0.2}) for world in range(5)]
-    verdicts = {claim.name: claim.verdict for claim in judge_training(read(cells))}
+    verdicts = {claim.name: claim.verdict for claim in judged(judge_training(read(cells)))}
     assert verdicts == {
         "utilisation": "holds",
         "equal_steps": "undecided",
@@ -75,7 +76,10 @@ def test_verdicts_follow_the_arms() -> None:
     worse = copy.deepcopy(cells)
     for each in worse:
         each["arms"]["ladder"]["30000"]["accuracy"] -= 0.5
-    assert next(c for c in judge_training(read(worse)) if c.name == "ladder_equal_tokens").verdict == "does not hold"
+    assert (
+        next(c for c in judged(judge_training(read(worse))) if c.name == "ladder_equal_tokens").verdict
+        == "does not hold"
+    )
 
 
 def test_pictures_and_table() -> None:

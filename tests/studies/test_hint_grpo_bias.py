@@ -9,6 +9,7 @@ from burnish.studies.hint_grpo.bias_claims import judge_bias
 from burnish.studies.hint_grpo.bias_report import bias_sections
 from burnish.studies.hint_grpo.records import KINDS, BiasCell, mixed
 from burnish.testbeds.shortcut_model import Spend
+from tests.judging import judged
 
 SMOKE = BiasDesign(Spend(scenes=64, looking=2, biased=2, batch=8), questions=24)
 
@@ -30,7 +31,7 @@ def test_a_cell_is_plain_numbers_and_the_same_every_time(cells: list[BiasCell]) 
 
 
 def test_claims_and_report_of_a_smoke_run(cells: list[BiasCell]) -> None:
-    claims = judge_bias(cells)
+    claims = judged(judge_bias(cells))
     assert [claim.name for claim in claims] == [
         "calibration_counter",
         "calibration_inverted_u",
@@ -38,7 +39,7 @@ def test_claims_and_report_of_a_smoke_run(cells: list[BiasCell]) -> None:
         "calibration_in_distribution",
         "calibration_text_bias",
     ]
-    assert len(judge_bias(cells[:1])) == 5
+    assert len(judged(judge_bias(cells[:1]))) == 5
     sections = bias_sections(cells)
     assert sections[0].figure is not None
     assert sections[1].table is not None
@@ -73,7 +74,7 @@ def mean_of(claim: Claim) -> float:
 def test_verdicts_follow_the_numbers() -> None:
     rise, fall = np.array([0.1, 0.3, 0.4, 0.45, 0.5]), np.array([1.0, 0.98, 0.9, 0.8, 0.7])
     cells = [made_up((rise + shift).tolist(), (fall - shift).tolist()) for shift in (0.0, 0.01, 0.02)]
-    found = {claim.name: claim for claim in judge_bias(cells)}
+    found = {claim.name: claim for claim in judged(judge_bias(cells))}
     assert {name: claim.verdict for name, claim in found.items()} == {
         "calibration_counter": "holds",
         "calibration_inverted_u": "holds",
@@ -85,7 +86,7 @@ def test_verdicts_follow_the_numbers() -> None:
     # inner strength 0.4 of 0.7 * .98 + .3 * .3 = .776 against plain .73
     assert mean_of(found["calibration_inverted_u"]) == pytest.approx(0.7 * 0.98 + 0.3 * 0.3 - 0.73)
     useless = [made_up([0.1] * 5, [1.0 - shift] * 5) for shift in (0.0, 0.01, 0.02)]
-    assert {claim.verdict for claim in judge_bias(useless)} == {"does not hold", "holds"}
+    assert {claim.verdict for claim in judged(judge_bias(useless))} == {"does not hold", "holds"}
 
 
 def test_mixtures() -> None:

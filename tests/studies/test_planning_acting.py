@@ -15,6 +15,7 @@ from burnish.studies.planning_acting.claims import judge_worlds, ratio, score
 from burnish.studies.planning_acting.experiment import Design, arms, duel, numbers, play
 from burnish.studies.planning_acting.records import World
 from burnish.studies.planning_acting.report import arm_table, outcomes
+from tests.judging import judged
 
 DESIGN = Design()
 NUMBERS = {
@@ -63,7 +64,7 @@ def read(worlds: Any) -> list[World]:
 
 
 def verdicts(worlds: Any) -> dict[str, str]:
-    return {claim.name: claim.verdict for claim in judge_worlds(read(worlds))}
+    return {claim.name: claim.verdict for claim in judged(judge_worlds(read(worlds)))}
 
 
 def test_verdicts_by_hand() -> None:
@@ -124,7 +125,12 @@ def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
         whole = study.run(recipe, run)
     assert len(whole.sections) == 5
-    assert {claim.name for claim in whole.claims} >= {"faster", "boss_success", "wins", "without_decomposition"}
+    assert {claim.name for claim in judged(whole.questions)} >= {
+        "faster",
+        "boss_success",
+        "wins",
+        "without_decomposition",
+    }
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
         real = run.log
 
@@ -137,6 +143,6 @@ def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             study.run(recipe, run)
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
         again = study.run(recipe, run)
-    assert again.claims == whole.claims
+    assert judged(again.questions) == judged(whole.questions)
     one, other = (tmp_path / name / "artifacts" / "cells.json" for name in ("whole", "cut"))
     assert one.read_bytes() == other.read_bytes()

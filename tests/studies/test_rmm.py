@@ -14,6 +14,7 @@ from burnish.studies.rmm.claims import by_seed, difference, judge_cells
 from burnish.studies.rmm.cost import correlation, rank_rows, true_spread
 from burnish.studies.rmm.experiment import ARMS, SUBSET_ARMS, Job
 from burnish.studies.rmm.records import Cell
+from tests.judging import judged
 from tests.once import smoke_study
 
 GAINS = {
@@ -94,7 +95,7 @@ def read(cells: list[dict[str, Any]]) -> list[Cell]:
 
 def test_verdicts_by_hand() -> None:
     cells = [made_cell(regime, seed, noise=0.01) for seed in (0, 1, 2) for regime in ("two", "half")]
-    claims = {claim.name: claim for claim in judge_cells(read(cells))}
+    claims = {claim.name: claim for claim in judged(judge_cells(read(cells)))}
     verdicts = {name: claim.verdict for name, claim in claims.items()}
     assert verdicts == {
         "a1": "holds",  # 78 against 60
@@ -129,16 +130,16 @@ def test_regimes_are_averaged_within_a_seed() -> None:
 
 def test_wide_intervals_and_missing_arms_are_undecided() -> None:
     cells = [made_cell("two", seed, noise=3.0) for seed in (-1, 0, 1)]
-    claims = {claim.name: claim for claim in judge_cells(read(cells))}
+    claims = {claim.name: claim for claim in judged(judge_cells(read(cells)))}
     assert claims["c"].verdict == "undecided"
     for cell in cells:
         del cell["arms"]["random"]
         for row in cell["cost"]["ranks"]:
             row["rule"] = 0.5
-    claims = {claim.name: claim for claim in judge_cells(read(cells))}
+    claims = {claim.name: claim for claim in judged(judge_cells(read(cells)))}
     assert (claims["c2-random"].verdict, claims["c2-random"].note) == ("undecided", "not run at this size")
     assert claims["d-ranks"].ours is None
-    assert {claim.verdict for claim in judge_cells(read(cells[:1]))} == {"undecided"}
+    assert {claim.verdict for claim in judged(judge_cells(read(cells[:1])))} == {"undecided"}
 
 
 def test_rule_by_hand() -> None:
@@ -171,8 +172,8 @@ def test_smoke_runs_every_line(tmp_path_factory: pytest.TempPathFactory, tmp_pat
     smoke_study(tmp_path_factory, "rmm", tmp_path / "run")
     with Run(_recipe(size="smoke", seeds=1), tmp_path / "run", quiet=True) as run:
         outcome = study.STUDY.run(_recipe(size="smoke", seeds=1), run)
-    assert len(outcome.claims) == 10
-    assert {claim.verdict for claim in outcome.claims} == {"undecided"}  # one seed decides nothing
+    assert len(judged(outcome.questions)) == 10
+    assert {claim.verdict for claim in judged(outcome.questions)} == {"undecided"}  # one seed decides nothing
     assert sum(section.figure is not None for section in outcome.sections) == 5
     from burnish.core.report import run_report
 
@@ -200,7 +201,7 @@ def test_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, monkey
     assert asked == [*cells, cells[3]]
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
         whole = study.run(recipe, run)
-    assert outcome.claims == whole.claims
+    assert judged(outcome.questions) == judged(whole.questions)
     assert (tmp_path / "run/metrics.jsonl").read_text().count("cma_task_scales") == 4
 
 

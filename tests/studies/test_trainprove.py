@@ -27,6 +27,7 @@ from burnish.studies.trainprove.measure import auc
 from burnish.studies.trainprove.records import SeedCell
 from burnish.studies.trainprove.study import DESIGNS, FIRST_SEED, STUDY
 from burnish.testbeds.sources import Real, Source
+from tests.judging import judged
 from tests.once import smoke_study
 
 
@@ -37,9 +38,11 @@ def test_smoke_and_resume(tmp_path_factory: pytest.TempPathFactory, tmp_path: Pa
     smoke_study(tmp_path_factory, "trainprove", tmp_path / "run")
     with Run(recipe, tmp_path / "run", quiet=True) as run:
         outcome = STUDY.run(recipe, run)
-    names = [claim.name for claim in outcome.claims]
+    names = [claim.name for claim in judged(outcome.questions)]
     assert len(set(names)) == len(names) == 11
-    assert all(claim.verdict == "undecided" for claim in outcome.claims if claim.interval and claim.interval.n == 1)
+    assert all(
+        claim.verdict == "undecided" for claim in judged(outcome.questions) if claim.interval and claim.interval.n == 1
+    )
     answers = tmp_path / "run" / "artifacts" / "answers"
     first = {path.name: path.read_bytes() for path in answers.iterdir()}
     assert len(first) == len(DESIGNS["smoke"].sources)
@@ -51,7 +54,9 @@ def test_smoke_and_resume(tmp_path_factory: pytest.TempPathFactory, tmp_path: Pa
         again = STUDY.run(recipe, run)
     assert {path.name: path.read_bytes() for path in answers.iterdir()} == first
     assert kept == {path.name: path.stat().st_mtime_ns for path in answers.iterdir() if path != lost}
-    assert [claim.model_dump() for claim in again.claims] == [claim.model_dump() for claim in outcome.claims]
+    assert [claim.model_dump() for claim in judged(again.questions)] == [
+        claim.model_dump() for claim in judged(outcome.questions)
+    ]
 
 
 def test_real_pools_share_no_picture() -> None:
@@ -158,7 +163,7 @@ def read(cells: list[dict[str, Any]]) -> list[SeedCell]:
 
 
 def verdicts(cells: list[dict[str, Any]]) -> dict[str, str]:
-    return {claim.name: claim.verdict for claim in judge_cells(read(cells))}
+    return {claim.name: claim.verdict for claim in judged(judge_cells(read(cells)))}
 
 
 def test_verdicts_follow_the_numbers() -> None:
@@ -214,7 +219,7 @@ def test_mixtures_without_an_estimate_count_as_missed() -> None:
     cells = [cell(seed) for seed in range(3)]
     for each in cells:
         each["fractions"][1] |= {"estimate": None, "low": None, "high": None}
-    claim = next(claim for claim in judge_cells(read(cells)) if claim.name == "fraction")
+    claim = next(claim for claim in judged(judge_cells(read(cells))) if claim.name == "fraction")
     assert (claim.ours, claim.verdict) == (0.0, "does not hold")
     assert "3 of 3 mixtures were outside" in (claim.note or "")
 

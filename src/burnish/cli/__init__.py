@@ -126,6 +126,12 @@ def study(
     seeds: Annotated[
         int | None, typer.Option(help="Repetitions; default 3 for quick, 5 for full, 1 otherwise.")
     ] = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add seeds until every claim is decided; each look costs its share.")
+    ] = False,
+    max_seeds: Annotated[
+        int | None, typer.Option(help="With --until-decided, the most; default eight times the seeds.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/study-NAME-SIZE.")] = None,
     store: Annotated[bool, typer.Option("--store", help="Write docs/claims/NAME.json (judged sizes only).")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
@@ -135,13 +141,25 @@ def study(
     """Rebuild a paper's claim small, against fair baselines, and judge it from an interval.
 
     Example: burnish study rmm --size smoke
+
+    Example: burnish study planning_acting --until-decided --max-seeds 24
     """
     from burnish import api
 
     if name == "list":
         print_table(api.list_studies(), json_)
         return
-    done = api.study(name, size, seeds, out, store=store, workers=workers, fresh=fresh)
+    done = api.study(
+        name,
+        size,
+        seeds,
+        out,
+        until_decided=until_decided,
+        max_seeds=max_seeds,
+        store=store,
+        workers=workers,
+        fresh=fresh,
+    )
     print_table(done.rows, json_)
     print(done.report, file=sys.stderr)
 

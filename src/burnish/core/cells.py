@@ -54,12 +54,13 @@ def run_cells(
     label: str,
     numbers: Callable[[C], dict[str, float]] | None = None,
 ) -> list[C]:
-    """Every job through the executor; an interrupted study goes on with the first cell it lacks.
+    """Every job through the executor; a study that was interrupted, or gets more seeds, goes on with the first cell it
+    lacks.
 
     Args:
         recipe: says which executor, and how many workers.
         run: holds the cells; ``cells.json`` among its artifacts has all in the end.
-        jobs: in the order of the cells.
+        jobs: in the order of the cells; more seeds add to its end.
         function: of one job; a function of a module, safe to run twice.
         kind: the record that it gives, or a union of records.
         label: of the progress bar.
@@ -78,7 +79,7 @@ def run_cells(
             run.log(step, **(numbers(cell) if numbers is not None else {"done": step + 1}))
             run.checkpoint(step, done)
     run.artifact("cells.json", done.plain())
-    return done.cells
+    return done.cells[: len(jobs)]  # an interrupted study may have seen more seeds than its first look asks for
 
 
 def make_files(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from burnish.core.intervals import Interval, Kind, interval_of
+from burnish.core.intervals import LEVEL, Interval, Kind, interval_of
 
 C = TypeVar("C")
 
@@ -22,14 +23,19 @@ class Finding:
     """What was measured for a claim.
 
     Attributes:
-        interval: of the difference, ratio or share that the rule speaks of.
+        at: the interval, of any level, of the difference, ratio or share that the rule speaks of.
         ours: mean of ours.
         baseline: mean of the baseline, or the value that ours is held against.
     """
 
-    interval: Interval
+    at: Callable[[float], Interval]
     ours: float | None = None
     baseline: float | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """At 95 %."""
+        return self.at(LEVEL)
 
 
 def units(cells: Sequence[C], number: Callable[[C], float], by: Callable[[C], Any] | None = None) -> list[float]:
@@ -54,8 +60,8 @@ def average(
     by: Callable[[C], Any] | None = None,
 ) -> Finding:
     """Mean of a number over units, beside the value it is held against."""
-    found = interval_of(kind, units(cells, number, by))
-    return Finding(found, found.mean, baseline)
+    values = units(cells, number, by)
+    return Finding(partial(interval_of, kind, values), interval_of(kind, values).mean, baseline)
 
 
 def paired(
@@ -66,6 +72,6 @@ def paired(
     by: Callable[[C], Any] | None = None,
 ) -> Finding:
     """Difference of two numbers, taken within each cell: same data, same budget."""
-    interval = interval_of(kind, units(cells, lambda cell: ours(cell) - baseline(cell), by))
+    differences = units(cells, lambda cell: ours(cell) - baseline(cell), by)
     mine, theirs = (float(np.mean(units(cells, number, by))) for number in (ours, baseline))
-    return Finding(interval, mine, theirs)
+    return Finding(partial(interval_of, kind, differences), mine, theirs)

@@ -1,4 +1,4 @@
-"""95 % intervals that respect their quantity: no share above 1, no correlation above 1, no ratio below 0.
+"""Intervals that respect their quantity: no share above 1, no correlation above 1, no ratio below 0.
 
 Pure statistics. Every function gives an :class:`Interval` of its own kind; a kind knows the range of its quantity and
 the words for how the interval is made. Knows no study.
@@ -7,9 +7,9 @@ the words for how the interval is made. Knows no study.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import ConfigDict, model_validator
@@ -20,6 +20,7 @@ Kind = Literal[
     "mean", "share", "mean share", "bootstrap share", "share difference", "correlation", "mean correlation", "ratio"
 ]
 LEVEL = 0.95
+"""Of confidence, where nothing else is asked for."""
 ROUNDING = 1e-12
 """A standard deviation below it is what rounding leaves of equal values; a mean so near an end lies there."""
 MOST_TRIALS = 1e9
@@ -31,7 +32,7 @@ class Scale:
     """What a kind of interval is.
 
     Attributes:
-        words: how it is made, for the sentence of a rule.
+        words: how it is made, for the sentence of a rule (the level stands before it).
         low: least value of the quantity.
         high: greatest one.
     """
@@ -42,19 +43,19 @@ class Scale:
 
 
 SCALES: dict[Kind, Scale] = {
-    "mean": Scale("95 % t interval"),
-    "share": Scale("95 % Clopper-Pearson interval", 0.0, 1.0),
-    "mean share": Scale("95 % Korn-Graubard interval", 0.0, 1.0),
-    "bootstrap share": Scale("95 % bootstrap interval", 0.0, 1.0),
-    "share difference": Scale("95 % t interval", -1.0, 1.0),
-    "correlation": Scale("95 % Fisher z interval", -1.0, 1.0),
-    "mean correlation": Scale("95 % t interval (Fisher's z scale)", -1.0, 1.0),
-    "ratio": Scale("95 % t interval (log scale)", 0.0, math.inf),
+    "mean": Scale("t interval"),
+    "share": Scale("Clopper-Pearson interval", 0.0, 1.0),
+    "mean share": Scale("Korn-Graubard interval", 0.0, 1.0),
+    "bootstrap share": Scale("bootstrap interval", 0.0, 1.0),
+    "share difference": Scale("t interval", -1.0, 1.0),
+    "correlation": Scale("Fisher z interval", -1.0, 1.0),
+    "mean correlation": Scale("t interval (Fisher's z scale)", -1.0, 1.0),
+    "ratio": Scale("t interval (log scale)", 0.0, math.inf),
 }
 
 
 class Interval(Settings):
-    """A mean and its 95 % interval. One that lies outside what its quantity can be is refused."""
+    """A mean and its interval. One that lies outside what its quantity can be is refused."""
 
     # JSON has no word for an end that is infinite (one seed): without this it would be stored as null
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -66,6 +67,8 @@ class Interval(Settings):
     """Independent values (seeds, worlds, trials, clusters) behind it."""
     kind: Kind = "mean"
     """Of quantity, and so of range; a result stored before kinds were told apart is read as a plain mean."""
+    level: float = LEVEL
+    """Of confidence."""
 
     @model_validator(mode="after")
     def _within_range(self) -> Interval:
@@ -83,48 +86,51 @@ class Interval(Settings):
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
-def t_interval(values: Sequence[float]) -> Interval:
+def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's t interval of a mean; infinitely wide for fewer than two values.
 
     Args:
         values: independent values of a quantity without bounds; for a paired comparison the differences (one a seed).
+        level: of confidence.
     """
-    mean, half = _t(values)
-    return Interval(mean=mean, low=mean - half, high=mean + half, n=len(values))
+    mean, half = _t(values, level)
+    return Interval(mean=mean, low=mean - half, high=mean + half, n=len(values), level=level)
 
 
-def share_difference_interval(values: Sequence[float]) -> Interval:
+def share_difference_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's t interval of a mean difference of shares, without what no difference of shares can be.
 
     The cut loses no coverage: the mean itself lies within [-1, 1]. Equal values have no width, as in any t interval.
 
     Args:
         values: paired differences of shares in [-1, 1], one a seed.
+        level: of confidence.
     """
-    mean, half = _t(values)
+    mean, half = _t(values, level)
     low, high = max(-1.0, mean - half), min(1.0, mean + half)
-    return Interval(mean=mean, low=low, high=high, n=len(values), kind="share difference")
+    return Interval(mean=mean, low=low, high=high, n=len(values), kind="share difference", level=level)
 
 
-def share_interval(successes: int, trials: int) -> Interval:
-    """Clopper-Pearson interval of the share of independent trials: covers with at least 95 %; [0, 1] for no trials.
+def share_interval(successes: int, trials: int, level: float = LEVEL) -> Interval:
+    """Clopper-Pearson interval of the share of independent trials: covers with at least the level; [0, 1] without any.
 
     Source: Clopper and Pearson, Biometrika 26 (1934).
 
     Args:
         successes: of the trials.
         trials: independent ones.
+        level: of confidence.
 
     Raises:
         ValueError: not 0 <= successes <= trials.
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes in {trials} trials")
-    low, high = _clopper_pearson(successes, trials)
-    return Interval(mean=successes / max(1, trials), low=low, high=high, n=trials, kind="share")
+    low, high = _clopper_pearson(successes, trials, level)
+    return Interval(mean=successes / max(1, trials), low=low, high=high, n=trials, kind="share", level=level)
 
 
-def mean_share_interval(values: Sequence[float], trials: int | None = None) -> Interval:
+def mean_share_interval(values: Sequence[float], trials: int | None = None, level: float = LEVEL) -> Interval:
     """Korn-Graubard interval of a mean of few shares: Clopper-Pearson with the trials that their spread is worth.
 
     How many independent trials would have left the mean as uncertain as its standard error does? n* = p (1 - p) / se^2.
@@ -143,44 +149,46 @@ def mean_share_interval(values: Sequence[float], trials: int | None = None) -> I
     Args:
         values: independent shares in [0, 1], one a seed.
         trials: independent trials behind all values together.
+        level: of confidence.
     """
     from scipy import special
 
     data, n = np.asarray(values, dtype=float), len(values)
     mean, spread = _within(float(data.mean()), 0.0, 1.0), _spread(data)
     if n < 2:
-        return Interval(mean=mean, low=0.0, high=1.0, n=n, kind="mean share")
+        return Interval(mean=mean, low=0.0, high=1.0, n=n, kind="mean share", level=level)
     if _at_end(mean, 0.0, 1.0):
         known = n if trials is None else trials
-        low, high = _clopper_pearson(known * round(mean), known)
+        low, high = _clopper_pearson(known * round(mean), known, level)
     else:
-        z, t = float(special.ndtri((1 + LEVEL) / 2)), _t_quantile(n)
+        z, t = float(special.ndtri((1 + level) / 2)), _t_quantile(n, level)
         worth = mean * (1 - mean) / (spread**2 / n) * (z / t) ** 2 if spread else float(n if trials is None else trials)
         worth = min(worth, MOST_TRIALS if trials is None else trials)
-        low, high = _clopper_pearson(worth * mean, worth)
-    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=n, kind="mean share")
+        low, high = _clopper_pearson(worth * mean, worth, level)
+    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=n, kind="mean share", level=level)
 
 
-def correlation_interval(r: float, n: int) -> Interval:
-    """Fisher's interval of one correlation: atanh(r) +- 1.96 / sqrt(n - 3), taken back; [-1, 1] for up to three pairs.
+def correlation_interval(r: float, n: int, level: float = LEVEL) -> Interval:
+    """Fisher's interval of one correlation: atanh(r) +- z / sqrt(n - 3), taken back; [-1, 1] for up to three pairs.
 
     Source: Fisher, Metron 1 (1921).
 
     Args:
         r: Pearson's correlation.
         n: independent pairs that it comes from.
+        level: of confidence.
     """
     from scipy import special
 
     r = _within(r, -1.0, 1.0)
     if n <= 3:
-        return Interval(mean=r, low=-1.0, high=1.0, n=n, kind="correlation")
-    half = float(special.ndtri((1 + LEVEL) / 2)) / math.sqrt(n - 3)
+        return Interval(mean=r, low=-1.0, high=1.0, n=n, kind="correlation", level=level)
+    half = float(special.ndtri((1 + level) / 2)) / math.sqrt(n - 3)
     low, high = (r, r) if abs(r) == 1.0 else (math.tanh(math.atanh(r) + step) for step in (-half, half))
-    return Interval(mean=r, low=min(low, r), high=max(high, r), n=n, kind="correlation")
+    return Interval(mean=r, low=min(low, r), high=max(high, r), n=n, kind="correlation", level=level)
 
 
-def mean_correlation_interval(values: Sequence[float]) -> Interval:
+def mean_correlation_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """t interval of a mean of correlations on Fisher's z scale: z = atanh(mean) +- t se / (1 - mean^2), taken back.
 
     The error of the mean is carried over to z (delta method). To average the z of each instead would give the interval
@@ -189,31 +197,33 @@ def mean_correlation_interval(values: Sequence[float]) -> Interval:
 
     Args:
         values: independent correlations in [-1, 1], one a seed.
+        level: of confidence.
     """
     data, n = np.asarray(values, dtype=float), len(values)
     mean, spread = _within(float(data.mean()), -1.0, 1.0), _spread(data)
     if n < 2:
         low, high = -1.0, 1.0
     elif _at_end(mean, -1.0, 1.0):
-        low, high = (2 * end - 1 for end in _clopper_pearson(n * (mean > 0), n))
+        low, high = (2 * end - 1 for end in _clopper_pearson(n * (mean > 0), n, level))
     else:
-        half = _t_quantile(n) * spread / math.sqrt(n) / (1 - mean**2)
+        half = _t_quantile(n, level) * spread / math.sqrt(n) / (1 - mean**2)
         low, high = (math.tanh(math.atanh(mean) + step) for step in (-half, half))
-    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=n, kind="mean correlation")
+    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=n, kind="mean correlation", level=level)
 
 
-def ratio_interval(logs: Sequence[float]) -> Interval:
+def ratio_interval(logs: Sequence[float], level: float = LEVEL) -> Interval:
     """t interval of a ratio on the log scale: geometric mean, and never below 0.
 
     Args:
         logs: natural logarithms of independent ratios, one a seed.
+        level: of confidence.
     """
-    mean, half = _t(logs)
+    mean, half = _t(logs, level)
     low, middle, high = (float(np.exp(each)) for each in (mean - half, mean, mean + half))
-    return Interval(mean=middle, low=low, high=high, n=len(logs), kind="ratio")
+    return Interval(mean=middle, low=low, high=high, n=len(logs), kind="ratio", level=level)
 
 
-def interval_of(kind: Kind, values: Sequence[float]) -> Interval:
+def interval_of(kind: Kind, values: Sequence[float], level: float = LEVEL) -> Interval:
     """The interval of a kind that comes from one value a seed (for a ratio: its logarithm).
 
     Raises:
@@ -221,10 +231,14 @@ def interval_of(kind: Kind, values: Sequence[float]) -> Interval:
     """
     if kind not in FROM_VALUES:
         raise ValueError(f"a {kind} does not come from one value a seed; those that do: {', '.join(FROM_VALUES)}")
-    return FROM_VALUES[kind](values)
+    return FROM_VALUES[kind](values, level=level)
 
 
-FROM_VALUES: dict[Kind, Callable[[Sequence[float]], Interval]] = {
+class _FromValues(Protocol):
+    def __call__(self, values: Sequence[float], /, *, level: float) -> Interval: ...
+
+
+FROM_VALUES: dict[Kind, _FromValues] = {
     "mean": t_interval,
     "mean share": mean_share_interval,
     "share difference": share_difference_interval,
@@ -233,18 +247,18 @@ FROM_VALUES: dict[Kind, Callable[[Sequence[float]], Interval]] = {
 }
 
 
-def _t(values: Sequence[float]) -> tuple[float, float]:
+def _t(values: Sequence[float], level: float) -> tuple[float, float]:
     """Mean, and half the length of its t interval."""
     data = np.asarray(values, dtype=float)
     if len(data) < 2:
         return float(data.mean()), math.inf
-    return float(data.mean()), float(_t_quantile(len(data)) * data.std(ddof=1) / np.sqrt(len(data)))
+    return float(data.mean()), float(_t_quantile(len(data), level) * data.std(ddof=1) / np.sqrt(len(data)))
 
 
-def _t_quantile(n: int) -> float:
+def _t_quantile(n: int, level: float) -> float:
     from scipy import special
 
-    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2))
+    return float(special.stdtrit(n - 1, (1 + level) / 2))
 
 
 def _spread(data: np.ndarray) -> float:
@@ -253,11 +267,11 @@ def _spread(data: np.ndarray) -> float:
     return found if found > ROUNDING else 0.0
 
 
-def _clopper_pearson(successes: float, trials: float) -> tuple[float, float]:
+def _clopper_pearson(successes: float, trials: float, level: float) -> tuple[float, float]:
     """Ends of the interval; whole numbers are not asked for, since effective trials are none."""
     from scipy import special
 
-    tail, failures = (1 - LEVEL) / 2, trials - successes
+    tail, failures = (1 - level) / 2, trials - successes
     low = 0.0 if successes <= 0 else float(special.betaincinv(successes, failures + 1, tail))
     high = 1.0 if failures <= 0 else float(special.betaincinv(successes + 1, failures, 1 - tail))
     return low, high

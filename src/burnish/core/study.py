@@ -1,23 +1,26 @@
 """How a claim is earned: written down before the run, judged by a rule from an interval, stored by one command.
 
-A :class:`Rule` gives both its sentence and its verdict, so that neither can drift from the other. Knows no study.
+A :class:`Rule` gives both its sentence and its verdict, so that neither can drift from the other. A study measures
+(:class:`Measured`); :func:`decide` looks at what it measured, once or until every claim is decided. Knows no study.
 """
 
 from __future__ import annotations
 
 import datetime
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json, write_atomic
 from burnish.core.findings import Finding
-from burnish.core.intervals import SCALES, Interval, Kind
+from burnish.core.intervals import LEVEL, SCALES, Interval, Kind
+from burnish.core.looks import Look, plan_looks, units_needed
 from burnish.core.recipe import Recipe, Settings
 from burnish.core.report import Section
 from burnish.core.run import Run
@@ -47,13 +50,13 @@ class Rule:
     over: str = ""
     least: int = 1
 
-    @property
-    def sentence(self) -> str:
-        """The rule in words."""
+    def sentence(self, level: float = LEVEL) -> str:
+        """The rule in words, for an interval of ``level``."""
         over = f" over {self.over}" if self.over else ""
         few = f" ({self.least} or more)" if self.least > 1 else ""
         where = "above" if self.side == "above" else "at or below"
-        return f"{SCALES[self.kind].words}{over}{few} of the {self.of} lies {where} {self.bound:g}"
+        sure = f"{100 * level:.4g} %"
+        return f"{sure} {SCALES[self.kind].words}{over}{few} of the {self.of} lies {where} {self.bound:g}"
 
     def verdict(self, interval: Interval) -> Verdict:
         """``holds`` if all of the interval lies on the claimed side, ``does not hold`` if on the other, else
@@ -63,7 +66,9 @@ class Rule:
             ValueError: an interval of another kind than the sentence speaks of.
         """
         if interval.kind != self.kind:
-            raise ValueError(f"the rule is about a {self.kind} ({self.sentence}), the interval is of a {interval.kind}")
+            raise ValueError(
+                f"the rule is about a {self.kind} ({self.sentence()}), the interval is of a {interval.kind}"
+            )
         if interval.n < self.least:
             return "undecided"
         above, below = interval.low > self.bound, interval.high <= self.bound
@@ -88,37 +93,81 @@ class Claim(Settings):
     verdict: Verdict
     note: str = ""
     """What was tried, or what limits the verdict."""
+    seeds: int | None = None
+    """At which it was judged."""
+    lacks: int | None = None
+    """Seeds more that it would take to decide it with a probability of .8, if mean and spread stayed as they are; none
+    where it is decided, or where no number can be said (one seed, a mean on the bound)."""
+
+    @property
+    def open(self) -> bool:
+        """Whether more seeds may still decide it."""
+        return self.verdict == "undecided" and self.interval is not None
 
 
-def judge(name: str, claim: str, paper: str, rule: Rule, found: Finding | None, note: str = "") -> Claim:
-    """A claim with its verdict; without a finding it is undecided.
+@runtime_checkable
+class Question(Protocol):
+    """A claim, and what was measured for it: to be judged at any look."""
 
-    Args:
+    @property
+    def name(self) -> str:
+        """Of the claim, within its study."""
+
+    def judged(self, look: Look) -> Claim:
+        """The claim with its verdict."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A claim that a rule judges from an interval; without a finding it is undecided.
+
+    Attributes:
         name: of the claim, within its study.
         claim: in words, as written down before the run.
         paper: the paper's own figure.
         rule: of the verdict.
-        found: what was measured.
+        found: what was measured; none where it was not run.
         note: what was tried, or what limits the verdict; without a finding the default says that it was not run.
     """
-    if found is None:
-        ours = baseline = interval = None
-        verdict: Verdict = "undecided"
-        note = note or "not run at this size"
-    else:
-        ours, baseline, interval = found.ours, found.baseline, found.interval
-        verdict = rule.verdict(interval)
-    return Claim(
-        name=name,
-        claim=claim,
-        paper=paper,
-        rule=rule.sentence,
-        ours=ours,
-        baseline=baseline,
-        interval=interval,
-        verdict=verdict,
-        note=note,
-    )
+
+    name: str
+    claim: str
+    paper: str
+    rule: Rule
+    found: Finding | None
+    note: str = ""
+
+    @property
+    def interval(self) -> Interval:
+        """At 95 %.
+
+        Raises:
+            ValueError: it was not run.
+        """
+        if self.found is None:
+            raise ValueError(f"{self.name}: not run, so it has no interval")
+        return self.found.interval
+
+    def judged(self, look: Look) -> Claim:
+        """The claim with its verdict, from an interval of the look's level."""
+        asked = {"name": self.name, "claim": self.claim, "paper": self.paper, "rule": self.rule.sentence(look.level)}
+        if self.found is None:
+            nothing = {"ours": None, "baseline": None, "interval": None, "verdict": "undecided"}
+            return Claim.model_validate({**asked, **nothing, "note": self.note or "not run at this size"})
+        interval = self.found.at(look.level)
+        verdict = self.rule.verdict(interval)
+        needed = max(self.rule.least, units_needed(interval, self.rule.bound, look.level))
+        seeds = needed * look.seeds / interval.n if interval.n else math.inf
+        return Claim(
+            **asked,
+            ours=self.found.ours,
+            baseline=self.found.baseline,
+            interval=interval,
+            verdict=verdict,
+            note=self.note,
+            seeds=look.seeds,
+            lacks=math.ceil(seeds - look.seeds) if verdict == "undecided" and look.seeds < seeds < math.inf else None,
+        )
 
 
 class StudyRecipe(Recipe):
@@ -130,6 +179,20 @@ class StudyRecipe(Recipe):
     """A study's steps are whole trainings: each is saved as it ends."""
     seeds: int = Field(default=3, ge=1)
     """Repetitions; at least 3 for a verdict in `quick`, 5 in `full`."""
+    max_seeds: int | None = Field(default=None, ge=1)
+    """Seeds are added, twice as many at each look, until every claim is decided or there are this many; none: one look
+    at `seeds`."""
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """When the claims are looked at, and how sure each look must be."""
+        return plan_looks(self.seeds, self.seeds if self.max_seeds is None else self.max_seeds)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> StudyRecipe:
+        if self.max_seeds is not None and self.max_seeds < self.seeds:
+            raise ValueError(f"max_seeds: {self.max_seeds} is below seeds: {self.seeds}, those of the first look")
+        return self
 
 
 @dataclass(frozen=True)
@@ -150,14 +213,42 @@ class Outcome:
     """What a study found.
 
     Attributes:
-        claims: judged.
+        questions: its claims, to be judged.
         sections: of its report.
         glance: its row of the tour.
     """
 
-    claims: list[Claim]
+    questions: Sequence[Question]
     sections: list[Section]
     glance: Glance
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What came of a study.
+
+    Attributes:
+        claims: judged, each at the look that decided it, or at the last.
+        outcome: what the study found with all its seeds.
+        look: the last one.
+    """
+
+    claims: list[Claim]
+    outcome: Outcome
+    look: Look
+
+    @property
+    def words(self) -> str:
+        """How often the claims were looked at, in a sentence; empty for one look."""
+        if self.look.of == 1:
+            return ""
+        left = sum(claim.open for claim in self.claims)
+        end = f"{left} of {len(self.claims)} claims stay undecided" if left else "every claim that was run is decided"
+        return (
+            f"Look {self.look.number} of at most {self.look.of}, at {self.look.seeds} seeds: {end}. Each look k takes "
+            "intervals of level 1 - .05 (n_k - n_(k-1)) / n_K, so that all looks together err with at most 5 % (union "
+            "bound); a claim keeps the verdict of the look that decided it."
+        )
 
 
 @dataclass(frozen=True)
@@ -166,11 +257,28 @@ class Study:
 
     Attributes:
         title: one line.
-        run: the loop, over a run folder like any other.
+        run: the loop, over a run folder like any other. Called again with more seeds it goes on from those it has.
     """
 
     title: str
     run: Callable[[StudyRecipe, Run], Outcome]
+
+
+def decide(study: Study, recipe: StudyRecipe, run: Run) -> Judgement:
+    """Run a study and judge its claims: once, or (``max_seeds``) with more seeds until every claim is decided.
+
+    Raises:
+        Interrupted: a stop signal came; the same call goes on.
+    """
+    settled: dict[str, Claim] = {}
+    for look in recipe.looks:
+        outcome = study.run(recipe.model_copy(update={"seeds": look.seeds, "max_seeds": None}), run)
+        claims = [settled.get(question.name) or question.judged(look) for question in outcome.questions]
+        settled |= {claim.name: claim for claim in claims if claim.verdict != "undecided"}
+        if look.last or not any(claim.open for claim in claims):
+            break
+        run.note(f"{run.path}: {sum(claim.open for claim in claims)} claims undecided at {look.seeds} seeds; more")
+    return Judgement(claims, outcome, look)
 
 
 class Stored(Settings):
@@ -179,6 +287,8 @@ class Stored(Settings):
     study: str
     size: Size
     seeds: int
+    looks: str = ""
+    """How often the claims were looked at, in words; empty for one look at the end."""
     command: str
     versions: dict[str, str]
     git_revision: str | None
@@ -209,7 +319,7 @@ def check_judged(recipe: StudyRecipe) -> None:
         raise UserError(f"store: size `{recipe.size}` needs {least[recipe.size]} seeds or more", arguments=("seeds",))
 
 
-def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root: Path) -> Path:
+def store(name: str, recipe: StudyRecipe, run_path: Path, judgement: Judgement, root: Path) -> Path:
     """Write ``docs/claims/NAME.json`` below ``root`` from a judged run.
 
     Raises:
@@ -220,18 +330,20 @@ def store(name: str, recipe: StudyRecipe, run_path: Path, outcome: Outcome, root
     run = read_json(run_path / "run.json")
     if run is None:
         raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study afresh", arguments=("fresh",))
+    until = f" --until-decided --max-seeds {recipe.max_seeds}" if recipe.max_seeds is not None else ""
     stored = Stored(
         study=name,
         size=recipe.size,
-        seeds=recipe.seeds,
-        command=f"burnish study {name} --size {recipe.size} --seeds {recipe.seeds} --store",
+        seeds=judgement.look.seeds,
+        looks=judgement.words,
+        command=f"burnish study {name} --size {recipe.size} --seeds {recipe.seeds}{until} --store",
         versions=run["versions"],
         git_revision=run["git_revision"],
         hardware=run["hardware"],
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         wall_seconds=run["wall_seconds"],
         cpu_seconds=run["cpu_seconds"],
-        claims=outcome.claims,
+        claims=judgement.claims,
     )
     return write_atomic(root / "docs" / "claims" / f"{name}.json", stored.model_dump_json(indent=1) + "\n")
 
@@ -261,7 +373,12 @@ def claim_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
             "ours": "-" if claim.ours is None else f"{claim.ours:.4g}",
             "baseline": "-" if claim.baseline is None else f"{claim.baseline:.4g}",
             "interval": "-" if claim.interval is None else str(claim.interval),
-            "verdict": claim.verdict,
+            "verdict": claim.verdict + _lacking(claim),
         }
         for claim in claims
     ]
+
+
+def _lacking(claim: Claim) -> str:
+    """What an undecided claim lacks, in words."""
+    return f" (about {claim.lacks:,} more seeds)" if claim.lacks is not None else ""

@@ -8,7 +8,7 @@ from burnish.core.errors import UserError
 from burnish.core.method import all_methods, find_method
 from burnish.core.paths import shipped
 from burnish.core.run import Run
-from burnish.core.study import Outcome, Stored, Study, StudyRecipe, load_stored
+from burnish.core.study import Judgement, Stored, Study, StudyRecipe, decide, load_stored
 
 
 def find_study(name: str) -> Study:
@@ -27,7 +27,7 @@ def find_study(name: str) -> Study:
     return found
 
 
-def perform(study: Study, recipe: StudyRecipe, path: Path, *, fresh: bool = False) -> Outcome:
+def perform(study: Study, recipe: StudyRecipe, path: Path, *, fresh: bool = False) -> Judgement:
     """Run, resume or (if it had ended) draw again a study in a run folder.
 
     Raises:
@@ -37,9 +37,9 @@ def perform(study: Study, recipe: StudyRecipe, path: Path, *, fresh: bool = Fals
     with Run(recipe, path, fresh=fresh) as run:
         if run.finished:
             run.note(f"{path}: already finished, only drawn again")
-        outcome = study.run(recipe, run)
-        run.artifact("claims.json", [claim.model_dump(mode="json") for claim in outcome.claims])
-    return outcome
+        found = decide(study, recipe, run)
+        run.artifact("claims.json", [claim.model_dump(mode="json") for claim in found.claims])
+    return found
 
 
 def judged(name: str) -> Stored | None:

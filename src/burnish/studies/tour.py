@@ -103,12 +103,12 @@ def method_rows() -> list[dict[str, Any]]:
 def _study(method: Method, size: str, out: Path, fresh: bool) -> _Shown:
     study, path = find_study(method.name), out / method.name
     recipe = StudyRecipe.load({"method": f"study:{method.name}", "size": size, "seeds": 1, "workers": 2})
-    outcome = perform(study, recipe, path, fresh=fresh)
+    found = perform(study, recipe, path, fresh=fresh)
     stored = judged(method.name)
     if stored is None:
         verdict, claims = (
             "not judged yet",
-            Section("One seed, to look at", study.title, table=claim_rows(outcome.claims)),
+            Section("One seed, to look at", study.title, table=claim_rows(found.claims)),
         )
     else:
         verdict = f"{stored.verdicts} ({stored.seeds} seeds, {stored.date})"
@@ -116,13 +116,13 @@ def _study(method: Method, size: str, out: Path, fresh: bool) -> _Shown:
         claims = Section("What was claimed, what came out", words, table=claim_rows(stored.claims))
     row = {
         "method": method.shown,
-        "here": outcome.glance.words,
-        "": outcome.glance.figure,
+        "here": found.outcome.glance.words,
+        "": found.outcome.glance.figure,
         "its claims, judged": verdict,
         "took": duration(run_record(path)["wall_seconds"]),
     }
     details = Section(
-        f"{method.shown}: {method.claim}", str(method.paper), parts=[claims, *outcome.sections], folded=True
+        f"{method.shown}: {method.claim}", str(method.paper), parts=[claims, *found.outcome.sections], folded=True
     )
     return _Shown(row, details)
 

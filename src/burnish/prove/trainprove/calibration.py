@@ -111,10 +111,10 @@ def convicted(
     return np.asarray(significant(open_world(shadows, kernel), alpha) & ~strange)
 
 
-def never_seen(sources: int) -> float:
-    """The rate that 95 % confidence leaves possible where none of so many independent sources showed it: 1 -
-    .05^(1/n)."""
-    return float(1.0 - 0.05 ** (1.0 / sources))
+def never_seen(sources: int, level: float = 0.95) -> float:
+    """The rate that confidence of ``level`` leaves possible where none of so many independent sources showed it: at
+    95 % 1 - .05^(1/n)."""
+    return float(1.0 - round(1.0 - level, 12) ** (1.0 / sources))
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 
 from burnish.core.findings import paired
-from burnish.core.study import Claim, Rule, judge
+from burnish.core.study import Measured, Rule
 from burnish.studies.hint_grpo.records import AT_EQUAL_STEPS, TrainingCell
 
 BETTER = Rule("paired difference", kind="share difference", over="worlds")
 
 
-def judge_training(cells: Sequence[TrainingCell]) -> list[Claim]:
+def judge_training(cells: Sequence[TrainingCell]) -> list[Measured]:
     """The claims of the training half, each with its own verdict."""
     return [
         _compared(
@@ -81,12 +81,12 @@ def _compared(
     ours: str,
     baseline: str,
     quantity: Literal["accuracy", "utilisation"] = "accuracy",
-) -> Claim:
+) -> Measured:
     def number(arm: str) -> Callable[[TrainingCell], float]:
         return lambda cell: float(getattr(cell.at_judged(arm), quantity))
 
     spent = {arm: np.mean([cell.at_judged(arm).tokens for cell in cells]) for arm in (ours, baseline)}
-    return judge(
+    return Measured(
         name,
         claim,
         paper,

@@ -54,13 +54,15 @@ shows both."""
 
 
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
-    """Worlds and models, the longest first, then the claims."""
+    """Worlds and models, then the claims."""
     design = DESIGNS[recipe.size]
     first = FIRST_SEED + recipe.seed
-    jobs: list[TrainingJob | BiasJob] = [
-        TrainingJob(first + number, design.training) for number in range(recipe.seeds * design.training.worlds)
-    ]
-    jobs += [BiasJob(first + number, design.bias) for number in range(recipe.seeds)]
+    # seed by seed, so that more seeds come after those that are done; the longest of a seed first
+    jobs: list[TrainingJob | BiasJob] = []
+    for number in range(recipe.seeds):
+        worlds = range(number * design.training.worlds, (number + 1) * design.training.worlds)
+        jobs += [TrainingJob(first + world, design.training) for world in worlds]
+        jobs.append(BiasJob(first + number, design.bias))
     cells = run_cells(recipe, run, jobs, carry_out, TrainingCell | BiasCell, "worlds and models")
     training = [cell for cell in cells if isinstance(cell, TrainingCell)]
     bias = [cell for cell in cells if isinstance(cell, BiasCell)]

@@ -7,13 +7,14 @@ team sizes are averaged, they are averaged within the world first. A time that r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from burnish.core.findings import Finding, average, paired, units
-from burnish.core.intervals import Interval, Kind, ratio_interval
-from burnish.core.study import Claim, Rule, judge
+from burnish.core.intervals import LEVEL, Interval, Kind, ratio_interval
+from burnish.core.study import Measured, Rule
 from burnish.studies.planning_acting.records import PAIR, Episode, World
 
 Worlds = Sequence[World]
@@ -52,7 +53,9 @@ def values(worlds: Worlds, arms: Sequence[str], quantity: Quantity) -> list[floa
     return units(worlds, number(arms, quantity))
 
 
-def ratio(worlds: Worlds, over: Sequence[str], under: Sequence[str], quantity: Quantity = "seconds") -> Interval:
+def ratio(
+    worlds: Worlds, over: Sequence[str], under: Sequence[str], quantity: Quantity = "seconds", level: float = LEVEL
+) -> Interval:
     """Ratio of two lists of arms, arm by arm: geometric mean over arms and worlds, interval over worlds."""
 
     def log(world: World) -> float:
@@ -62,7 +65,7 @@ def ratio(worlds: Worlds, over: Sequence[str], under: Sequence[str], quantity: Q
         ]
         return float(np.mean(found))
 
-    return ratio_interval(units(worlds, log))
+    return ratio_interval(units(worlds, log), level)
 
 
 def score(world: World, latency: str) -> float:
@@ -78,7 +81,7 @@ def scores(worlds: Worlds, latency: str | None = None) -> list[float]:
     return units(worlds, lambda world: float(np.mean([score(world, each) for each in asked])))
 
 
-def judge_worlds(worlds: Worlds) -> list[Claim]:
+def judge_worlds(worlds: Worlds) -> list[Measured]:
     """Every claim with its own verdict."""
     return [
         *_speed(worlds),
@@ -99,18 +102,20 @@ def _difference(worlds: Worlds, ours: Sequence[str], theirs: Sequence[str], quan
     return paired(worlds, number(ours, quantity), number(theirs, quantity), KINDS[quantity])
 
 
-def _times(worlds: Worlds, ours: Sequence[str], theirs: Sequence[str], interval: Interval) -> Finding:
-    return Finding(interval, *(float(np.mean(values(worlds, arms, "seconds"))) for arms in (ours, theirs)))
+def _times(worlds: Worlds, ours: Sequence[str], theirs: Sequence[str]) -> Finding:
+    """How many times as long theirs take."""
+    means = (float(np.mean(values(worlds, arms, "seconds"))) for arms in (ours, theirs))
+    return Finding(lambda level: ratio(worlds, theirs, ours, level=level), *means)
 
 
-def _speed(worlds: Worlds) -> list[Claim]:
+def _speed(worlds: Worlds) -> list[Measured]:
     parallel, serial = modes(worlds, "gather")
-    found = _times(worlds, parallel, serial, ratio(worlds, serial, parallel))
+    found = _times(worlds, parallel, serial)
     spent = ratio(worlds, parallel, serial, "tokens")
     note = f"all team sizes and latencies; the parallel teams spend {spent} times the tokens"
     short, long = latencies(worlds, "gather")[0], latencies(worlds, "gather")[-1]
     return [
-        judge(
+        Measured(
             "faster",
             "Gathering: planning while acting reaches the goal sooner than plan, act, plan, act (serial / parallel "
             "time)",
@@ -119,7 +124,7 @@ def _speed(worlds: Worlds) -> list[Claim]:
             found,
             note,
         ),
-        judge(
+        Measured(
             "faster_by_half",
             "Gathering: it is at least 1.5 times as fast on average over latencies of 1 to 16 s and teams of one to "
             "three",
@@ -128,14 +133,14 @@ def _speed(worlds: Worlds) -> list[Claim]:
             found,
             note,
         ),
-        judge(
+        Measured(
             "gain_grows",
             f"Gathering: the slower the planner, the more is gained (ratio at {long} s / ratio at {short} s)",
             "not measured",
             _lies_above(1, "ratio of ratios", "ratio"),
-            Finding(_gain_grows(worlds, short, long)),
+            Finding(partial(_gain_grows, worlds, short, long)),
         ),
-        judge(
+        Measured(
             "gather_health",
             "Gathering: more health is left at the end",
             MORE_HEALTH,
@@ -148,24 +153,24 @@ def _speed(worlds: Worlds) -> list[Claim]:
     ]
 
 
-def _gain_grows(worlds: Worlds, short: str, long: str) -> Interval:
+def _gain_grows(worlds: Worlds, short: str, long: str, level: float) -> Interval:
     """(serial / parallel time with slow planners) / (the same with fast ones)."""
 
     def gain(world: World, latency: str) -> float:
         serial, parallel = (world.played[f"gather/{PAIR}/{latency}/{mode}"] for mode in ("serial", "parallel"))
         return float(np.log(serial.seconds / parallel.seconds))
 
-    return ratio_interval(units(worlds, lambda world: gain(world, long) - gain(world, short)))
+    return ratio_interval(units(worlds, lambda world: gain(world, long) - gain(world, short)), level)
 
 
-def _boss(worlds: Worlds) -> list[Claim]:
+def _boss(worlds: Worlds) -> list[Measured]:
     parallel, serial = modes(worlds, "boss")
     rows: tuple[tuple[Quantity, str, str], ...] = (
         ("success", "the boss is dead more often", "higher success"),
         ("health", "more health is left at the end (the dead: 0)", MORE_HEALTH),
     )
     return [
-        judge(
+        Measured(
             f"boss_{quantity}",
             f"Boss: {what}, mean over latencies",
             paper,
@@ -176,19 +181,19 @@ def _boss(worlds: Worlds) -> list[Claim]:
     ]
 
 
-def _bare(worlds: Worlds) -> list[Claim]:
+def _bare(worlds: Worlds) -> list[Measured]:
     """Neither side has reflexes, as in the paper."""
     at = f"two agents, planning calls of {worlds[0].judged} s, no reflexes on either side"
     parallel, serial = ["bare/gather/parallel"], ["bare/gather/serial"]
     return [
-        judge(
+        Measured(
             "bare_faster",
             f"Gathering: the goal is reached sooner ({at})",
             FASTER,
             _lies_above(1, "ratio of times", "ratio"),
-            _times(worlds, parallel, serial, ratio(worlds, serial, parallel)),
+            _times(worlds, parallel, serial),
         ),
-        judge(
+        Measured(
             "bare_boss_health",
             f"Boss: more health is left at the end ({at})",
             MORE_HEALTH,
@@ -198,10 +203,10 @@ def _bare(worlds: Worlds) -> list[Claim]:
     ]
 
 
-def _overlap(worlds: Worlds) -> Claim:
+def _overlap(worlds: Worlds) -> Measured:
     parallel, serial = modes(worlds, "gather")
     theirs = float(np.mean(values(worlds, serial, "overlap")))
-    return judge(
+    return Measured(
         "overlap",
         "Gathering: an agent that acts plans at the same time, at least half of its time",
         "planning and acting overlap",
@@ -210,13 +215,13 @@ def _overlap(worlds: Worlds) -> Claim:
     )
 
 
-def _duels(worlds: Worlds) -> list[Claim]:
+def _duels(worlds: Worlds) -> list[Measured]:
     asked = latencies(worlds, "duel")
     found = average(worlds, lambda world: float(np.mean([score(world, each) for each in asked])), None, "mean share")
-    found = Finding(found.interval, found.ours, 1 - found.interval.mean)
+    found = Finding(found.at, found.ours, 1 - found.interval.mean)
     alone = "; ".join(f"{each} s: {np.mean(scores(worlds, each)):.2f}" for each in asked)
     return [
-        judge(
+        Measured(
             name,
             f"Two against two, sides swapped: the parallel team wins {what} (a draw is half a win)",
             "75 % of the fights",
@@ -231,17 +236,17 @@ def _duels(worlds: Worlds) -> list[Claim]:
     ]
 
 
-def _without(worlds: Worlds) -> list[Claim]:
+def _without(worlds: Worlds) -> list[Measured]:
     """Ablations: each against the same team with the part."""
     whole = f"gather/{PAIR}/{worlds[0].judged}/parallel"
     at = latencies(worlds, "duel")[0]
     slower = [
-        judge(
+        Measured(
             f"without_{what.replace(' ', '_')}",
             f"Gathering: without {what} a team is slower (time without / with)",
             EACH_HELPS,
             _lies_above(1, "ratio of times", "ratio"),
-            _times(worlds, [whole], [arm], ratio(worlds, [arm], [whole])),
+            _times(worlds, [whole], [arm]),
         )
         for what in ("interrupts", "shared memory", "decomposition")
         for arm in (f"without/{what}/gather",)
@@ -256,12 +261,12 @@ def _without(worlds: Worlds) -> list[Claim]:
 
 def _interrupts(
     worlds: Worlds, fight: str, arm: str, value: Callable[[Episode], float], kind: Kind, what: str, at: str
-) -> Claim:
+) -> Measured:
     """What interrupts are worth in danger."""
     other = f"without/interrupts/{fight}"
     found = paired(worlds, lambda world: value(world.played[arm]), lambda world: value(world.played[other]), kind)
     same = all(value(world.played[arm]) == value(world.played[other]) for world in worlds)
-    return judge(
+    return Measured(
         f"without_interrupts_{fight}",
         f"With interrupts {what} than without, planning calls of {at} s",
         EACH_HELPS,
@@ -271,7 +276,7 @@ def _interrupts(
     )
 
 
-def _reactive(worlds: Worlds) -> list[Claim]:
+def _reactive(worlds: Worlds) -> list[Measured]:
     gather = [arm for arm in modes(worlds, "gather")[0] if arm.startswith(f"gather/{PAIR}/")]
     no_rule = "no rule can begin a search for items: nothing happens that would set it going"
     by_hand = (
@@ -283,7 +288,7 @@ def _reactive(worlds: Worlds) -> list[Claim]:
         ("boss", "Boss", modes(worlds, "boss")[0], "boss/reactive", by_hand),
     )
     return [
-        judge(
+        Measured(
             f"reactive_{name}",
             f"{words}: a team that plans succeeds more often than rules alone",
             ALONE,

@@ -11,7 +11,7 @@ from burnish.act.report import LANES, draw_lanes
 from burnish.act.timeline import Timeline, timeline
 from burnish.core.intervals import Interval, mean_share_interval, t_interval
 from burnish.core.report import Section, subplots
-from burnish.core.study import Claim, Glance
+from burnish.core.study import Glance
 from burnish.core.study_picture import BLUE, Dots, draw_dots, small_bars
 from burnish.studies.planning_acting.claims import (
     Quantity,
@@ -184,19 +184,14 @@ def ablation_figure(worlds: Worlds) -> Any:
     slower = [claim for claim in claims if claim not in danger]
     figure, axes = subplots(1, 1 + len(danger), width=11.5, height=2.4)
     names = [claim.name.removeprefix("without_").replace("_", " ") for claim in slower]
-    rows = [Dots(f"no {name}", _interval(claim)) for name, claim in zip(names, slower, strict=True)]
+    rows = [Dots(f"no {name}", claim.interval) for name, claim in zip(names, slower, strict=True)]
     draw_dots(axes[0, 0], rows, "{:.2f}x", lines=(1.0,))
     axes[0, 0].set_xlabel("gathering: time without / with")
     for axis, claim in zip(axes[0, 1:], danger, strict=True):
-        draw_dots(axis, [Dots("interrupts", _interval(claim))], "{:+.2f}", lines=(0.0,))
+        draw_dots(axis, [Dots("interrupts", claim.interval)], "{:+.2f}", lines=(0.0,))
         boss = claim.name.endswith("_boss")
         axis.set_xlabel("boss: points of health gained" if boss else "duel: share of fights gained")
     return figure
-
-
-def _interval(claim: Claim) -> Interval:
-    assert claim.interval is not None, "an ablation is always played"
-    return claim.interval
 
 
 def arm_table(worlds: Worlds) -> list[dict[str, str]]:

@@ -8,12 +8,13 @@ data, same budget) and averaged over the regimes of a seed first, so that the va
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from burnish.core.findings import Finding, paired, units
-from burnish.core.intervals import Interval, mean_correlation_interval, ratio_interval, t_interval
-from burnish.core.study import Claim, Rule, judge
+from burnish.core.intervals import LEVEL, Interval, mean_correlation_interval, ratio_interval, t_interval
+from burnish.core.study import Measured, Rule
 from burnish.studies.rmm.records import ONE_PASS, Cell, Rank
 
 BEATS = Rule("paired difference in test accuracy", over="seeds (regimes averaged within a seed)")
@@ -47,7 +48,7 @@ def difference(cells: Sequence[Cell], ours: str, baseline: str) -> Interval:
     return gain(cells, ours, baseline).interval
 
 
-def judge_cells(cells: Sequence[Cell]) -> list[Claim]:
+def judge_cells(cells: Sequence[Cell]) -> list[Measured]:
     """All claims, each with its own verdict; an arm that a size leaves out leaves its claims undecided."""
     return [
         _beats(
@@ -118,10 +119,12 @@ def judge_cells(cells: Sequence[Cell]) -> list[Claim]:
     ]
 
 
-def _beats(cells: Sequence[Cell], name: str, claim: str, paper: str, ours: str, baseline: str, note: str = "") -> Claim:
+def _beats(
+    cells: Sequence[Cell], name: str, claim: str, paper: str, ours: str, baseline: str, note: str = ""
+) -> Measured:
     if not all(cell.has(ours) and cell.has(baseline) for cell in cells):
-        return judge(name, claim, paper, BEATS, None)
-    return judge(name, claim, paper, BEATS, gain(cells, ours, baseline), note)
+        return Measured(name, claim, paper, BEATS, None)
+    return Measured(name, claim, paper, BEATS, gain(cells, ours, baseline), note)
 
 
 def _sampled_note(cells: Sequence[Cell], baseline: str) -> str:
@@ -149,9 +152,10 @@ def _also(cells: Sequence[Cell], arm: str) -> str:
     return f"Tried as well: {arm} {difference(cells, arm, 'tuned')}."
 
 
-def times_cheaper(cells: Sequence[Cell], key: str) -> Interval:
+def times_cheaper(cells: Sequence[Cell], key: str, level: float = LEVEL) -> Interval:
     """CPU time of a full evaluation over that of one at s = ``key``."""
-    return ratio_interval(by_seed(cells, lambda cell: float(np.log(_seconds(cell, "1.0") / _seconds(cell, key)))))
+    logs = by_seed(cells, lambda cell: float(np.log(_seconds(cell, "1.0") / _seconds(cell, key))))
+    return ratio_interval(logs, level)
 
 
 def mean_seconds(cells: Sequence[Cell], key: str) -> float:
@@ -163,19 +167,19 @@ def _seconds(cell: Cell, key: str) -> float:
     return cell.cost.seconds[key]
 
 
-def _cheaper(cells: Sequence[Cell], name: str, fraction: float, times: float) -> Claim:
+def _cheaper(cells: Sequence[Cell], name: str, fraction: float, times: float) -> Measured:
     key = str(fraction)
     rule = Rule("ratio (ours, baseline: CPU seconds an evaluation)", kind="ratio", bound=times, over="seeds")
     one_pass = float(np.mean(by_seed(cells, lambda cell: _seconds(cell, ONE_PASS) / _seconds(cell, key))))
     fewest = min(cell.cost.images for cell in cells)
     update = float(np.mean(by_seed(cells, lambda cell: cell.arms["published"].update_seconds or 0.0)))
     ours, baseline = mean_seconds(cells, key), mean_seconds(cells, "1.0")
-    return judge(
+    return Measured(
         name,
         f"at s = {fraction} an evaluation is at least {times:g} times cheaper than at s = 1",
         "up to 100x",
         rule,
-        Finding(times_cheaper(cells, key), ours, baseline),
+        Finding(partial(times_cheaper, cells, key), ours, baseline),
         f"{fewest:,} images or more, in chunks of equal size at every s; against a full evaluation in one pass a task "
         f"(slower: it falls out of the processor's caches) it is {one_pass:.1f} times. The PPO update takes "
         f"{1000 * update:.1f} ms an episode and gets no cheaper: with it the ratio is "
@@ -183,7 +187,7 @@ def _cheaper(cells: Sequence[Cell], name: str, fraction: float, times: float) ->
     )
 
 
-def _ranks(cells: Sequence[Cell]) -> Claim:
+def _ranks(cells: Sequence[Cell]) -> Measured:
     """Mean measured correlation where the rule says .8 or more."""
     name, paper = "d-ranks", "not given"
     claim = (
@@ -194,20 +198,23 @@ def _ranks(cells: Sequence[Cell]) -> Claim:
     for cell in sorted(cells, key=seed_of):
         rows.setdefault(cell.seed, []).extend(row for row in cell.cost.ranks if row.rule >= WANTED)
     if not all(rows.values()):
-        return judge(name, claim, paper, RANKS, None, "the rule asks for more images than there are, for some seed")
+        return Measured(name, claim, paper, RANKS, None, "the rule asks for more images than there are, for some seed")
 
-    def over_seeds(number: Callable[[Rank], float]) -> Interval:
-        return mean_correlation_interval([float(np.mean([number(row) for row in each])) for each in rows.values()])
+    def over_seeds(number: Callable[[Rank], float], level: float = LEVEL) -> Interval:
+        means = [float(np.mean([number(row) for row in each])) for each in rows.values()]
+        return mean_correlation_interval(means, level)
 
-    interval = over_seeds(lambda row: row.cycling)
+    def cycling(level: float = LEVEL) -> Interval:
+        return over_seeds(lambda row: row.cycling, level)
+
     expected = float(np.mean([row.rule for each in rows.values() for row in each]))
     least = min(row.images for each in rows.values() for row in each)
-    return judge(
+    return Measured(
         name,
         claim,
         paper,
         RANKS,
-        Finding(interval, interval.mean, expected),
+        Finding(cycling, cycling().mean, expected),
         f"Baseline: the rule's own value there, from {least} images on. The rule is about the linear correlation, "
         f"which is {over_seeds(lambda row: row.linear)}. The same subset for every architecture: "
         f"{over_seeds(lambda row: row.same)}.",

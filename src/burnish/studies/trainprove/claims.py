@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 
 from burnish.core.findings import Finding, paired, units
-from burnish.core.intervals import Interval, mean_share_interval
-from burnish.core.study import Claim, Rule, judge
-from burnish.prove.statistics import bootstrap_interval
+from burnish.core.intervals import LEVEL, Interval, mean_share_interval
+from burnish.core.study import Measured, Rule
+from burnish.prove.statistics import bootstrap_interval, draws_for
 from burnish.prove.trainprove.calibration import never_seen
 from burnish.studies.trainprove.records import SeedCell, Suspect
 
@@ -100,18 +100,20 @@ def over(cells: Cells, number: Callable[[SeedCell], float]) -> float:
     return float(np.mean([number(cell) for cell in cells]))
 
 
-def clustered(cells: Cells, key: Rate, keep: Keep) -> Interval:
-    """Mean of a rate with a 95 % bootstrap interval that draws whole sources of a seed."""
+def clustered(cells: Cells, key: Rate, keep: Keep, level: float = LEVEL) -> Interval:
+    """Mean of a rate with a bootstrap interval that draws whole sources of a seed."""
     rows = [(number, row) for number, cell in enumerate(cells) for row in cell.suspects if keep(row)]
     values = np.array([float(getattr(row, key)) for _, row in rows])
     names = [f"{number} {row.source}" for number, row in rows]
     clusters = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    low, high = bootstrap_interval(values, np.random.default_rng(0), clusters=clusters)
+    low, high = bootstrap_interval(
+        values, np.random.default_rng(0), clusters=clusters, level=level, draws=draws_for(level)
+    )
     if values.max(initial=0.0) == 0.0:
-        high = never_seen(len(np.unique(clusters)))  # a bootstrap of zeros knows no width
+        high = never_seen(len(np.unique(clusters)), level)  # a bootstrap of zeros knows no width
     mean = float(values.mean())
     low, high = min(low, mean), max(high, mean)
-    return Interval(mean=mean, low=low, high=high, n=len(np.unique(clusters)), kind="bootstrap share")
+    return Interval(mean=mean, low=low, high=high, n=len(np.unique(clusters)), kind="bootstrap share", level=level)
 
 
 def by_shared(cells: Cells, keep: Keep) -> str:
@@ -124,7 +126,7 @@ def by_shared(cells: Cells, keep: Keep) -> str:
     return "; ".join(parts)
 
 
-def judge_cells(cells: Cells) -> list[Claim]:
+def judge_cells(cells: Cells) -> list[Measured]:
     """All claims, each with its own verdict."""
     alpha = cells[0].alpha
     rule = best_published(cells)
@@ -143,12 +145,12 @@ def judge_cells(cells: Cells) -> list[Claim]:
     ]
 
 
-def _published_claim(cells: Cells) -> Claim:
+def _published_claim(cells: Cells) -> Measured:
     def accuracy(name: str) -> Callable[[SeedCell], float]:
         return lambda cell: published_balanced(cell, name)
 
     shown = ", ".join(f"{each} {over(cells, accuracy(each)):.2f}" for each in cells[0].suspects[0].published)
-    return judge(
+    return Measured(
         "published",
         "the published rule tells whose generator made a classifier's training pictures with 99 % accuracy",
         "above 99 %",
@@ -161,12 +163,12 @@ def _published_claim(cells: Cells) -> Claim:
 def _accuracy(cells: Cells, number: Callable[[SeedCell], float], bound: float) -> Finding:
     """Mean balanced accuracy; where it is perfect, it has been tested as often as the rarer kind of suspect says."""
     trials = min(len(suspects(cells, keep)) for keep in (guilty, innocent))
-    interval = mean_share_interval(units(cells, number), trials)
-    return Finding(interval, interval.mean, bound)
+    values = units(cells, number)
+    return Finding(lambda level: mean_share_interval(values, trials, level), float(np.mean(values)), bound)
 
 
-def _attribution(cells: Cells, rule: str) -> Claim:
-    return judge(
+def _attribution(cells: Cells, rule: str) -> Measured:
+    return Measured(
         "attribution",
         f"our verdict attributes more rightly than the best published rule ({HIDDEN})",
         NOT_IN_PAPER,
@@ -176,8 +178,8 @@ def _attribution(cells: Cells, rule: str) -> Claim:
     )
 
 
-def _chance(cells: Cells) -> Claim:
-    return judge(
+def _chance(cells: Cells) -> Measured:
+    return Measured(
         "chance",
         f"our verdict attributes better than chance ({HIDDEN})",
         NOT_IN_PAPER,
@@ -186,12 +188,12 @@ def _chance(cells: Cells) -> Claim:
     )
 
 
-def _area(cells: Cells, protocol: Literal["hidden", "fair"], words: str) -> Claim:
+def _area(cells: Cells, protocol: Literal["hidden", "fair"], words: str) -> Measured:
     def area(name: str) -> Callable[[SeedCell], float]:
         return lambda cell: float(getattr(cell.auc[name], protocol))
 
     others = {name: over(cells, area(name)) for name in cells[0].auc}
-    return judge(
+    return Measured(
         f"auc-{protocol}",
         f"label agreement separates guilty from innocent better than accuracy, the published statistic ({words})",
         NOT_IN_PAPER,
@@ -201,18 +203,22 @@ def _area(cells: Cells, protocol: Literal["hidden", "fair"], words: str) -> Clai
     )
 
 
-def _false_accusations(cells: Cells, name: str, keep: Keep, words: str, alpha: float, rule: str) -> Claim:
+def _false_accusations(cells: Cells, name: str, keep: Keep, words: str, alpha: float, rule: str) -> Measured:
     interval = clustered(cells, "hidden_convicted", keep)
     rows = suspects(cells, keep)
     pooled = clustered(cells, "hidden_pooled", keep)
     unlike = mean_of(rows, "hidden_novel")
     judged = f"{interval.mean / (1 - unlike):.3f} of the others" if unlike < 1 else "none is judged"
-    return judge(
+    return Measured(
         name,
         f"our verdict accuses at most {alpha:g} of innocents ({words})",
         NOT_IN_PAPER,
         false_rule(alpha),
-        Finding(interval, interval.mean, over(cells, lambda cell: published(cell, rule, keep))),
+        Finding(
+            lambda level: clustered(cells, "hidden_convicted", keep, level),
+            interval.mean,
+            over(cells, lambda cell: published(cell, rule, keep)),
+        ),
         f"{len(rows)} innocents of {interval.n} sources: {by_shared(cells, keep)}. Baseline: {rule}, published. "
         f"{unlike:.3f} are not judged, being unlike any shadow, and count as not accused; accused are {judged}. With "
         f"its source among the shadows {mean_of(rows, 'convicted'):.3f}. The pooled closed-world p, source hidden: "
@@ -224,11 +230,11 @@ def _rate_of(keep: Keep) -> Callable[[SeedCell], float]:
     return lambda cell: rate(cell, "hidden_convicted", keep)
 
 
-def _power(cells: Cells, rule: str) -> Claim:
+def _power(cells: Cells, rule: str) -> Measured:
     fair_power = over(cells, _rate_of(fair(guilty)))
     twin = over(cells, _rate_of(lambda row: row.source == "twin"))
     theirs = over(cells, lambda cell: published(cell, rule, guilty))
-    return judge(
+    return Measured(
         "power",
         "guilty suspects are convicted more often than innocent ones are",
         NOT_IN_PAPER,
@@ -240,14 +246,14 @@ def _power(cells: Cells, rule: str) -> Claim:
     )
 
 
-def _mixtures(cells: Cells) -> Claim:
+def _mixtures(cells: Cells) -> Measured:
     fractions = sorted({row.fraction for row in suspects(cells, lambda row: row.source == "mixed")})
 
     def at(fraction: float) -> Callable[[SeedCell], float]:
         return _rate_of(lambda row: row.source == "mixed" and row.fraction == fraction)
 
     top = fractions[-1]
-    return judge(
+    return Measured(
         "mixtures",
         f"a suspect with {top:.0%} of its pictures from the generator is convicted more often than innocents",
         NOT_IN_PAPER,
@@ -257,20 +263,20 @@ def _mixtures(cells: Cells) -> Claim:
     )
 
 
-def _fraction(cells: Cells) -> Claim:
+def _fraction(cells: Cells) -> Measured:
     mixtures = [[each for each in cell.fractions if 0 < each.truth < 1] for cell in cells]
     rows = [each for part in mixtures for each in part]
-    covered = mean_share_interval([sum(each.covers for each in part) / len(part) for part in mixtures], len(rows))
+    covered = [sum(each.covers for each in part) / len(part) for part in mixtures]
     given = [each for each in rows if each.estimate is not None]
     error = _mean([each.error for each in given if each.error is not None])
     width = _mean([each.width for each in given if each.width is not None])
     guess = _mean([abs(0.5 - each.truth) for each in given])
-    return judge(
+    return Measured(
         "fraction",
         "the 95 % interval of the used fraction contains the truth for at least 85 % of the mixtures",
         NOT_IN_PAPER,
         COVERED,
-        Finding(covered, covered.mean, COVERED.bound),
+        Finding(lambda level: mean_share_interval(covered, len(rows), level), float(np.mean(covered)), COVERED.bound),
         f"Mean absolute error of the estimate {error}, mean width of the interval {width} (guessing .5 errs by "
         f"{guess}). {len(rows) - len(given)} of {len(rows)} mixtures were outside the calibrated range: no estimate, "
         "counted as missed.",
@@ -281,10 +287,10 @@ def _mean(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f}" if values else "unknown"
 
 
-def _queries(cells: Cells) -> Claim:
+def _queries(cells: Cells) -> Measured:
     chosen = next(name for name in cells[0].auc if name.endswith("chosen images"))
     random = next(name for name in cells[0].auc if name.endswith("random images"))
-    return judge(
+    return Measured(
         "queries",
         "images chosen where the families of shadows dispute are worth more than as many random ones",
         NOT_IN_PAPER,

@@ -1,0 +1,146 @@
+"""When claims are looked at, that many looks err no more often than one, and how many units a claim lacks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish.core.errors import UserError
+from burnish.core.intervals import (
+    Interval,
+    correlation_interval,
+    interval_of,
+    mean_share_interval,
+    ratio_interval,
+    share_interval,
+    t_interval,
+)
+from burnish.core.looks import Look, plan_looks, units_needed
+
+RUNS = 2000
+
+
+def test_looks_by_hand() -> None:
+    assert plan_looks(3, 3) == (Look(1, 1, 3, 0.95),)
+    found = plan_looks(3, 24)
+    assert [look.seeds for look in found] == [3, 6, 12, 24]
+    # 3, 3, 6 and 12 of 24 seeds are new: an eighth, an eighth, a quarter and half of .05
+    assert [look.level for look in found] == pytest.approx([0.99375, 0.99375, 0.9875, 0.975])
+    assert [look.last for look in found] == [False, False, False, True]
+    assert [look.seeds for look in plan_looks(3, 10)] == [3, 6, 10]
+    with pytest.raises(UserError, match="max_seeds: 2 is below seeds: 3"):
+        plan_looks(3, 2)
+
+
+@given(st.integers(1, 50), st.integers(0, 500))
+def test_the_looks_share_the_error(seeds: int, more: int) -> None:
+    found = plan_looks(seeds, seeds + more)
+    assert sum(1 - look.level for look in found) == pytest.approx(0.05)
+    assert [look.number for look in found] == list(range(1, len(found) + 1))
+    assert {look.of for look in found} == {len(found)}
+    assert found[-1].seeds == seeds + more
+
+
+# The error of a study that stops as soon as its interval leaves the truth out, under the null: the truth is the bound.
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+AtLevel = Callable[[np.ndarray, float], Interval]
+NULLS: dict[str, tuple[float, Draw, AtLevel]] = {
+    "differences": (0.0, lambda rng, n: rng.normal(0, 1, n), lambda x, level: t_interval(x.tolist(), level)),
+    "ratios": (1.0, lambda rng, n: rng.normal(0, 0.4, n), lambda x, level: ratio_interval(x.tolist(), level)),
+    "shares of seeds": (
+        0.8,
+        lambda rng, n: rng.binomial(16, rng.beta(16, 4, n)) / 16,
+        lambda x, level: mean_share_interval(x.tolist(), level=level),
+    ),
+    "differences of shares": (
+        0.0,
+        lambda rng, n: (rng.binomial(64, 0.3, n) - rng.binomial(64, 0.3, n)) / 64,
+        lambda x, level: interval_of("share difference", x.tolist(), level),
+    ),
+    "counts": (
+        0.8,
+        lambda rng, n: rng.binomial(16, 0.8, n),
+        lambda x, level: share_interval(int(x.sum()), 16 * len(x), level),
+    ),
+}
+
+
+def error(draw: Draw, at: AtLevel, bound: float, looks: tuple[Look, ...]) -> float:
+    """Share of runs that decide anything at all, where nothing is to be decided."""
+    rng = np.random.default_rng(7)
+    wrong = 0
+    for _ in range(RUNS):
+        values = draw(rng, looks[-1].seeds)
+        intervals = (at(values[: look.seeds], look.level) for look in looks)
+        wrong += any(not each.low <= bound <= each.high for each in intervals)
+    return wrong / RUNS
+
+
+@pytest.mark.parametrize("name", list(NULLS))
+def test_all_looks_together_err_in_at_most_one_study_of_twenty(name: str) -> None:
+    """2,000 studies of up to four looks; the simulation's own error is .005, and the bound is not to be crossed by two
+    of them."""
+    bound, draw, at = NULLS[name]
+    assert error(draw, at, bound, plan_looks(3, 24)) <= 0.05 + 2 * 0.005
+
+
+def test_looking_at_95_percent_each_time_would_err_far_more_often() -> None:
+    bound, draw, at = NULLS["differences"]
+    careless = tuple(Look(look.number, look.of, look.seeds) for look in plan_looks(3, 24))
+    assert error(draw, at, bound, careless) > 0.1
+
+
+def test_the_bound_is_not_so_wide_that_it_decides_nothing() -> None:
+    """An effect of one standard deviation, four looks: most studies find it (a single t test of 24 finds it in .99)."""
+    rng = np.random.default_rng(3)
+    looks = plan_looks(3, 24)
+    found = 0
+    for _ in range(500):
+        values = rng.normal(1, 1, 24)
+        found += any(t_interval(values[: look.seeds].tolist(), look.level).low > 0 for look in looks)
+    assert found / 500 > 0.95
+
+
+# How many units an undecided claim needs
+
+
+def test_units_needed_by_hand() -> None:
+    # sd 1, mean .5: two-sided .05, power .8. With normal quantiles (1.96 + .8416)^2 / .25 = 31.4; with t about 34
+    values = np.array([-1.0, 1.0] * 8)
+    values = 0.5 + values / values.std(ddof=1)
+    assert units_needed(t_interval(values.tolist()), 0.0) == 34
+    # what a textbook gives, and twice as near a bound takes four times as many, all but the quantile
+    assert units_needed(t_interval(values.tolist()), 0.25) == pytest.approx(4 * 31.4, rel=0.03)
+    # the level of the interval that was measured does not matter: it is the spread behind it
+    wide = t_interval(values.tolist(), 0.99)
+    assert units_needed(wide, 0.0) == 34
+    assert units_needed(wide, 0.0, level=0.975) > 34
+
+
+def test_ratios_and_correlations_are_measured_on_their_own_scale() -> None:
+    logs = [0.2, 0.4, 0.6, 0.8]
+    assert units_needed(ratio_interval(logs), 1.0) == units_needed(t_interval(logs), 0.0)
+    near, far = (units_needed(correlation_interval(0.83, 12), bound) for bound in (0.8, 0.5))
+    assert near > 20 * far
+
+
+def test_where_no_number_can_be_said() -> None:
+    assert units_needed(t_interval([1.0]), 0.0) == math.inf
+    assert units_needed(t_interval([-1.0, 1.0]), 0.0) == math.inf  # the mean lies on the bound
+    assert units_needed(t_interval([-1.0, 1.0 + 1e-7]), 0.0) == math.inf
+
+
+def test_that_many_units_do_decide_with_the_power_that_is_said() -> None:
+    """Drawn anew with as many units as were said, four in five decide."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(0.6, 1, 12)
+    values = 0.6 + (values - values.mean()) / values.std(ddof=1)
+    needed = int(units_needed(t_interval(values.tolist()), 0.0))
+    found = [t_interval(rng.normal(0.6, 1, needed).tolist()).low > 0 for _ in range(2000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
