@@ -220,7 +220,7 @@ def test_a_study_that_is_decided_stops(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.delitem(GAINS, "none")
     asked: list[int] = []
     found = decided(tmp_path / "run", 3, 96, asked)
-    assert asked == [3, 6, 12, 24]
+    assert asked == [3, 6, 12]
     assert "every claim that was run is decided" in found.words
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -31,44 +31,56 @@ class Actor:
         self._settings = settings
         self._world = world
 
-    async def hand_over(self, agent: Agent, planned: PlannedCall, interrupt: bool = False) -> None:
-        """Leave a plan for the acting loop, in place of one that was not begun; with ``interrupt``, stop what runs.
+    async def hand_over(self, agent: Agent, steps: Sequence[PlannedCall], interrupt: bool = False) -> None:
+        """Leave a plan for the acting loop, in place of what was not begun; with ``interrupt``, stop what runs.
 
         Both at once, before anything is waited for: later, the skill that runs might be this plan's own.
         """
-        if planned.by == "planner" and planned.version < agent.reflexed:
-            await self._drop(agent, planned, "overtaken by a reflex")
+        if steps[0].by == "planner" and steps[0].version < agent.reflexed:
+            await self._drop(agent, steps, "overtaken by a reflex")
             return
-        replaced = agent.slot.put(planned)
+        replaced = agent.slot.put(*steps)
         if interrupt:
             self.stop_skill(agent)
-        if replaced is not None:
-            await self._drop(agent, replaced, "replaced by a newer plan")
+        await self._drop(agent, replaced, "replaced by a newer plan")
 
-    async def _drop(self, agent: Agent, planned: PlannedCall, why: str) -> None:
-        await self._session.log("plan_dropped", agent.name, {"skill": planned.call.to_json(), "why": why})
+    async def _drop(self, agent: Agent, steps: Sequence[PlannedCall], why: str) -> None:
+        for step in steps:
+            await self._session.log("plan_dropped", agent.name, {"skill": step.call.to_json(), "why": why})
 
     async def dropped(self, agent: Agent, planned: PlannedCall) -> bool:
-        """Whether a plan is stale by the recipe's rule; then it is dropped."""
+        """Whether a step is stale by the recipe's rule; then it is dropped, and with it those that were to follow."""
         agent.halted = False  # from here on, whoever stops the agent means this plan
-        return await self._stale(agent, planned)
+        stale = await self._stale(agent, planned)
+        if stale:
+            await self.drop_rest(agent, planned)
+            agent.attention.wake()
+        return stale
+
+    async def drop_rest(self, agent: Agent, failed: PlannedCall) -> None:
+        """Drop the steps of a plan that stand on one that came to nothing; those of a newer plan stay."""
+        waiting = agent.slot.waiting
+        rest = [step for step in waiting if (step.by, step.version) == (failed.by, failed.version)]
+        if rest:
+            agent.slot.put(*(step for step in waiting if step not in rest))
+            await self._drop(agent, rest, "the step before it came to nothing")
 
     async def _stale(self, agent: Agent, planned: PlannedCall) -> bool:
         if self._settings.staleness == "always" or planned.by == "reflex":
             return False
         if planned.version < agent.reflexed:
-            await self._drop(agent, planned, "overtaken by a reflex")
+            await self._drop(agent, [planned], "overtaken by a reflex")
             return True
         if self._settings.staleness == "replan":
             snapshot = await self._session.memory.snapshot()
             if snapshot.touched.get(agent.name, 0) > planned.version:
-                await self._drop(agent, planned, "something has happened since")
+                await self._drop(agent, [planned], "something has happened since")
                 return True
         elif planned.call.skill.precondition is not None:
             seen = await self._world.observe(agent.name)
             why = planned.call.skill.precondition(seen, **planned.call.arguments)
             if why is not None:
-                await self._drop(agent, planned, why)
+                await self._drop(agent, [planned], why)
                 return True
         return False
 
@@ -87,23 +99,25 @@ class Actor:
             agent.skills += 1
         number = agent.skills if number is None else number
         what = {"skill": number, **planned.call.to_json()}
+        began = agent.attention.thought + 1
         if not resumed:
             about = {**what, "by": planned.by, "version": planned.version, "reason": planned.reason}
-            await self._session.log("skill_start", agent.name, about)
+            began = (await self._session.log("skill_start", agent.name, about)).seq
+        agent.attention.skill_began(began, planned.call, planned.by == "planner")
         context = LoggedContext(agent.name, number, self._world, self._session)
         with self._session.span("skill", agent.name, {"by": planned.by, **what}) as span:
-            await self._carry_out(agent, planned.call, context, what, span)
+            await self._carry_out(agent, planned, context, what, span)
 
     async def _carry_out(
-        self, agent: Agent, call: Call, context: LoggedContext, what: Mapping[str, Any], span: Span
+        self, agent: Agent, planned: PlannedCall, context: LoggedContext, what: Mapping[str, Any], span: Span
     ) -> None:
-        status, why = "interrupted", ""
+        status, why, began = "interrupted", "", self._session.now()
         scope = anyio.CancelScope()
         agent.running = scope
         try:
             with scope:
                 if not agent.halted:  # stopped between being taken up and here
-                    status, why = await _outcome(call, context)
+                    status, why = await _outcome(planned.call, context)
         finally:
             agent.running = None
             with anyio.CancelScope(shield=True):
@@ -112,7 +126,11 @@ class Actor:
                 if limit.cancelled_caught:
                     why = (why + "; " if why else "") + "the clean-up took too long and was cut off"
                 span.set_attributes({"status": status, "why": why})
-                await self._session.log("skill_end", agent.name, {**what, "status": status, "why": why})
+                ended = await self._session.log("skill_end", agent.name, {**what, "status": status, "why": why})
+                if status == "failed":
+                    await self.drop_rest(agent, planned)
+                    agent.attention.heard(ended.seq)
+                agent.attention.skill_ended(ended.time - began, status == "done")
 
     async def finish_skill(self, agent: Agent, left_over: Event | None) -> None:
         """Go on with a skill of an earlier session; its finished commands are answered from the log, not repeated."""

@@ -162,7 +162,13 @@ def opponent_runtime(craft: CraftWorld, settings: OpponentSettings, limits: Runt
     library = Library([OBTAIN, *STEPWISE, *LIVING])
     chat = open_chat(EndpointSettings(url=f"policy:{settings.policy}", latency=settings.latency))
     agents = [Agent(name, "the other team dead", library, chat) for name in settings.agents]
-    runtime = RuntimeSettings(mode=settings.mode, clock=limits.clock, limits=limits.limits)
+    runtime = RuntimeSettings(
+        mode=settings.mode,
+        clock=limits.clock,
+        planning=limits.planning,
+        horizon=limits.horizon,
+        limits=limits.limits,
+    )
     return Runtime(runtime, craft.team(AWAY), memory, agents)
 
 

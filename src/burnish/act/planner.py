@@ -46,21 +46,32 @@ class Decision:
     """What the planner wants.
 
     Attributes:
-        call: the skill to run next; ``None`` keeps the present one.
+        calls: the skills to run next, in order; none keeps what is planned.
         interrupt: whether the running skill is to stop at once.
         reason: the model's words.
     """
 
-    call: Call | None
+    calls: tuple[Call, ...]
     interrupt: bool
     reason: str
 
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the log: like the reply."""
+        first, *others = [call.to_json() for call in self.calls] or [None]
+        then = {"then": others} if others else {}
+        return {"skill": first, **then, "interrupt": self.interrupt, "reason": self.reason}
 
-def parse_decision(text: str, library: Library) -> Decision:
+
+def parse_decision(text: str, library: Library, horizon: int = 1) -> Decision:
     """A decision from a reply.
 
+    Args:
+        text: the reply.
+        library: the skills that it may name.
+        horizon: steps that its plan may have.
+
     Raises:
-        BadCall: it is not the JSON that was asked for, or its skill does not exist or fit.
+        BadCall: it is not the JSON that was asked for, or a skill of it does not exist or fit.
     """
     if len(text) > LONGEST:
         raise BadCall(f"the reply is longer than {LONGEST} characters")
@@ -72,25 +83,51 @@ def parse_decision(text: str, library: Library) -> Decision:
     if not isinstance(found, dict):
         raise BadCall("the reply is not one JSON object")
     interrupt, reason, wanted = found.get("interrupt", False), found.get("reason", ""), found.get("skill")
+    then = found.get("then") or []
     if not isinstance(interrupt, bool) or not isinstance(reason, str):
         raise BadCall("`interrupt` is true or false, `reason` is text")
-    if wanted is None:
-        return Decision(None, interrupt, reason)
-    if not isinstance(wanted, dict):
-        raise BadCall('`skill` is null or {"name": ..., "arguments": {...}}')
-    return Decision(library.call(wanted.get("name"), wanted.get("arguments")), interrupt, reason)
+    if not isinstance(then, list) or len(then) >= horizon:
+        raise BadCall(f"`then` is a list of at most {horizon - 1} calls")
+    steps = [wanted, *then] if wanted is not None else []
+    if not all(isinstance(step, dict) for step in steps):
+        raise BadCall('`skill` is null or {"name": ..., "arguments": {...}}, and so is each call of `then`')
+    return Decision(tuple(library.call(step.get("name"), step.get("arguments")) for step in steps), interrupt, reason)
 
 
-def prompt(agent: str, goal: str, snapshot: Snapshot, library: Library) -> list[Message]:
-    """The messages of one planning call: rules and skills, then all that the team knows (the paper's prompt)."""
+def prompt(
+    agent: str,
+    goal: str,
+    snapshot: Snapshot,
+    library: Library,
+    waiting: Sequence[Call] | None = None,
+    horizon: int = 1,
+) -> list[Message]:
+    """The messages of one planning call: rules and skills, then all that the team knows (the paper's prompt).
+
+    Args:
+        agent: who plans.
+        goal: in words.
+        snapshot: what is known.
+        library: the agent's skills.
+        waiting: the steps that are planned and not begun; ``None`` leaves them out, as published.
+        horizon: steps that a plan may have.
+    """
+    planned = "" if waiting is None else "\n`next` is what you have planned after what you do; a new plan replaces it."
+    steps = (
+        f"\nPlan up to {horizon} steps: `skill` is the first, `then` the others in order. Fewer say that no more are "
+        "needed."
+        if horizon > 1
+        else ""
+    )
     rules = (
         f"You are {agent}, one agent of a team. You plan while you act: the world does not wait for you.\n"
         "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null "
         "to go on with what you do) and `interrupt` (true stops the running skill at once, for danger or a better "
         "plan).\n"
-        f"Reply schema: {json.dumps(library.reply_schema())}"
+        f"Reply schema: {json.dumps(library.reply_schema(horizon))}"
+        f"{planned}{steps}"
     )
-    known = {
+    known: dict[str, Any] = {
         "goal": goal,
         "you": {
             "name": agent,
@@ -105,6 +142,10 @@ def prompt(agent: str, goal: str, snapshot: Snapshot, library: Library) -> list[
         },
         "chat": list(snapshot.chat),
     }
+    if waiting is not None:
+        known["you"]["next"] = [call.to_json() for call in waiting]
+    if horizon > 1:
+        known["horizon"] = horizon
     return [{"role": "system", "content": rules}, {"role": "user", "content": json.dumps(known)}]
 
 

@@ -25,6 +25,7 @@ def check(recipe: TeamRecipe) -> list[tuple[str, str]]:
         ("skills", ", ".join(skills)),
         ("planner", "none: reflexes alone" if runtime.mode == "reactive" else asked),
         ("mode", f"{runtime.mode}, interrupts {'allowed' if runtime.interrupts else 'not allowed'}"),
+        ("planning", f"{runtime.planning}, {runtime.horizon} step{'s' * (runtime.horizon > 1)} a plan"),
         ("reflexes", f"{len(runtime.reflexes)} rules" if runtime.reactive == "rule" else runtime.reactive),
         ("clock", f"{runtime.clock}; after a kill the world is {kept}"),
         ("limits", f"{limits.seconds:g} s, {limits.steps:,} skills, {limits.tokens:,} tokens"),

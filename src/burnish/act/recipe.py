@@ -113,6 +113,11 @@ class RuntimeSettings(Settings):
     """parallel: plan while acting (the paper's). serial: plan, act, plan, act. reactive: reflexes alone."""
     clock: Literal["wall", "virtual", "tokens"] = "wall"
     """virtual and tokens jump over waiting: for worlds simulated in this process."""
+    planning: Literal["events", "continuous"] = "events"
+    """When a planner in parallel mode thinks. events: when a skill begins, when nothing is left to do, or when the
+    world, a teammate or a person changed what the plan stands on. continuous: always, as published."""
+    horizon: int = Field(default=1, ge=1, le=64)
+    """Steps of a plan: 1 as published. With more, a reply says what comes after its first skill too."""
     interrupts: bool = True
     """Whether plans may stop a running skill."""
     shared_memory: bool = True
@@ -136,6 +141,8 @@ class RuntimeSettings(Settings):
     def _complete(self) -> RuntimeSettings:
         if (self.reactive == "llm") != (self.reactor is not None):
             raise ValueError("`reactor` names the second model of `reactive: llm`, and only of it")
+        if self.planning == "continuous" and self.horizon > 1:
+            raise ValueError("planning: continuous is as published, one step a plan: set horizon: 1")
         return self
 
 

@@ -96,6 +96,6 @@ class SmallModel:
         if text is None:
             return None
         try:
-            return parse_decision(text, library).call
+            return next(iter(parse_decision(text, library).calls), None)
         except BadCall:
             return None

@@ -1,8 +1,8 @@
 """Agents that plan while they act: for each a planning loop and an acting loop, neither waiting for the other.
 
 Source: Parallelized Planning-Acting, section 3. The plan of the planner goes into a single slot (a newer plan replaces
-one that was not begun), an interrupt takes the running skill away at once, and everything that happens is an event of
-the team's memory.
+what was not begun), an interrupt takes the running skill away at once, and everything that happens is an event of the
+team's memory. When a planner thinks: ``attention.py``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from opentelemetry.trace import Tracer
 from burnish.act import clock
 from burnish.act.acting import Actor
 from burnish.act.memory.log import Event, Memory
-from burnish.act.planner import Chat
+from burnish.act.planner import Chat, Decision
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
+from burnish.act.skills.library import Call
 from burnish.act.team import Agent, Outcome, PlannedCall
 from burnish.act.thinking import Thinker, Thought
 from burnish.act.world import Happening, World
@@ -54,7 +55,9 @@ class Runtime:
         self.memory = memory
         self.agents = {agent.name: agent for agent in agents}
         self.session = Session(memory, settings.limits, agents, tracer)
-        self._thinker = Thinker(self.session, settings.shared_memory)
+        if settings.mode == "parallel" and settings.planning == "events":
+            self.session.heard = self._heard
+        self._thinker = Thinker(self.session, settings)
         self._actor = Actor(self.session, settings, world)
         self._own: set[int] = set()
         """Interrupts of this process."""
@@ -144,24 +147,39 @@ class Runtime:
 
     async def _planning(self, agent: Agent, left_over: Event | None) -> None:  # noqa: ARG002 - as every loop
         failures = 0
-        while await self._look(agent):
+        while await self._reason(agent):
             began = anyio.current_time()
             thought = await self._thought(agent)
             if thought is None:
                 continue
-            decision, version = thought.decision, thought.version
-            if decision is None:
+            if thought.decision is None:
+                agent.attention.thinks(0)  # it has thought about nothing yet
                 await anyio.sleep(BACK_OFF[min(failures, len(BACK_OFF) - 1)])
                 failures += 1
                 continue
             failures = 0
-            interrupt = decision.interrupt and self.settings.interrupts
-            if decision.call is not None:
-                plan = PlannedCall(decision.call, "planner", version, decision.reason)
-                await self._actor.hand_over(agent, plan, interrupt)
-            elif interrupt and version >= agent.reflexed:
-                self._actor.stop_skill(agent)
+            agent.attention.call_seconds = anyio.current_time() - began
+            await self._decided(agent, thought.decision, thought.version)
             await anyio.sleep(max(0.0, began + SHORTEST_PLAN - anyio.current_time()))
+
+    async def _reason(self, agent: Agent) -> bool:
+        """Wait for something to think about; false when there is nothing left to do."""
+        while self.settings.planning == "events" and not agent.attention.due(len(agent.slot.waiting)):
+            await agent.attention.change()
+        return await self._look(agent)
+
+    async def _decided(self, agent: Agent, decision: Decision, version: int) -> None:
+        """What a thought wants is left in the slot."""
+        calls, interrupt = decision.calls, decision.interrupt and self.settings.interrupts
+        if self.settings.planning == "events":
+            agent.attention.more = len(calls) == self.settings.horizon
+            if not interrupt and agent.attention.begun:
+                calls = agent.attention.left_of(calls)
+                agent.attention.heard(agent.attention.begun[-1][0])  # what began meanwhile is still to be thought about
+        if calls:
+            await self._actor.hand_over(agent, _steps(decision, calls, version), interrupt)
+        elif interrupt and version >= agent.reflexed:
+            self._actor.stop_skill(agent)
 
     async def _acting(self, agent: Agent, left_over: Event | None) -> None:
         await self._actor.finish_skill(agent, left_over)
@@ -189,8 +207,10 @@ class Runtime:
                     failures += 1
                     continue
                 failures = 0
-                if decision.call is not None:
-                    planned = PlannedCall(decision.call, "planner", version, decision.reason)
+                agent.slot.put(*_steps(decision, decision.calls, version))
+                planned = agent.slot.pop()
+            elif await self._actor.dropped(agent, planned):  # a later step of a plan may be stale here too
+                continue
             if planned is not None:
                 agent.halted = False
                 await self._actor.perform(agent, planned)
@@ -198,11 +218,14 @@ class Runtime:
                 await self._wait(agent, began + SHORTEST_PLAN - anyio.current_time())
 
     async def _thought(self, agent: Agent) -> Thought | None:
-        """One thought; none where a reflex came: it would be overtaken."""
+        """One thought; none where it was given up, because a reflex or news came: it could no longer matter."""
+        agent.attention.began = anyio.current_time()
         with anyio.CancelScope() as agent.thinking:
             found = await self._thinker.think(agent)
         given_up = agent.thinking.cancel_called
         agent.thinking = None
+        if not given_up:
+            agent.attention.given_up = False
         return None if given_up else found
 
     async def _wait(self, agent: Agent, seconds: float) -> None:
@@ -228,6 +251,8 @@ class Runtime:
             while True:
                 async for event in self.memory.since(heard):
                     heard = event.seq
+                    if event.agent not in self.agents or event.kind == "human":  # of another process, or of a person
+                        self._heard(event)
                     if event.kind == "human" and event.seq not in self._own and event.agent in self.agents:
                         self._actor.stop_skill(self.agents[event.agent])
                     elif event.kind == "chat" and event.agent not in self.agents:
@@ -236,6 +261,33 @@ class Runtime:
                                 said = Happening("chat", "", event.data)
                                 reactions.start_soon(self._react, agent, said, event.seq)
                 await anyio.sleep(HEARING)
+
+    def _heard(self, event: Event) -> None:
+        """An event: whoever plans on what it changed, thinks again."""
+        mates = [agent for name, agent in self.agents.items() if name != event.agent]
+        match event.kind:
+            case "world":
+                one = self.agents.get(event.agent)
+                concerned = mates if one is None else [one]
+            case "human":
+                concerned = [agent for name, agent in self.agents.items() if name == event.agent]
+            case "goal" | "chat" if self.settings.shared_memory:
+                concerned = mates
+            case "skill_start" if self.settings.shared_memory:  # what a mate takes up, another need not do
+                concerned = [agent for agent in mates if agent.slot.waiting or agent.thinking is not None]
+            case _:
+                return
+        for agent in concerned:
+            if event.seq > agent.attention.thought:  # else its thought was made on it
+                agent.attention.heard(event.seq)
+                self._give_up(agent)
+
+    def _give_up(self, agent: Agent) -> None:
+        """A call that has just begun is begun again on the news, once; one that is about to return may still help."""
+        young = anyio.current_time() - agent.attention.began < agent.attention.call_seconds / 2
+        if agent.thinking is not None and young and not agent.attention.given_up:
+            agent.attention.given_up = True
+            agent.thinking.cancel()
 
     async def _react(self, agent: Agent, happening: Happening, seq: int) -> None:
         assert agent.reactor is not None
@@ -251,7 +303,8 @@ class Runtime:
             return
         agent.reflexed = seq
         await self.session.log("reflex", agent.name, {"on": happening.kind, "skill": call.to_json()})
-        await self._actor.hand_over(agent, PlannedCall(call, "reflex", seq, happening.kind), interrupt=True)
+        await self._actor.hand_over(agent, [PlannedCall(call, "reflex", seq, happening.kind)], interrupt=True)
+        agent.attention.heard(seq)
         if agent.thinking is not None:
             agent.thinking.cancel()
 
@@ -280,6 +333,10 @@ class Runtime:
             elif event.kind == "call_start":
                 agent.calls = event.data["call"]
         return left_over
+
+
+def _steps(decision: Decision, calls: Sequence[Call], version: int) -> list[PlannedCall]:
+    return [PlannedCall(call, "planner", version, decision.reason) for call in calls]
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

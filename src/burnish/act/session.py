@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ class Session:
     Attributes:
         limit: what ended the run; empty while it runs, or if nothing did.
         tokens: used in this session.
+        heard: told of every event of this session.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Session:
         self.memory = memory
         self.limit = ""
         self.tokens = 0
+        self.heard: Callable[[Event], None] = lambda _event: None
         self._limits = limits
         self._agents = agents
         self._skills = 0
@@ -67,6 +69,7 @@ class Session:
         if kind in MOMENTS:
             with self.span(kind, agent, {"event": event.seq, **data}):
                 pass
+        self.heard(event)
         return event
 
     @contextmanager

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import anyio
 
+from burnish.act.attention import Attention
 from burnish.act.planner import Chat
 from burnish.act.reflexes import Reactor
 from burnish.act.skills.library import Call, Library
 
 
-@dataclass
+@dataclass(frozen=True)
 class PlannedCall:
-    """A plan in the slot: the call to run, who wanted it, and the memory that it was made on."""
+    """A step of a plan: the call to run, who wanted it, and the memory that the plan was made on."""
 
     call: Call
     by: str
@@ -24,30 +26,34 @@ class PlannedCall:
 
 
 class Slot:
-    """Room for one plan. A newer one replaces it; taking waits until there is one."""
+    """Room for one plan of one or more steps. A newer one replaces what was not begun; taking waits until there is
+    one."""
 
     def __init__(self) -> None:
-        self._plan: PlannedCall | None = None
+        self._steps: deque[PlannedCall] = deque()
         self._filled = anyio.Event()
 
-    def put(self, plan: PlannedCall) -> PlannedCall | None:
-        """Leave a plan; returns the one that it replaces."""
-        replaced, self._plan = self._plan, plan
+    @property
+    def waiting(self) -> tuple[PlannedCall, ...]:
+        """The steps that were not begun."""
+        return tuple(self._steps)
+
+    def put(self, *steps: PlannedCall) -> tuple[PlannedCall, ...]:
+        """Leave a plan; returns the steps that it replaces."""
+        replaced, self._steps = tuple(self._steps), deque(steps)
         self._filled.set()
         return replaced
 
     async def take(self) -> PlannedCall:
-        """Wait for a plan and take it out."""
-        while self._plan is None:
+        """Wait for a step and take it out."""
+        while not self._steps:
             self._filled = anyio.Event()
             await self._filled.wait()
-        plan, self._plan = self._plan, None
-        return plan
+        return self._steps.popleft()
 
     def pop(self) -> PlannedCall | None:
-        """Take the plan out, if there is one."""
-        plan, self._plan = self._plan, None
-        return plan
+        """Take the next step out, if there is one."""
+        return self._steps.popleft() if self._steps else None
 
 
 @dataclass
@@ -60,6 +66,8 @@ class Agent:
     chat: Chat | None = None
     reactor: Reactor | None = None
     slot: Slot = field(default_factory=Slot)
+    attention: Attention = field(default_factory=Attention)
+    """Why its planner thinks again."""
     thought: str = ""
     """The unfinished reply of its planner."""
     running: anyio.CancelScope | None = None

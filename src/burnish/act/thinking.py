@@ -10,6 +10,7 @@ import anyio
 
 from burnish.act.memory.log import Snapshot
 from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Chat, Decision, Reply, parse_decision, prompt
+from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
 from burnish.act.skills.library import BadCall
 from burnish.act.team import Agent
@@ -33,38 +34,40 @@ class Thinker:
 
     Args:
         session: where it is logged.
-        shared: whether an agent knows what its team does and says.
+        settings: whether an agent knows what its team does and says, and how far it plans.
     """
 
-    def __init__(self, session: Session, shared: bool) -> None:
+    def __init__(self, session: Session, settings: RuntimeSettings) -> None:
         self._session = session
-        self._shared = shared
+        self._settings = settings
 
     async def think(self, agent: Agent) -> Thought:
         """One planning call, with one round of repair."""
         snapshot = await self._known(agent)
+        agent.attention.thinks(snapshot.version)
         with self._session.span("plan", agent.name, {"version": snapshot.version}) as span:
             decision, problem = await self._decide(agent, snapshot)
             data: dict[str, Any] = {"version": snapshot.version}
             if decision is None:
                 data["unusable"] = problem or "no answer"
             else:
-                skill = None if decision.call is None else decision.call.to_json()
-                data |= {"skill": skill, "interrupt": decision.interrupt, "reason": decision.reason}
+                data |= decision.to_json()
             span.set_attributes({key: str(value) for key, value in data.items() if key != "version"})
             await self._session.log("plan", agent.name, data)
         return Thought(decision, snapshot.version)
 
     async def _decide(self, agent: Agent, snapshot: Snapshot) -> tuple[Decision | None, str]:
         """A decision, or what was wrong with the replies."""
-        messages = prompt(agent.name, agent.goal, snapshot, agent.library)
+        horizon = self._settings.horizon
+        planned = [step.call for step in agent.slot.waiting] if self._settings.planning == "events" else None
+        messages = prompt(agent.name, agent.goal, snapshot, agent.library, planned, horizon)
         problem = ""
         for attempt in range(2):
             text = await self._call(agent, messages, attempt)
             if text is None:
                 break
             try:
-                return parse_decision(text, agent.library), ""
+                return parse_decision(text, agent.library, horizon), ""
             except BadCall as error:
                 problem = str(error)
                 repair = f"That reply cannot be used: {problem}. Reply again with one JSON object of the schema."
@@ -73,7 +76,7 @@ class Thinker:
 
     async def _known(self, agent: Agent) -> Snapshot:
         snapshot = await self._session.memory.snapshot()
-        if self._shared:
+        if self._settings.shared_memory:
             return snapshot
         own = snapshot.observations.get(agent.name)
         return Snapshot(
@@ -88,7 +91,7 @@ class Thinker:
         """A reactor's call about event ``seq``, beside the planner's; ``None`` if it failed or cannot be paid."""
         key = f"{agent.name}/reaction/{seq}"
         try:
-            return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, lambda _text: None)
+            return await self._logged(agent, chat, messages, "reaction", key, {"on": seq}, 1, lambda _text: None)
         except BudgetSpent:
             return None
 
@@ -106,7 +109,9 @@ class Thinker:
             agent.thought = text
 
         try:
-            return await self._logged(agent, agent.chat, messages, "call_end", key, about, thinking)
+            return await self._logged(
+                agent, agent.chat, messages, "call_end", key, about, self._settings.horizon, thinking
+            )
         except BudgetSpent:
             self._session.end("the planner's budget")
             return None
@@ -121,6 +126,7 @@ class Thinker:
         kind: str,
         key: str,
         about: Mapping[str, Any],
+        horizon: int,
         thinking: Callable[[str], None],
     ) -> str | None:
         """One call of a chat model, which stands in the log whatever becomes of it; ``None`` if it failed.
@@ -138,7 +144,7 @@ class Thinker:
         status, reply = "cancelled", None
         with self._session.span("llm_call", agent.name, about) as span:
             try:
-                reply = await self._answer(agent, chat, messages, key, saying)
+                reply = await self._answer(agent, chat, messages, key, horizon, saying)
                 status = "done"
             except CallFailed as error:
                 status = str(error)
@@ -164,6 +170,7 @@ class Thinker:
         chat: Chat,
         messages: Sequence[Mapping[str, str]],
         key: str,
+        horizon: int,
         thinking: Callable[[str], None],
     ) -> Reply:
         """The model's answer, or in a replay the one that it gave, at the time at which it gave it.
@@ -172,7 +179,7 @@ class Thinker:
         """
         past = self._session.memory.recorded(key) if chat.outside else None
         if past is None:
-            return await chat.complete(messages, agent.library.reply_schema(), thinking)
+            return await chat.complete(messages, agent.library.reply_schema(horizon), thinking)
         chat.afford()
         if past.data["status"] != "done":
             thinking(past.data["text"])  # what it had said by then

@@ -43,12 +43,14 @@ class Decomposition:
         count: how many shall be in the inventory at the end.
         steps: what to do.
         raw: items that must come out of the world (mined, killed for, collected), and how many.
+        left: the inventory after all steps.
     """
 
     goal: str
     count: int
     steps: tuple[Step, ...]
     raw: Mapping[str, int]
+    left: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as ``burnish act plan --json`` prints it."""
@@ -83,7 +85,7 @@ def plan(goal: str, count: int, have: Mapping[str, int], crafting: Crafting) -> 
     for step in steps:
         if isinstance(step.production, RAW):
             raw[step.item] += step.count
-    return Decomposition(goal, count, tuple(steps), dict(raw))
+    return Decomposition(goal, count, tuple(steps), dict(raw), dict(+state.stock))
 
 
 @dataclass

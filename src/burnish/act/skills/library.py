@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -89,6 +88,7 @@ class Library:
 
     def __init__(self, skills: Iterable[Skill | Function]) -> None:
         self._skills: dict[str, Skill] = {}
+        self._schemas: dict[int, dict[str, Any]] = {}
         for one in skills:
             made = one if isinstance(one, Skill) else skill(one)
             if made.name in self._skills:
@@ -116,13 +116,18 @@ class Library:
             raise BadCall(f"{name}: {where}: {first['msg']}") from None
         return Call(found, valid.model_dump(mode="json"))
 
-    def reply_schema(self) -> dict[str, Any]:
-        """JSON Schema of a reply: ``{"skill": {"name", "arguments"} | null, "interrupt": bool, "reason": str}``."""
-        return self._reply_schema
+    def reply_schema(self, horizon: int = 1) -> dict[str, Any]:
+        """JSON Schema of a reply: ``{"skill": {"name", "arguments"} | null, "interrupt": bool, "reason": str}``.
 
-    @cached_property
-    def _reply_schema(self) -> dict[str, Any]:
+        Args:
+            horizon: steps of a plan; above 1 a reply also has ``then``, the calls after the first.
+        """
         # Every planning call sends it; to make it takes longer than all else in a call.
+        if horizon not in self._schemas:
+            self._schemas[horizon] = self._reply_schema(horizon)
+        return self._schemas[horizon]
+
+    def _reply_schema(self, horizon: int) -> dict[str, Any]:
         calls = [
             {
                 "type": "object",
@@ -133,13 +138,16 @@ class Library:
             }
             for one in self._skills.values()
         ]
+        properties: dict[str, Any] = {
+            "reason": {"type": "string"},
+            "skill": {"anyOf": [*calls, {"type": "null"}]},
+            "interrupt": {"type": "boolean"},
+        }
+        if horizon > 1:
+            properties["then"] = {"type": "array", "items": {"anyOf": calls}, "maxItems": horizon - 1}
         return {
             "type": "object",
-            "properties": {
-                "reason": {"type": "string"},
-                "skill": {"anyOf": [*calls, {"type": "null"}]},
-                "interrupt": {"type": "boolean"},
-            },
-            "required": ["reason", "skill", "interrupt"],
+            "properties": properties,
+            "required": list(properties),
             "additionalProperties": False,
         }

@@ -40,6 +40,7 @@ class Body:
         claim: the block that it means to take: nobody else is sent there.
         chest: the chest that it holds open: nobody else can.
         known: chunks that it has seen.
+        met: agents of other teams that are a threat, as of the last step of either.
         gone: out of the world for good.
     """
 
@@ -60,6 +61,7 @@ class Body:
     claim: Cell | None = None
     chest: Cell | None = None
     known: set[Cell] = field(default_factory=set)
+    met: set[int] = field(default_factory=set)
     alive: bool = True
     gone: bool = False
     deaths: int = 0

@@ -18,6 +18,7 @@ def hunt(world: Simulation, creature: Creature) -> Process:
     if creature.kind.period:
         yield from _stand(world, creature)
         return
+    noticed: int | None = None  # whom it threatens, and who was told so
     while True:
         near = world.bodies_near(creature.at, rules.SIGHT + rules.CHUNK)
         if not near:
@@ -27,6 +28,11 @@ def hunt(world: Simulation, creature: Creature) -> Process:
             yield TICKS
             continue
         gap = distance(prey.at, creature.at)
+        if gap > rules.THREAT_RANGE:
+            noticed = None
+        elif noticed != prey.index:
+            noticed = prey.index
+            world.tell("threat", prey.name, name=creature.name, distance=gap)
         if gap <= creature.kind.reach:
             if world.tick >= creature.ready:
                 creature.ready = world.tick + creature.kind.pause

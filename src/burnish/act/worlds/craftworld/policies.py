@@ -6,7 +6,7 @@ names the skill to run after it; it asks for an interrupt only for danger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.act.policies import Policy
@@ -29,10 +29,10 @@ def gatherer(known: Known) -> Reply:
     if urgent is not None:
         return urgent
     wanted = _share(known)
-    if wanted is None:
+    if not wanted:
         return _nothing("all is under way")
-    item, count = wanted
-    return _do("obtain_item", f"{item} is missing", item=item, count=count)
+    calls = [_call("obtain_item", item=item, count=count) for item, count in wanted[: known.get("horizon", 1)]]
+    return _plan(f"{wanted[0][0]} is missing", calls)
 
 
 def stepper(known: Known) -> Reply:
@@ -42,20 +42,29 @@ def stepper(known: Known) -> Reply:
         return urgent
     doing, have = known["you"]["doing"], known["you"]["see"]["inventory"]
     wanted = _share(known, {})
-    if wanted is None:
+    if not wanted:
         return _nothing("nothing is missing")
-    try:
-        steps = decompose.plan(*wanted, have, load_crafting()).steps
-    except UserError as error:
-        return _nothing(str(error))
-    calls = [_step(step) for step in steps]
+    calls = _decomposed(wanted, have)
     # The step under way is still in the plan, which was made on an inventory without its result: the next one follows
     # it.
     if doing is not None:
-        names = [(call["skill"]["name"], call["skill"]["arguments"].get("item")) for call in calls]
+        names = [(call["name"], call["arguments"].get("item")) for call in calls]
         now = (doing["name"], doing["arguments"].get("item"))
         calls = calls[names.index(now) + 1 :] if now in names else []
-    return calls[0] if calls else _nothing("one step after the other")
+    return _plan("step by step", calls[: known.get("horizon", 1)]) if calls else _nothing("one step after the other")
+
+
+def _decomposed(wanted: Sequence[tuple[str, int]], have: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Every step to all that is wanted, on an inventory that the steps before change."""
+    tables, stock, calls = load_crafting(), dict(have), []
+    for item, count in wanted:
+        try:
+            plan = decompose.plan(item, count, stock, tables)
+        except UserError:
+            continue
+        calls += [_step(step) for step in plan.steps]
+        stock = dict(plan.left)
+    return calls
 
 
 def slayer(known: Known) -> Reply:
@@ -136,23 +145,21 @@ def _survive(known: Known) -> Reply | None:
     return None
 
 
-def _share(known: Known, doing: Mapping[str, Any] | None = None) -> tuple[str, int] | None:
-    """The item that this agent goes for next, and how many it is to have then: what nobody in the team does yet."""
+def _share(known: Known, doing: Mapping[str, Any] | None = None) -> list[tuple[str, int]]:
+    """The items that this agent goes for next, in order, and how many it is to have then: what nobody in the team does
+    yet."""
     you, team = known["you"], known["team"]
     goal, have = you["see"]["goal"], you["see"]["inventory"]
     doing = you["doing"] if doing is None else doing
     if "missing" in goal:  # each for itself
         left = [item for item in goal["missing"] if item != _item(doing)]
-        return (left[0], have.get(left[0], 0) + goal["missing"][left[0]]) if left else None
+        return [(item, have.get(item, 0) + goal["missing"][item]) for item in left]
     missing = goal.get("team_missing", {})
     taken = {_item(mate.get("doing")) for mate in team.values()} | {_item(doing)}
     left = [item for item in missing if item not in taken]
-    if not left:
-        return None
     # Those who think at the same moment know nothing of each other's choice: by rank, each takes another.
-    rank = sorted([you["name"], *team]).index(you["name"])
-    item = left[rank % len(left)]
-    return item, have.get(item, 0) + missing[item]
+    rank = sorted([you["name"], *team]).index(you["name"]) % max(1, len(left))
+    return [(item, have.get(item, 0) + missing[item]) for item in left[rank:] + left[:rank]]
 
 
 def _item(doing: Mapping[str, Any] | None) -> str | None:
@@ -164,14 +171,24 @@ def _doing(known: Known) -> str | None:
     return None if doing is None else doing["name"]
 
 
-def _step(step: Step) -> Reply:
+def _step(step: Step) -> dict[str, Any]:
     if isinstance(step.production, Kill):
-        return _do("kill", "step by step", target=step.production.creature)
-    return _do(step.skill, "step by step", item=step.item, count=step.count)
+        return _call("kill", target=step.production.creature)
+    return _call(step.skill, item=step.item, count=step.count)
+
+
+def _call(skill: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": skill, "arguments": arguments}
+
+
+def _plan(reason: str, calls: Sequence[Mapping[str, Any]]) -> Reply:
+    """A plan of one or more steps."""
+    then = {"then": list(calls[1:])} if len(calls) > 1 else {}
+    return {"reason": reason, "skill": calls[0], **then, "interrupt": False}
 
 
 def _do(skill: str, reason: str, **arguments: Any) -> Reply:
-    return {"reason": reason, "skill": {"name": skill, "arguments": arguments}, "interrupt": False}
+    return _plan(reason, [_call(skill, **arguments)])
 
 
 def _now(you: Mapping[str, Any], skill: str, reason: str, **arguments: Any) -> Reply:

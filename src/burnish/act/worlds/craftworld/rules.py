@@ -16,6 +16,7 @@ from burnish.act.skills.crafting import Collect, Crafting, Kill, Mine
 TICKS = 20  # a second
 CHUNK = 8  # cells on a side; the unit of the spatial index and of what an agent knows
 SIGHT = 16  # cells
+THREAT_RANGE = 10  # cells; who hunts is a threat from here on
 REACH = 2  # cells, of hands
 STEP = 5  # ticks a cell: 4 cells a second
 HEALTH, HUNGER = 20.0, 20.0

@@ -12,7 +12,6 @@ from burnish.act.worlds.craftworld.simulation import Simulation
 
 MOST = 8  # creatures and agents named
 MOST_BLOCKS = 24  # kinds of blocks named, the nearest
-THREAT_RANGE = 10
 
 
 def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
         if each.hunts(body.at) and each.name not in rules.BOSSES
     ]
     threats += [(distance(other.at, body.at), other.name) for other in others if other.team != body.team]
-    if threats and min(threats)[0] <= THREAT_RANGE:
+    if threats and min(threats)[0] <= rules.THREAT_RANGE:
         far, name = min(threats)
         seen["threat"] = {"name": name, "distance": far, "enemy": name in world.bodies}
     boss = next((each for each in near if each.name in rules.BOSSES), None)

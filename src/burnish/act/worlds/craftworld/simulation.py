@@ -181,6 +181,21 @@ class Simulation(Processes):
             self._body_chunks[before].discard(body.index)
             self._enter(body)
             self.wake_near(body)
+        if len(self.left) > 1:
+            self._meet(body)
+
+    def _meet(self, body: Body) -> None:
+        """Agents of other teams that come into range are told of each other, once until they part."""
+        near = {each.index: each for each in self.bodies_near(body.at, rules.THREAT_RANGE) if each.team != body.team}
+        for index, other in near.items():
+            if index not in body.met:
+                gap = distance(other.at, body.at)
+                self.tell("threat", body.name, name=other.name, distance=gap)
+                self.tell("threat", other.name, name=body.name, distance=gap)
+                other.met.add(body.index)
+        for index in body.met - near.keys():
+            self._by_index[index].met.discard(body.index)
+        body.met = set(near)
 
     def remove_body(self, body: Body) -> None:
         """Take an agent off the map."""
