@@ -99,7 +99,7 @@ def test_serial_mode_is_slower_and_overlaps_nothing(tmp_path: Path) -> None:
     ]
     assert outcomes[0]["seconds"] < outcomes[1]["seconds"]
     assert set(outcomes[1]["overlap"].values()) == {0.0}
-    assert min(outcomes[0]["overlap"].values()) > 0.9
+    assert min(outcomes[0]["overlap"].values()) > 0.3  # planning is over long before the skill is
 
 
 def test_two_teams_fight_until_one_is_dead(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_what_lasts_long_is_done_once() -> None:
     async def main() -> tuple[Meadow, list[Event]]:
         world, memory = Meadow(goal={"mine": 1}), SQLiteMemory(Path(":memory:"))
         chat = Chat(EndpointSettings(url="http://policy/v1", timeout=900.0), policy_app(policy, 400.0))
-        limits = rules(limits=Limits(seconds=5000.0))
+        limits = rules(limits=Limits(seconds=5000.0), planning="continuous")
         await Runtime(limits, world, memory, [Agent("ann", "iron", Library(SKILLS), chat)]).run()
         return world, [event async for event in memory.since(0)]
 

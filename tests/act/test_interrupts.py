@@ -76,7 +76,8 @@ def test_an_interrupt_never_stops_the_skill_that_it_wanted() -> None:
         return {"skill": skill, "interrupt": interrupt, "reason": ""}
 
     world = Meadow()
-    episode(world, settings(limits=Limits(seconds=20.0)), policy, 1.0, memory=lambda: Slow("plan_dropped"))
+    often = settings(planning="continuous", limits=Limits(seconds=20.0))
+    episode(world, often, policy, 1.0, memory=lambda: Slow("plan_dropped"))
     assert world.done == [(12.0, "ann", "mine")]  # decided at 3 s, when the first is stopped, and left alone for 9 s
 
 

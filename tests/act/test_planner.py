@@ -32,11 +32,28 @@ def reply(**changes: Any) -> str:
 
 def test_a_reply_becomes_a_decision() -> None:
     decision = parse_decision("Here you are:\n```json\n" + reply(interrupt=True) + "\n```", LIBRARY)
-    assert decision.call is not None
-    assert (decision.call.skill.name, decision.call.arguments) == ("chop", {"times": 2})
+    (call,) = decision.calls
+    assert (call.skill.name, call.arguments) == ("chop", {"times": 2})
     assert (decision.interrupt, decision.reason) == (True, "wood")
-    assert parse_decision(reply(skill=None), LIBRARY).call is None
-    assert parse_decision(reply(skill={"name": "chop"}), LIBRARY).call.arguments == {"times": 3}  # type: ignore[union-attr]
+    assert parse_decision(reply(skill=None), LIBRARY).calls == ()
+    assert parse_decision(reply(skill={"name": "chop"}), LIBRARY).calls[0].arguments == {"times": 3}
+
+
+def test_a_reply_of_several_steps_becomes_a_plan() -> None:
+    text = reply(then=[{"name": "chop", "arguments": {"times": 5}}, {"name": "chop", "arguments": {}}])
+    decision = parse_decision(text, LIBRARY, horizon=3)
+    assert [call.arguments["times"] for call in decision.calls] == [2, 5, 3]
+    assert len(decision.to_json()["then"]) == 2
+    assert parse_decision(reply(then=[]), LIBRARY, horizon=3).to_json() == parse_decision(reply(), LIBRARY).to_json()
+    assert parse_decision(reply(skill=None, then=[]), LIBRARY, horizon=3).calls == ()
+    with pytest.raises(BadCall, match="`then` is a list of at most 1 calls"):
+        parse_decision(text, LIBRARY, horizon=2)
+    with pytest.raises(BadCall, match="`then` is a list of at most 2 calls"):
+        parse_decision(reply(then={"name": "chop"}), LIBRARY, horizon=3)
+    with pytest.raises(BadCall, match="and so is each call of `then`"):
+        parse_decision(reply(then=["chop"]), LIBRARY, horizon=3)
+    assert "then" not in LIBRARY.reply_schema()["properties"]
+    assert LIBRARY.reply_schema(3)["properties"]["then"]["maxItems"] == 2
 
 
 @pytest.mark.parametrize(
@@ -86,7 +103,7 @@ def test_no_reply_does_more_than_fail(text: str) -> None:
     except BadCall as error:
         assert "\n" not in str(error)
     else:
-        assert decision.call is None or decision.call.skill in list(LIBRARY)
+        assert all(call.skill in list(LIBRARY) for call in decision.calls)
 
 
 def test_the_prompt_holds_what_the_team_knows() -> None:

@@ -102,6 +102,8 @@ class Case:
 
     agents: int
     mode: Literal["parallel", "serial", "reactive"]
+    planning: Literal["events", "continuous"]
+    horizon: int
     latency: float
     decisions: tuple[Mapping[str, Any], ...]
     threats: tuple[float, ...]
@@ -118,14 +120,18 @@ def decisions(draw: st.DrawFn) -> dict[str, Any]:
         "slips": draw(st.booleans()),
         "let_go": draw(SECONDS),
     }
-    wanted = draw(st.sampled_from([{"name": "work", "arguments": arguments}] * 3 + [None, {"name": "fly"}]))
-    return {"skill": wanted, "interrupt": draw(st.booleans()), "reason": ""}
+    work = {"name": "work", "arguments": arguments}
+    wanted = draw(st.sampled_from([work] * 3 + [None, {"name": "fly"}]))
+    then = {"then": [work] * draw(st.integers(1, 2))} if draw(st.booleans()) else {}
+    return {"skill": wanted, **then, "interrupt": draw(st.booleans()), "reason": ""}
 
 
 CASES = st.builds(
     Case,
     agents=st.integers(1, 3),
     mode=st.sampled_from(["parallel", "parallel", "serial", "reactive"]),
+    planning=st.sampled_from(["events", "events", "continuous"]),
+    horizon=st.sampled_from([1, 1, 3]),
     latency=st.sampled_from([0.15, 0.3, 0.5, 1.0, 2.5]),
     decisions=st.lists(decisions(), min_size=1, max_size=5).map(tuple),
     threats=st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.3, 2.0, 3.5]), max_size=5).map(tuple),
@@ -146,6 +152,8 @@ def played(case: Case) -> tuple[Yard, Recorder, list[Event]]:
     rules = RuntimeSettings(
         clock="virtual",
         mode=case.mode,
+        planning=case.planning,
+        horizon=1 if case.planning == "continuous" else case.horizon,
         staleness=case.staleness,
         interrupts=case.interrupts,
         reflexes=[ReflexSettings(event="threat", skill="work", arguments=reflex)],

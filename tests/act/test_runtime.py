@@ -22,7 +22,8 @@ from tests.act.worlds import Meadow, chop, episode, team, wary
 
 
 def settings(**changes: Any) -> RuntimeSettings:
-    return RuntimeSettings(**{"clock": "virtual", "limits": Limits(seconds=60.0), **changes})
+    """With the published planning, whose exact times the paper gives; planning on events: ``test_attention.py``."""
+    return RuntimeSettings(**{"clock": "virtual", "planning": "continuous", "limits": Limits(seconds=60.0), **changes})
 
 
 def kinds(events: list[Any], *wanted: str) -> list[tuple[float, str]]:

@@ -115,8 +115,9 @@ def test_a_collector_gets_every_span(tmp_path: Path, collector: list[ExportTrace
     spans = [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
     for name, kind in (("llm_call", "call_start"), ("plan", "plan"), ("skill", "skill_start"), ("command", "command")):
         expected = sum(event.kind == kind for event in events)
-        # A plan whose call is cut off by the end is a span, but no event.
-        assert 0 <= sum(span.name == name for span in spans) - expected <= (2 if name == "plan" else 0), name
+        # A plan whose call is given up, or cut off by the end, is a span, but no event.
+        given_up = sum(event.kind == "call_end" and event.data["status"] == "cancelled" for event in events)
+        assert sum(span.name == name for span in spans) - expected == (given_up if name == "plan" else 0), name
         assert expected > 2
 
 

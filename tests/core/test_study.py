@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.findings import Finding
 from burnish.core.intervals import SCALES, Interval, Kind, share_interval, t_interval
-from burnish.core.run import Run
 from burnish.core.looks import Look
+from burnish.core.run import Run
 from burnish.core.study import (
     Claim,
     Glance,

@@ -305,7 +305,7 @@ class Runtime:
         await self.session.log("reflex", agent.name, {"on": happening.kind, "skill": call.to_json()})
         await self._actor.hand_over(agent, [PlannedCall(call, "reflex", seq, happening.kind)], interrupt=True)
         agent.attention.heard(seq)
-        if agent.thinking is not None:
+        if agent.thinking is not None and agent.attention.thought < seq:  # else it was begun again on this very news
             agent.thinking.cancel()
 
     async def _look(self, agent: Agent) -> bool:
