@@ -99,8 +99,9 @@ def test_answers_from_outside_are_not_asked_for_again(tmp_path: Path, served: tu
         # What comes after the log is live: two answers of one moment may arrive in either order.
         assert again[:cut] == whole[:cut], f"cut at {cut}"
         assert again[-1] == replace(whole[-1], seq=len(again)), f"cut at {cut}"
+        begun = sum(event.kind == "call_start" for event in again)
         answered = sum(event.kind == "call_end" for event in whole[:cut])
-        assert asked.total() <= calls - answered
+        assert asked.total() <= begun - answered  # one that is given up at once may not have been sent at all
 
 
 def test_a_replay_in_a_world_that_changed_is_refused(tmp_path: Path) -> None:
