@@ -12,7 +12,7 @@ from burnish.merge.rmm.reward import items_for_correlation, rank_correlation_bou
 from burnish.studies.rmm import study
 from burnish.studies.rmm.claims import by_seed, difference, judge_cells
 from burnish.studies.rmm.cost import correlation, rank_rows, true_spread
-from burnish.studies.rmm.experiment import ARMS, SUBSET_ARMS, Job
+from burnish.studies.rmm.experiment import ARMS, Job
 from burnish.studies.rmm.records import Cell
 from tests.judging import judged
 from tests.once import smoke_study
@@ -24,8 +24,6 @@ GAINS = {
     "cma, task scales": 2.0,
     "greedy": 1.0,
     "random": -1.0,
-    "irt subset": 1.0,
-    "cycling subset": 1.0,
 }
 
 
@@ -35,14 +33,7 @@ def made_cell(regime: str, seed: int, noise: float = 0.0) -> dict[str, Any]:
     def scores(test: float) -> dict[str, Any]:
         return {"validation": test + 1, "test": test, "tasks": [test, test]}
 
-    spent = {
-        "cpu_seconds": 1.0,
-        "evaluated": 3,
-        "blocks_run": 9,
-        "blocks_saved": 1,
-        "length": 2,
-        "update_seconds": 0.01,
-    }
+    spent = {"cpu_seconds": 1.0, "evaluated": 3, "length": 2, "update_seconds": 0.01}
     arms = {
         name: {**scores(80 + gain + noise * seed), "sampled": 70.0, "rewards": [1.0, 3.0, 2.0], **spent}
         for name, gain in GAINS.items()
@@ -107,7 +98,6 @@ def test_verdicts_by_hand() -> None:
         "d-cost-.1": "holds",  # 12 times
         "d-cost-.01": "does not hold",  # 40 times
         "d-ranks": "holds",
-        "e": "does not hold",  # no difference at all, and no spread
     }
     interval = claims["c"].interval
     assert interval is not None
@@ -172,7 +162,7 @@ def test_smoke_runs_every_line(tmp_path_factory: pytest.TempPathFactory, tmp_pat
     smoke_study(tmp_path_factory, "rmm", tmp_path / "run")
     with Run(_recipe(size="smoke", seeds=1), tmp_path / "run", quiet=True) as run:
         outcome = study.STUDY.run(_recipe(size="smoke", seeds=1), run)
-    assert len(judged(outcome.questions)) == 10
+    assert len(judged(outcome.questions)) == 9
     assert {claim.verdict for claim in judged(outcome.questions)} == {"undecided"}  # one seed decides nothing
     assert sum(section.figure is not None for section in outcome.sections) == 5
     from burnish.core.report import run_report
@@ -208,7 +198,7 @@ def test_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, monkey
 def test_every_size_has_a_design_and_known_arms() -> None:
     assert set(study.DESIGNS) == {"smoke", "tour", "quick", "full"}
     for design in study.DESIGNS.values():
-        assert set(design.arms) <= set(ARMS) | set(SUBSET_ARMS)
+        assert set(design.arms) <= set(ARMS)
         assert {"published", "corrected", "cma"} <= set(design.arms)  # what the pictures and the costs are drawn from
     assert study.DESIGNS["full"].regimes == ("two", "half", "far")
     assert (study.DESIGNS["quick"].budget, study.DESIGNS["quick"].tuning) == (160, 60)

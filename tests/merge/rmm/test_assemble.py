@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from burnish.core.errors import UserError
-from burnish.merge.rmm.architecture import Block, Blocks, Scales, uniform
-from burnish.merge.rmm.cache import PrefixCache
+from burnish.merge.rmm.architecture import Blocks, Scales, uniform
 from burnish.merge.rmm.candidates import whole
 from burnish.merge.rmm.export import build
 from burnish.merge.rmm.layout import flatten, read_modules
@@ -34,39 +33,45 @@ def some_architectures(problem, count=6):
     return [*made, Blocks(tuple(deeper))]
 
 
-def logits(evaluator, architecture, chunk=None):
+def logits(evaluator, architecture):
     task = evaluator.tasks[0]
-    return evaluator.assembly.run(evaluator.pool.weights(architecture), task.inputs, task.head, chunk)
+    return evaluator.assembly.run(evaluator.pool.weights(architecture), task.inputs, task.head)
 
 
 def test_an_expert_taken_whole_is_the_expert(problem):
     pool = problem.pool(MERGES, seed=0, stem=1)
-    evaluator = problem.evaluator(pool, 200, 0)
+    evaluator = problem.evaluator(pool, 200)
     expert = drifted(problem.model, 2)
     with torch.no_grad():
         expected = expert(**evaluator.tasks[0].inputs).logits
-    weights = whole(pool.flat(1), problem.layout, "expert")
+    weights = whole(pool.flat(1), problem.layout)
     head = None if evaluator.tasks[0].head is None else 1
     found = evaluator.assembly.run(weights, evaluator.tasks[0].inputs, head)
     assert torch.equal(found, expected)
 
 
-def test_cached_equals_uncached_bit_for_bit(problem):
+def test_what_ran_before_leaves_no_trace(problem):
     pool = problem.pool(MERGES, seed=0)
-    plain, cached = problem.evaluator(pool, 5, 0), problem.evaluator(pool, 5, 2**26)
-    tight = problem.evaluator(pool, 5, 20_000)  # a few activations: eviction at work
-    for architecture in some_architectures(problem) * 2:
-        expected = plain.compute(architecture, plain.full)
-        for other in (cached, tight):
-            for ours, theirs in zip(other.compute(architecture, other.full), expected, strict=True):
-                assert np.array_equal(ours.nll, theirs.nll)
-    assert cached.assembly.block_evaluations < plain.assembly.block_evaluations
-    assert tight.assembly.cache.used <= 20_000
+    used = problem.evaluator(pool, 5)
+    for architecture in some_architectures(problem):
+        fresh = problem.evaluator(pool, 5)
+        expected = fresh.compute(architecture, fresh.full)
+        for ours, theirs in zip(used.compute(architecture, used.full), expected, strict=True):
+            assert np.array_equal(ours.nll, theirs.nll)
+
+
+def test_chunks_add_up_to_one_pass(problem):
+    pool = problem.pool(MERGES, seed=0)
+    chunks, at_once = problem.evaluator(pool, 5), problem.evaluator(pool, 200)
+    assert (len(chunks.full), len(at_once.full)) == (3, 1)  # 12 items
+    for architecture in some_architectures(problem, count=2):
+        for ours, theirs in zip(*(each.compute(architecture, each.full) for each in (chunks, at_once)), strict=True):
+            np.testing.assert_allclose(ours.nll, theirs.nll, rtol=1e-4, atol=1e-5)
 
 
 def test_exported_model_is_the_assembled_one(problem, tmp_path):
     pool = problem.pool(MERGES, seed=0)
-    evaluator = problem.evaluator(pool, 200, 0)
+    evaluator = problem.evaluator(pool, 200)
     for number, architecture in enumerate(some_architectures(problem, count=2)):
         build(problem, pool.weights(architecture)).save_pretrained(tmp_path / str(number))
         again = type(problem.model).from_pretrained(tmp_path / str(number)).eval()
@@ -82,64 +87,25 @@ def test_exported_model_is_the_assembled_one(problem, tmp_path):
 
 def test_scales_of_one_and_zero_are_the_experts(problem):
     pool = problem.pool([], seed=0)
-    evaluator = problem.evaluator(pool, 200, 0)
+    evaluator = problem.evaluator(pool, 200)
     layers = sum(problem.layout.lengths)
     one = logits(evaluator, Scales(((0.0, 1.0),) * layers))
     head = evaluator.tasks[0].head
-    expert = evaluator.assembly.run(whole(pool.flat(1), problem.layout, 1), evaluator.tasks[0].inputs, head)
+    expert = evaluator.assembly.run(whole(pool.flat(1), problem.layout), evaluator.tasks[0].inputs, head)
     torch.testing.assert_close(one, expert, rtol=1e-4, atol=1e-5)
-
-
-def test_scaled_layers_share_prefixes_only_where_weights_are_equal():
-    problem = problem_for(llama)
-    pool = problem.pool([], seed=0)
-    plain, cached = problem.evaluator(pool, 5, 0), problem.evaluator(pool, 5, 2**26)
-    tables = [
-        ((0.3, 0.3), (0.3, 0.3), (0.3, 0.3)),
-        ((0.3, 0.3), (0.5, 0.3), (0.3, 0.3)),
-        ((0.1, 0.3), (0.5, 0.3), (0.3, 0.3)),
-    ]
-    for table in tables:
-        ours, theirs = (e.compute(Scales(table), e.full)[0] for e in (cached, plain))
-        assert np.array_equal(ours.nll, theirs.nll)
-    assert cached.assembly.block_hits > 0
-
-
-def test_prefix_cache_over_abc_abd_aec():
-    problem = problem_for(vit, items=4)
-    pool = problem.pool(MERGES, seed=0)
-    evaluator = problem.evaluator(pool, 200, 2**20)
-    a, b, c, d, e = Block(0, 0, 0), Block(0, 1, 0), Block(0, 2, 0), Block(0, 2, 1), Block(0, 1, 1)
-    for blocks in ((a, b, c), (a, b, d), (a, e, c)):
-        evaluator.result(Blocks(blocks))
-    assert evaluator.assembly.block_evaluations == 6
-    evaluator.result(Blocks((a, b, c)))
-    assert evaluator.assembly.block_evaluations == 6, "remembered by architecture"
-
-
-def test_cache_evicts_the_least_recently_used():
-    cache = PrefixCache(limit=8)
-    cache.put(("x", 1), torch.zeros(1))
-    cache.put(("x", 1, 2), torch.zeros(1))
-    assert cache.longest(("x", 1), 1)[0] == 2  # used now
-    cache.put(("y", 1), torch.zeros(1))
-    assert cache.longest(("x", 1, 2), 1)[0] == 2
-    assert cache.longest(("y", 1), 1)[0] == 2
-    cache.put(("big",), torch.zeros(3))
-    assert len(cache) == 2
 
 
 def test_the_original_model_is_left_alone(problem):
     before = flatten(problem.model, problem.layout).clone()
     pool = problem.pool(MERGES, seed=0)
-    problem.evaluator(pool, 200, 0).result(uniform(problem.layout.lengths, 1))
+    problem.evaluator(pool, 200).result(uniform(problem.layout.lengths, 1))
     build(problem, pool.weights(uniform(problem.layout.lengths, 1)))
     assert torch.equal(flatten(problem.model, problem.layout), before)
 
 
 def test_an_empty_model_scores_zero():
     problem = problem_for(vit)
-    evaluator = problem.evaluator(problem.pool([], seed=0), 200, 2**20)
+    evaluator = problem.evaluator(problem.pool([], seed=0), 200)
     result = evaluator.result(Blocks(()))
     assert result.reward("score") == 0.0
     assert np.isfinite(result.reward("cross_entropy"))

@@ -1,9 +1,8 @@
-import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
 from burnish.merge.rmm.architecture import Architecture, Block, Blocks, Scales, from_plain, uniform
-from burnish.merge.rmm.environment import BlockEnv, ScaleEnv
+from burnish.merge.rmm.environment import BlockEnv
 
 
 def play(env, actions):
@@ -19,10 +18,8 @@ def play(env, actions):
         BlockEnv((3,), 4),
         BlockEnv((2, 2), 3, corrected=False),
         BlockEnv((3,), 2, skip_and_back=False),
-        ScaleEnv(np.full((3, 2), 0.3)),
-        ScaleEnv(np.full((3, 2), 0.3), per_model=True),
     ],
-    ids=["corrected", "published", "take only", "scales", "task scales"],
+    ids=["corrected", "published", "take only"],
 )
 def test_gymnasiums_checker(env):
     check_env(env, skip_render_check=True)
@@ -94,12 +91,6 @@ def test_an_empty_model_is_legal():
     terminated = play(env, [2, 2])[2]
     assert terminated
     assert env.architecture() == Blocks(())
-
-
-def test_scales_are_multiples_of_the_warm_start():
-    env = ScaleEnv(np.array([[0.2, 0.4], [0.2, 0.4]]))
-    play(env, [np.array([3, 0]), np.array([6, 3])])
-    assert env.architecture() == Scales(((0.2, 0.0), (0.4, 0.4)))
 
 
 @pytest.mark.parametrize("architecture", [uniform((2, 1), 3), Scales(((0.1, 0.2),)), Blocks(())])

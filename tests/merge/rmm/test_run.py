@@ -123,7 +123,9 @@ def test_ray_finds_what_one_process_finds(tmp_path, monkeypatch):
 
 
 def test_settings_that_do_not_go_together():
-    assert "set actions: blocks" in wrong_recipe(search="rmm_published")
+    for policy in ("rmm_published", "ppo"):  # the default of `actions` is scales
+        assert f"search {policy} chooses blocks: set actions: blocks" in wrong_recipe(search=policy)
+        assert "set actions: blocks" in wrong_recipe(search=policy, actions="scales")
     assert "needs actions: scales" in wrong_recipe(actions="blocks", scale_per="model")
     assert "subset: full uses everything" in wrong_recipe(subset_fraction=0.5)
     tasks = [{"name": "t", "validation": "v", "test": "t", "head": 2}]
@@ -133,9 +135,9 @@ def test_settings_that_do_not_go_together():
 def test_a_search_that_does_not_fit_is_refused_before_it_starts(tmp_path, monkeypatch):
     import psutil
 
-    from burnish.merge.rmm.preflight import memory
+    from burnish.merge.rmm.preflight import memory, refuse_too_large
 
-    blocks = save_run(tmp_path, search="random", actions="blocks", cache_mb=0, budget=1)
+    blocks = save_run(tmp_path, search="random", actions="blocks", budget=1)
     scales = blocks.model_copy(update={"actions": "scales"})
     numbers = sum(parameter.numel() for parameter in vit().parameters())
     assert memory(blocks) == 4 * numbers * (3 + 2 + 2 * 3)  # base thrice, two experts, three merges made into rows
@@ -147,6 +149,8 @@ def test_a_search_that_does_not_fit_is_refused_before_it_starts(tmp_path, monkey
         Run(blocks, tmp_path / "large", quiet=True) as run,
     ):
         search(blocks, run)
+    with pytest.raises(UserError, match="set search: cma and actions: scales, or fewer candidates"):
+        refuse_too_large(blocks.model_copy(update={"search": "ppo"}))
     with Run(scales, tmp_path / "small", quiet=True) as run:
         search(scales, run)
     assert len(json.loads((tmp_path / "small/artifacts/outcome.json").read_text())["candidates"]) == 2

@@ -15,14 +15,13 @@ from burnish.merge.rmm.layout import ModuleLayout, Slot, scaled
 from burnish.merge.rmm.recipe import MergeCandidate
 from burnish.merge.rmm.session import Session
 from burnish.merge.rmm.tuning import best_of, grid, tuned_uniform
-from tests.merge.rmm.conftest import PPO, problem_for, recipe, t5, vit, wrong_recipe
+from tests.merge.rmm.conftest import PPO, problem_for, recipe, vit, wrong_recipe
 
 ARMS = [
     {"search": "rmm_published", "actions": "blocks", "objective": "score", "dynamic_average": True, "ppo": PPO},
     {"search": "ppo", "actions": "blocks", "subset": "cycling", "subset_fraction": 0.2, "ppo": PPO},
-    {"search": "ppo", "actions": "scales", "ppo": PPO},
     {"search": "cma", "subset": "same", "subset_fraction": 0.5},
-    {"search": "cma", "actions": "blocks", "subset": "irt", "subset_fraction": 0.4, "objective": "score"},
+    {"search": "cma", "actions": "blocks", "subset": "same", "subset_fraction": 0.4, "objective": "score"},
     {"search": "greedy"},
     {"search": "random"},
 ]
@@ -148,8 +147,7 @@ def test_a_resumed_search_is_the_same_search(arm, vit_problem):
     assert found.episodes == expected.episodes
     assert found.architecture == expected.architecture
     assert found.test == expected.test
-    for cost in ("evaluated", "blocks_run", "blocks_saved"):
-        assert getattr(found, cost) == getattr(expected, cost), cost
+    assert found.evaluated == expected.evaluated
     assert len(found.episodes) == 20
     if arm["search"] != "rmm_published":
         assert found.sampled is None
@@ -171,28 +169,19 @@ def test_merges_tuned_once_serve_several_searches(vit_problem):
     assert second.run().tuned == first.outcome().tuned
 
 
-def test_repeats_and_finalists_are_not_run_again(vit_problem):
+def test_repeats_and_finalists_are_not_run_again(vit_problem, monkeypatch):
     settings = recipe(budget=40, search="greedy", actions="blocks", candidates=[])
-    outcome = Session(settings, vit_problem, np.random.default_rng(0)).run()
+    session = Session(settings, vit_problem, np.random.default_rng(0))
+    ran, compute = [], session.evaluator.compute
+
+    def counted(architecture, subset):
+        ran.append(architecture)
+        return compute(architecture, subset)
+
+    monkeypatch.setattr(session.evaluator, "compute", counted)
+    outcome = session.run()
     distinct = {episode.architecture for episode in outcome.episodes}
-    assert outcome.evaluated == len(distinct) < 40
-    assert outcome.blocks_saved > 0
-
-
-@pytest.mark.parametrize("make", [vit, t5], ids=["vit", "t5"])
-@pytest.mark.parametrize("cache", [2**29, 40_000], ids=["roomy", "tight"])
-@pytest.mark.parametrize("fraction", [1, 0.5])
-def test_the_ledger_counts_what_one_process_runs(make, cache, fraction):
-    subset = {"subset": "full" if fraction == 1 else "cycling", "subset_fraction": fraction}
-    settings = recipe(budget=30, search="greedy", actions="blocks", chunk=5, **subset)
-    session = Session(settings, problem_for(make), np.random.default_rng(0))
-    assert session.evaluator.assembly.cache is not None
-    session.evaluator.assembly.cache.limit = session.ledger._cache.limit = cache
-    while session.done < session.total:
-        session.step()
-    assembly, ledger = session.evaluator.assembly, session.ledger
-    assert (ledger.blocks_run, ledger.blocks_saved) == (assembly.block_evaluations, assembly.block_hits)
-    assert ledger.blocks_saved > 0 or cache == 40_000
+    assert outcome.evaluated == len(ran) == len(distinct) < 40
 
 
 def test_a_whole_budget_for_uniform_merges(vit_problem):

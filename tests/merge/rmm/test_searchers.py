@@ -8,7 +8,6 @@ import torch
 from burnish.merge.rmm.agent import Episode, PublishedPPO, returns_and_advantages
 from burnish.merge.rmm.architecture import Blocks, Scales
 from burnish.merge.rmm.environment import BlockEnv
-from burnish.merge.rmm.irt import Items2PL, choose_anchors, estimate_ability, estimate_score, fit
 from burnish.merge.rmm.recipe import PPOSettings, SearchRecipe
 from burnish.merge.rmm.searchers import GreedySearch, PolicySearch, Space, make_searcher
 
@@ -17,7 +16,8 @@ BLOCKS = Space((4,), 3, np.zeros((4, 1)), scales=False)
 SCALES = Space((4,), 3, np.full((4, 2), 0.5), scales=True)
 ARMS = [
     ("rmm_published", "blocks"),
-    *[(search, actions) for search in ("ppo", "cma", "greedy", "random") for actions in ("blocks", "scales")],
+    ("ppo", "blocks"),
+    *[(search, actions) for search in ("cma", "greedy", "random") for actions in ("blocks", "scales")],
 ]
 
 
@@ -181,33 +181,3 @@ def test_one_update_of_the_published_agent_by_hand():
     found = [*agent.actor.parameters(), *agent.critic.parameters()]
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-4)
-
-
-def answers(models, items, seed=0):
-    rng = np.random.default_rng(seed)
-    ability, difficulty = np.linspace(-1.5, 1.5, models), rng.normal(size=items)
-    return (rng.random((models, items)) < 1 / (1 + np.exp(-2 * (ability[:, None] - difficulty)))).astype(float)
-
-
-def test_item_response_model_orders_models_and_items():
-    correct = answers(8, 400)
-    fitted = fit(correct)
-    assert np.corrcoef(fitted.ability, correct.mean(1))[0, 1] > 0.95
-    assert np.corrcoef(fitted.difficulty, -correct.mean(0))[0, 1] > 0.9
-    assert (fitted.discrimination > 0).all()
-
-
-def test_anchors_estimate_the_score_on_all_items():
-    fitted = fit(answers(8, 400))
-    anchors, weights = choose_anchors(fitted, 60)
-    assert len(set(anchors.tolist())) == 60
-    assert weights.sum() == pytest.approx(1)
-    new = answers(5, 400, seed=0)[3]
-    assert estimate_score(fitted, anchors, new[anchors]) == pytest.approx(new.mean(), abs=0.08)
-
-
-def test_ability_of_two_answers_by_hand():
-    # one right, one wrong, both of difficulty 0 and discrimination 1: the posterior is symmetric, its mode 0
-    items = Items2PL(np.ones(2), np.zeros(2), np.zeros(1))
-    assert estimate_ability(items, np.arange(2), np.array([1.0, 0.0])) == pytest.approx(0, abs=1e-9)
-    assert estimate_score(items, np.arange(2), np.array([1.0, 0.0])) == 0.5

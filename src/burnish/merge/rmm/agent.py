@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from burnish.merge.rmm.environment import BlockEnv, ScaleEnv
+from burnish.merge.rmm.environment import BlockEnv
 from burnish.merge.rmm.recipe import PPOSettings
 from burnish.merge.rmm.reward import discounted_returns
 
@@ -25,7 +25,7 @@ class Episode:
     """What the policy saw, did and thought, step by step."""
 
     observations: list[NDArray[np.float32]] = field(default_factory=list)
-    actions: list[NDArray[np.int64]] = field(default_factory=list)
+    actions: list[int] = field(default_factory=list)
     masks: list[NDArray[np.bool_]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Episode:
 class Agent(Protocol):
     """A policy that acts and learns from finished episodes."""
 
-    def act(self, observation: NDArray[np.float32], mask: NDArray[np.bool_], episode: Episode) -> NDArray[np.int64]:
+    def act(self, observation: NDArray[np.float32], mask: NDArray[np.bool_], episode: Episode) -> int:
         """Samples an action and writes the step into the episode."""
         ...
 
@@ -91,20 +91,20 @@ class PublishedPPO:
         ]
         self.optimizer = torch.optim.Adam(groups)
 
-    def act(self, observation: NDArray[np.float32], mask: NDArray[np.bool_], episode: Episode) -> NDArray[np.int64]:
+    def act(self, observation: NDArray[np.float32], mask: NDArray[np.bool_], episode: Episode) -> int:
         """Samples from the policy; the mask is not looked at."""
         with torch.inference_mode():
             seen = torch.from_numpy(observation)
             log_probabilities = torch.log_softmax(self.actor(seen), -1).double().numpy()
             value = float(self.critic(seen))
         action = _sample(np.exp(log_probabilities), self.rng)
-        _record(episode, observation, np.array(action), mask, float(log_probabilities[action]), value)
-        return episode.actions[-1]
+        _record(episode, observation, action, mask, float(log_probabilities[action]), value)
+        return action
 
     def update(self, episodes: list[Episode], rewards: list[float]) -> None:
         """``epochs`` clipped steps on all episodes at once."""
         observations = torch.from_numpy(np.stack([seen for e in episodes for seen in e.observations]))
-        actions = torch.from_numpy(np.stack([action for e in episodes for action in e.actions]))
+        actions = torch.tensor([action for e in episodes for action in e.actions])
         old = torch.tensor([log_prob for e in episodes for log_prob in e.log_probs])
         values = torch.tensor([value for e in episodes for value in e.values])
         steps = [[0.0] * (len(e.actions) - 1) + [r] for e, r in zip(episodes, rewards, strict=True)]
@@ -141,15 +141,13 @@ class MaskedPPO:
     """sb3-contrib's MaskablePPO, fed finished episodes: they are scored in batches, in parallel, after acting.
 
     Args:
-        env: gives the spaces.
+        env: gives the sizes.
         settings: see ``PPOSettings``; ``critic_lr`` plays no part.
         rng: first weights and every action.
-        warm: action (or level of every scale) that starts with probability ``settings.warm_start``.
+        warm: action that starts with probability ``settings.warm_start``.
     """
 
-    def __init__(
-        self, env: BlockEnv | ScaleEnv, settings: PPOSettings, rng: np.random.Generator, warm: int | None
-    ) -> None:
+    def __init__(self, env: BlockEnv, settings: PPOSettings, rng: np.random.Generator, warm: int) -> None:
         from sb3_contrib import MaskablePPO
         from stable_baselines3.common.logger import Logger
 
@@ -170,25 +168,19 @@ class MaskedPPO:
                 device="cpu",
             )
         self.ppo.set_logger(Logger(None, []))
-        sizes = [int(env.action_space.n)] if isinstance(env, BlockEnv) else [int(n) for n in env.action_space.nvec]
-        self._starts = np.cumsum([0, *sizes])
-        if warm is not None and settings.warm_start > 0:
+        if settings.warm_start > 0:
             odds = settings.warm_start / (1 - settings.warm_start)
             with torch.no_grad():
-                for start, size in zip(self._starts, sizes, strict=False):
-                    self.ppo.policy.action_net.bias[start + warm] = float(np.log(odds * (size - 1)))
+                self.ppo.policy.action_net.bias[warm] = float(np.log(odds * (int(env.action_space.n) - 1)))
         self._seen = [0.0, 0.0, 0.0]  # count, mean, sum of squared deviations of rewards so far
 
-    def act(self, observation: NDArray[np.float32], mask: NDArray[np.bool_], episode: Episode) -> NDArray[np.int64]:
+    def act(self, observation: NDArray[np.float32], mask: NDArray[np.bool_], episode: Episode) -> int:
         """Samples among the legal actions."""
         with torch.inference_mode():
             seen = torch.from_numpy(observation)[None]
             distribution = self.ppo.policy.get_distribution(seen, action_masks=mask)
-            single = isinstance(self.ppo.action_space.shape, tuple) and self.ppo.action_space.shape == ()
-            parts = [distribution.distribution] if single else distribution.distributions
-            drawn = [_sample(part.probs[0].double().numpy(), self.rng) for part in parts]
-            action = np.array(drawn[0] if single else drawn)
-            log_prob = distribution.log_prob(torch.from_numpy(action)[None])
+            action = _sample(distribution.distribution.probs[0].double().numpy(), self.rng)
+            log_prob = distribution.log_prob(torch.tensor([action]))
             value = float(self.ppo.policy.predict_values(seen))
         _record(episode, observation, action, mask, float(log_prob), value)
         return action
@@ -217,7 +209,7 @@ class MaskedPPO:
             for t, action in enumerate(episode.actions):
                 buffer.add(
                     episode.observations[t][None],
-                    action.reshape(1, -1),
+                    np.array([[action]]),
                     np.array([reward if t == len(episode.actions) - 1 else 0.0]),
                     np.array([t == 0]),
                     torch.tensor([episode.values[t]]),
@@ -251,7 +243,7 @@ def _sample(probabilities: NDArray[np.float64], rng: np.random.Generator) -> int
 def _record(
     episode: Episode,
     observation: NDArray[np.float32],
-    action: NDArray[np.int64],
+    action: int,
     mask: NDArray[np.bool_],
     log_prob: float,
     value: float,

@@ -6,14 +6,13 @@ So masks, rotary and relative positions, cross-attention and heads are the libra
 """
 
 import copy
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from burnish.merge.rmm.cache import PrefixCache, size_of
 from burnish.merge.rmm.layout import BlockStack, ModuleLayout
 
 if TYPE_CHECKING:
@@ -28,15 +27,11 @@ class Weights:
         stem: flat vector that the tensors outside the blocks are read from.
         layers: per stack, the source layer of every block in running order.
         blocks: per stack, the flat weights of every block.
-        tokens: per stack, what tells one block from another; equal tokens mean equal weights.
-        stem_token: likewise for the stem.
     """
 
     stem: Tensor
     layers: tuple[tuple[int, ...], ...]
     blocks: tuple[tuple[Tensor, ...], ...]
-    tokens: tuple[tuple[Hashable, ...], ...]
-    stem_token: Hashable
 
 
 class _Placeholder(nn.Module):
@@ -59,16 +54,9 @@ class Assembly:
         model: any model of the family; its weights are copied once, never changed.
         layout: of that model.
         heads: one mapping of head modules a task head; empty for language models.
-        cache: activations shared between calls; None: compute everything.
     """
 
-    def __init__(
-        self,
-        model: "PreTrainedModel",
-        layout: ModuleLayout,
-        heads: list[Mapping[str, nn.Module]],
-        cache: PrefixCache | None = None,
-    ) -> None:
+    def __init__(self, model: "PreTrainedModel", layout: ModuleLayout, heads: list[Mapping[str, nn.Module]]) -> None:
         self.host = copy.deepcopy(model).eval().requires_grad_(False)
         # a key-value cache is indexed by the source layer, which may now run twice or not at all
         for module in self.host.modules():  # T5's decoder has a config of its own
@@ -78,10 +66,6 @@ class Assembly:
             self.host.generation_config.use_cache = False
         self.layout = layout
         self.heads = heads
-        self.cache = cache
-        self.block_evaluations = 0
-        self.block_hits = 0
-        self.sizes: dict[Hashable, list[int]] = {}  # per chunk, bytes of a block's output in each stack
         parameters = dict(self.host.named_parameters())
         self._stem = [(parameters[slot.name], slot) for slot in layout.stem]
         self._templates: list[list[tuple[nn.Module, list[nn.Parameter]]]] = []
@@ -97,25 +81,22 @@ class Assembly:
         self._bound: Tensor | None = None
         self._weights: Weights | None = None
         self._views: list[list[list[Tensor]]] = []
-        self._path: tuple[Hashable, ...] | None = None
 
-    def run(self, weights: Weights, inputs: Mapping[str, Tensor], head: int | None, chunk: Hashable = None) -> Tensor:
+    def run(self, weights: Weights, inputs: Mapping[str, Tensor], head: int | None) -> Tensor:
         """Logits of the assembled model.
 
         Args:
             weights: what to run.
             inputs: keyword arguments of the model's forward.
             head: which task head reads out; None for models without.
-            chunk: name of these inputs; None keeps the cache out of it.
         """
         self.bind(weights, head)
-        self._begin(weights, chunk)
         with torch.inference_mode():
             logits: Tensor = self.host(**inputs).logits
         return logits
 
     def bind(self, weights: Weights, head: int | None) -> "PreTrainedModel":
-        """Makes the host this architecture, uncached, until the next call; returns it."""
+        """Makes the host this architecture until the next call; returns it."""
         if self._bound is not weights.stem:
             for parameter, slot in self._stem:
                 parameter.data = slot.view(weights.stem)
@@ -137,7 +118,6 @@ class Assembly:
         if head is not None:
             for name, module in self.heads[head].items():
                 setattr(self.host, name, module)
-        self._path = None
         return self.host
 
     def _set_length(self, side: int, stack: BlockStack, length: int) -> None:
@@ -149,37 +129,14 @@ class Assembly:
         parent, _, name = stack.path.rpartition(".")
         setattr(self.host.get_submodule(parent), name, nn.ModuleList(held[:length]))
 
-    def _begin(self, weights: Weights, chunk: Hashable) -> None:
-        if chunk is None or self.cache is None:
-            return
-        self._path = (chunk, weights.stem_token, *(token for side in weights.tokens for token in (*side, "|")))
-        self._starts, self._hits = [], []
-        start = 2
-        for tokens in weights.tokens:
-            stop = start + len(tokens)
-            length, output = self.cache.longest(self._path[:stop], start)
-            self._starts.append(start)
-            self._hits.append((length - start, output))
-            self.block_hits += length - start
-            start = stop + 1  # the bar between encoder and decoder
-
     def run_block(self, side: int, position: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One block, or the stored output where this prefix has run before on this chunk."""
-        if self._path is not None and self.cache is not None:
-            depth, stored = self._hits[side]
-            if position < depth:
-                return stored  # blocks before the deepest hit: whatever they return is overwritten by it
+        """One block of what is bound, in its place."""
         assert self._weights is not None  # bind came first
         layer = self._weights.layers[side][position]
         template, parameters = self._templates[side][0 if position == 0 and self._first_is_special[side] else layer]
         for parameter, view in zip(parameters, self._views[side][position], strict=True):
             parameter.data = view
-        output = template(*args, **kwargs)
-        self.block_evaluations += 1
-        if self._path is not None and self.cache is not None:
-            self.sizes.setdefault(self._path[0], [0] * len(self._starts))[side] = size_of(output)
-            self.cache.put(self._path[: self._starts[side] + position + 1], output)
-        return output
+        return template(*args, **kwargs)
 
 
 def _bindable(block: nn.Module, stack: BlockStack) -> tuple[nn.Module, list[nn.Parameter]]:

@@ -4,7 +4,7 @@ Source: RMM, section 3.1. Merges come from ``burnish.merge.methods``; as release
 whole flattened model and their agreeing deltas are summed (``PUBLISHED``).
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.merge.methods import registry
-from burnish.merge.rmm.architecture import Architecture, Blocks, Scales
+from burnish.merge.rmm.architecture import Architecture, Scales
 from burnish.merge.rmm.assemble import Weights
 from burnish.merge.rmm.layout import ModuleLayout, scaled
 from burnish.merge.rmm.recipe import MergeCandidate
@@ -64,20 +64,17 @@ def merge(
     return merged
 
 
-def whole(flat: Float[Tensor, " size"], layout: ModuleLayout, token: Hashable) -> Weights:
+def whole(flat: Float[Tensor, " size"], layout: ModuleLayout) -> Weights:
     """A model as it is, every block in its place.
 
     Args:
         flat: its weights.
         layout: of it.
-        token: tells it from other models in a prefix cache.
     """
     return Weights(
         stem=flat,
         layers=tuple(tuple(range(length)) for length in layout.lengths),
         blocks=tuple(tuple(stack.block(flat, layer) for layer in range(stack.length)) for stack in layout.stacks),
-        tokens=tuple(tuple((layer, token) for layer in range(length)) for length in layout.lengths),
-        stem_token=token,
     )
 
 
@@ -120,45 +117,18 @@ class Pool:
 
     def weights(self, architecture: Architecture) -> Weights:
         """The tensors of an architecture: views for blocks, one weighted sum for scales."""
+        if isinstance(architecture, Scales):
+            flat = scaled(self.base, self.vectors, torch.tensor(architecture.values), self.layout)
+            return whole(flat, self.layout)
         stacks = self.layout.stacks
-        if isinstance(architecture, Blocks):
-            sides = [architecture.of_side(side) for side in range(len(stacks))]
-            stem_token, tokens = self.tokens(architecture)
-            return Weights(
-                stem=self.flat(self.stem),
-                layers=tuple(tuple(block.layer for block in side) for side in sides),
-                blocks=tuple(
-                    tuple(stack.block(self.flat(block.candidate), block.layer) for block in side)
-                    for stack, side in zip(stacks, sides, strict=True)
-                ),
-                tokens=tokens,
-                stem_token=stem_token,
-            )
-        return self._scaled(architecture)
-
-    def tokens(self, architecture: Architecture) -> tuple[Hashable, tuple[tuple[Hashable, ...], ...]]:
-        """What tells its stem, and each of its blocks per stack, from those of other architectures."""
-        lengths = self.layout.lengths
-        if isinstance(architecture, Blocks):
-            sides = [architecture.of_side(side) for side in range(len(lengths))]
-            return self.stem, tuple(tuple((block.layer, block.candidate) for block in side) for side in sides)
-        first, tokens = 0, []
-        for length in lengths:
-            tokens.append(tuple(enumerate(architecture.values[first : first + length])))
-            first += length
-        return tuple(architecture.values[row] for row in sorted(set(self.layout.rows))), tuple(tokens)
-
-    def _scaled(self, architecture: Scales) -> Weights:
-        flat = scaled(self.base, self.vectors, torch.tensor(architecture.values), self.layout)
-        stem_token, tokens = self.tokens(architecture)
+        sides = [architecture.of_side(side) for side in range(len(stacks))]
         return Weights(
-            stem=flat,
-            layers=tuple(tuple(range(length)) for length in self.layout.lengths),
+            stem=self.flat(self.stem),
+            layers=tuple(tuple(block.layer for block in side) for side in sides),
             blocks=tuple(
-                tuple(stack.block(flat, layer) for layer in range(stack.length)) for stack in self.layout.stacks
+                tuple(stack.block(self.flat(block.candidate), block.layer) for block in side)
+                for stack, side in zip(stacks, sides, strict=True)
             ),
-            tokens=tokens,
-            stem_token=stem_token,
         )
 
 

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.merge.rmm.architecture import Architecture, Block, Blocks, Scales
+from burnish.merge.rmm.architecture import Architecture, Block, Blocks
 from burnish.merge.rmm.reward import BACK_AT_START
 
 Observation = NDArray[np.float32]
@@ -122,70 +122,3 @@ class BlockEnv(gym.Env[Observation, np.int64]):
         if self.position < len(self.layers):
             where[self.position] = 1
         return np.concatenate([self.counts.flatten(), where])
-
-
-class ScaleEnv(gym.Env[Observation, NDArray[np.int64]]):
-    """One step a layer: for every expert a multiple of its warm-start scale. Beyond the paper.
-
-    Args:
-        warm: scales the levels multiply, [layers, experts].
-        score: reward of the finished table.
-        per_model: one step sets the scales of all layers.
-    """
-
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium's own class attribute
-    levels = np.array([0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0])
-    warm_level = 3
-
-    def __init__(
-        self,
-        warm: NDArray[np.float64],
-        score: Callable[[Architecture], float] = unscored,
-        *,
-        per_model: bool = False,
-    ) -> None:
-        self.warm = warm
-        self.score = score
-        self.rows = 1 if per_model else len(warm)
-        experts = warm.shape[1]
-        self.observation_space = gym.spaces.Box(0.0, 2.0, (self.rows * experts + self.rows,), np.float32)
-        self.action_space = gym.spaces.MultiDiscrete([len(self.levels)] * experts)
-        self.failed = False
-        self._start()
-
-    def _start(self) -> None:
-        self.chosen = np.zeros((self.rows, self.warm.shape[1]))
-        self.position = 0
-
-    def reset(
-        self,
-        *,
-        seed: int | None = None,
-        options: dict[str, Any] | None = None,  # noqa: ARG002 - gymnasium passes it by keyword
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Back to the first layer."""
-        super().reset(seed=seed)
-        self._start()
-        return self._observation(), {}
-
-    def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Sets one layer's scales; the reward is 0 until the last."""
-        self.chosen[self.position] = self.levels[np.asarray(action)]
-        self.position += 1
-        done = self.position == self.rows
-        reward = self.score(self.architecture()) if done else 0.0
-        return self._observation(), reward, done, False, {}
-
-    def architecture(self) -> Scales:
-        """The table so far; layers not reached have scale 0."""
-        return Scales(tuple(tuple(float(v) for v in row) for row in self.warm * self.chosen))
-
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Every level is legal."""
-        return np.ones(int(self.action_space.nvec.sum()), bool)
-
-    def _observation(self) -> Observation:
-        where = np.zeros(self.rows)
-        if self.position < self.rows:
-            where[self.position] = 1
-        return np.concatenate([self.chosen.flatten(), where]).astype(np.float32)

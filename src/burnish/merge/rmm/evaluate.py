@@ -19,10 +19,8 @@ from burnish.core.errors import UserError
 from burnish.core.method import import_object
 from burnish.merge.rmm.architecture import Architecture, Blocks
 from burnish.merge.rmm.assemble import Assembly, Weights
-from burnish.merge.rmm.cache import PrefixCache
 from burnish.merge.rmm.candidates import Pool
 from burnish.merge.rmm.data import IGNORED, TaskData
-from burnish.merge.rmm.ledger import Sizes
 from burnish.merge.rmm.reward import Subset, everything
 
 if TYPE_CHECKING:
@@ -99,10 +97,9 @@ class Evaluator:
         tasks: validation (or test) items.
         heads: head modules of every expert; empty for language models.
         chunk: items a forward pass where everything is scored.
-        cache_bytes: memory for activations of shared prefixes; 0: none.
 
     Attributes:
-        known: results so far, in the order they were computed.
+        known: results so far.
     """
 
     def __init__(
@@ -112,12 +109,11 @@ class Evaluator:
         tasks: Sequence[TaskData],
         heads: list[Mapping[str, nn.Module]],
         chunk: int = 200,
-        cache_bytes: int = 0,
     ) -> None:
         self.pool = pool
         self.tasks = tasks
         self.full = everything([len(task) for task in tasks], chunk)
-        self.assembly = Assembly(model, pool.layout, heads, PrefixCache(cache_bytes) if cache_bytes else None)
+        self.assembly = Assembly(model, pool.layout, heads)
         self.known: dict[tuple[Architecture, Subset], Result] = {}
 
     def result(self, architecture: Architecture, subset: Subset | None = None) -> Result:
@@ -134,20 +130,11 @@ class Evaluator:
         """Per-item results, not remembered."""
         return self.items(self.pool.weights(architecture), subset)
 
-    def remembered(self, architecture: Architecture, subset: Subset) -> bool:
-        """Whether the result is known."""
-        return (architecture, subset) in self.known
-
     def remember(self, architecture: Architecture, subset: Subset, result: Result) -> None:
         """Stores a result, computed here or elsewhere."""
         if architecture == Blocks(()):
             result = Result((0.0,) * len(self.tasks), result.cross_entropies)
         self.known[architecture, subset] = result
-
-    def sizes(self, subset: Subset) -> Sizes:
-        """Bytes of a block's output on the chunks that have run and may be cached."""
-        held = self.assembly.sizes
-        return {chunk: tuple(held[chunk]) for chunk in subset if chunk in held}
 
     def items(self, weights: Weights, subset: Subset | None = None) -> list[Items]:
         """Per-item results of every task, in the tasks' order."""
@@ -174,7 +161,7 @@ class Evaluator:
             return self._custom(weights, task, start, stop)
         rows = task.row_range(start, stop)
         inputs = {name: tensor[rows] for name, tensor in task.inputs.items()}
-        logits = self.assembly.run(weights, inputs, task.head, (number, start, stop)).float()
+        logits = self.assembly.run(weights, inputs, task.head).float()
         if task.targets is None:
             return class_items(logits, task.labels[start:stop])
         nll, tokens = token_nll(logits, task.targets[rows])

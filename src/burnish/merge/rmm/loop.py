@@ -86,8 +86,6 @@ def summary(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> dict[st
         "raw": [episode.raw for episode in outcome.episodes],
         "rewards": [episode.reward for episode in outcome.episodes],
         "evaluated": outcome.evaluated,
-        "blocks_run": outcome.blocks_run,
-        "blocks_saved": outcome.blocks_saved,
         "sampled": outcome.sampled,
     }
 
@@ -102,7 +100,7 @@ def _architecture(outcome: Outcome, problem: Problem, recipe: SearchRecipe, run:
             return recipe.experts[candidate]
         name = outcome.pool.names[candidate].partition(" ")[0]
         path = run.path / "artifacts" / "candidates" / f"{candidate - experts}-{name}"
-        weights = whole(outcome.pool.flat(candidate), problem.layout, candidate)
+        weights = whole(outcome.pool.flat(candidate), problem.layout)
         save_model(build(problem, weights), path, _side_files(problem))
         return str(path)
 

@@ -45,8 +45,6 @@ class Outcome:
         untuned: the same merges as the recipe gives them, likewise.
         episodes: every proposal in order.
         evaluated: architectures run (the rest were remembered), finalists included.
-        blocks_run: block evaluations, one a block and forward pass, of one process that is never interrupted.
-        blocks_saved: those that its prefix cache answers. Both whatever the workers and interruptions of this run.
         sampled: mean test score (0 to 100) of 10 sampled episodes of the last policy, which is what the paper reports;
             None for other searches.
         pool: the candidates.
@@ -60,7 +58,5 @@ class Outcome:
     untuned: tuple[MergeResult, ...]
     episodes: tuple[Episode, ...]
     evaluated: int
-    blocks_run: int
-    blocks_saved: int
     sampled: float | None
     pool: Pool

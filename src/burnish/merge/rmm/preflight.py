@@ -8,7 +8,7 @@ from burnish.core.method import import_object
 from burnish.core.models import read_config, resolve
 from burnish.merge.methods import registry
 from burnish.merge.rmm.files import tensors
-from burnish.merge.rmm.recipe import SearchRecipe, holds_merges
+from burnish.merge.rmm.recipe import POLICIES, SearchRecipe
 from burnish.merge.rmm.tuning import grid
 
 
@@ -49,23 +49,22 @@ def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
         ("workers", f"{recipe.workers} ({recipe.executor})"),
         (
             "memory",
-            f"up to {(memory(recipe) - recipe.cache_mb * 2**20) / 1e9:.2f} GB a worker for the models in float32, "
-            f"{recipe.cache_mb} MB cache",
+            f"up to {memory(recipe) / 1e9:.2f} GB a worker for the models in float32",
         ),
     ]
 
 
 def memory(recipe: SearchRecipe) -> int:
-    """Bytes that one process of a search takes at most: float32 copies of the model, and the cache.
+    """Bytes that one process of a search takes at most: float32 copies of the model.
 
     While reading: base and experts as modules, as vectors, and the experts again as rows of one matrix. While
     searching: the base, its running copy and its vector, the experts, and either the merges (twice while they are made)
     or the experts' task vectors.
     """
-    experts, merges = len(recipe.experts), len(recipe.candidates) if holds_merges(recipe) else 0
-    searching = 3 + experts + max(2 * merges, experts if recipe.actions == "scales" else 0)
+    experts = len(recipe.experts)
+    searching = 3 + experts + (2 * len(recipe.candidates) if recipe.actions == "blocks" else experts)
     numbers = sum(math.prod(info.shape) for info in tensors(recipe.base).values())
-    return 4 * numbers * max(2 + 3 * experts, searching) + recipe.cache_mb * 2**20
+    return 4 * numbers * max(2 + 3 * experts, searching)
 
 
 def refuse_too_large(recipe: SearchRecipe) -> None:
@@ -79,7 +78,8 @@ def refuse_too_large(recipe: SearchRecipe) -> None:
     here = 1 + (recipe.workers if recipe.workers > 1 and recipe.executor == "local" else 0)
     needed, free = here * memory(recipe), psutil.virtual_memory().available
     if needed > free:
-        cure = "set actions: scales, or fewer candidates" if holds_merges(recipe) else "search fewer experts"
+        scales = "search: cma and actions: scales" if recipe.search in POLICIES else "actions: scales"
+        cure = f"set {scales}, or fewer candidates" if recipe.actions == "blocks" else "search fewer experts"
         cure += ", or fewer workers" if here > 1 else ""
         raise UserError(
             f"experts: the search needs up to {needed / 1e9:.1f} GB of memory for {1 + len(recipe.experts)} models in "

@@ -1,14 +1,13 @@
 """What is to be merged and what it is measured on. From models in memory, or from a recipe's folders and files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from burnish.core.errors import UserError
@@ -99,17 +98,13 @@ class Problem:
         """Experts and merges; see ``build_pool``."""
         return build_pool(self.layout, self.base, self.experts, specs, self.names, seed, stem)
 
-    def evaluator(self, pool: Pool, chunk: int, cache_bytes: int) -> Evaluator:
+    def evaluator(self, pool: Pool, chunk: int) -> Evaluator:
         """Scores on the validation items."""
-        return Evaluator(self.model, pool, self.tasks, self.heads, chunk, cache_bytes)
+        return Evaluator(self.model, pool, self.tasks, self.heads, chunk)
 
     def tester(self, pool: Pool, chunk: int) -> Evaluator:
         """Scores on the test items."""
         return Evaluator(self.model, pool, self.tests, self.heads, chunk)
-
-    def reordered(self, orders: Sequence[NDArray[np.int64]]) -> "Problem":
-        """Another order of every task's validation items."""
-        return replace(self, tasks=tuple(t.reordered(order) for t, order in zip(self.tasks, orders, strict=True)))
 
     @cached_property
     def sizes(self) -> list[int]:

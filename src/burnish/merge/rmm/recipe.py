@@ -14,6 +14,9 @@ from burnish.merge.methods.catalogue import CATALOGUE
 ELEMENTWISE = ("linear", "task_arithmetic")
 """Methods that treat every number by itself: the whole model at once is the same, and faster."""
 
+POLICIES = ("rmm_published", "ppo")
+"""Searches that learn a policy over whole blocks."""
+
 
 class TaskFiles(Settings):
     """One skill the merged model must keep, and the examples that measure it.
@@ -111,7 +114,7 @@ class SearchRecipe(Recipe):
     search: Literal["rmm_published", "ppo", "cma", "greedy", "random"] = "cma"
     """What proposes architectures; rmm_published is the released agent, fault for fault."""
     actions: Literal["blocks", "scales"] = "scales"
-    """Choose whole blocks, or weigh task vectors."""
+    """Choose whole blocks (`ppo` and `rmm_published` do nothing else), or weigh task vectors."""
     scale_per: Literal["layer", "model"] = "layer"
     """One scale an expert and layer, or an expert."""
     objective: Literal["score", "cross_entropy"] = "cross_entropy"
@@ -133,8 +136,8 @@ class SearchRecipe(Recipe):
     sigma: float = Field(default=0.1, gt=0)
     """First step size of CMA-ES, in units of a scale."""
 
-    subset: Literal["cycling", "same", "irt", "full"] = "full"
-    """Validation items of one reward. irt first looks at all answers of base, experts and merges."""
+    subset: Literal["cycling", "same", "full"] = "full"
+    """Validation items of one reward."""
     subset_fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the validation items in one reward."""
     batch_size: int | None = Field(default=None, ge=1)
@@ -150,17 +153,15 @@ class SearchRecipe(Recipe):
     """Architectures scored again on the whole validation set at the end."""
     chunk: int = Field(default=200, ge=1)
     """Items a forward pass."""
-    cache_mb: int = Field(default=512, ge=0)
-    """Memory for activations of shared prefixes; 0 turns it off."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SearchRecipe":
-        if self.search == "rmm_published" and self.actions != "blocks":
-            raise ValueError("search rmm_published chooses blocks: set actions: blocks")
+        if self.search in POLICIES and self.actions != "blocks":
+            raise ValueError(f"search {self.search} chooses blocks: set actions: blocks")
         if self.actions == "blocks" and self.scale_per == "model":
             raise ValueError("scale_per: model needs actions: scales")
         if self.subset == "full" and self.subset_fraction < 1:
-            raise ValueError("subset: full uses everything: set subset: cycling | same | irt, or subset_fraction: 1")
+            raise ValueError("subset: full uses everything: set subset: cycling | same, or subset_fraction: 1")
         for task in self.tasks:
             if task.head is not None and task.head >= len(self.experts):
                 raise ValueError(
@@ -170,8 +171,3 @@ class SearchRecipe(Recipe):
         if len(set(names)) < len(names):
             raise ValueError(f"tasks: names must differ, got {names}")
         return self
-
-
-def holds_merges(recipe: SearchRecipe) -> bool:
-    """Whether the uniform merges stay in memory: as candidates for blocks, or as models whose answers choose items."""
-    return recipe.actions == "blocks" or recipe.subset == "irt"

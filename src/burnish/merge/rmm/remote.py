@@ -13,11 +13,11 @@ from burnish.core.parallel import Executor, executor
 from burnish.core.run import Run
 from burnish.merge.rmm.architecture import Architecture, from_plain
 from burnish.merge.rmm.candidates import Pool
-from burnish.merge.rmm.evaluate import Evaluator
+from burnish.merge.rmm.evaluate import Evaluator, Items
 from burnish.merge.rmm.problem import load_problem
 from burnish.merge.rmm.recipe import SearchRecipe
 from burnish.merge.rmm.reward import Subset
-from burnish.merge.rmm.session import Scored, Scorer, Session, score_here
+from burnish.merge.rmm.session import Scorer, Session, score_here
 
 
 class Source(NamedTuple):
@@ -60,13 +60,11 @@ class _Workers:
         self._run = run
         self._source: Source | None = None
 
-    def __call__(self, session: Session, jobs: Sequence[tuple[Architecture, Subset]]) -> Iterable[Scored]:
+    def __call__(self, session: Session, jobs: Sequence[tuple[Architecture, Subset]]) -> Iterable[list[Items]]:
         if self._source is None:  # the candidates are final once the first architecture is asked for
             from safetensors.torch import save
 
-            tensors = {"merges": session.pool.merges, "stem": torch.tensor(session.pool.stem)}
-            tensors |= {f"order.{number}": torch.as_tensor(order) for number, order in enumerate(session.orders)}
-            data = save(tensors)
+            data = save({"merges": session.pool.merges, "stem": torch.tensor(session.pool.stem)})
             file = self._run.artifact(SHARED, data).resolve()
             contents = hashlib.sha256(data + fingerprint(self._recipe).encode()).hexdigest()
             self._source = Source(self._recipe.model_dump_json(), str(file), contents)
@@ -74,11 +72,10 @@ class _Workers:
         return self._workers.map(compute, items)
 
 
-def compute(job: Job) -> Scored:
+def compute(job: Job) -> list[Items]:
     """One architecture, in a worker: models, data and candidates are read once a process."""
     source, architecture, subset = job
-    evaluator = _evaluator(source)
-    return evaluator.compute(from_plain(architecture), subset), evaluator.sizes(subset)
+    return _evaluator(source).compute(from_plain(architecture), subset)
 
 
 def absolute(recipe: SearchRecipe) -> SearchRecipe:
@@ -114,10 +111,7 @@ def _evaluator(source: Source) -> Evaluator:
     recipe = SearchRecipe.model_validate_json(source.recipe)
     problem = load_problem(recipe)
     held = load_file(source.file)
-    orders = [held[f"order.{number}"].numpy() for number in range(len(problem.tasks)) if f"order.{number}" in held]
-    if orders:
-        problem = problem.reordered(orders)
     merges = held["merges"]
     names = (*problem.names, *(f"merge {number}" for number in range(len(merges))))
     pool = Pool(problem.layout, problem.base, problem.experts, merges, names, int(held["stem"]))
-    return problem.evaluator(pool, recipe.chunk, recipe.cache_mb * 2**20)
+    return problem.evaluator(pool, recipe.chunk)

@@ -15,11 +15,7 @@ def sections(path: Path) -> list[Section]:
     data = read_json(path / "artifacts" / "outcome.json")
     if data is None:
         return []
-    spent = data["blocks_run"] + data["blocks_saved"]
-    saved = (
-        f" The prefix cache answered {data['blocks_saved'] / spent:.0%} of {spent} block evaluations." if spent else ""
-    )
-    text = f"{len(data['raw'])} proposals, {data['evaluated']} of them run; the rest were known.{saved}"
+    text = f"{len(data['raw'])} proposals, {data['evaluated']} of them run; the rest were known."
     parts = [Section("Result", text, table=_table(data)), _architecture(data)]
     return [*parts, Section("Rewards", "What each proposal got, and the best so far.", figure=reward_figure(data))]
 

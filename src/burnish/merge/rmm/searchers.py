@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from burnish.merge.rmm.agent import Agent, Episode, MaskedPPO, PublishedPPO
 from burnish.merge.rmm.architecture import Architecture, Block, Blocks, Scales
-from burnish.merge.rmm.environment import BlockEnv, ScaleEnv
+from burnish.merge.rmm.environment import BlockEnv
 from burnish.merge.rmm.recipe import SearchRecipe
 
 Table = NDArray[np.float64]
@@ -264,7 +264,7 @@ class CMASearch:
 class PolicySearch:
     """Episodes of an environment, played by an agent, scored together, learned from together."""
 
-    def __init__(self, env: BlockEnv | ScaleEnv, agent: Agent, batch: int) -> None:
+    def __init__(self, env: BlockEnv, agent: Agent, batch: int) -> None:
         self.env = env
         self.agent = agent
         self.batch = batch
@@ -272,14 +272,15 @@ class PolicySearch:
 
     def ask(self, count: int) -> list[Architecture | None]:
         """Plays ``count`` episodes."""
-        self._episodes, proposals = [], []
+        self._episodes = []
+        proposals: list[Architecture | None] = []
         for _ in range(count):
             episode = Episode()
             observation, _ = self.env.reset()
             ended = False
             while not ended:
                 action = self.agent.act(observation, self.env.action_masks(), episode)
-                observation, _, terminated, truncated, _ = self.env.step(action if action.ndim else int(action))  # type: ignore[arg-type]
+                observation, _, terminated, truncated, _ = self.env.step(action)
                 ended = terminated or truncated
             self._episodes.append(episode)
             proposals.append(None if self.env.failed else self.env.architecture())
@@ -311,10 +312,6 @@ def make_searcher(recipe: SearchRecipe, space: Space, rng: np.random.Generator) 
         case "rmm_published":
             env = BlockEnv(space.lengths, space.candidates, corrected=False, skip_and_back=settings.skip_and_back)
             return PolicySearch(env, PublishedPPO(env, settings, rng), settings.episodes_per_update)
-        case "ppo" if space.scales:
-            scale_env = ScaleEnv(space.warm, per_model=space.per_model)
-            agent = MaskedPPO(scale_env, settings, rng, ScaleEnv.warm_level)
-            return PolicySearch(scale_env, agent, settings.episodes_per_update)
         case "ppo":
             env = BlockEnv(space.lengths, space.candidates, corrected=True, skip_and_back=settings.skip_and_back)
             agent = MaskedPPO(env, settings, rng, int(space.warm[0, 0]))

@@ -1,30 +1,24 @@
 """One search from beginning to end as a resumable state: tune the uniform merges, build the candidates, search, decide.
 
-Knows no files. ``search.py`` drives it inside a run; a study drives it directly: ``Session(...).run()``.
+Knows no files. ``loop.py`` drives it inside a run; a study drives it directly: ``Session(...).run()``.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from burnish.core.errors import UserError
-from burnish.merge.rmm.anchors import AnchorSubset
 from burnish.merge.rmm.architecture import Architecture, from_plain
-from burnish.merge.rmm.candidates import whole
 from burnish.merge.rmm.evaluate import Evaluator, Items, Result
-from burnish.merge.rmm.ledger import Ledger, Sizes
 from burnish.merge.rmm.outcome import Episode, MergeResult, Outcome
 from burnish.merge.rmm.problem import Problem
-from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe, holds_merges
+from burnish.merge.rmm.recipe import MergeCandidate, SearchRecipe
 from burnish.merge.rmm.reward import BACK_AT_START, Cycler, Subset, dynamic_average
 from burnish.merge.rmm.searchers import PolicySearch, Searcher, Space, make_searcher
 from burnish.merge.rmm.tuning import Tuned, best_of, fixed_subset, grid, merge_results, merged
 
 Job = tuple[Architecture, Subset]
-Scored = tuple[list[Items], Sizes]
-"""Per-item results of a job, and what its blocks' outputs take in memory."""
 PUBLISHED_SAMPLES = 10
 """Episodes of the last policy whose mean is the paper's reported result."""
 
@@ -33,14 +27,14 @@ PUBLISHED_SAMPLES = 10
 class Scorer(Protocol):
     """Computes per-item results of several architectures of a session, here or elsewhere, in order."""
 
-    def __call__(self, session: "Session", jobs: Sequence[Job]) -> Iterable[Scored]:
+    def __call__(self, session: "Session", jobs: Sequence[Job]) -> Iterable[list[Items]]:
         """Results of ``jobs``, in order."""
         ...
 
 
-def score_here(session: "Session", jobs: Sequence[Job]) -> Iterable[Scored]:
+def score_here(session: "Session", jobs: Sequence[Job]) -> Iterable[list[Items]]:
     """One after the other, in this process."""
-    return ((session.evaluator.compute(*job), session.evaluator.sizes(job[1])) for job in jobs)
+    return (session.evaluator.compute(*job) for job in jobs)
 
 
 class Session:
@@ -53,19 +47,16 @@ class Session:
         tuned: merges tuned before (a study shares them between searches); None: tune here.
 
     Raises:
-        UserError: objective, subset and tasks do not go together, or a subset without items.
+        UserError: objective and tasks do not go together, or a subset without items.
     """
 
     def __init__(
         self, recipe: SearchRecipe, problem: Problem, rng: np.random.Generator, tuned: Sequence[Tuned] | None = None
     ) -> None:
-        kinds = {task.kind for task in problem.tasks}
-        if recipe.objective == "cross_entropy" and "custom" in kinds:
+        if recipe.objective == "cross_entropy" and any(task.kind == "custom" for task in problem.tasks):
             raise UserError(
                 "objective: cross_entropy needs class, choice or text tasks; a module:function has a score only"
             )
-        if recipe.subset == "irt" and not kinds <= {"classes", "choices"}:
-            raise UserError("subset: irt needs right and wrong answers: class or choice tasks")
         self.recipe = recipe
         self.problem = problem
         self.rng = rng
@@ -74,14 +65,8 @@ class Session:
         self._grid = grid(recipe) if tuned is None else []
         self._previous: float | None = None
         self._tuner: Evaluator | None = None
-        self._anchors: AnchorSubset | None = None
         if not self._grid:
             self._prepare()
-
-    @property
-    def orders(self) -> list[NDArray[np.int64]]:
-        """How the item-response subset rearranged each task's items; empty for other subsets."""
-        return self._anchors.orders if self._anchors else []
 
     @property
     def done(self) -> int:
@@ -121,7 +106,7 @@ class Session:
     def _tune_one(self) -> dict[str, Any]:
         spec = self._grid[len(self.tuned)]
         if self._tuner is None:
-            self._tuner = self.problem.evaluator(self.problem.pool([], self.recipe.seed), self.recipe.chunk, 0)
+            self._tuner = self.problem.evaluator(self.problem.pool([], self.recipe.seed), self.recipe.chunk)
         weights = merged(spec, self.problem, self.recipe.seed)
         result = self._tuner.mean(self._tuner.items(weights, fixed_subset(self.recipe, self.problem.sizes)))
         self.tuned.append(Tuned(spec, result.reward(self.recipe.objective)))
@@ -137,16 +122,10 @@ class Session:
         self._warms = recipe.search not in ("rmm_published", "greedy")
         best = max(self.tuned, key=lambda tuned: tuned.reward).spec if self.tuned else None
         warm = (experts + self.specs.index(best) if best is not None else experts) if self.specs else 0
-        held = self.specs if holds_merges(recipe) else []
+        held = self.specs if recipe.actions == "blocks" else []
         self.pool = self.problem.pool(held, recipe.seed, warm if held and recipe.search != "rmm_published" else None)
-        if recipe.subset == "irt":
-            self._choose_anchors()
-        # a new table of scales changes every block: only a search that keeps the layers before shares prefixes
-        shares = recipe.actions == "blocks" or recipe.search == "greedy"
-        cache_bytes = recipe.cache_mb * 2**20 if shares else 0
-        self.evaluator = self.problem.evaluator(self.pool, recipe.chunk, cache_bytes)
-        self.ledger = Ledger(cache_bytes)
-        self._subset = self._anchors.subset if self._anchors else fixed_subset(self.recipe, self.problem.sizes)
+        self.evaluator = self.problem.evaluator(self.pool, recipe.chunk)
+        self._subset = fixed_subset(recipe, self.problem.sizes)
         self._cycler = self._cycle() if recipe.subset == "cycling" else None
         self.space = self._space(warm)
         self.searcher: Searcher = make_searcher(recipe, self.space, self.rng)
@@ -174,39 +153,18 @@ class Session:
         fixed = language if recipe.search == "rmm_published" and recipe.batch_size else frozenset()
         return Cycler(self.problem.sizes, recipe.subset_fraction, recipe.chunk, recipe.batch_size, fixed)
 
-    def _choose_anchors(self) -> None:
-        problem, recipe = self.problem, self.recipe
-        flats = [self.pool.base, *self.pool.experts, *self.pool.merges]
-        known = [whole(flat, problem.layout, number) for number, flat in enumerate(flats)]
-        evaluator = problem.evaluator(self.pool, recipe.chunk, 0)
-        self._anchors = AnchorSubset(problem, evaluator, known, recipe.subset_fraction, recipe.chunk)
-        self.problem = self._anchors.problem
-
     def _raw(self, proposals: Sequence[Architecture | None], score: Scorer) -> list[float]:
         """Measured rewards; what is remembered is not run again."""
         jobs: list[Job | None] = [
             None if each is None else (each, self._cycler.next() if self._cycler else self._subset)
             for each in proposals
         ]
-        missing = [job for job in dict.fromkeys(jobs) if job is not None and not self.evaluator.remembered(*job)]
-        for job, (items, sizes) in zip(missing, score(self, missing), strict=True):
-            result = self._anchors.summary(items) if self._anchors else self.evaluator.mean(items)
-            self._remember(job, result, sizes)
+        missing = [job for job in dict.fromkeys(jobs) if job is not None and job not in self.evaluator.known]
+        for job, items in zip(missing, score(self, missing), strict=True):
+            self.evaluator.remember(*job, self.evaluator.mean(items))
         return [
             BACK_AT_START if job is None else self.evaluator.result(*job).reward(self.recipe.objective) for job in jobs
         ]
-
-    def _remember(self, job: Job, result: Result, sizes: Sizes) -> None:
-        self.evaluator.remember(*job, result)
-        self.ledger.sizes |= sizes
-        self.ledger.count(*self.pool.tokens(job[0]), job[1])
-
-    def _full_result(self, architecture: Architecture) -> Result:
-        job = (architecture, self.evaluator.full)
-        if not self.evaluator.remembered(*job):
-            items, sizes = next(iter(score_here(self, [job])))
-            self._remember(job, self.evaluator.mean(items), sizes)
-        return self.evaluator.result(architecture)
 
     def _averaged(self, raw: float, failed: bool) -> float:
         # a failed episode advances the count, uses no data and is told as it is (as released)
@@ -232,7 +190,7 @@ class Session:
             raise UserError(f"all {len(self.episodes)} episodes stepped back before the first layer: raise `budget`")
         ranked = sorted(measured, key=lambda each: -float(np.mean(measured[each])))[: recipe.finalists]
         finalists = sorted(
-            ((each, self._full_result(each)) for each in ranked), key=lambda pair: -pair[1].reward(recipe.objective)
+            ((each, self.evaluator.result(each)) for each in ranked), key=lambda pair: -pair[1].reward(recipe.objective)
         )
         tester = self.problem.tester(self.pool, recipe.chunk)
         chosen, validation = finalists[0]
@@ -248,9 +206,7 @@ class Session:
             tuned=merges(self.specs) if self.tuned else (),
             untuned=merges(recipe.candidates),
             episodes=tuple(self.episodes),
-            evaluated=self.ledger.evaluated,
-            blocks_run=self.ledger.blocks_run,
-            blocks_saved=self.ledger.blocks_saved,
+            evaluated=len(self.evaluator.known),
             sampled=self._sampled(tester),
             pool=self.pool,
         )
@@ -276,7 +232,7 @@ class Session:
         }
 
     def _known(self) -> dict[str, Any]:
-        """Every result in the order it was computed, each subset written once."""
+        """Every result, each subset written once."""
         subsets: dict[Subset, int] = {}
         rows = [
             [
@@ -287,17 +243,13 @@ class Session:
             ]
             for job, found in self.evaluator.known.items()
         ]
-        sizes = [[list(chunk), list(each)] for chunk, each in self.ledger.sizes.items()]
-        return {"subsets": [[list(chunk) for chunk in subset] for subset in subsets], "rows": rows, "sizes": sizes}
+        return {"subsets": [[list(chunk) for chunk in subset] for subset in subsets], "rows": rows}
 
     def _load_known(self, state: dict[str, Any]) -> None:
-        """Remembers the results and replays their costs: a cache is not kept."""
-        sizes: Sizes = {(int(t), int(a), int(b)): tuple(int(v) for v in each) for (t, a, b), each in state["sizes"]}
         subsets: list[Subset] = [tuple((int(t), int(a), int(b)) for t, a, b in subset) for subset in state["subsets"]]
-        self.ledger = Ledger(self.ledger.limit)
         for plain, number, scores, nlls in state["rows"]:
             result = Result(tuple(float(v) for v in scores), tuple(float(v) for v in nlls))
-            self._remember((from_plain(plain), subsets[int(number)]), result, sizes)
+            self.evaluator.remember(from_plain(plain), subsets[int(number)], result)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``; the generator is the run's to restore."""

@@ -72,7 +72,7 @@ def tuned_uniform(problem: Problem, recipe: SearchRecipe, evaluations: int) -> l
     if not settings:
         raise UserError(f"{evaluations} evaluations cannot tune {len(recipe.candidates)} candidates: one each at least")
     pool = problem.pool([], recipe.seed)
-    validator, tester = problem.evaluator(pool, recipe.chunk, 0), problem.tester(pool, recipe.chunk)
+    validator, tester = problem.evaluator(pool, recipe.chunk), problem.tester(pool, recipe.chunk)
     subset = fixed_subset(recipe, problem.sizes)
     tried = []
     for spec in settings:
@@ -107,4 +107,4 @@ def fixed_subset(recipe: SearchRecipe, sizes: Sequence[int]) -> Subset:
 def merged(spec: MergeCandidate, problem: Problem, seed: int) -> Weights:
     """A uniform merge as a whole model, its own stem included."""
     flat = merge(spec, problem.base, problem.experts, problem.layout, seed)
-    return whole(flat, problem.layout, repr(spec))
+    return whole(flat, problem.layout)

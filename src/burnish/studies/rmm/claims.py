@@ -106,16 +106,6 @@ def judge_cells(cells: Sequence[Cell]) -> list[Measured]:
         _cheaper(cells, "d-cost-.1", 0.1, 10),
         _cheaper(cells, "d-cost-.01", 0.01, 50),
         _ranks(cells),
-        _beats(
-            cells,
-            "e",
-            "an item-response subset (as MERGE3) finds a better merge than RMM's cycling subset at equal cost",
-            "MERGE3: about 50x less fitness cost",
-            "irt subset",
-            "cycling subset",
-            "CMA-ES over layer x expert scales, accuracy, a tenth of the images a reward; the cycling subset gets as "
-            "many more episodes as the item-response fit costs images.",
-        ),
     ]
 
 

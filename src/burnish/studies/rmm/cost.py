@@ -43,7 +43,7 @@ def measure(
         chunk: images a forward pass.
         rng: of the architectures.
     """
-    evaluator = problem.evaluator(pool, chunk, 0)
+    evaluator = problem.evaluator(pool, chunk)
     groups = {"far": random_blocks(pool, probes, rng), "near": neighbours(best, probes, rng)}
     ranks: list[Rank] = []
     for name, architectures in groups.items():

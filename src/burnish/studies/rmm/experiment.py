@@ -7,7 +7,6 @@ merges; only the test images speak. Knows no statistics over seeds and no report
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ from burnish.testbeds.experts import Budget, TaskSplits, World, to_tensors, trai
 
 CHUNK = 200
 """Images a forward pass (up to 2.5 times faster than all at once)."""
-SUBSET = 0.1
-"""Share of the validation images in the comparison of item-response and cycling subsets."""
 BATCH = 128
 """Images a batch, as published."""
 
@@ -44,7 +41,7 @@ class Design:
 
     Attributes:
         regimes: of ``burnish.testbeds.experts``.
-        arms: names of ``ARMS`` and ``SUBSET_ARMS``.
+        arms: names of ``ARMS``.
         budget: evaluations of a search.
         tuning: evaluations of the uniform merges before it, shared by all arms.
         world: steps and images.
@@ -93,11 +90,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "random": {"search": "random", "actions": "blocks"},
 }
 """Searches as settings over the recipe's defaults (CMA-ES over layer x expert scales, cross-entropy)."""
-SUBSET_ARMS: dict[str, dict[str, Any]] = {
-    "irt subset": {"objective": "score", "subset": "irt", "subset_fraction": SUBSET},
-    "cycling subset": {"objective": "score", "subset": "cycling", "subset_fraction": SUBSET},
-}
-"""The same search with a tenth of the images a reward, chosen in two ways, at equal cost in images."""
 STREAMS = {"corrected": "mended"}
 """The word that seeds an arm's random stream where it is not the arm's name: stored results repeat only with the same
 draws."""
@@ -105,15 +97,10 @@ draws."""
 
 def recipe_for(arm: str, problem: Problem, design: Design, seed: int) -> SearchRecipe:
     """The recipe a user would write for an arm (the files' names are not read here)."""
-    settings = {**ARMS, **SUBSET_ARMS}[arm]
     names = [task.name for task in problem.tasks]
     budget = design.budget
     if arm == "published":
         budget += design.tuning  # it has nothing to tune: the same evaluations, as episodes
-    if arm == "cycling subset":
-        # the item-response subset first looks at all answers of base, experts and merges: the same images, as episodes
-        known = 1 + len(problem.experts) + len(SearchRecipe.model_fields["candidates"].default)
-        budget += round(known / SUBSET)
     return SearchRecipe.model_validate(
         {
             "seed": seed,
@@ -123,7 +110,7 @@ def recipe_for(arm: str, problem: Problem, design: Design, seed: int) -> SearchR
             "budget": budget,
             "tuning_budget": design.tuning,
             "chunk": CHUNK,
-            **settings,
+            **ARMS[arm],
         }
     )
 
@@ -139,8 +126,6 @@ def run_cell(job: Job) -> Cell:
         outcomes: dict[str, Outcome] = {}
         for name in design.arms:
             arms[name], outcomes[name] = _searched(name, job, world, problem, tuning)
-            # an assembly and its placeholders refer to each other: only the collector frees their activations
-            gc.collect()
         pool, best = outcomes["corrected"].pool, outcomes["cma"].architecture
         assert isinstance(best, Scales)
         whole_set = problem_of(world, ("validation", "test"), seed)
@@ -202,7 +187,7 @@ def _task(task: TaskSplits, head: int, parts: Sequence[str], at_most: int | None
 
 def tune(problem: Problem, recipe: SearchRecipe) -> dict[Objective, list[Tuned]]:
     """The grid of uniform merges, evaluated once and read by both objectives."""
-    evaluator = problem.evaluator(problem.pool([], recipe.seed), recipe.chunk, 0)
+    evaluator = problem.evaluator(problem.pool([], recipe.seed), recipe.chunk)
     tried = [(spec, evaluator.mean(evaluator.items(merged(spec, problem, recipe.seed)))) for spec in grid(recipe)]
     objectives: tuple[Objective, ...] = ("score", "cross_entropy")
     return {name: [Tuned(spec, result.reward(name)) for spec, result in tried] for name in objectives}
@@ -216,7 +201,7 @@ def _merge(problem: Problem, spec: MergeCandidate, seed: int) -> Merge:
     weights = merged(spec, problem, seed)
     pool = problem.pool([], seed)
     validation, test = (
-        each.mean(each.items(weights)) for each in (problem.evaluator(pool, CHUNK, 0), problem.tester(pool, CHUNK))
+        each.mean(each.items(weights)) for each in (problem.evaluator(pool, CHUNK), problem.tester(pool, CHUNK))
     )
     return Merge(
         what=f"{spec.method}, weight {spec.weight:.2f}, density {spec.density:.2f}",
@@ -228,7 +213,7 @@ def _merge(problem: Problem, spec: MergeCandidate, seed: int) -> Merge:
 
 def _found(outcome: Outcome, problem: Problem, seconds: float) -> Arm:
     """What a search is worth: its finalist that is best on the validation images, on the test images."""
-    evaluator, tester = problem.evaluator(outcome.pool, CHUNK, 0), problem.tester(outcome.pool, CHUNK)
+    evaluator, tester = problem.evaluator(outcome.pool, CHUNK), problem.tester(outcome.pool, CHUNK)
     chosen, validation, test = outcome.architecture, outcome.validation, outcome.test
     if outcome.sampled is not None:
         # rewarded on training images: the choice among its finalists is still made on validation images, the kinder
@@ -244,8 +229,6 @@ def _found(outcome: Outcome, problem: Problem, seconds: float) -> Arm:
         sampled=outcome.sampled,
         rewards=tuple(episode.raw for episode in outcome.episodes),
         evaluated=outcome.evaluated,
-        blocks_run=outcome.blocks_run,
-        blocks_saved=outcome.blocks_saved,
         length=len(chosen.blocks) if isinstance(chosen, Blocks) else len(chosen.values),
     )
 
@@ -258,7 +241,7 @@ def _experts(problem: Problem) -> tuple[float, ...]:
     """Every expert on its own task's test images: what no merge can be expected to beat."""
     tester = problem.tester(problem.pool([], 0), CHUNK)
     return tuple(
-        100 * tester.mean(tester.items(whole(flat, problem.layout, number))).scores[number]
+        100 * tester.mean(tester.items(whole(flat, problem.layout))).scores[number]
         for number, flat in enumerate(problem.experts)
     )
 

@@ -39,9 +39,6 @@ class Arm(Record):
     """Of every episode."""
     evaluated: int
     """Architectures run; the rest were remembered."""
-    blocks_run: int
-    blocks_saved: int
-    """By the cache of prefixes."""
     length: int
     """Blocks of the architecture, or layers that its scales are for."""
     update_seconds: float | None = None

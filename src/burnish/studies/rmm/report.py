@@ -23,8 +23,6 @@ LABELS = {
     "cma, task scales": "CMA-ES, task scales",
     "greedy": "greedy, layer by layer",
     "random": "random blocks",
-    "irt subset": "CMA-ES, item-response tenth",
-    "cycling subset": "CMA-ES, cycling tenth",
     "untuned": "best untuned merge",
     "tuned": "best tuned merge",
     "tuned by cross-entropy": "best merge tuned by cross-entropy",
@@ -51,8 +49,6 @@ WORDS = {
     "CMA-ES": "an evolution strategy, here over one scale a layer and expert (the default) or one an expert (task "
     "scales)",
     "cycling subset": "each reward sees the next share s of the validation images",
-    "item-response subset": "fixed images, spread over difficulty as an item-response model of known models sees it "
-    "(after MERGE3)",
 }
 
 
@@ -83,7 +79,7 @@ def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
         Section(
             "Rewards",
             f"The best reward so far of every search ({where}). Left: minus cross-entropy on all validation images. "
-            "Right: accuracy, on training batches (RMM as published) or on a tenth of the validation images. "
+            "Right: accuracy on training batches (RMM as published). "
             "Best-so-far of a noisy reward flatters: only the test images above count.",
             figure=reward_figure(first.arms),
         ),
@@ -143,8 +139,7 @@ def reward_figure(arms: Mapping[str, Arm]) -> Any:
     """Best reward so far, cross-entropy and accuracy side by side."""
     figure, grid = subplots(1, 2, width=9.0, height=3.8)
     for number, (name, arm) in enumerate(arms.items()):
-        score = name in ("published", "irt subset", "cycling subset")
-        axes = grid[0, int(score)]
+        axes = grid[0, int(name == "published")]
         best = np.maximum.accumulate(arm.rewards)
         axes.plot(np.arange(1, len(best) + 1), best, linewidth=1.3, color=f"C{number}", label=LABELS[name])
     for axes, label in zip(
@@ -202,7 +197,7 @@ def _needed(cells: Cells) -> str:
 
 
 def cost_table(cells: Cells) -> list[dict[str, str]]:
-    """CPU time of one evaluation at each s, and what of the search's work the prefix cache saved."""
+    """CPU time of one evaluation at each s."""
     rows = []
     for key in cells[0].cost.seconds:
         interval = times_cheaper(cells, key)

@@ -13,7 +13,7 @@ from burnish.core.cells import run_cells
 from burnish.core.run import Run
 from burnish.core.study import Outcome, Size, Study, StudyRecipe
 from burnish.studies.rmm.claims import judge_cells
-from burnish.studies.rmm.experiment import ARMS, SUBSET_ARMS, Design, Job, run_cell
+from burnish.studies.rmm.experiment import ARMS, Design, Job, run_cell
 from burnish.studies.rmm.records import Cell
 from burnish.studies.rmm.report import glance, sections
 from burnish.testbeds.experts import Budget
@@ -21,7 +21,7 @@ from burnish.testbeds.experts import Budget
 QUICK = Design(
     regimes=("two", "half"),
     # the arms that a claim speaks of; `full` has all
-    arms=("published", "corrected", "cma", "random", *SUBSET_ARMS),
+    arms=("published", "corrected", "cma", "random"),
     budget=160,
     tuning=60,
     world=Budget(),
@@ -31,7 +31,7 @@ QUICK = Design(
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(
         regimes=("two",),
-        arms=(*ARMS, *SUBSET_ARMS),
+        arms=tuple(ARMS),
         budget=4,
         tuning=3,
         world=Budget(pretraining=2, finetuning=0.02, validation=200, test=50),
@@ -48,9 +48,7 @@ DESIGNS: dict[Size, Design] = {
         repeats=3,
     ),
     "quick": QUICK,
-    "full": dataclasses.replace(
-        QUICK, regimes=("two", "half", "far"), arms=(*ARMS, *SUBSET_ARMS), probes=60, repeats=20
-    ),
+    "full": dataclasses.replace(QUICK, regimes=("two", "half", "far"), arms=tuple(ARMS), probes=60, repeats=20),
 }
 """What each size spends. ``quick`` takes the first two regimes of the specification's list."""
 
