@@ -117,7 +117,7 @@ def test_a_replay_in_a_world_that_changed_is_refused(tmp_path: Path) -> None:
         memory = ReplayingMemory(inner, whole[:40])
         agents = team(NAMES, wary, 8.0, SETTINGS)
         with pytest.raises(MemoryFailed, match="start afresh"):
-            await Runtime(settings, Meadow(threat_at=5.0), memory, agents).run()
+            await Runtime(SETTINGS, Meadow(threat_at=5.0), memory, agents).run()
 
     clock.run(main, "virtual")
 
