@@ -235,9 +235,10 @@ def study(
         raise UserError(f"size: `{size}` is none of {', '.join(DEFAULT_SEEDS)}", arguments=("size",))
     found = find_study(name)
     root = checkout() if store else None
-    asked = {"method": f"study:{name}", "size": size, "seeds": seeds or DEFAULT_SEEDS[size], "workers": workers}
+    first = seeds or DEFAULT_SEEDS[size]
+    asked: dict[str, Any] = {"method": f"study:{name}", "size": size, "seeds": first, "workers": workers}
     if until_decided:
-        asked["max_seeds"] = max_seeds or MORE_SEEDS * asked["seeds"]
+        asked["max_seeds"] = max_seeds or MORE_SEEDS * first
     elif max_seeds is not None:
         raise UserError("max_seeds: only with `until_decided`", arguments=("max_seeds", "until_decided"))
     recipe = StudyRecipe.load(asked)

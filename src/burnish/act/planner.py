@@ -57,9 +57,9 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the log: like the reply."""
-        first, *others = [call.to_json() for call in self.calls] or [None]
-        then = {"then": others} if others else {}
-        return {"skill": first, **then, "interrupt": self.interrupt, "reason": self.reason}
+        steps = [call.to_json() for call in self.calls]
+        then = {"then": steps[1:]} if len(steps) > 1 else {}
+        return {"skill": steps[0] if steps else None, **then, "interrupt": self.interrupt, "reason": self.reason}
 
 
 def parse_decision(text: str, library: Library, horizon: int = 1) -> Decision:
