@@ -15,16 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 from typer.main import get_command
 
 from burnish import cli
 from burnish.cli import app
 from burnish.core.method import all_methods
-from burnish.prove.dov4cl.analysis import analyse
-from burnish.prove.evidence import write_evidence
 from tests.once import shared_cache, smoke_study
+from tests.prove.noise_evidence import write_noise
 
 BURNISH = [sys.executable, "-m", "burnish.cli"]
 ROOT = Path(__file__).parents[1]
@@ -106,15 +104,7 @@ def equip(folder: Path, warm: Path) -> None:
     (folder / "merge.yaml").write_text(
         "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"
     )
-    rng = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {"public": np.arange(20) < 10}
-    for name in ("suspect", "shadow_000", "shadow_001"):
-        for kind, views in (("global", 2), ("local", 3)):
-            arrays[f"{name}_{kind}"] = rng.normal(size=(1, 20, views, 4)).astype(np.float32)
-    settings = {"seed": 0, "test": "permutation", "alpha": 0.05, "a": 1.0, "draws": 200, "repeats": 1}
-    settings |= {"private_is": "held out", "split": None}
-    findings = analyse(arrays, settings)
-    write_evidence(folder / "evidence", method="dov4cl", settings=settings, arrays=arrays, findings=findings)
+    write_noise(folder / "evidence")
 
 
 SERVING = {"act llm": "/v1/models", "act watch": "/state"}

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import burnish
-from burnish.prove.dov4cl.analysis import analyse
-from burnish.prove.evidence import write_evidence
 from burnish.testbeds.models import prepare_model
 from tests.once import shared_cache
+from tests.prove.noise_evidence import write_noise
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 SHOWN = re.findall(r"^::: (\S+)$", "\n".join(path.read_text() for path in sorted(PAGES.glob("*.md"))), re.MULTILINE)
@@ -91,15 +89,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
             prepare_model(name, folder / path)
     (folder / "lines.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "mine.py").write_text(MINE)
-    rng = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {"public": np.arange(20) < 10}
-    for name in ("suspect", "shadow_000", "shadow_001"):
-        for kind, views in (("global", 2), ("local", 3)):
-            arrays[f"{name}_{kind}"] = rng.normal(size=(1, 20, views, 4)).astype(np.float32)
-    settings = {"seed": 0, "test": "permutation", "alpha": 0.05, "a": 1.0, "draws": 200, "repeats": 1}
-    settings |= {"private_is": "held out", "split": None}
-    findings = analyse(arrays, settings)
-    write_evidence(folder / "evidence", method="dov4cl", settings=settings, arrays=arrays, findings=findings)
+    write_noise(folder / "evidence")
     return folder
 
 

@@ -20,6 +20,7 @@ from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import read_table, write_table
 from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer, train_base
+from tests.reason.hint_grpo.contract import SETTINGS
 
 Rule = Callable[[str, int, int], bool]
 """From a question's text, the steps given and the place in its group: is the completion right?"""
@@ -27,26 +28,7 @@ Rule = Callable[[str, int, int], bool]
 
 def recipe(base: Path, **changes: Any) -> HintGRPORecipe:
     """Ten steps in which every batch of completions is used twice, over more than one epoch, with refilled batches."""
-    settings = {
-        "method": "burnish.reason.hint_grpo:METHOD",
-        "model": str(base),
-        "device": "cpu",
-        "data": {"source": "burnish.testbeds.arithmetic:training", "limit": 12},
-        "test": {"source": "burnish.testbeds.arithmetic:test", "limit": 32},
-        "system": None,
-        "hints": {"levels": 3, "guard": False},
-        "judge": "answer",
-        "questions": 4,
-        "micro_batch": 8,
-        "updates": 2,
-        "dynamic_sampling": 1,
-        "completion_tokens": 14,
-        "temperature": 1.0,
-        "steps": 10,
-        "learning_rate": 1e-3,
-        "checkpoint_every": 0,
-        "keep": 3,
-    }
+    settings = {**SETTINGS, "method": "burnish.reason.hint_grpo:METHOD", "model": str(base), "checkpoint_every": 0}
     return HintGRPORecipe.model_validate(settings | changes)
 
 
