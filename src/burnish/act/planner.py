@@ -124,7 +124,7 @@ def prompt(
         "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null "
         "to go on with what you do) and `interrupt` (true stops the running skill at once, for danger or a better "
         "plan).\n"
-        f"Reply schema: {json.dumps(library.reply_schema(horizon))}"
+        f"Reply schema: {library.reply_schema_text(horizon)}"
         f"{planned}{steps}"
     )
     known: dict[str, Any] = {
@@ -278,7 +278,7 @@ class Chat:
     async def _whole(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
         from openai.types.chat import ChatCompletion
 
-        answer = await self._client.chat.completions.create(**request)
+        answer = await self._client.chat.completions.create(**_as_it_is(request))
         # The client does not validate what a server sends.
         if not isinstance(answer, ChatCompletion) or not answer.choices:
             raise ValueError("the answer is no chat completion")
@@ -289,7 +289,7 @@ class Chat:
     async def _stream(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
         text, usage = "", None
         stream = await self._client.chat.completions.create(
-            **request, stream=True, stream_options={"include_usage": True}
+            **_as_it_is({**request, "stream_options": {"include_usage": True}}), stream=True
         )
         async with stream:
             async for chunk in stream:
@@ -326,6 +326,15 @@ class RecordedChat(Chat):
 def _text(part: Any) -> str:
     content = getattr(part, "content", None)
     return content if isinstance(content, str) else ""
+
+
+def _as_it_is(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The client's arguments for a request that is sent as it is.
+
+    What it gets by its own arguments (two of them must be there) it walks through, schema and messages, in search of
+    names to translate. There are none, and that takes as long as all else that it does.
+    """
+    return {"model": request["model"], "messages": [], "extra_body": request}
 
 
 def _counted(request: Mapping[str, Any], text: str, usage: Any) -> Reply:
