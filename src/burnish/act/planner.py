@@ -21,6 +21,7 @@ from burnish.act.skills.library import BadCall, Call, Library
 from burnish.core.errors import BurnishError, UserError
 
 Message = Mapping[str, str]
+COMPLETIONS = "/chat/completions"
 LONGEST = 65_536  # characters of a reply; a decision has a few hundred
 
 
@@ -278,7 +279,9 @@ class Chat:
     async def _whole(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
         from openai.types.chat import ChatCompletion
 
-        answer = await self._client.chat.completions.create(**_as_it_is(request))
+        # The client's own `chat.completions.create` walks through schema and messages in search of names to translate.
+        # There are none, and that takes longer than all else that it does.
+        answer = await self._client.post(COMPLETIONS, cast_to=ChatCompletion, body=request)
         # The client does not validate what a server sends.
         if not isinstance(answer, ChatCompletion) or not answer.choices:
             raise ValueError("the answer is no chat completion")
@@ -287,9 +290,16 @@ class Chat:
         return _counted(request, text, answer.usage)
 
     async def _stream(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
+        from openai import AsyncStream
+        from openai.types.chat import ChatCompletionChunk
+
         text, usage = "", None
-        stream = await self._client.chat.completions.create(
-            **_as_it_is({**request, "stream_options": {"include_usage": True}}), stream=True
+        stream = await self._client.post(
+            COMPLETIONS,
+            cast_to=ChatCompletionChunk,
+            body={**request, "stream": True, "stream_options": {"include_usage": True}},
+            stream=True,
+            stream_cls=AsyncStream[ChatCompletionChunk],
         )
         async with stream:
             async for chunk in stream:
@@ -326,15 +336,6 @@ class RecordedChat(Chat):
 def _text(part: Any) -> str:
     content = getattr(part, "content", None)
     return content if isinstance(content, str) else ""
-
-
-def _as_it_is(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The client's arguments for a request that is sent as it is.
-
-    What it gets by its own arguments (two of them must be there) it walks through, schema and messages, in search of
-    names to translate. There are none, and that takes as long as all else that it does.
-    """
-    return {"model": request["model"], "messages": [], "extra_body": request}
 
 
 def _counted(request: Mapping[str, Any], text: str, usage: Any) -> Reply:

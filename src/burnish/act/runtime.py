@@ -166,6 +166,8 @@ class Runtime:
         """Wait for something to think about; false when there is nothing left to do."""
         while self.settings.planning == "events" and not agent.attention.due(len(agent.slot.waiting)):
             await agent.attention.change()
+        if self.settings.clock == "wall":  # on others neither takes time
+            await self._actor.stopped_go_first()
         return await self._look(agent)
 
     async def _decided(self, agent: Agent, decision: Decision, version: int) -> None:
