@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 from opentelemetry.trace import Span
 
 from burnish.act.memory.log import Event, MemoryFailed
@@ -15,6 +16,8 @@ from burnish.act.skill_context import LoggedContext
 from burnish.act.skills.library import BadCall, Call
 from burnish.act.team import Agent, PlannedCall
 from burnish.act.world import ActionFailed, World
+
+TURNS = 4  # of the event loop; to a skill whose clean-up waits for nothing it takes two
 
 
 class Actor:
@@ -30,6 +33,8 @@ class Actor:
         self._session = session
         self._settings = settings
         self._world = world
+        self._stopped: set[str] = set()
+        """Agents whose skill was taken away and has not ended yet."""
 
     async def hand_over(self, agent: Agent, steps: Sequence[PlannedCall], interrupt: bool = False) -> None:
         """Leave a plan for the acting loop, in place of what was not begun; with ``interrupt``, stop what runs.
@@ -89,6 +94,18 @@ class Actor:
         agent.halted = True
         if agent.running is not None:
             agent.running.cancel()
+            self._stopped.add(agent.name)
+
+    async def stopped_go_first(self) -> None:
+        """Before a thought: those who were just stopped come to their next skill first.
+
+        A thought takes the event loop for longer than all of an interrupt, and of a team that is stopped at one moment
+        the last would wait for the thoughts of all others. Turns of the loop, not time: a clean-up may take seconds.
+        """
+        for _ in range(TURNS):
+            if not self._stopped:
+                return
+            await checkpoint()
 
     async def perform(self, agent: Agent, planned: PlannedCall, number: int | None = None) -> None:
         """Run one skill to its end, its failure or its interruption; then its clean-up, whatever happened."""
@@ -120,6 +137,7 @@ class Actor:
                     status, why = await _outcome(planned.call, context)
         finally:
             agent.running = None
+            self._stopped.discard(agent.name)
             with anyio.CancelScope(shield=True):
                 with anyio.move_on_after(self._settings.cleanup_seconds) as limit:
                     await context.leave()

@@ -21,6 +21,7 @@ from burnish.act.skills.library import BadCall, Call, Library
 from burnish.core.errors import BurnishError, UserError
 
 Message = Mapping[str, str]
+COMPLETIONS = "/chat/completions"
 LONGEST = 65_536  # characters of a reply; a decision has a few hundred
 
 
@@ -124,7 +125,7 @@ def prompt(
         "Reply with one JSON object: `reason` (short), `skill` (one of the skills below with its arguments, or null "
         "to go on with what you do) and `interrupt` (true stops the running skill at once, for danger or a better "
         "plan).\n"
-        f"Reply schema: {json.dumps(library.reply_schema(horizon))}"
+        f"Reply schema: {library.reply_schema_text(horizon)}"
         f"{planned}{steps}"
     )
     known: dict[str, Any] = {
@@ -278,7 +279,9 @@ class Chat:
     async def _whole(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
         from openai.types.chat import ChatCompletion
 
-        answer = await self._client.chat.completions.create(**request)
+        # The client's own `chat.completions.create` walks through schema and messages in search of names to translate.
+        # There are none, and that takes longer than all else that it does.
+        answer = await self._client.post(COMPLETIONS, cast_to=ChatCompletion, body=request)
         # The client does not validate what a server sends.
         if not isinstance(answer, ChatCompletion) or not answer.choices:
             raise ValueError("the answer is no chat completion")
@@ -287,9 +290,16 @@ class Chat:
         return _counted(request, text, answer.usage)
 
     async def _stream(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
+        from openai import AsyncStream
+        from openai.types.chat import ChatCompletionChunk
+
         text, usage = "", None
-        stream = await self._client.chat.completions.create(
-            **request, stream=True, stream_options={"include_usage": True}
+        stream = await self._client.post(
+            COMPLETIONS,
+            cast_to=ChatCompletionChunk,
+            body={**request, "stream": True, "stream_options": {"include_usage": True}},
+            stream=True,
+            stream_cls=AsyncStream[ChatCompletionChunk],
         )
         async with stream:
             async for chunk in stream:

@@ -166,6 +166,8 @@ class Runtime:
         """Wait for something to think about; false when there is nothing left to do."""
         while self.settings.planning == "events" and not agent.attention.due(len(agent.slot.waiting)):
             await agent.attention.change()
+        if self.settings.clock == "wall":  # on others neither takes time
+            await self._actor.stopped_go_first()
         return await self._look(agent)
 
     async def _decided(self, agent: Agent, decision: Decision, version: int) -> None:
@@ -264,23 +266,27 @@ class Runtime:
 
     def _heard(self, event: Event) -> None:
         """An event: whoever plans on what it changed, thinks again."""
-        mates = [agent for name, agent in self.agents.items() if name != event.agent]
+        one, shared = self.agents.get(event.agent), self.settings.shared_memory
         match event.kind:
             case "world":
-                one = self.agents.get(event.agent)
-                concerned = mates if one is None else [one]
+                concerned = self._mates(event.agent) if one is None else [one]
             case "human":
-                concerned = [agent for name, agent in self.agents.items() if name == event.agent]
-            case "goal" | "chat" if self.settings.shared_memory:
-                concerned = mates
-            case "skill_start" if self.settings.shared_memory:  # what a mate takes up, another need not do
-                concerned = [agent for agent in mates if agent.slot.waiting or agent.thinking is not None]
+                concerned = [] if one is None else [one]
+            case "goal" | "chat" if shared:
+                concerned = self._mates(event.agent)
+            case "skill_start" if shared:  # what a mate takes up, another need not do
+                concerned = [
+                    mate for mate in self._mates(event.agent) if mate.thinking is not None or mate.slot.waiting
+                ]
             case _:
                 return
         for agent in concerned:
             if event.seq > agent.attention.thought:  # else its thought was made on it
                 agent.attention.heard(event.seq)
                 self._give_up(agent)
+
+    def _mates(self, name: str) -> list[Agent]:
+        return [agent for other, agent in self.agents.items() if other != name]
 
     def _give_up(self, agent: Agent) -> None:
         """A call that has just begun is begun again on the news, once; one that is about to return may still help."""

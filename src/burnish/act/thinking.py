@@ -78,12 +78,11 @@ class Thinker:
         snapshot = await self._session.memory.snapshot()
         if self._settings.shared_memory:
             return snapshot
-        own = snapshot.observations.get(agent.name)
         return Snapshot(
             version=snapshot.version,
-            observations={} if own is None else {agent.name: own},
-            actions={name: action for name, action in snapshot.actions.items() if name == agent.name},
-            results={name: result for name, result in snapshot.results.items() if name == agent.name},
+            observations=_own(agent, snapshot.observations),
+            actions=_own(agent, snapshot.actions),
+            results=_own(agent, snapshot.results),
             touched=snapshot.touched,
         )
 
@@ -190,3 +189,8 @@ class Thinker:
             raise CallFailed(past.data["status"])
         tokens = past.data["tokens"]
         return chat.count(Reply(past.data["text"], tokens["prompt"], tokens["completion"]))
+
+
+def _own(agent: Agent, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """What is known of an agent alone."""
+    return {agent.name: known[agent.name]} if agent.name in known else {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.core.errors import BurnishError
 
 MESSAGES = 10  # the paper's prompt shows the last ten
+MOST_UNFOLDED = 1000  # events that are kept for the next snapshot
 
 
 class MemoryFailed(BurnishError):
@@ -59,29 +60,70 @@ class Snapshot:
     touched: Mapping[str, int] = field(default_factory=dict)
 
 
-def fold(state: Snapshot, event: Event) -> Snapshot:
-    """The snapshot after one more event.
+def fold(state: Snapshot, *events: Event) -> Snapshot:
+    """The snapshot after some more events. Each of its parts is copied once, not once an event.
 
     Raises:
         MemoryFailed: an event is missing in between.
     """
-    if event.seq != state.version + 1:
-        raise MemoryFailed(f"memory: event {event.seq} follows {state.version}; an event was lost")
-    state = replace(state, version=event.seq)
-    match event.kind:
-        case "observe":
-            return replace(state, observations={**state.observations, event.agent: event.data})
-        case "skill_start":
-            return replace(state, actions={**state.actions, event.agent: event.data})
-        case "skill_end":
-            idle = {name: action for name, action in state.actions.items() if name != event.agent}
-            return replace(state, actions=idle, results={**state.results, event.agent: event.data})
-        case "chat":
-            message = {"from": event.agent, "text": event.data["text"]}
-            return replace(state, chat=(*state.chat, message)[-MESSAGES:])
-        case "world" | "human":
-            return replace(state, touched={**state.touched, event.agent: event.seq})
-    return state
+    version, chat = state.version, list(state.chat)
+    observations, actions, results = dict(state.observations), dict(state.actions), dict(state.results)
+    touched = dict(state.touched)
+    for event in events:
+        if event.seq != version + 1:
+            raise _lost(event.seq, version)
+        version = event.seq
+        match event.kind:
+            case "observe":
+                observations[event.agent] = event.data
+            case "skill_start":
+                actions[event.agent] = event.data
+            case "skill_end":
+                actions.pop(event.agent, None)
+                results[event.agent] = event.data
+            case "chat":
+                chat.append({"from": event.agent, "text": event.data["text"]})
+            case "world" | "human":
+                touched[event.agent] = event.seq
+    return Snapshot(version, observations, actions, results, tuple(chat[-MESSAGES:]), touched)
+
+
+def _lost(seq: int, version: int) -> MemoryFailed:
+    return MemoryFailed(f"memory: event {seq} follows {version}; an event was lost")
+
+
+class Folding:
+    """A log's snapshot while the log grows: events are folded when somebody asks, all that have come together.
+
+    With an event each time a team of thousands would be copied for each event of each of them.
+    """
+
+    def __init__(self) -> None:
+        self._state = Snapshot()
+        self._new: list[Event] = []
+
+    @property
+    def version(self) -> int:
+        """Number of the last event in it."""
+        return self._state.version + len(self._new)
+
+    def add(self, event: Event) -> None:
+        """The next event.
+
+        Raises:
+            MemoryFailed: it does not follow the last one.
+        """
+        if event.seq != self.version + 1:
+            raise _lost(event.seq, self.version)
+        self._new.append(event)
+        if len(self._new) >= MOST_UNFOLDED:
+            self.snapshot()
+
+    def snapshot(self) -> Snapshot:
+        """What is known after its last event."""
+        if self._new:
+            self._state, self._new = fold(self._state, *self._new), []
+        return self._state
 
 
 class Memory(ABC):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from burnish.act.clock import hold
-from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
+from burnish.act.memory.log import Event, Folding, Memory, MemoryFailed, Snapshot
 from burnish.core.errors import UserError
 
 PAGE = 1000
@@ -56,7 +56,7 @@ class RedisMemory(Memory):
         self._failures = redis.exceptions.RedisError
         self._stream, self._names = f"burnish:{name}:log", f"burnish:{name}:keys"
         self._append = self._db.register_script(_APPEND)
-        self._state = Snapshot()
+        self._state = Folding()
 
     async def append(
         self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
@@ -69,7 +69,7 @@ class RedisMemory(Memory):
             raise MemoryFailed(f"{self._url}: the event {key} is in the log already")
         event = Event(seq, time, agent, kind, json.loads(text), key)
         if seq == self._state.version + 1:
-            self._state = fold(self._state, event)
+            self._state.add(event)
         return event
 
     async def since(self, seq: int) -> AsyncIterator[Event]:
@@ -92,8 +92,8 @@ class RedisMemory(Memory):
         async for event in self.since(self._state.version):
             # Another task of this process may have folded it while the page was under way.
             if event.seq == self._state.version + 1:
-                self._state = fold(self._state, event)
-        return self._state
+                self._state.add(event)
+        return self._state.snapshot()
 
     async def close(self) -> None:
         """See :class:`Memory`."""

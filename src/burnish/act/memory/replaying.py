@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
+from burnish.act.memory.log import Event, Folding, Memory, MemoryFailed, Snapshot
 
 INSTANT = 1e-6  # seconds of a virtual clock, which moves only when nothing else can run
 
@@ -29,7 +29,7 @@ class ReplayingMemory(Memory):
         self._inner = inner
         self._past = past
         self._keys = {event.key: event for event in past if event.key is not None}
-        self._state = Snapshot()
+        self._state = Folding()
         self._done = 0
         self._progress = anyio.Event()
 
@@ -46,7 +46,7 @@ class ReplayingMemory(Memory):
             old = self._past[self._done]
             if Event(old.seq, time, agent, kind, data, key) == old:
                 self._done += 1
-                self._state = fold(self._state, old)
+                self._state.add(old)
                 self._progress.set()
                 self._progress = anyio.Event()
                 return old
@@ -84,7 +84,7 @@ class ReplayingMemory(Memory):
 
     async def snapshot(self) -> Snapshot:
         """See :class:`Memory`."""
-        return self._state if self._done < len(self._past) else await self._inner.snapshot()
+        return self._state.snapshot() if self._done < len(self._past) else await self._inner.snapshot()
 
     async def close(self) -> None:
         """See :class:`Memory`."""

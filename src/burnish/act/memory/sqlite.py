@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
+from burnish.act.memory.log import Event, Folding, Memory, MemoryFailed, Snapshot
 
 # Another process's lock is waited for: so often, so many seconds each; shorter at first, for most locks are held for
 # one event.
@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS events (
     data TEXT NOT NULL, key TEXT UNIQUE
 )"""
 _COLUMNS = "seq, time, agent, kind, data, key"
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class SQLiteMemory(Memory):
@@ -37,7 +38,7 @@ class SQLiteMemory(Memory):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._state = Snapshot()
+        self._state = Folding()
         attempt = 0
         while True:
             try:
@@ -54,7 +55,7 @@ class SQLiteMemory(Memory):
         self, kind: str, agent: str, data: Mapping[str, Any], *, time: float, key: str | None = None
     ) -> Event:
         """See :class:`Memory`. SQLite numbers the events: two writers never get the same one."""
-        row = (time, agent, kind, json.dumps(data, ensure_ascii=False), key)
+        row = (time, agent, kind, _ENCODER.encode(data), key)
         attempt = 0
         while True:
             try:
@@ -68,7 +69,7 @@ class SQLiteMemory(Memory):
                 await self._wait(error, attempt)
         event = Event(seq, time, agent, kind, json.loads(row[3]), key)
         if seq == self._state.version + 1:
-            self._state = fold(self._state, event)
+            self._state.add(event)
         return event
 
     async def since(self, seq: int) -> AsyncIterator[Event]:
@@ -84,8 +85,8 @@ class SQLiteMemory(Memory):
     async def snapshot(self) -> Snapshot:
         """See :class:`Memory`. Only the events since the last call are read."""
         async for event in self.since(self._state.version):
-            self._state = fold(self._state, event)
-        return self._state
+            self._state.add(event)
+        return self._state.snapshot()
 
     async def close(self) -> None:
         """See :class:`Memory`."""

@@ -8,6 +8,7 @@ gives arguments, and both are validated here.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -89,6 +90,7 @@ class Library:
     def __init__(self, skills: Iterable[Skill | Function]) -> None:
         self._skills: dict[str, Skill] = {}
         self._schemas: dict[int, dict[str, Any]] = {}
+        self._schema_texts: dict[int, str] = {}
         for one in skills:
             made = one if isinstance(one, Skill) else skill(one)
             if made.name in self._skills:
@@ -126,6 +128,12 @@ class Library:
         if horizon not in self._schemas:
             self._schemas[horizon] = self._reply_schema(horizon)
         return self._schemas[horizon]
+
+    def reply_schema_text(self, horizon: int = 1) -> str:
+        """The same as JSON text, as a prompt shows it."""
+        if horizon not in self._schema_texts:
+            self._schema_texts[horizon] = json.dumps(self.reply_schema(horizon))
+        return self._schema_texts[horizon]
 
     def _reply_schema(self, horizon: int) -> dict[str, Any]:
         calls = [

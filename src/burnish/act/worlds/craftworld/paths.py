@@ -10,6 +10,7 @@ from burnish.act.worlds.craftworld.terrain import is_solid
 
 LONGEST_SEARCH = 8000  # cells looked at for one path
 POCKET = 300  # cells looked at to see whether a goal is shut in
+SOON = 100  # cells looked at for a path before that is asked: most are found sooner
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if (dx, dy) != (0, 0)]
 
 
@@ -65,10 +66,6 @@ class Grid:
             row = range(middle_x - reach, middle_x + reach + 1, 1 if whole else 2 * reach)
             yield from ((cx, cy) for cx in row if 0 <= cx <= last)
 
-    def blocks_in(self, chunk: Cell) -> dict[str, set[Cell]]:
-        """Cells of a chunk by block."""
-        return self._chunks.get(chunk, {})
-
     def nearest(
         self, start: Cell, blocks: Collection[str], known: Collection[Cell], taken: Collection[Cell]
     ) -> Cell | None:
@@ -86,6 +83,24 @@ class Grid:
                         best = rank if best is None or rank < best else best
         return None if best is None else (best[2], best[1])
 
+    def nearest_of_each(self, start: Cell, reach: int) -> dict[str, tuple[int, Cell]]:
+        """Each block within ``reach`` cells, known or not: how far the nearest one is, and where."""
+        x, y = start
+        nearest: dict[str, tuple[int, Cell]] = {}
+        chunks = []
+        for chunk in self.chunks_around(chunk_of(start), -(-reach // CHUNK)):
+            left, top = chunk[0] * CHUNK, chunk[1] * CHUNK
+            chunks.append((max(0, left - x, x - left - CHUNK + 1, top - y, y - top - CHUNK + 1), chunk))
+        # From near to far: most blocks of a chunk that is farther than one already found need not be looked at.
+        for gap, chunk in sorted(chunks):
+            for block, cells in self._chunks.get(chunk, {}).items():
+                best = nearest.get(block)
+                if cells and (best is None or gap <= best[0]):
+                    rank = min([(max(abs(cell[0] - x), abs(cell[1] - y)), cell) for cell in cells])
+                    if rank[0] <= reach and (best is None or rank < best):
+                        nearest[block] = rank
+        return nearest
+
     def unknown(self, start: Cell, known: Collection[Cell]) -> Cell | None:
         """The middle of the nearest chunk that is not known; ``None`` if all are."""
         here = chunk_of(start)
@@ -101,7 +116,10 @@ class Grid:
         straight = self._straight(start, goal, near)
         if straight is not None:
             return straight
-        return None if self._shut_in(start, goal, near) else self._search(start, goal, near)
+        # From the goal nobody comes to who stands inside of a block, so for them it is asked before the search.
+        if not self.free(start) and self._shut_in(start, goal, near):
+            return None
+        return self._search(start, goal, near)
 
     def towards(self, start: Cell, goal: Cell, near: Sequence[int]) -> list[Cell] | None:
         """The path to within the first of the distances ``near`` that can be reached; ``None`` if none can."""
@@ -132,12 +150,18 @@ class Grid:
 
         A search from the start would look at all of the map before it knew.
         """
+        blocks, size = self.blocks, self.size
         (x, y), sides = goal, range(-near, near + 1)
         border = [cell for dx in sides for dy in sides if self.free(cell := (x + dx, y + dy))]
         seen = set(border)
         while border and len(seen) < POCKET:
-            for cell in around(border.pop()):
-                if cell not in seen and self.free(cell):
+            here_x, here_y = border.pop()
+            for dx, dy in _AROUND:
+                cell = (here_x + dx, here_y + dy)
+                if cell in seen or not (0 <= cell[0] < size and 0 <= cell[1] < size):
+                    continue
+                block = blocks.get(cell)
+                if block is None or not is_solid(block):
                     if cell == start:
                         return False
                     seen.add(cell)
@@ -152,6 +176,8 @@ class Grid:
         border = [(distance(start, goal), 0, start)]
         looked = 0
         while border and looked < LONGEST_SEARCH:
+            if looked == SOON and self._shut_in(start, goal, near):
+                return None
             _, _, here = heapq.heappop(border)
             looked += 1
             here_x, here_y = here

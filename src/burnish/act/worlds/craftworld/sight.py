@@ -7,7 +7,7 @@ from typing import Any
 from burnish.act.worlds.craftworld import creatures, rules
 from burnish.act.worlds.craftworld.bodies import Body
 from burnish.act.worlds.craftworld.goals import Goal
-from burnish.act.worlds.craftworld.rules import TICKS, Cell, distance
+from burnish.act.worlds.craftworld.rules import TICKS, distance
 from burnish.act.worlds.craftworld.simulation import Simulation
 
 MOST = 8  # creatures and agents named
@@ -34,7 +34,7 @@ def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
     if not body.alive:
         return seen
     near = world.creatures_near(body.at, rules.SIGHT)
-    others = [other for other in world.bodies_near(body.at, rules.SIGHT) if other is not body]
+    others, enemy = _others(world, body)
     seen["blocks"] = _blocks(world, body)
     seen["creatures"] = [
         {"name": each.name, "at": list(each.at), "distance": distance(each.at, body.at), "hunts": each.hunts(body.at)}
@@ -48,14 +48,15 @@ def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
             "distance": distance(other.at, body.at),
             "health": round(other.health, 2),
         }
-        for other in others[:MOST]
+        for other in others
     ]
     threats = [
         (distance(each.at, body.at), each.name)
         for each in near
         if each.hunts(body.at) and each.name not in rules.BOSSES
     ]
-    threats += [(distance(other.at, body.at), other.name) for other in others if other.team != body.team]
+    if enemy is not None:
+        threats.append(enemy)
     if threats and min(threats)[0] <= rules.THREAT_RANGE:
         far, name = min(threats)
         seen["threat"] = {"name": name, "distance": far, "enemy": name in world.bodies}
@@ -73,15 +74,24 @@ def observe(world: Simulation, body: Body, goal: Goal) -> dict[str, Any]:
     return seen
 
 
+def _others(world: Simulation, body: Body) -> tuple[list[Body], tuple[int, str] | None]:
+    """The nearest other agents, and distance and name of the nearest of another team."""
+    others: list[Body] = []
+    enemy: tuple[int, str] | None = None
+    several = len(world.left) > 1
+    for far, crowd in world.crowds_near(body.at, rules.SIGHT):
+        if several and enemy is None:
+            bodies = (world.by_index[index] for index in crowd)
+            enemy = min(((far, other.name) for other in bodies if other.team != body.team), default=None)
+        nearest = [index for index in crowd[: MOST + 1] if index != body.index]
+        others += [world.by_index[index] for index in nearest[: MOST - len(others)]]
+        if len(others) == MOST and (enemy is not None or not several):
+            break
+    return others, enemy
+
+
 def _blocks(world: Simulation, body: Body) -> dict[str, list[int]]:
     """The nearest block of each of the nearest kinds in sight."""
-    nearest: dict[str, tuple[int, Cell]] = {}
-    reach, (x, y) = rules.SIGHT // rules.CHUNK, body.at
-    for chunk in world.grid.chunks_around(rules.chunk_of(body.at), reach):
-        for block, cells in world.grid.blocks_in(chunk).items():
-            if cells:
-                rank = min((max(abs(cell[0] - x), abs(cell[1] - y)), cell) for cell in cells)
-                if block not in nearest or rank < nearest[block]:
-                    nearest[block] = rank
-    kinds = sorted((rank, block) for block, rank in nearest.items() if rank[0] <= rules.SIGHT)[:MOST_BLOCKS]
+    nearest = world.grid.nearest_of_each(body.at, rules.SIGHT)
+    kinds = sorted((rank, block) for block, rank in nearest.items())[:MOST_BLOCKS]
     return {block: list(rank[1]) for rank, block in sorted(kinds, key=lambda each: each[1])}

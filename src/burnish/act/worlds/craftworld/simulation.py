@@ -15,6 +15,8 @@ from burnish.act.worlds.craftworld.processes import BODY, CREATURE, Key, Process
 from burnish.act.worlds.craftworld.rules import Cell, chunk_of, distance
 from burnish.act.worlds.craftworld.terrain import Terrain
 
+_NOBODY: Mapping[Cell, set[int]] = {}
+
 
 class Simulation(Processes):
     """The state of the world and its clock of ticks.
@@ -63,19 +65,20 @@ class Simulation(Processes):
         self.left = {team: len(names) for team, names in teams.items()}
         self.bodies: dict[str, Body] = {}
         self.creatures: dict[int, Creature] = {}
-        self._by_index: list[Body] = []
-        self._body_chunks: dict[Cell, set[int]] = {}
+        self.by_index: list[Body] = []
+        self._crowds: dict[Cell, dict[Cell, set[int]]] = {}
+        """By chunk, by cell: the living who stand there. A crowd on one cell is looked at once."""
         self._creature_chunks: dict[Cell, set[int]] = {}
         self._creature_count = 0
         for team, names in teams.items():
             for name in names:
-                body = Body(len(self._by_index), name, team, homes[team], homes[team])
+                body = Body(len(self.by_index), name, team, homes[team], homes[team])
                 self.bodies[name] = body
-                self._by_index.append(body)
+                self.by_index.append(body)
                 self._enter(body)
         for name, cell in terrain.creatures:
             self.add_creature(name, cell)
-        for body in self._by_index:
+        for body in self.by_index:
             self.wake_near(body)
 
     # Commands
@@ -99,7 +102,7 @@ class Simulation(Processes):
     def over(self, key: Key, result: Any, failure: str) -> None:
         """See :class:`Processes`: an agent's command has ended."""
         if key[0] == BODY:
-            self._ended(self._by_index[key[1]], result, failure)
+            self._ended(self.by_index[key[1]], result, failure)
 
     def _ended(self, body: Body, result: Any, failure: str) -> None:
         order, body.order = body.order, None
@@ -164,7 +167,7 @@ class Simulation(Processes):
         return +total
 
     def _stocks(self) -> Iterator[Counter[str]]:
-        yield from (body.stock for body in self._by_index)
+        yield from (body.stock for body in self.by_index)
         yield from (chest.stock for chest in self.chests.values())
         yield from self.piles.values()
 
@@ -173,14 +176,16 @@ class Simulation(Processes):
     def place_body(self, body: Body, cell: Cell) -> None:
         """Move an agent; it picks up what lies there and sees what is around."""
         before = chunk_of(body.at)
+        self._leave(body)
         body.at = cell
         pile = self.piles.pop(cell, None)
         if pile is not None:
             body.stock.update(pile)
         if chunk_of(cell) != before:
-            self._body_chunks[before].discard(body.index)
             self._enter(body)
             self.wake_near(body)
+        else:
+            self._stand(body)
         if len(self.left) > 1:
             self._meet(body)
 
@@ -194,18 +199,26 @@ class Simulation(Processes):
                 self.tell("threat", other.name, name=body.name, distance=gap)
                 other.met.add(body.index)
         for index in body.met - near.keys():
-            self._by_index[index].met.discard(body.index)
+            self.by_index[index].met.discard(body.index)
         body.met = set(near)
 
     def remove_body(self, body: Body) -> None:
         """Take an agent off the map."""
-        self._body_chunks[chunk_of(body.at)].discard(body.index)
+        self._leave(body)
 
     def _enter(self, body: Body) -> None:
-        chunk = chunk_of(body.at)
-        self._body_chunks.setdefault(chunk, set()).add(body.index)
+        self._stand(body)
         reach = rules.SIGHT // rules.CHUNK
-        body.known.update(self.grid.chunks_around(chunk, reach))
+        body.known.update(self.grid.chunks_around(chunk_of(body.at), reach))
+
+    def _stand(self, body: Body) -> None:
+        self._crowds.setdefault(chunk_of(body.at), {}).setdefault(body.at, set()).add(body.index)
+
+    def _leave(self, body: Body) -> None:
+        cells = self._crowds[chunk_of(body.at)]
+        cells[body.at].remove(body.index)
+        if not cells[body.at]:
+            del cells[body.at]
 
     def put_body(self, body: Body, cell: Cell) -> None:
         """Put an agent onto the map."""
@@ -215,23 +228,23 @@ class Simulation(Processes):
 
     def bodies_near(self, cell: Cell, reach: int) -> list[Body]:
         """Living agents within ``reach`` cells, nearest first."""
+        return [self.by_index[index] for _, crowd in self.crowds_near(cell, reach) for index in crowd]
+
+    def crowds_near(self, cell: Cell, reach: int) -> Iterator[tuple[int, list[int]]]:
+        """The same as indices by distance: who needs the nearest alone is not kept up by a crowd."""
         x, y = cell
-        found = []
+        rings: dict[int, list[set[int]]] = {}
         for chunk in self.grid.chunks_around(chunk_of(cell), -(-reach // rules.CHUNK)):
-            for index in self._body_chunks.get(chunk, ()):
-                body = self._by_index[index]
-                # The distance, written out: in a crowd this is most of what looking around costs.
-                far = max(abs(body.at[0] - x), abs(body.at[1] - y))
-                if far <= reach and body.alive:
-                    found.append((far, index, body))
-        found.sort(key=lambda each: each[:2])
-        return [body for _, _, body in found]
+            for (its_x, its_y), crowd in self._crowds.get(chunk, _NOBODY).items():
+                far = max(abs(its_x - x), abs(its_y - y))
+                if far <= reach:
+                    rings.setdefault(far, []).append(crowd)
+        for far, crowds in sorted(rings.items()):
+            yield far, sorted(set[int]().union(*crowds))
 
     def inhabited(self) -> list[Cell]:
         """Chunks with a living agent in them, in order."""
-        return sorted(
-            chunk for chunk, found in self._body_chunks.items() if any(self._by_index[each].alive for each in found)
-        )
+        return sorted(chunk for chunk, crowds in self._crowds.items() if crowds)
 
     def creatures_near(self, cell: Cell, reach: int) -> list[Creature]:
         """Creatures within ``reach`` cells, nearest first."""

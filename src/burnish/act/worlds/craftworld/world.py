@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import anyio
@@ -19,7 +20,7 @@ from burnish.act.worlds.craftworld.bodies import Chest, Order
 from burnish.act.worlds.craftworld.commands import COMMANDS
 from burnish.act.worlds.craftworld.goals import Goal
 from burnish.act.worlds.craftworld.paths import around
-from burnish.act.worlds.craftworld.processes import LIFE, SKY
+from burnish.act.worlds.craftworld.processes import LIFE, SKY, Process
 from burnish.act.worlds.craftworld.rules import BOSSES, TICKS, Cell, tables
 from burnish.act.worlds.craftworld.simulation import Simulation
 from burnish.act.worlds.craftworld.terrain import generate
@@ -121,7 +122,7 @@ class CraftWorld:
         if function is None:
             raise ActionFailed(f"there is no command `{command}`; known: {', '.join(COMMANDS)}")
         try:
-            inspect.signature(function).bind(self.simulation, body, **arguments)
+            _signature(function).bind(self.simulation, body, **arguments)
         except TypeError as error:
             raise ActionFailed(f"{command}: {error}") from None
         if not body.alive:
@@ -233,6 +234,11 @@ class TeamView:
         async for happening in self._world.happenings():
             if not happening.agent or happening.agent in self._names:
                 yield happening
+
+
+@cache
+def _signature(command: Callable[..., Process]) -> inspect.Signature:
+    return inspect.signature(command)
 
 
 def _homes(spawn: Cell, size: int, teams: Mapping[str, Sequence[str]]) -> dict[str, Cell]:
