@@ -17,7 +17,7 @@ from burnish.act.world import ActionFailed, Happening
 from burnish.act.worlds.craftworld import creatures, render, sight
 from burnish.act.worlds.craftworld.bodies import Chest, Order
 from burnish.act.worlds.craftworld.commands import COMMANDS
-from burnish.act.worlds.craftworld.goals import Goal
+from burnish.act.worlds.craftworld.goals import Goal, orders
 from burnish.act.worlds.craftworld.paths import around
 from burnish.act.worlds.craftworld.processes import LIFE, SKY
 from burnish.act.worlds.craftworld.rules import BOSSES, TICKS, Cell, tables
@@ -76,6 +76,8 @@ class CraftWorld:
             self._place_boss(settings.goal.boss, settings.boss_health, first)
         if settings.creatures == "all":
             world.start((SKY, 0), creatures.nights(world))
+        if settings.orders is not None:
+            world.start((SKY, 1), orders(world, self._goal, settings.orders.every, settings.orders.items))
         for body in world.bodies.values():
             world.start((LIFE, body.index), creatures.life(world, body))
             for item, count in settings.start.items():
@@ -253,6 +255,7 @@ def _check(settings: CraftworldSettings, crafting: Crafting) -> None:
         "goal.team_items": settings.goal.team_items,
         "start": settings.start,
         "chest": settings.chest,
+        "orders.items": [] if settings.orders is None else settings.orders.items,
     }
     for where, items in asked.items():
         for item in items:
