@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from burnish.act.recipe import TeamRecipe
-from burnish.studies.planning_acting.policy import goal_words
+from burnish.studies.planning_acting.policy import fetcher, goal_words
 
 Surroundings = Literal["static", "drifting", "hostile"]
 SURROUNDINGS: tuple[Surroundings, ...] = ("static", "drifting", "hostile")
@@ -35,6 +35,8 @@ TOOLS = {"stone_pickaxe": 1, "stone_sword": 1, "furnace": 1, "torch": 8, "shield
 BOSS = "elder_guardian"
 RETREAT = {"event": "damage", "where": "health", "below": 6, "skill": "retreat", "arguments": {"cells": 12}}
 """The one reflex that every arm has in the wild and before the boss, serial included."""
+WARY = {**RETREAT, "below": 14}
+"""The same among hunters at night: three blows a second apart leave no time to think for 8 s."""
 HIT = {"target": BOSS, "seconds": 12.0}
 BOSS_RULES = [
     {"event": "boss", "where": "boss.burst_in", "below": 8.5, "skill": "retreat", "arguments": {"cells": 9}},
@@ -50,22 +52,30 @@ class Design:
 
     Attributes:
         worlds: for each seed of the study.
-        ratios: L / A that one agent's portions are cut for; 1 is among them.
-        pieces: that an agent fetches, as many in a team for each.
-        in_team: the same, where the size of the team varies.
+        ratios: L / A that one agent's portions are cut for in a static world; 1 is among them.
+        moving: the same in drifting and hostile worlds; 1 is among them.
+        pieces: that one agent fetches.
+        hostile_pieces: the same among hunters, where it takes longer.
+        team_pieces: for each agent of a team.
         teams: sizes, at L = A, in a static and in a drifting world.
         fights: seconds of a planning call before the boss and in duels; at the first of them both are played without
             interrupts.
-        limit: seconds of an episode.
+        limit: seconds of an episode; two thirds of it where tools are made, a third in a fight.
     """
 
-    worlds: int = 3
+    worlds: int = 2
     ratios: tuple[float, ...] = (0.125, 0.5, 1.0, 2.0, 4.0)
+    moving: tuple[float, ...] = (0.125, 1.0, 4.0)
     pieces: int = 64
-    in_team: int = 24
+    hostile_pieces: int = 48
+    team_pieces: int = 24
     teams: tuple[int, ...] = (1, 2, 4, 8)
     fights: tuple[float, ...] = (4.0, 8.0)
-    limit: float = 1500.0
+    limit: float = 900.0
+
+    def ratios_in(self, around: str) -> tuple[float, ...]:
+        """L / A that one agent's portions are cut for there."""
+        return self.ratios if around == "static" else self.moving
 
 
 def arms(seed: int, design: Design) -> dict[str, TeamRecipe]:
@@ -74,28 +84,30 @@ def arms(seed: int, design: Design) -> dict[str, TeamRecipe]:
     as published), ``duel/LATENCY/home|away`` (where the parallel team plays), ``without/WHAT/tools|boss|duel``."""
     found: dict[str, TeamRecipe] = {}
     for around in SURROUNDINGS:
-        for ratio in design.ratios:
+        pieces = design.hostile_pieces if around == "hostile" else design.pieces
+        for ratio in design.ratios_in(around):
             for way in WAYS:
-                found[f"fetch/{around}/{ratio:g}/{way}"] = fetching(seed, design, around, ratio, way)
+                found[f"fetch/{around}/{ratio:g}/{way}"] = fetching(seed, design, around, ratio, way, pieces)
     for around in SURROUNDINGS[:2]:
         for size in design.teams:
             for way in ("serial", "events"):
-                found[f"team/{around}/{size}/{way}"] = fetching(seed, design, around, 1.0, way, size, design.in_team)
+                pieces = size * design.team_pieces
+                found[f"team/{around}/{size}/{way}"] = fetching(seed, design, around, 1.0, way, pieces, size)
     return found | _fights(seed, design) | _tools(seed, design)
 
 
 def _fights(seed: int, design: Design) -> dict[str, TeamRecipe]:
-    found: dict[str, TeamRecipe] = {"boss/reactive": boss(seed, "reactive", LATENCY, reflexes=BOSS_RULES)}
+    found = {"boss/reactive": boss(seed, design, "reactive", LATENCY, reflexes=BOSS_RULES)}
     first = design.fights[0]
     for mode in ("parallel", "serial"):
         for latency in design.fights:
-            found[f"boss/{latency:g}/{mode}"] = boss(seed, mode, latency)
-        found[f"boss/bare/{mode}"] = boss(seed, mode, LATENCY, reflexes=[])
+            found[f"boss/{latency:g}/{mode}"] = boss(seed, design, mode, latency)
+        found[f"boss/bare/{mode}"] = boss(seed, design, mode, LATENCY, reflexes=[])
     for latency in design.fights:
-        found[f"duel/{latency:g}/home"] = duel(seed, latency, "parallel", "serial")
-        found[f"duel/{latency:g}/away"] = duel(seed, latency, "serial", "parallel")
-    found["without/interrupts/boss"] = boss(seed, "parallel", first, interrupts=False)
-    found["without/interrupts/duel"] = duel(seed, first, "parallel", "serial", interrupts=False)
+        found[f"duel/{latency:g}/home"] = duel(seed, design, latency, "parallel", "serial")
+        found[f"duel/{latency:g}/away"] = duel(seed, design, latency, "serial", "parallel")
+    found["without/interrupts/boss"] = boss(seed, design, "parallel", first, interrupts=False)
+    found["without/interrupts/duel"] = duel(seed, design, first, "parallel", "serial", interrupts=False)
     return found
 
 
@@ -115,32 +127,40 @@ def fetching(
     around: Surroundings,
     ratio: float,
     way: str,
+    pieces: int,
     size: int = 1,
-    pieces: int | None = None,
 ) -> TeamRecipe:
-    """A team fetches wood in portions that take about ``LATENCY / ratio`` seconds each."""
+    """A team fetches wood in portions that take about ``LATENCY / ratio`` seconds each; among hunters from dusk on."""
     world: dict[str, Any] = {
         "size": 96,
         "creatures": "none",
-        "start": {"wooden_axe": 2},
-        "goal": {"team_items": {"oak_log": size * (design.pieces if pieces is None else pieces)}},
+        "start": {"wooden_axe": 2, "iron_sword": 1, "bread": 4},
+        "goal": {"team_items": {"oak_log": pieces}},
     }
     if around == "drifting":
         world["orders"] = {"every": 60.0, "items": ["oak_log", "birch_log", "spruce_log"]}
     if around == "hostile":
-        world |= {"creatures": "all", "starts_at": 0.45, "start": {"wooden_axe": 2, "wooden_sword": 1, "bread": 4}}
-    portion = max(1, round(IN_ONE_CALL / ratio))
-    policy = f"{goal_words.__module__}:fetcher"
-    return _recipe(seed, NAMES[:size], policy, LATENCY, world, design.limit, goal=goal_words(portion), **WAYS[way])
+        world |= {"creatures": "all", "day_seconds": 240.0, "starts_at": 0.46}
+    return _recipe(
+        seed,
+        NAMES[:size],
+        f"{fetcher.__module__}:fetcher",
+        LATENCY,
+        world,
+        design.limit,
+        goal=goal_words(max(1, round(IN_ONE_CALL / ratio))),
+        reflexes=[WARY if around == "hostile" else RETREAT],
+        **WAYS[way],
+    )
 
 
 def tools(seed: int, design: Design, policy: str = "gatherer", **runtime: Any) -> TeamRecipe:
     """Two agents make tools by day; hunters keep to their lairs."""
     world = {"size": 96, "start": {"wooden_sword": 1, "bread": 2}, "goal": {"team_items": TOOLS}}
-    return _recipe(seed, PAIR, policy, LATENCY, world, design.limit * 0.4, **runtime)
+    return _recipe(seed, PAIR, policy, LATENCY, world, design.limit * 2 / 3, **runtime)
 
 
-def boss(seed: int, mode: str, latency: float, **runtime: Any) -> TeamRecipe:
+def boss(seed: int, design: Design, mode: str, latency: float, **runtime: Any) -> TeamRecipe:
     """Two agents before an elder guardian, which strikes, gathers strength for 8 s and bursts; the dead stay dead."""
     world = {
         "size": 48,
@@ -149,10 +169,10 @@ def boss(seed: int, mode: str, latency: float, **runtime: Any) -> TeamRecipe:
         "start": {"iron_sword": 1, "golden_apple": 2},
         "goal": {"boss": BOSS},
     }
-    return _recipe(seed, PAIR, "slayer", latency, world, 300.0, mode=mode, **runtime)
+    return _recipe(seed, PAIR, "slayer", latency, world, design.limit / 3, mode=mode, **runtime)
 
 
-def duel(seed: int, latency: float, home: str, away: str, **runtime: Any) -> TeamRecipe:
+def duel(seed: int, design: Design, latency: float, home: str, away: str, **runtime: Any) -> TeamRecipe:
     """Two against two on a small map, no reflexes on either side; the dead stay dead."""
     world = {
         "size": 40,
@@ -162,7 +182,7 @@ def duel(seed: int, latency: float, home: str, away: str, **runtime: Any) -> Tea
         "goal": {"opponents": True},
         "opponents": {"agents": list(RIVALS), "policy": "fighter", "latency": latency, "mode": away},
     }
-    return _recipe(seed, PAIR, "fighter", latency, world, 300.0, mode=home, reflexes=[], **runtime)
+    return _recipe(seed, PAIR, "fighter", latency, world, design.limit / 3, mode=home, reflexes=[], **runtime)
 
 
 def _recipe(

@@ -81,7 +81,7 @@ def numbers(recipe: TeamRecipe, played: Played) -> Episode:
 
 
 def _tokens(calls: Sequence[tuple[int, int]]) -> float:
-    """Prompt and reply tokens, where calls that were cut off, and so came without a count, are charged a mean prompt."""
+    """Prompt and reply tokens. A call that was cut off came without a count: it is charged a mean prompt."""
     prompts = [prompt for prompt, _ in calls if prompt]
     cut = (len(calls) - len(prompts)) * float(np.mean(prompts)) if prompts else 0.0
     return sum(prompt + reply for prompt, reply in calls) + cut

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.act.skills.gathering import WEAPONS
 from burnish.act.worlds.craftworld.policies import Known, Reply, call, nothing, plan, survive
+from burnish.act.worlds.craftworld.rules import HEALS_FROM
+
+SWORD = "wooden_sword"
+WOUNDED = 12.0  # points of health, of 20
 
 
 def goal_words(portion: int) -> str:
@@ -23,7 +28,7 @@ def fetcher(known: Known) -> Reply:
 
     A skill asks for how many its agent is to hold then, so that a plan says the same whenever it is carried out.
     """
-    urgent = survive(known)
+    urgent = survive(known) or _recover(known["you"])
     if urgent is not None:
         return urgent
     you, portion, horizon = known["you"], int(known["goal"].rpartition(" ")[2]), known.get("horizon", 1)
@@ -41,6 +46,18 @@ def fetcher(known: Known) -> Reply:
     under_way = _item(you)
     useless = under_way is not None and under_way not in goal["team_missing"]
     return {**plan("still missing", calls), "interrupt": useless}
+
+
+def _recover(you: Mapping[str, Any]) -> Reply | None:
+    """Heal before going on, and be armed: what hurt it is still where it was."""
+    see, have = you["see"], you["see"]["inventory"]
+    if see["health"] <= WOUNDED and see["hunger"] >= HEALS_FROM:
+        return nothing("healing")
+    if see["health"] <= WOUNDED and have.get("bread", 0):
+        return plan("heals when fed", [call("eat", item="bread")])
+    if not any(have.get(weapon, 0) for weapon in WEAPONS) and _item(you) != SWORD:
+        return plan("a weapon first", [call("obtain_item", item=SWORD, count=1)])
+    return None
 
 
 def _will_hold(agent: Mapping[str, Any], item: str) -> int:

@@ -133,9 +133,7 @@ def survive(known: Known) -> Reply | None:
     if threat is not None and threat["distance"] <= CLOSE:
         armed = any(have.get(weapon, 0) for weapon in WEAPONS)
         if armed and see["health"] > LOW:
-            return (
-                nothing("at it") if doing == "kill" else _now(you, "kill", "a hunter is near", target=threat["name"])
-            )
+            return nothing("at it") if doing == "kill" else _now(you, "kill", "a hunter is near", target=threat["name"])
         return _now(you, "retreat", "a hunter is near", cells=12)
     if see["hunger"] <= HUNGRY and doing != "eat":
         foods = load_crafting().items
@@ -178,6 +176,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def call(skill: str, **arguments: Any) -> dict[str, Any]:
+    """A skill's call as a reply names it."""
     return {"name": skill, "arguments": arguments}
 
 
@@ -200,6 +199,7 @@ def _now(you: Mapping[str, Any], skill: str, reason: str, **arguments: Any) -> R
 
 
 def nothing(reason: str) -> Reply:
+    """Go on with what is done and planned."""
     return {"reason": reason, "skill": None, "interrupt": False}
 
 
