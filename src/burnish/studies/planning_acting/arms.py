@@ -58,7 +58,8 @@ class Design:
         hostile_pieces: the same among hunters, where it takes longer.
         team_pieces: for each agent of a team.
         teams: sizes, at L = A, in a static and in a drifting world.
-        fights: seconds of a planning call before the boss and in duels; at the first of them both are played without
+        boss: seconds of a planning call before the boss.
+        duel: seconds of a planning call where two teams fight; at the first of them boss and duel are played without
             interrupts.
         limit: seconds of an episode; two thirds of it where tools are made, a third in a fight.
     """
@@ -67,10 +68,11 @@ class Design:
     ratios: tuple[float, ...] = (0.125, 0.5, 1.0, 2.0, 4.0)
     moving: tuple[float, ...] = (0.125, 1.0, 4.0)
     pieces: int = 64
-    hostile_pieces: int = 48
+    hostile_pieces: int = 32
     team_pieces: int = 24
     teams: tuple[int, ...] = (1, 2, 4, 8)
-    fights: tuple[float, ...] = (4.0, 8.0)
+    boss: tuple[float, ...] = (1.0, 4.0, 8.0, 16.0)
+    duel: tuple[float, ...] = (4.0, 8.0)
     limit: float = 900.0
 
     def ratios_in(self, around: str) -> tuple[float, ...]:
@@ -98,12 +100,12 @@ def arms(seed: int, design: Design) -> dict[str, TeamRecipe]:
 
 def _fights(seed: int, design: Design) -> dict[str, TeamRecipe]:
     found = {"boss/reactive": boss(seed, design, "reactive", LATENCY, reflexes=BOSS_RULES)}
-    first = design.fights[0]
+    first = design.duel[0]
     for mode in ("parallel", "serial"):
-        for latency in design.fights:
+        for latency in design.boss:
             found[f"boss/{latency:g}/{mode}"] = boss(seed, design, mode, latency)
         found[f"boss/bare/{mode}"] = boss(seed, design, mode, LATENCY, reflexes=[])
-    for latency in design.fights:
+    for latency in design.duel:
         found[f"duel/{latency:g}/home"] = duel(seed, design, latency, "parallel", "serial")
         found[f"duel/{latency:g}/away"] = duel(seed, design, latency, "serial", "parallel")
     found["without/interrupts/boss"] = boss(seed, design, "parallel", first, interrupts=False)

@@ -78,7 +78,7 @@ def _deaths(worlds: Worlds) -> Measured:
     ]
     return Measured(
         "fewer_deaths",
-        "Hostile world, one agent: fewer deaths in an episode than taking turns, the same reflex in both (mean over L/A)",
+        "Hostile world, one agent: fewer deaths in an episode than taking turns with the same reflex (mean over L/A)",
         NOT_IN_PAPER,
         _above(0, "difference (serial - parallel)", "mean"),
         Finding(partial(interval_of, "mean", fewer), *deaths),
@@ -90,17 +90,10 @@ def _boss(worlds: Worlds) -> list[Measured]:
     asked = latencies(worlds, "boss")
     parallel, serial = ([f"boss/{each}/{mode}" for each in asked] for mode in ("parallel", "serial"))
     bare = [[f"boss/bare/{mode}"] for mode in ("parallel", "serial")]
-    health = "more health is left at the end (the dead: 0)"
+    health, over = "more health is left at the end (the dead: 0)", ", mean over latencies"
     rows: tuple[tuple[str, Quantity, str, str, list[str], list[str]], ...] = (
-        (
-            "boss_success",
-            "success",
-            "the boss is dead more often, mean over latencies",
-            "higher success",
-            parallel,
-            serial,
-        ),
-        ("boss_health", "health", f"{health}, mean over latencies", MORE_HEALTH, parallel, serial),
+        ("boss_success", "success", f"the boss is dead more often{over}", "higher success", parallel, serial),
+        ("boss_health", "health", f"{health}{over}", MORE_HEALTH, parallel, serial),
         ("bare_boss_health", "health", f"{health}, no reflexes on either side", MORE_HEALTH, *bare),
     )
     return [

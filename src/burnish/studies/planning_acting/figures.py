@@ -15,8 +15,17 @@ from burnish.act.timeline import Timeline
 from burnish.core.intervals import Interval
 from burnish.core.report import subplots
 from burnish.core.study_picture import BLUE
-from burnish.studies.planning_acting.arms import LATENCY, SURROUNDINGS
-from burnish.studies.planning_acting.claims import HORIZON, Quantity, Worlds, ratio, ratios, sizes, values
+from burnish.studies.planning_acting.arms import SURROUNDINGS
+from burnish.studies.planning_acting.claims import (
+    HORIZON,
+    Quantity,
+    Worlds,
+    measured_ratio,
+    ratio,
+    ratios,
+    sizes,
+    values,
+)
 from burnish.studies.planning_acting.theory import gain, gain_in_the_long_run
 
 PARALLEL, SERIAL, PUBLISHED, THEORY = BLUE, "#d08428", "#6b7280", "#111827"
@@ -33,22 +42,12 @@ GAINS = (("events", "serial"), ("continuous", "serial"), (f"events{HORIZON}", f"
 RATIO = "L / A: length of a planning call / of a skill"
 
 
-def measured_ratio(worlds: Worlds, around: str, asked: str) -> float:
-    """L / A as it came out where the team takes turns; as asked for where no skill was done."""
-    lengths = [each for each in _lengths(worlds, around, asked) if each > 0]
-    return LATENCY / float(np.mean(lengths)) if lengths else float(asked)
-
-
-def _lengths(worlds: Worlds, around: str, asked: str) -> list[float]:
-    return [world.played[f"fetch/{around}/{asked}/serial"].skill_seconds for world in worlds]
-
-
 def gain_figure(worlds: Worlds) -> Any:
     """Serial / parallel time over the measured L / A, one panel a kind of world, with the curves of theory."""
     figure, axes = subplots(1, len(SURROUNDINGS), width=11.5, height=3.8)
     for axis, around in zip(axes[0], SURROUNDINGS, strict=True):
         asked = ratios(worlds, around)
-        places = [measured_ratio(worlds, around, each) for each in asked]
+        places = [measured_ratio(worlds, each) for each in asked]
         for ours, theirs in GAINS:
             found = [
                 ratio(worlds, [f"fetch/{around}/{each}/{theirs}"], [f"fetch/{around}/{each}/{ours}"]) for each in asked
@@ -63,10 +62,8 @@ def gain_figure(worlds: Worlds) -> Any:
         axis.set_title(f"{around} world", fontsize=10, loc="left")
         axis.set_xlabel(RATIO, fontsize=9)
     axes[0, 0].set_ylabel("time taking turns / planning while acting", fontsize=9)
-    top = max(axis.get_ylim()[1] for axis in axes[0])
-    bottom = min(axis.get_ylim()[0] for axis in axes[0])
     for axis in axes[0]:
-        axis.set_ylim(max(0.0, bottom), min(top, 3.2))
+        axis.set_ylim(0.5, 2.5)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 0.0))
     return figure
@@ -74,18 +71,13 @@ def gain_figure(worlds: Worlds) -> Any:
 
 def _theory(axis: Any, worlds: Worlds, around: str, places: Sequence[float]) -> None:
     """The bound for equal skills without end, and for as many as there were."""
-    curve = np.geomspace(0.09, 6, 200)
-    axis.plot(curve, [gain_in_the_long_run(each) for each in curve], color=THEORY, linewidth=1, label="theory, no end")
-    many = [gain(each, 10_000, HORIZON) for each in np.geomspace(0.09, 6, 40)]
-    axis.plot(
-        np.geomspace(0.09, 6, 40), many, ":", color=THEORY, linewidth=1, label=f"theory, {HORIZON} steps a plan, no end"
-    )
+    curve, short = np.geomspace(0.09, 6, 200), np.geomspace(0.09, HORIZON / 2, 40)
+    axis.plot(curve, [gain_in_the_long_run(each) for each in curve], color=THEORY, linewidth=1, label="theory")
+    many = [gain(each, 10_000, HORIZON) for each in short]
+    axis.plot(short, many, ":", color=THEORY, linewidth=1, label=f"theory, {HORIZON} steps a plan")
     if around == "static":
-        counts = [
-            round(float(np.mean(values(worlds, [f"fetch/{around}/{each}/serial"], "skills"))))
-            for each in ratios(worlds, around)
-        ]
-        ends = [gain(place, max(1, count)) for place, count in zip(places, counts, strict=True)]
+        counts = [float(np.mean(values(worlds, [f"fetch/static/{each}/serial"], "skills"))) for each in ratios(worlds)]
+        ends = [gain(place, round(count)) for place, count in zip(places, counts, strict=True)]
         axis.plot(places, ends, "D", color=THEORY, markerfacecolor="none", markersize=8, label="theory, as many skills")
 
 
@@ -106,7 +98,7 @@ def cost_figure(worlds: Worlds) -> Any:
         ("tokens", "static world: thousand tokens", 1e-3),
     )
     asked = ratios(worlds)
-    places = [measured_ratio(worlds, "static", each) for each in asked]
+    places = [measured_ratio(worlds, each) for each in asked]
     for axis, (quantity, title, unit) in zip(axes[0], shown, strict=False):
         for way, (words, colour, line) in WORDS.items():
             means = [float(np.mean(values(worlds, [f"fetch/static/{each}/{way}"], quantity))) * unit for each in asked]

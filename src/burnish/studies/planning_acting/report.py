@@ -10,10 +10,10 @@ from burnish.core.report import Section
 from burnish.core.study import Glance
 from burnish.core.study_picture import small_bars
 from burnish.studies.planning_acting.arms import LATENCY, Design, arms
-from burnish.studies.planning_acting.claims import Worlds, ratio
+from burnish.studies.planning_acting.claims import HORIZON, Worlds, measured_ratio, ratio
 from burnish.studies.planning_acting.experiment import play
 from burnish.studies.planning_acting.fight_figures import ablation_figure, boss_figure, duel_figure
-from burnish.studies.planning_acting.figures import cost_figure, gain_figure, lanes_figure, measured_ratio
+from burnish.studies.planning_acting.figures import cost_figure, gain_figure, lanes_figure
 from burnish.studies.planning_acting.records import World
 
 FAIR = (
@@ -31,11 +31,12 @@ def sections(worlds: Worlds, design: Design) -> list[Section]:
     return [
         Section(
             "When planning while acting pays",
-            f"One agent fetches wood in portions; their size sets the length A of a skill beside the {LATENCY:g} s L of "
-            "a planning call. Static: nothing else happens. Drifting: a person changes the order every 60 s. Hostile: "
-            f"hunters, from dusk on. {FAIR} Theory: the bound for equal skills, (1 + L/A) / max(1, L/A); fewer skills "
-            "bring less, since the first call and the last skill overlap with nothing. An episode that does not reach "
-            "its goal counts as the limit.",
+            "One agent fetches wood in portions; their size sets the length A of a skill beside L, the "
+            f"{LATENCY:g} s of a planning call (L / A is as measured in the static world). Static: nothing else happens. "
+            "Drifting: a person changes the order every 60 s. Hostile: hunters, from dusk on. "
+            f"{FAIR} Theory: the bound for equal skills, (1 + L/A) / max(1, L/A); fewer skills bring less, since the "
+            f"first call and the last skill overlap with nothing. With {HORIZON} steps a plan it is drawn as far as one "
+            "call at a time can reach it. An episode that does not reach its goal counts as the limit.",
             figure=gain_figure(worlds),
         ),
         Section(
@@ -129,7 +130,7 @@ def glance(worlds: Worlds) -> Glance:
         words: float(np.mean([world.played[f"fetch/static/1/{way}"].seconds for world in worlds]))
         for words, way in ways.items()
     }
-    about = measured_ratio(worlds, "static", "1")
+    about = measured_ratio(worlds, "1")
     words = (
         f"One agent fetches wood, each planning call takes {LATENCY:g} s and each skill about {LATENCY / about:.0f} s: "
         f"done after {seconds['plan while acting']:.0f} s planning while it acts, after {seconds['take turns']:.0f} s "

@@ -27,12 +27,13 @@ DESIGNS: dict[Size, Design] = {
         hostile_pieces=8,
         team_pieces=4,
         teams=(2,),
-        fights=(4.0,),
+        boss=(4.0,),
+        duel=(4.0,),
         limit=90,
     ),
     "tour": Design(ratios=(0.5, 1.0, 2.0), moving=(1.0,), pieces=32, hostile_pieces=16, teams=(1, 4), limit=450),
     "quick": Design(),
-    "full": Design(worlds=4, ratios=ALL, moving=ALL, fights=(1.0, 4.0, 8.0, 16.0)),
+    "full": Design(worlds=4, ratios=ALL, moving=ALL, duel=(1.0, 4.0, 8.0, 16.0)),
 }
 """What each size plays: ``quick`` has two worlds a seed, so six with its three seeds."""
 

@@ -91,4 +91,5 @@ def orders(world: Simulation, goal: Goal, every: float, items: Sequence[str]) ->
 
 
 def _drawn(world: Simulation, draw: int, items: Sequence[str]) -> str | None:
+    """One of several items, by the world's chance; none of none."""
     return items[int(world.chance(draw) * len(items))] if items else None

@@ -63,6 +63,9 @@ class CraftWorld:
         self._changed = anyio.Event()
         self._listeners: list[deque[Happening]] = []
         self._populate(settings, homes)
+        if settings.orders is not None:
+            changes = orders(self.simulation, self._goal, settings.orders.every, settings.orders.items)
+            self.simulation.start((SKY, 1), changes)
 
     def _populate(self, settings: CraftworldSettings, homes: Mapping[str, Cell]) -> None:
         world = self.simulation
@@ -76,8 +79,6 @@ class CraftWorld:
             self._place_boss(settings.goal.boss, settings.boss_health, first)
         if settings.creatures == "all":
             world.start((SKY, 0), creatures.nights(world))
-        if settings.orders is not None:
-            world.start((SKY, 1), orders(world, self._goal, settings.orders.every, settings.orders.items))
         for body in world.bodies.values():
             world.start((LIFE, body.index), creatures.life(world, body))
             for item, count in settings.start.items():
