@@ -49,12 +49,14 @@ def fetcher(known: Known) -> Reply:
 
 
 def _recover(you: Mapping[str, Any]) -> Reply | None:
-    """Heal before going on, and be armed: what hurt it is still where it was."""
+    """Heal before going on, be armed, and go elsewhere: what hurt it is still where it was."""
     see, have = you["see"], you["see"]["inventory"]
     if see["health"] <= WOUNDED and see["hunger"] >= HEALS_FROM:
         return nothing("healing")
     if see["health"] <= WOUNDED and have.get("bread", 0):
         return plan("heals when fed", [call("eat", item="bread")])
+    if (you["doing"] or you["last"] or {}).get("name") == "retreat":
+        return plan("not there", [call("explore", times=2)])
     if not any(have.get(weapon, 0) for weapon in WEAPONS) and _item(you) != SWORD:
         return plan("a weapon first", [call("obtain_item", item=SWORD, count=1)])
     return None

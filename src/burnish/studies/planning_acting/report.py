@@ -32,11 +32,11 @@ def sections(worlds: Worlds, design: Design) -> list[Section]:
         Section(
             "When planning while acting pays",
             "One agent fetches wood in portions; their size sets the length A of a skill beside L, the "
-            f"{LATENCY:g} s of a planning call (L / A is as measured in the static world). Static: nothing else happens. "
-            "Drifting: a person changes the order every 60 s. Hostile: hunters, from dusk on. "
-            f"{FAIR} Theory: the bound for equal skills, (1 + L/A) / max(1, L/A); fewer skills bring less, since the "
-            f"first call and the last skill overlap with nothing. With {HORIZON} steps a plan it is drawn as far as one "
-            "call at a time can reach it. An episode that does not reach its goal counts as the limit.",
+            f"{LATENCY:g} s of a planning call (L / A is as measured in the static world). Static: nothing else "
+            f"happens. Drifting: a person changes the order every 60 s. Hostile: hunters, from dusk on. {FAIR} Theory: "
+            "the bound for equal skills, (1 + L/A) / max(1, L/A); fewer skills bring less, since the first call and "
+            f"the last skill overlap with nothing. With {HORIZON} steps a plan it is drawn as far as one call at a "
+            "time can reach it. An episode that does not reach its goal counts as the limit.",
             figure=gain_figure(worlds),
         ),
         Section(
