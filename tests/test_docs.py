@@ -268,7 +268,13 @@ def suspect_openapi() -> str:
 def craftworld_settings() -> str:
     from burnish.act.recipe import CraftworldSettings
 
-    return settings_table(CraftworldSettings, {"kind", "goal", "opponents"})
+    return settings_table(CraftworldSettings, {"kind", "goal", "orders", "opponents"})
+
+
+def craftworld_orders() -> str:
+    from burnish.act.recipe import OrderSettings
+
+    return settings_table(OrderSettings)
 
 
 def craftworld_goal() -> str:
@@ -281,7 +287,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "merge.md": {"methods": methods_table},
     "rmm.md": {"settings": search_settings},
     "trainprove.md": {"settings": audit_settings},
-    "craftworld.md": {"settings": craftworld_settings, "goal": craftworld_goal},
+    "craftworld.md": {"settings": craftworld_settings, "goal": craftworld_goal, "orders": craftworld_orders},
     "suspects.md": {"settings": suspect_settings, "openapi": suspect_openapi},
 }
 

@@ -11,10 +11,13 @@ from burnish.core.errors import Interrupted
 from burnish.core.run import Run
 from burnish.core.study import StudyRecipe
 from burnish.studies.planning_acting import study
-from burnish.studies.planning_acting.claims import judge_worlds, ratio, score
-from burnish.studies.planning_acting.experiment import Design, arms, duel, numbers, play
+from burnish.studies.planning_acting.arms import SURROUNDINGS, WAYS, Design, arms, duel, fetching
+from burnish.studies.planning_acting.claims import measured_ratio, over_bound, ratio
+from burnish.studies.planning_acting.experiment import _tokens, numbers, play
+from burnish.studies.planning_acting.fight_claims import judge_worlds, score
+from burnish.studies.planning_acting.fight_figures import outcomes
 from burnish.studies.planning_acting.records import World
-from burnish.studies.planning_acting.report import arm_table, outcomes
+from burnish.studies.planning_acting.report import arm_table, typical
 from tests.judging import judged
 
 DESIGN = Design()
@@ -24,30 +27,51 @@ NUMBERS = {
     "lost": 0.0,
     "health": 15.0,
     "deaths": 0.0,
-    "interrupts": 1.0,
     "calls": 9.0,
     "tokens": 9.0,
-    "overlap": 0.0,
+    "skills": 10.0,
+    "skill_seconds": 8.0,
+    "bound": 99.0,
 }
-FASTER = ("faster", "faster_by_half", "gain_grows", "bare_faster")
-HEALTH = ("gather_health", "boss_health", "bare_boss_health")
+FASTER = (
+    "faster_static",
+    "faster_drifting",
+    "faster_hostile",
+    "faster_on_average",
+    "faster_at_equal_horizon",
+    "team_static",
+    "team_drifting",
+)
+COST = ("tokens_of_serial", "tokens_of_continuous")
+HEALTH = ("fewer_deaths", "boss_health", "bare_boss_health")
 WINS = ("wins", "wins_three_quarters")
 
 
-def made(serial: float = 200.0, slow: float = 1.0, won: float = 1.0, health: float = 10.0, count: int = 24) -> Any:
-    """Worlds whose serial team takes ``serial`` seconds (times ``slow`` at 16 s) and loses a share ``won`` of duels."""
+def made(
+    serial: float = 200.0,
+    elsewhere: float = 1.0,
+    won: float = 1.0,
+    health: float = 10.0,
+    tokens: float = 9.0,
+    bound: float = 99.0,
+    count: int = 24,
+) -> Any:
+    """Worlds whose serial team takes ``serial`` seconds (times ``elsewhere`` where L/A is not 1), and all else as said
+    of the parallel one."""
     rng = np.random.default_rng(0)
     worlds = []
     for seed in range(count):
         played = {}
         for name in arms(seed, DESIGN):
             found = dict(NUMBERS)
-            found["seconds"] *= float(np.exp(rng.normal(0, 0.05)))
-            if name.endswith("/parallel"):
-                found["overlap"] = 0.9
-            if name.endswith("/serial"):
-                found["seconds"] *= serial / 100 * (slow if "/16/" in name else 1.0)
+            if name.endswith(("/serial", "/serial4", "/continuous")):
+                found["seconds"] *= serial / 100
+                found["seconds"] *= 1.0 if "/1/" in name or not name.startswith("fetch/") else elsewhere
                 found["health"] = health + float(rng.normal(0, 0.5))
+                found["deaths"] = (20 - health) / 10 + float(rng.normal(0, 0.1))
+            else:
+                found |= {"tokens": tokens, "bound": bound, "deaths": 0.5}
+            found["seconds"] *= float(np.exp(rng.normal(0, 0.005)))
             if name.startswith("duel/"):
                 ours = seed < won * count
                 at_home = name.endswith("/home")
@@ -55,7 +79,7 @@ def made(serial: float = 200.0, slow: float = 1.0, won: float = 1.0, health: flo
             if name.endswith("reactive"):
                 found["success"] = float(seed % 2)
             played[name] = found
-        worlds.append({"seed": seed, "judged": "8", "played": played})
+        worlds.append({"seed": seed, "played": played})
     return worlds
 
 
@@ -68,23 +92,33 @@ def verdicts(worlds: Any) -> dict[str, str]:
 
 
 def test_verdicts_by_hand() -> None:
-    good = verdicts(made(slow=1.5))
-    assert {good[name] for name in (*FASTER, *HEALTH, *WINS, "overlap", "reactive_gather")} == {"holds"}
+    good = verdicts(made())
+    bounds = ("slot_bound", "plan_bound")
+    expected = (*FASTER, *COST, *HEALTH, *WINS, *bounds, "events_faster_than_continuous", "reactive_tools")
+    assert {name: good[name] for name in expected} == dict.fromkeys(expected, "holds")
     assert good["boss_success"] == "does not hold", "all won in both modes: no difference"
-    bad = verdicts(made(serial=90.0, slow=0.5, won=0.1, health=18.0))
-    for name in (*FASTER, *HEALTH, *WINS):
+    bad = verdicts(made(serial=90.0, won=0.1, health=18.0, tokens=12.0, bound=90.0))
+    for name in expected[:-1]:
         assert bad[name] == "does not hold", name
-    between = verdicts(made(serial=130.0, won=0.75))
-    assert (between["faster"], between["faster_by_half"]) == ("holds", "does not hold")
-    assert between["wins_three_quarters"] == "undecided"
-    assert verdicts(made(count=1))["faster"] == "undecided"
+    at_one_only = verdicts(made(elsewhere=0.6, won=0.75))
+    assert at_one_only["faster_static"] == "holds"
+    assert at_one_only["faster_on_average"] == "does not hold"
+    assert at_one_only["wins_three_quarters"] == "undecided"
+    between = verdicts(made(serial=130.0))
+    assert (between["faster_static"], between["faster_at_equal_horizon"]) == ("does not hold", "holds")
+    assert verdicts(made(count=1))["faster_static"] == "undecided"
 
 
 def test_numbers_by_hand() -> None:
     worlds = made(count=2)
-    for world, seconds in zip(worlds, (100.0, 400.0), strict=True):
+    for world, seconds, bound in zip(worlds, (100.0, 400.0), (50.0, 25.0), strict=True):
         world["played"]["boss/4/serial"]["seconds"], world["played"]["boss/4/parallel"]["seconds"] = seconds, 100.0
-    assert ratio(read(worlds), ["boss/4/serial"], ["boss/4/parallel"]).mean == pytest.approx(2.0), "a geometric mean"
+        world["played"]["fetch/static/1/events"] |= {"seconds": 100.0, "bound": bound}
+        world["played"]["fetch/static/1/serial"]["skill_seconds"] = bound / 5
+    found = read(worlds)
+    assert ratio(found, ["boss/4/serial"], ["boss/4/parallel"]).mean == pytest.approx(2.0), "a geometric mean"
+    assert over_bound(found, ["fetch/static/1/events"]).interval.mean == pytest.approx(np.sqrt(8.0))
+    assert measured_ratio(found, "1") == pytest.approx(8 / 7.5)
     ends = {"win": (1.0, 0.0), "draw": (0.0, 0.0), "loss": (0.0, 1.0)}
     worth = {"win": 0.5, "draw": 0.25, "loss": 0.0}
     swapped = {"win": "loss", "draw": "draw", "loss": "win"}
@@ -94,39 +128,91 @@ def test_numbers_by_hand() -> None:
             worlds[0]["played"][f"duel/4/{side}"] |= {"success": success, "lost": lost}
         assert score(read(worlds)[0], "4") == worth[home] + worth[away]
     assert sum(outcomes(read(worlds), "4").values()) == 4
-    assert {row["arm"] for row in arm_table(read(worlds))} == {name.replace("/", ", ") for name in worlds[0]["played"]}
+    rows = {row["arm"]: row for row in arm_table(found)}
+    assert set(rows) == {name.replace("/", ", ") for name in worlds[0]["played"]}
+    assert rows["fetch, static, 1, events"]["time / bound"] == "3.000"
+    assert rows["fetch, static, 1, events4"]["serial / parallel time"].startswith("2"), "of the same horizon"
+    assert typical(found)[0] in found
 
 
-def test_modes_differ_in_nothing_but_the_mode() -> None:
+def test_a_call_that_was_cut_off_costs_its_prompt() -> None:
+    assert _tokens([(100, 10), (300, 20), (0, 0)]) == 430 + 200
+    assert _tokens([]) == 0
+
+
+def test_ways_of_thinking_differ_in_nothing_else() -> None:
     recipes = arms(7, DESIGN)
+
+    def plain(name: str) -> Any:
+        free = {"mode": "parallel", "planning": "events", "horizon": 1}
+        return recipes[name].model_copy(update={"runtime": recipes[name].runtime.model_copy(update=free)})
+
+    for around in SURROUNDINGS:
+        for asked in DESIGN.ratios_in(around):
+            same = [f"fetch/{around}/{asked:g}/{way}" for way in WAYS]
+            assert all(plain(name) == plain(same[0]) for name in same)
+            assert recipes[same[0]].runtime.reflexes, "the serial team has the reflex too"
     for name, recipe in recipes.items():
         if name.endswith("/serial"):
-            other = recipes[name.removesuffix("serial") + "parallel"]
-            assert recipe.runtime.mode == "serial"
-            assert (
-                recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update={"mode": "parallel"})}) == other
-            )
-    assert len(recipes["gather/3/8/serial"].agents) == 3
-    assert recipes["gather/2/8/serial"].runtime.reflexes, "the serial team has the reflex too"
+            other = name.removesuffix("serial") + ("events" if name.startswith(("fetch", "team")) else "parallel")
+            assert (recipe.runtime.mode, recipes[other].runtime.mode) == ("serial", "parallel")
+            assert plain(name) == plain(other)
+    assert len(recipes["team/static/8/serial"].agents) == 8
+    assert [recipes[f"fetch/static/{each}/events"].agents[0].goal[-2:] for each in ("0.125", "1", "4")] == [
+        "32",
+        " 4",
+        " 1",
+    ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_one_agent_in_a_static_world_takes_what_theory_says(way: str) -> None:
+    """Serial and events to the rounding of a tick, with every ratio; planning all the time takes longer."""
+    for asked in (0.5, 1.0, 2.0):
+        recipe = fetching(3, DESIGN, "static", asked, way, 24)
+        found = numbers(recipe, play(recipe))
+        assert found.success == 1.0
+        assert found.skills == 24 * asked / 4
+        assert 0.5 * asked < 8 / found.skill_seconds < 1.5 * asked
+        assert found.seconds >= found.bound - 1e-6
+        if way in ("serial", "events", "serial4"):
+            assert found.seconds == pytest.approx(found.bound, abs=1.0)
+
+
+def test_an_order_that_changes_is_heard_and_followed() -> None:
+    found = {}
+    for way in ("serial", "events"):
+        recipe = fetching(3, DESIGN, "drifting", 0.125, way, 64)
+        played = play(recipe)
+        found[way] = numbers(recipe, played)
+        orders = [event for event in played.events if event.kind == "world" and event.data["kind"] == "order"]
+        assert orders
+        calls = [event.time for event in played.events if event.kind == "call_start"]
+        if way == "events":
+            assert orders[0].time in calls, "it thinks again at once"
+    assert found["events"].success == found["serial"].success == 1.0
+    assert found["events"].seconds < found["serial"].seconds, "what nobody wants any more is not fetched to the end"
 
 
 def test_the_same_world_gives_the_same_numbers() -> None:
-    recipe = duel(5, Design(limit=120.0), 4.0, "parallel", "serial")
-    first = numbers(play(recipe))
-    assert first.overlap > 0.5
-    assert numbers(play(recipe)) == first
+    recipe = duel(5, Design(limit=360.0), 4.0, "parallel", "serial")
+    first = numbers(recipe, play(recipe))
+    assert first.calls > 5
+    assert numbers(recipe, play(recipe)) == first
 
 
 @pytest.mark.timeout(240)
 def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = Design(worlds=2, latencies=(4.0,), judged=4.0, teams=(2,), limit=40.0, duel=(4.0,))
-    monkeypatch.setitem(study.DESIGNS, "smoke", small)
+    small = {"pieces": 4, "hostile_pieces": 4, "team_pieces": 2, "teams": (2,), "limit": 60.0}
+    fights: dict[str, Any] = {"boss": (4.0,), "duel": (4.0,)}
+    design = Design(worlds=2, ratios=(1.0,), moving=(1.0,), **small, **fights)
+    monkeypatch.setitem(study.DESIGNS, "smoke", design)
     recipe = StudyRecipe(method="study:planning_acting", size="smoke", seeds=1)
     with Run(recipe, tmp_path / "whole", quiet=True) as run:
         whole = study.run(recipe, run)
-    assert len(whole.sections) == 5
+    assert len(whole.sections) == 7
     assert {claim.name for claim in judged(whole.questions)} >= {
-        "faster",
+        "faster_static",
         "boss_success",
         "wins",
         "without_decomposition",

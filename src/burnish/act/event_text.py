@@ -46,6 +46,8 @@ def _world_event(who: str, event: Event) -> str | None:
             return f"{who}: killed a {data.get('what')}"
         case "boss":
             return f"the {str(data.get('name')).replace('_', ' ')}: {data.get('phase')}"
+        case "order":
+            return f"wanted now: {data.get('count')} {data.get('item')} instead of {data.get('instead_of')}"
         case "item":
             return f"{who}: got {data.get('count')} {data.get('item')} from {data.get('by')}"
     return None

@@ -162,6 +162,15 @@ class GoalSettings(Settings):
     """Whether all other teams are to be dead."""
 
 
+class OrderSettings(Settings):
+    """A person in craftworld who changes the team's order: what is missing of one item is wanted of another instead."""
+
+    every: float = Field(default=60.0, gt=0)
+    """Seconds between two changes."""
+    items: list[str] = Field(min_length=1)
+    """What may be wanted instead."""
+
+
 class OpponentSettings(Settings):
     """A second team in craftworld, played by a scripted policy."""
 
@@ -198,8 +207,16 @@ class CraftworldSettings(Settings):
     """Of the boss, in points; none: the game's."""
     goal: GoalSettings = Field(default_factory=GoalSettings)
     """What is to be reached."""
+    orders: OrderSettings | None = None
+    """A person who changes what `goal.team_items` asks for; none: it stays."""
     opponents: OpponentSettings | None = None
     """A second team, against the recipe's."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CraftworldSettings:
+        if self.orders is not None and (not self.goal.team_items or self.opponents is not None):
+            raise ValueError("orders: change what `goal.team_items` asks of one team; set those, and no `opponents`")
+        return self
 
 
 class ItemGoalSettings(Settings):

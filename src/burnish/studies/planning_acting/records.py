@@ -20,12 +20,16 @@ class Episode(Record):
     health: float
     """At the end, of 20 points, mean of the team (the dead: 0)."""
     deaths: float
-    interrupts: float
     calls: float
-    """Of the planner."""
+    """Of the planner, those cut off included."""
     tokens: float
-    overlap: float
-    """Share of acting time in which the agent also planned, mean of the team."""
+    """Of the planner; a call that was cut off counts with the prompt of a mean one, which a provider charges too."""
+    skills: float
+    """That were begun."""
+    skill_seconds: float
+    """Mean length of the skills that were done, A; 0 where none was."""
+    bound: float
+    """Least seconds of one agent with these very skills (``theory.py``); 0 where there are several agents."""
 
     @property
     def won(self) -> float:
@@ -37,7 +41,5 @@ class World(Record):
     """One world, in which every arm plays."""
 
     seed: int
-    judged: str
-    """Latency of other team sizes, and of the ablations of gathering, in seconds."""
     played: dict[str, Episode]
     """By arm; for the names see :func:`burnish.studies.planning_acting.experiment.arms`."""

@@ -1,7 +1,9 @@
-"""Study of planning-acting: are agents that plan while they act faster, safer and stronger than those that take turns?
+"""Study of planning-acting: when are agents that plan while they act faster, safer and stronger than those that take
+turns, and what does it cost?
 
 Scripted policies with a latency of their own play in the embedded world; a cell is one world, in which every arm plays
-(``experiment.py``). The claims are written down in ``claims.py``. Source: Parallelized Planning-Acting (AAMAS 2026).
+(``arms.py``). Bounds: ``theory.py``. Claims, written before any judged run: ``claims.py``, ``fight_claims.py``. Source:
+Parallelized Planning-Acting (AAMAS 2026).
 """
 
 from __future__ import annotations
@@ -9,23 +11,35 @@ from __future__ import annotations
 from burnish.core.cells import run_cells
 from burnish.core.run import Run
 from burnish.core.study import Outcome, Size, Study, StudyRecipe
-from burnish.studies.planning_acting.claims import judge_worlds
-from burnish.studies.planning_acting.experiment import Design, Job, play_world
+from burnish.studies.planning_acting.arms import Design
+from burnish.studies.planning_acting.experiment import Job, play_world
+from burnish.studies.planning_acting.fight_claims import judge_worlds
 from burnish.studies.planning_acting.records import World
 from burnish.studies.planning_acting.report import glance, sections
 
+ALL = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 DESIGNS: dict[Size, Design] = {
-    "smoke": Design(worlds=1, latencies=(4.0,), judged=4.0, teams=(2,), limit=150.0, duel=(4.0,)),
-    "tour": Design(worlds=2),
+    "smoke": Design(
+        worlds=1,
+        ratios=(1.0,),
+        moving=(1.0,),
+        pieces=8,
+        hostile_pieces=8,
+        team_pieces=4,
+        teams=(2,),
+        boss=(4.0,),
+        duel=(4.0,),
+        limit=90,
+    ),
+    "tour": Design(ratios=(0.5, 1.0, 2.0), moving=(1.0,), pieces=32, hostile_pieces=16, teams=(1, 4), limit=450),
     "quick": Design(),
-    "full": Design(worlds=20, duel=(1.0, 4.0, 8.0, 16.0)),
+    "full": Design(worlds=4, ratios=ALL, moving=ALL, duel=(1.0, 4.0, 8.0, 16.0)),
 }
-"""What each size plays: ``quick`` has eight worlds a seed, so 24 with its three seeds."""
+"""What each size plays: ``quick`` has two worlds a seed, so six with its three seeds."""
 
-FIRST_SEED = 2000
-"""Worlds of smaller seeds were looked at: below 1000 while the study was built; from 1000 on they were judged with a
-serial team that its reflexes only stopped. That was corrected, the arms without any reflex were added, and the same
-claims are judged in new worlds."""
+FIRST_SEED = 4000
+"""Worlds of smaller seeds were looked at while this study, or one of those before it, was built: seeds below 1000; from
+1000 on with a serial team that its reflexes only stopped; from 2000 on with a planner that thought all the time."""
 
 
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
@@ -38,6 +52,6 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
 
 
 STUDY = Study(
-    title="Agents that plan while they act against agents that take turns: gathering, a boss, two teams",
+    title="When agents that plan while they act are faster than agents that take turns: L/A, moving worlds, fights",
     run=run,
 )

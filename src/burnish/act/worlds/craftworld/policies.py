@@ -25,33 +25,33 @@ LOW, HUNGRY = 8.0, 10.0
 
 def gatherer(known: Known) -> Reply:
     """Obtain what is missing, each agent something else; fight or leave what hunts it; eat when hungry."""
-    urgent = _survive(known)
+    urgent = survive(known)
     if urgent is not None:
         return urgent
     wanted = _share(known)
     if not wanted:
-        return _nothing("all is under way")
-    calls = [_call("obtain_item", item=item, count=count) for item, count in wanted[: known.get("horizon", 1)]]
-    return _plan(f"{wanted[0][0]} is missing", calls)
+        return nothing("all is under way")
+    calls = [call("obtain_item", item=item, count=count) for item, count in wanted[: known.get("horizon", 1)]]
+    return plan(f"{wanted[0][0]} is missing", calls)
 
 
 def stepper(known: Known) -> Reply:
     """A gatherer without ``obtain_item``: decomposes by itself, with a planning call for every single step."""
-    urgent = _survive(known)
+    urgent = survive(known)
     if urgent is not None:
         return urgent
     doing, have = known["you"]["doing"], known["you"]["see"]["inventory"]
     wanted = _share(known, {})
     if not wanted:
-        return _nothing("nothing is missing")
+        return nothing("nothing is missing")
     calls = _decomposed(wanted, have)
     # The step under way is still in the plan, which was made on an inventory without its result: the next one follows
     # it.
     if doing is not None:
-        names = [(call["name"], call["arguments"].get("item")) for call in calls]
+        names = [(each["name"], each["arguments"].get("item")) for each in calls]
         now = (doing["name"], doing["arguments"].get("item"))
         calls = calls[names.index(now) + 1 :] if now in names else []
-    return _plan("step by step", calls[: known.get("horizon", 1)]) if calls else _nothing("one step after the other")
+    return plan("step by step", calls[: known.get("horizon", 1)]) if calls else nothing("one step after the other")
 
 
 def _decomposed(wanted: Sequence[tuple[str, int]], have: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -59,11 +59,11 @@ def _decomposed(wanted: Sequence[tuple[str, int]], have: Mapping[str, int]) -> l
     tables, stock, calls = load_crafting(), dict(have), []
     for item, count in wanted:
         try:
-            plan = decompose.plan(item, count, stock, tables)
+            found = decompose.plan(item, count, stock, tables)
         except UserError:
             continue
-        calls += [_step(step) for step in plan.steps]
-        stock = dict(plan.left)
+        calls += [_step(step) for step in found.steps]
+        stock = dict(found.left)
     return calls
 
 
@@ -72,11 +72,11 @@ def slayer(known: Known) -> Reply:
     you, see = known["you"], known["you"]["see"]
     boss, doing = see.get("boss"), _doing(known)
     if see.get("threat") and boss is None:
-        urgent = _survive(known)
+        urgent = survive(known)
         if urgent is not None:
             return urgent
     if boss is None:
-        return _nothing("on its way") if doing else _seek_boss(you)
+        return nothing("on its way") if doing else _seek_boss(you)
     name, radius = boss["name"], boss["radius"]
     danger = boss["phase"] == "charging" and boss["distance"] <= radius + 1
     if danger:
@@ -87,10 +87,10 @@ def slayer(known: Known) -> Reply:
             return _now(you, "eat", "wounded", item="golden_apple")
         if boss["distance"] <= radius + 1:
             return _now(you, "retreat", "wounded", cells=radius + 3)
-        return _nothing("healing")
+        return nothing("healing")
     if boss["phase"] == "charging":
-        return _nothing("waiting for the burst")
-    return _nothing("at it") if doing == "kill" else _do("kill", "it is open", target=name, seconds=12.0)
+        return nothing("waiting for the burst")
+    return nothing("at it") if doing == "kill" else _do("kill", "it is open", target=name, seconds=12.0)
 
 
 def _seek_boss(you: Mapping[str, Any]) -> Reply:
@@ -110,7 +110,7 @@ def fighter(known: Known) -> Reply:
         if see["health"] <= LOW / 2:
             return _now(you, "retreat", "badly wounded", cells=12)
         return (
-            _nothing("at it")
+            nothing("at it")
             if doing == "kill"
             else _now(you, "kill", f"{threat['name']} is near", target=threat["name"])
         )
@@ -126,16 +126,14 @@ def fighter(known: Known) -> Reply:
     return _do("explore", "where are they?", times=2)
 
 
-def _survive(known: Known) -> Reply | None:
+def survive(known: Known) -> Reply | None:
     """What cannot wait: a hunter at hand, hunger."""
     you, see = known["you"], known["you"]["see"]
     threat, have, doing = see.get("threat"), see["inventory"], _doing(known)
     if threat is not None and threat["distance"] <= CLOSE:
         armed = any(have.get(weapon, 0) for weapon in WEAPONS)
         if armed and see["health"] > LOW:
-            return (
-                _nothing("at it") if doing == "kill" else _now(you, "kill", "a hunter is near", target=threat["name"])
-            )
+            return nothing("at it") if doing == "kill" else _now(you, "kill", "a hunter is near", target=threat["name"])
         return _now(you, "retreat", "a hunter is near", cells=12)
     if see["hunger"] <= HUNGRY and doing != "eat":
         foods = load_crafting().items
@@ -173,33 +171,35 @@ def _doing(known: Known) -> str | None:
 
 def _step(step: Step) -> dict[str, Any]:
     if isinstance(step.production, Kill):
-        return _call("kill", target=step.production.creature)
-    return _call(step.skill, item=step.item, count=step.count)
+        return call("kill", target=step.production.creature)
+    return call(step.skill, item=step.item, count=step.count)
 
 
-def _call(skill: str, **arguments: Any) -> dict[str, Any]:
+def call(skill: str, **arguments: Any) -> dict[str, Any]:
+    """A skill's call as a reply names it."""
     return {"name": skill, "arguments": arguments}
 
 
-def _plan(reason: str, calls: Sequence[Mapping[str, Any]]) -> Reply:
+def plan(reason: str, calls: Sequence[Mapping[str, Any]]) -> Reply:
     """A plan of one or more steps."""
     then = {"then": list(calls[1:])} if len(calls) > 1 else {}
     return {"reason": reason, "skill": calls[0], **then, "interrupt": False}
 
 
 def _do(skill: str, reason: str, **arguments: Any) -> Reply:
-    return _plan(reason, [_call(skill, **arguments)])
+    return plan(reason, [call(skill, **arguments)])
 
 
 def _now(you: Mapping[str, Any], skill: str, reason: str, **arguments: Any) -> Reply:
     """At once, unless it is what is being done."""
     doing = you["doing"]
     if doing is not None and doing["name"] == skill:
-        return _nothing(reason)
+        return nothing(reason)
     return {**_do(skill, reason, **arguments), "interrupt": True}
 
 
-def _nothing(reason: str) -> Reply:
+def nothing(reason: str) -> Reply:
+    """Go on with what is done and planned."""
     return {"reason": reason, "skill": None, "interrupt": False}
 
 

@@ -18,7 +18,7 @@ from burnish.act.world import ActionFailed, Happening
 from burnish.act.worlds.craftworld import creatures, render, sight
 from burnish.act.worlds.craftworld.bodies import Chest, Order
 from burnish.act.worlds.craftworld.commands import COMMANDS
-from burnish.act.worlds.craftworld.goals import Goal
+from burnish.act.worlds.craftworld.goals import Goal, orders
 from burnish.act.worlds.craftworld.paths import around
 from burnish.act.worlds.craftworld.processes import LIFE, SKY, Process
 from burnish.act.worlds.craftworld.rules import BOSSES, TICKS, Cell, tables
@@ -64,6 +64,9 @@ class CraftWorld:
         self._changed = anyio.Event()
         self._listeners: list[deque[Happening]] = []
         self._populate(settings, homes)
+        if settings.orders is not None:
+            changes = orders(self.simulation, self._goal, settings.orders.every, settings.orders.items)
+            self.simulation.start((SKY, 1), changes)
 
     def _populate(self, settings: CraftworldSettings, homes: Mapping[str, Cell]) -> None:
         world = self.simulation
@@ -259,6 +262,7 @@ def _check(settings: CraftworldSettings, crafting: Crafting) -> None:
         "goal.team_items": settings.goal.team_items,
         "start": settings.start,
         "chest": settings.chest,
+        "orders.items": [] if settings.orders is None else settings.orders.items,
     }
     for where, items in asked.items():
         for item in items:
