@@ -242,3 +242,23 @@ def test_the_next_plan_is_begun_before_this_one_runs_out() -> None:
 def test_continuous_planning_has_one_step_a_plan() -> None:
     with pytest.raises(ValidationError, match="planning: continuous is as published, one step a plan: set horizon: 1"):
         RuntimeSettings(planning="continuous", horizon=2)
+
+
+def test_an_interrupt_for_what_has_begun_meanwhile_stops_nothing() -> None:
+    """The plan that waits begins while its planner, on news, asks for the same at once: it is not begun anew."""
+
+    def policy(known: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = {"number": 1, "seconds": 20.0} if known["you"]["doing"] else {"number": 0, "seconds": 9.0}
+        return {
+            "skill": {"name": "work", "arguments": arguments},
+            "interrupt": bool(known["you"]["see"]["threat"]),
+            "reason": "",
+        }
+
+    # errand 0 from 4 to 13, errand 1 planned at 8; the threat of 11 makes the planner ask for it at once, at 15
+    world = Meadow(threat_at=11.0)
+    _, events = episode(world, settings(limits=Limits(seconds=30.0)), policy, 4.0, skills=(work,))
+    ends = [(event.time, event.data["status"]) for event in events if event.kind == "skill_end"]
+    assert ends[0] == (13.0, "done")
+    assert [at for at, _, _ in world.begun][:2] == [4.0, 13.0]
+    assert 15.0 not in [at for at, status in ends if status == "interrupted"]

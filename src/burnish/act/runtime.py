@@ -175,8 +175,10 @@ class Runtime:
         calls, interrupt = decision.calls, decision.interrupt and self.settings.interrupts
         if self.settings.planning == "events":
             agent.attention.more = len(calls) == self.settings.horizon
-            if not interrupt and agent.attention.begun:
-                calls = agent.attention.left_of(calls)
+            if agent.attention.begun:
+                left = agent.attention.left_of(calls)
+                interrupt = interrupt and left == calls  # else what it wanted at once has begun already
+                calls = left
                 agent.attention.heard(agent.attention.begun[-1][0])  # what began meanwhile is still to be thought about
         if calls:
             await self._actor.hand_over(agent, _steps(decision, calls, version), interrupt)
