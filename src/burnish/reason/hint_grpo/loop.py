@@ -5,6 +5,7 @@ Checkpoints are taken only after steps that leave no generated completion half u
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
     if run.finished:
         return run.path / "artifacts" / "model"
     chat = with_template_options(recipe, load_chat_model(recipe.model, dtype=recipe.dtype))
+    as_loaded = copy.deepcopy(chat.processor)  # a fast tokenizer's file keeps how the last call padded
     table, before = run.path / "artifacts" / "questions.arrow", run.path / "artifacts" / "before.json"
     with PartialState(cpu=recipe.device == "cpu").main_process_first():
         if not table.exists():  # a resumed run trains on the questions that it began with
@@ -59,7 +61,7 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
             untrained = _whole(recipe, recipe.model, trainer) if _sharded(trainer) else chat
             run.artifact(before.name, {"accuracy": score(recipe, untrained, test, accuracy)})
         train(trainer, run, boundary=recipe.updates)
-        folder = run.save_model(_Gathered(trainer), chat.processor, _card(recipe, trainer))
+        folder = run.save_model(_Gathered(trainer), as_loaded, _card(recipe, trainer))
         outcome = {**trainer.generated, "steps": trainer.state.global_step, "timeouts": verifier.timeouts}
         if test:
             trained = _whole(recipe, _saved(recipe, folder), trainer) if _sharded(trainer) else chat
