@@ -7,27 +7,27 @@ team's memory. When a planner thinks: ``attention.py``.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 from opentelemetry.trace import Tracer
 
 from burnish.act import clock
 from burnish.act.acting import Actor
+from burnish.act.listening import Listener
 from burnish.act.memory.log import Event, Memory
-from burnish.act.planner import Chat, Decision
+from burnish.act.planner import Decision
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
 from burnish.act.skills.library import Call
 from burnish.act.team import Agent, Outcome, PlannedCall
 from burnish.act.thinking import Thinker, Thought
-from burnish.act.world import Happening, World
+from burnish.act.world import World
 
 __all__ = ["Agent", "Outcome", "Runtime"]
 
 # An agent whose planner answers in no time still gives the world a moment between two plans.
 SHORTEST_PLAN = 0.05
-HEARING = 0.1  # seconds between looks for what people wrote
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds between calls that fail one after another
 
 
@@ -55,12 +55,9 @@ class Runtime:
         self.memory = memory
         self.agents = {agent.name: agent for agent in agents}
         self.session = Session(memory, settings.limits, agents, tracer)
-        if settings.mode == "parallel" and settings.planning == "events":
-            self.session.heard = self._heard
         self._thinker = Thinker(self.session, settings)
         self._actor = Actor(self.session, settings, world)
-        self._own: set[int] = set()
-        """Interrupts of this process."""
+        self._listener = Listener(self.session, settings, world, self.agents, self._actor, self._thinker)
 
     # What a person may do while it runs
 
@@ -70,7 +67,7 @@ class Runtime:
 
     async def interrupt(self, name: str) -> None:
         """Stop an agent's running skill."""
-        self._own.add((await self.session.log("human", name, {"interrupt": True})).seq)
+        self._listener.own.add((await self.session.log("human", name, {"interrupt": True})).seq)
         self._actor.stop_skill(self.agents[name])
 
     def stop(self, why: str) -> None:
@@ -92,9 +89,9 @@ class Runtime:
         await self.session.begin()
         try:
             async with anyio.create_task_group() as aside:
-                aside.start_soon(self._listen)
+                aside.start_soon(self._listener.listen)
                 if self.settings.clock == "wall":
-                    aside.start_soon(self._hear)
+                    aside.start_soon(self._listener.hear)
                 aside.start_soon(self._time)
                 async with anyio.create_task_group() as lives:
                     for agent in self.agents.values():
@@ -237,84 +234,6 @@ class Runtime:
         with anyio.CancelScope() as agent.thinking:
             await anyio.sleep(max(0.0, seconds))
         agent.thinking = None
-
-    async def _listen(self) -> None:
-        """What happens in the world: remembered, and answered by reflexes."""
-        async with anyio.create_task_group() as reactions:
-            async for happening in self.world.happenings():
-                event = await self.session.log("world", happening.agent, {"kind": happening.kind, **happening.data})
-                one = self.agents.get(happening.agent)
-                for agent in [one] if one is not None else self.agents.values():
-                    if agent.reactor is not None:
-                        reactions.start_soon(self._react, agent, happening, event.seq)
-
-    async def _hear(self) -> None:
-        """What people write into the log from other processes (the live page): their words, and their interrupts."""
-        heard = (await self.memory.snapshot()).version
-        async with anyio.create_task_group() as reactions:
-            while True:
-                async for event in self.memory.since(heard):
-                    heard = event.seq
-                    if event.agent not in self.agents or event.kind == "human":  # of another process, or of a person
-                        self._heard(event)
-                    if event.kind == "human" and event.seq not in self._own and event.agent in self.agents:
-                        self._actor.stop_skill(self.agents[event.agent])
-                    elif event.kind == "chat" and event.agent not in self.agents:
-                        for agent in self.agents.values():
-                            if agent.reactor is not None:
-                                said = Happening("chat", "", event.data)
-                                reactions.start_soon(self._react, agent, said, event.seq)
-                await anyio.sleep(HEARING)
-
-    def _heard(self, event: Event) -> None:
-        """An event: whoever plans on what it changed, thinks again."""
-        one, shared = self.agents.get(event.agent), self.settings.shared_memory
-        match event.kind:
-            case "world":
-                concerned = self._mates(event.agent) if one is None else [one]
-            case "human":
-                concerned = [] if one is None else [one]
-            case "goal" | "chat" if shared:
-                concerned = self._mates(event.agent)
-            case "skill_start" if shared:  # what a mate takes up, another need not do
-                concerned = [
-                    mate for mate in self._mates(event.agent) if mate.thinking is not None or mate.slot.waiting
-                ]
-            case _:
-                return
-        for agent in concerned:
-            if event.seq > agent.attention.thought:  # else its thought was made on it
-                agent.attention.heard(event.seq)
-                self._give_up(agent)
-
-    def _mates(self, name: str) -> list[Agent]:
-        return [agent for other, agent in self.agents.items() if other != name]
-
-    def _give_up(self, agent: Agent) -> None:
-        """A call that has just begun is begun again on the news, once; one that is about to return may still help."""
-        young = anyio.current_time() - agent.attention.began < agent.attention.call_seconds / 2
-        if agent.thinking is not None and young and not agent.attention.given_up:
-            agent.attention.given_up = True
-            agent.thinking.cancel()
-
-    async def _react(self, agent: Agent, happening: Happening, seq: int) -> None:
-        assert agent.reactor is not None
-        if agent.done or agent.gone:
-            return
-        seen = await self.world.observe(agent.name)
-
-        async def ask(chat: Chat, messages: Sequence[Mapping[str, str]]) -> str | None:
-            return await self._thinker.react(agent, chat, messages, seq)
-
-        call = await agent.reactor.react(happening, seen, agent.thought, agent.library, ask)
-        if call is None or agent.reflexed > seq or agent.done or agent.gone:
-            return
-        agent.reflexed = seq
-        await self.session.log("reflex", agent.name, {"on": happening.kind, "skill": call.to_json()})
-        await self._actor.hand_over(agent, [PlannedCall(call, "reflex", seq, happening.kind)], interrupt=True)
-        agent.attention.heard(seq)
-        if agent.thinking is not None and agent.attention.thought < seq:  # else it was begun again on this very news
-            agent.thinking.cancel()
 
     async def _look(self, agent: Agent) -> bool:
         """Refresh the agent's observation in the team's memory; false when there is nothing left to do for it."""
