@@ -277,34 +277,32 @@ class Chat:
                 yield
 
     async def _whole(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
-        from openai.types.chat import ChatCompletion
-
-        # The client's own `chat.completions.create` walks through schema and messages in search of names to translate.
-        # There are none, and that takes longer than all else that it does.
-        answer = await self._client.post(COMPLETIONS, cast_to=ChatCompletion, body=request)
-        # The client does not validate what a server sends.
-        if not isinstance(answer, ChatCompletion) or not answer.choices:
+        # The client's own `chat.completions.create` walks through schema and messages in search of names to translate,
+        # and makes objects of the answer without validating it: that takes longer than all else that it does.
+        answer = await self._client.post(COMPLETIONS, cast_to=object, body=request)
+        if not isinstance(answer, dict) or not answer.get("choices"):
             raise ValueError("the answer is no chat completion")
-        text = _text(answer.choices[0].message)
+        text = _text(answer, "message")
         thought(text[:LONGEST])
-        return _counted(request, text, answer.usage)
+        return _counted(request, text, answer.get("usage"))
 
     async def _stream(self, request: dict[str, Any], thought: Callable[[str], None]) -> Reply:
         from openai import AsyncStream
-        from openai.types.chat import ChatCompletionChunk
 
         text, usage = "", None
         stream = await self._client.post(
             COMPLETIONS,
-            cast_to=ChatCompletionChunk,
+            cast_to=object,
             body={**request, "stream": True, "stream_options": {"include_usage": True}},
             stream=True,
-            stream_cls=AsyncStream[ChatCompletionChunk],
+            stream_cls=AsyncStream[object],
         )
         async with stream:
             async for chunk in stream:
-                usage = chunk.usage or usage
-                text += _text(chunk.choices[0].delta) if chunk.choices else ""
+                if not isinstance(chunk, dict):
+                    raise ValueError("the answer is no chat completion")
+                usage = chunk.get("usage") or usage
+                text += _text(chunk, "delta")
                 thought(text)
                 if len(text) > LONGEST:
                     break
@@ -333,15 +331,19 @@ class RecordedChat(Chat):
         raise AssertionError("never comes here")
 
 
-def _text(part: Any) -> str:
-    content = getattr(part, "content", None)
+def _text(answer: Mapping[str, Any], part: str) -> str:
+    """The text of a completion (its message) or of a piece of one (its delta); empty where there is none."""
+    choices = answer.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    found = first.get(part) if isinstance(first, dict) else None
+    content = found.get("content") if isinstance(found, dict) else None
     return content if isinstance(content, str) else ""
 
 
 def _counted(request: Mapping[str, Any], text: str, usage: Any) -> Reply:
     """Tokens as the server counts them; if it does not, four characters are taken for one."""
-    prompt_tokens = getattr(usage, "prompt_tokens", None)
-    completion_tokens = getattr(usage, "completion_tokens", None)
+    counts = usage if isinstance(usage, dict) else {}
+    prompt_tokens, completion_tokens = counts.get("prompt_tokens"), counts.get("completion_tokens")
     if isinstance(prompt_tokens, int) and isinstance(completion_tokens, int):
         return Reply(text, max(0, prompt_tokens), max(0, completion_tokens))
     asked = sum(len(message["content"]) for message in request["messages"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from time import sleep
@@ -17,6 +18,10 @@ from burnish.act.memory.log import Event, Folding, Memory, MemoryFailed, Snapsho
 # Another process's lock is waited for: so often, so many seconds each; shorter at first, for most locks are held for
 # one event.
 ATTEMPTS, PAUSE, FIRST_PAUSE = 600, 0.05, 0.0005
+# Every so many events the file takes over what the write-ahead log holds. That waits for the disk, some ten
+# milliseconds, in which no agent could be interrupted: another thread does it. Only a log that grows faster than it is
+# taken over (pages of 4 KiB) is held up for it.
+CHECKPOINT, MOST_PAGES = 400, 16_384
 _TABLE = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, time REAL NOT NULL, agent TEXT NOT NULL, kind TEXT NOT NULL,
@@ -39,10 +44,13 @@ class SQLiteMemory(Memory):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._state = Folding()
+        self._written = 0
+        self._checkpoint: threading.Thread | None = None
         attempt = 0
         while True:
             try:
                 self._db = _opened(path)
+                self._in_file = path.exists()  # `:memory:` is none
                 break
             except sqlite3.Error as error:
                 if not _locked(error):
@@ -67,6 +75,7 @@ class SQLiteMemory(Memory):
             except sqlite3.Error as error:
                 attempt += 1
                 await self._wait(error, attempt)
+        self._wrote()
         event = Event(seq, time, agent, kind, json.loads(row[3]), key)
         if seq == self._state.version + 1:
             self._state.add(event)
@@ -90,7 +99,18 @@ class SQLiteMemory(Memory):
 
     async def close(self) -> None:
         """See :class:`Memory`."""
+        if self._checkpoint is not None:
+            self._checkpoint.join()
         self._db.close()
+
+    def _wrote(self) -> None:
+        self._written += self._in_file
+        if self._written >= CHECKPOINT and (self._checkpoint is None or not self._checkpoint.is_alive()):
+            self._written = 0
+            self._checkpoint = threading.Thread(
+                target=_take_over, args=(self._path,), name="burnish-checkpoint", daemon=True
+            )
+            self._checkpoint.start()
 
     async def _select(self, where: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         attempt = 0
@@ -124,12 +144,27 @@ def _opened(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         # In WAL mode a killed process loses nothing at NORMAL; only a power cut may take the last events.
         db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(f"PRAGMA wal_autocheckpoint={MOST_PAGES}")
         db.execute(_TABLE)
         db.execute(f"SELECT {_COLUMNS} FROM events LIMIT 1")
     except sqlite3.Error:
         db.close()
         raise
     return db
+
+
+def _take_over(path: Path) -> None:
+    """Write the write-ahead log into the file; nobody waits, and what cannot be done now is done next time."""
+    if not path.exists():  # removed meanwhile, as a test's folder may be: nothing is to be made anew
+        return
+    try:
+        db = sqlite3.connect(path, isolation_level=None, timeout=0)
+        try:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            db.close()
+    except sqlite3.Error:
+        pass
 
 
 def _locked(error: sqlite3.Error) -> bool:
