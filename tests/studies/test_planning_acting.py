@@ -203,9 +203,18 @@ def test_the_same_world_gives_the_same_numbers() -> None:
 
 @pytest.mark.timeout(240)
 def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {"pieces": 4, "hostile_pieces": 4, "team_pieces": 2, "teams": (2,), "limit": 60.0}
-    fights: dict[str, Any] = {"boss": (4.0,), "duel": (4.0,)}
-    design = Design(worlds=2, ratios=(1.0,), moving=(1.0,), **small, **fights)
+    design = Design(
+        worlds=2,
+        ratios=(1.0,),
+        moving=(1.0,),
+        pieces=4,
+        hostile_pieces=4,
+        team_pieces=2,
+        teams=(2,),
+        boss=(4.0,),
+        duel=(4.0,),
+        limit=45.0,
+    )
     monkeypatch.setitem(study.DESIGNS, "smoke", design)
     recipe = StudyRecipe(method="study:planning_acting", size="smoke", seeds=1)
     with Run(recipe, tmp_path / "whole", quiet=True) as run:

@@ -61,7 +61,7 @@ class Design:
         boss: seconds of a planning call before the boss.
         duel: seconds of a planning call where two teams fight; at the first of them boss and duel are played without
             interrupts.
-        limit: seconds of an episode; two thirds of it where tools are made, a third in a fight.
+        limit: seconds of an episode; two thirds of it among hunters and where tools are made, a third in a fight.
     """
 
     worlds: int = 2
@@ -149,7 +149,7 @@ def fetching(
         f"{fetcher.__module__}:fetcher",
         LATENCY,
         world,
-        design.limit,
+        design.limit * (2 / 3 if around == "hostile" else 1),
         goal=goal_words(max(1, round(IN_ONE_CALL / ratio))),
         reflexes=[WARY if around == "hostile" else RETREAT],
         **WAYS[way],

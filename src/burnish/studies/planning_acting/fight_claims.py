@@ -89,12 +89,12 @@ def _deaths(worlds: Worlds) -> Measured:
 def _boss(worlds: Worlds) -> list[Measured]:
     asked = latencies(worlds, "boss")
     parallel, serial = ([f"boss/{each}/{mode}" for each in asked] for mode in ("parallel", "serial"))
-    bare = [[f"boss/bare/{mode}"] for mode in ("parallel", "serial")]
+    mine, theirs = (["boss/bare/parallel"], ["boss/bare/serial"])
     health, over = "more health is left at the end (the dead: 0)", ", mean over latencies"
-    rows: tuple[tuple[str, Quantity, str, str, list[str], list[str]], ...] = (
+    rows: tuple[tuple[str, Quantity, str, str, Sequence[str], Sequence[str]], ...] = (
         ("boss_success", "success", f"the boss is dead more often{over}", "higher success", parallel, serial),
         ("boss_health", "health", f"{health}{over}", MORE_HEALTH, parallel, serial),
-        ("bare_boss_health", "health", f"{health}, no reflexes on either side", MORE_HEALTH, *bare),
+        ("bare_boss_health", "health", f"{health}, no reflexes on either side", MORE_HEALTH, mine, theirs),
     )
     return [
         Measured(
@@ -102,9 +102,9 @@ def _boss(worlds: Worlds) -> list[Measured]:
             f"Boss: {what}",
             paper,
             _above(0, "difference", KINDS[quantity]),
-            _difference(worlds, ours, theirs, quantity),
+            _difference(worlds, ours, others, quantity),
         )
-        for name, quantity, what, paper, ours, theirs in rows
+        for name, quantity, what, paper, ours, others in rows
     ]
 
 

@@ -32,7 +32,8 @@ def fetcher(known: Known) -> Reply:
     if urgent is not None:
         return urgent
     you, portion, horizon = known["you"], int(known["goal"].rpartition(" ")[2]), known.get("horizon", 1)
-    goal, calls = you["see"]["goal"], []
+    goal = you["see"]["goal"]
+    calls: list[dict[str, Any]] = []
     for item, wanted in goal["team_items"].items():
         if item in goal["team_missing"]:
             held = _will_hold(you, item)
