@@ -168,6 +168,8 @@ def test_interrupted_anywhere_it_goes_on(
     assert left == trained
     record = json.loads((tmp_path / "cut" / "artifacts" / "asked.json").read_text())["suspect"]
     assert record["queries"] < 120 * 8  # the rest was on disk
+    logged = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert logged == list(range(1, len(logged) + 1)), "each chunk is logged once"
 
 
 def test_kornia_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
