@@ -167,7 +167,7 @@ class Runtime:
         while self.settings.planning == "events" and not agent.attention.due(len(agent.slot.waiting)):
             await agent.attention.change()
         if self.settings.clock == "wall":  # on others neither takes time
-            await self._actor.stopped_go_first()
+            await self._actor.acting_goes_first()
         return await self._look(agent)
 
     async def _decided(self, agent: Agent, decision: Decision, version: int) -> None:
@@ -290,8 +290,9 @@ class Runtime:
 
     def _give_up(self, agent: Agent) -> None:
         """A call that has just begun is begun again on the news, once; one that is about to return may still help."""
-        young = anyio.current_time() - agent.attention.began < agent.attention.call_seconds / 2
-        if agent.thinking is not None and young and not agent.attention.given_up:
+        if agent.thinking is None or agent.attention.given_up:
+            return
+        if anyio.current_time() - agent.attention.began < agent.attention.call_seconds / 2:
             agent.attention.given_up = True
             agent.thinking.cancel()
 
