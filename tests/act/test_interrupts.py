@@ -159,3 +159,22 @@ def test_a_clean_up_that_was_done_is_not_repeated_after_a_kill() -> None:
         return world.left
 
     assert clock.run(main, "virtual") == ["shut"]
+
+
+@pytest.mark.parametrize("planning", ["events", "continuous"])
+def test_of_a_team_that_decides_at_one_moment_all_go_on_before_anybody_thinks(planning: str) -> None:
+    """On the wall's clock a thought of one would hold up the next skill of all others."""
+
+    def restless(known: Mapping[str, Any]) -> dict[str, Any]:
+        name = "mine" if (known["you"]["doing"] or {}).get("name") != "mine" else "chop"
+        return {"skill": {"name": name, "arguments": {}}, "interrupt": True, "reason": ""}
+
+    rules = settings(clock="wall", planning=planning, limits=Limits(seconds=30.0))
+    # It is played on the virtual one, where all answers come at one moment.
+    _, events = episode(Meadow(), rules, restless, names=("ann", "bob", "cid"))
+    ended = [event.data["status"] for event in events if event.kind == "skill_end"]
+    assert ended.count("interrupted") >= 3  # not from idleness alone
+    for moment in (8.0, 16.0, 24.0):
+        kinds = [event.kind for event in events if event.time == moment]
+        assert kinds.count("plan") == kinds.count("skill_start") == 3
+        assert "skill_start" not in kinds[kinds.index("call_start") :]

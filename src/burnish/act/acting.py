@@ -17,7 +17,7 @@ from burnish.act.skills.library import BadCall, Call
 from burnish.act.team import Agent, PlannedCall
 from burnish.act.world import ActionFailed, World
 
-TURNS = 4  # of the event loop; to a skill whose clean-up waits for nothing it takes two
+TURNS = 8  # of the event loop; from the decision to a skill whose clean-up waits for nothing it takes two
 
 
 class Actor:
@@ -33,8 +33,8 @@ class Actor:
         self._session = session
         self._settings = settings
         self._world = world
-        self._stopped: set[str] = set()
-        """Agents whose skill was taken away and has not ended yet."""
+        self._next: set[str] = set()
+        """Agents that are to act at once: stopped in a skill, or idle with a plan."""
 
     async def hand_over(self, agent: Agent, steps: Sequence[PlannedCall], interrupt: bool = False) -> None:
         """Leave a plan for the acting loop, in place of what was not begun; with ``interrupt``, stop what runs.
@@ -45,6 +45,8 @@ class Actor:
             await self._drop(agent, steps, "overtaken by a reflex")
             return
         replaced = agent.slot.put(*steps)
+        if agent.running is None:
+            self._next.add(agent.name)
         if interrupt:
             self.stop_skill(agent)
         await self._drop(agent, replaced, "replaced by a newer plan")
@@ -56,6 +58,7 @@ class Actor:
     async def dropped(self, agent: Agent, planned: PlannedCall) -> bool:
         """Whether a step is stale by the recipe's rule; then it is dropped, and with it those that were to follow."""
         agent.halted = False  # from here on, whoever stops the agent means this plan
+        self._next.discard(agent.name)
         stale = await self._stale(agent, planned)
         if stale:
             await self.drop_rest(agent, planned)
@@ -94,16 +97,16 @@ class Actor:
         agent.halted = True
         if agent.running is not None:
             agent.running.cancel()
-            self._stopped.add(agent.name)
+            self._next.add(agent.name)
 
-    async def stopped_go_first(self) -> None:
-        """Before a thought: those who were just stopped come to their next skill first.
+    async def acting_goes_first(self) -> None:
+        """Before a thought: who is to act at once comes to its next skill first.
 
-        A thought takes the event loop for longer than all of an interrupt, and of a team that is stopped at one moment
+        A thought takes the event loop for longer than all of an interrupt, and of a team that decides at one moment
         the last would wait for the thoughts of all others. Turns of the loop, not time: a clean-up may take seconds.
         """
         for _ in range(TURNS):
-            if not self._stopped:
+            if not self._next:
                 return
             await checkpoint()
 
@@ -137,7 +140,6 @@ class Actor:
                     status, why = await _outcome(planned.call, context)
         finally:
             agent.running = None
-            self._stopped.discard(agent.name)
             with anyio.CancelScope(shield=True):
                 with anyio.move_on_after(self._settings.cleanup_seconds) as limit:
                     await context.leave()
@@ -149,6 +151,7 @@ class Actor:
                     await self.drop_rest(agent, planned)
                     agent.attention.heard(ended.seq)
                 agent.attention.skill_ended(ended.time - began, status == "done")
+                self._next.discard(agent.name)
 
     async def finish_skill(self, agent: Agent, left_over: Event | None) -> None:
         """Go on with a skill of an earlier session; its finished commands are answered from the log, not repeated."""

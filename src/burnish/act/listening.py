@@ -108,8 +108,9 @@ class Listener:
 
     def _give_up(self, agent: Agent) -> None:
         """A call that has just begun is begun again on the news, once; one that is about to return may still help."""
-        young = anyio.current_time() - agent.attention.began < agent.attention.call_seconds / 2
-        if agent.thinking is not None and young and not agent.attention.given_up:
+        if agent.thinking is None or agent.attention.given_up:
+            return
+        if anyio.current_time() - agent.attention.began < agent.attention.call_seconds / 2:
             agent.attention.given_up = True
             agent.thinking.cancel()
 

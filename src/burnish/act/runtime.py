@@ -164,7 +164,7 @@ class Runtime:
         while self.settings.planning == "events" and not agent.attention.due(len(agent.slot.waiting)):
             await agent.attention.change()
         if self.settings.clock == "wall":  # on others neither takes time
-            await self._actor.stopped_go_first()
+            await self._actor.acting_goes_first()
         return await self._look(agent)
 
     async def _decided(self, agent: Agent, decision: Decision, version: int) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from burnish.act import clock
 from burnish.act.memory import sqlite as sqlite_memory
-from burnish.act.memory.log import Event, Memory, MemoryFailed, Snapshot, fold
+from burnish.act.memory.log import Event, Folding, Memory, MemoryFailed, Snapshot, fold
 from burnish.act.memory.redis_streams import RedisMemory
 from burnish.act.memory.replaying import ReplayingMemory
 from burnish.act.memory.sqlite import SQLiteMemory
@@ -223,6 +223,14 @@ def test_a_snapshot_is_what_a_slow_reader_would_say(entries: list[tuple[str, str
     for event in events[:at]:
         state = fold(state, event)
     past = events[:at]
+    assert fold(Snapshot(), *past) == state
+    growing = Folding()
+    for event in past:
+        growing.add(event)
+        assert growing.version == event.seq
+        if event.kind == "chat":  # somebody asks now and then
+            assert growing.snapshot() == fold(Snapshot(), *past[: event.seq])
+    assert growing.snapshot() == state
     assert state.version == len(past)
     for name in ("ann", "bob"):
         mine = [event for event in past if event.agent == name]
@@ -240,6 +248,31 @@ def test_a_snapshot_is_what_a_slow_reader_would_say(entries: list[tuple[str, str
 def test_a_gap_is_seen() -> None:
     with pytest.raises(MemoryFailed, match="event 2 follows 0"):
         fold(Snapshot(), Event(2, 0.0, "ann", "observe", {}))
+    growing = Folding()
+    growing.add(Event(1, 0.0, "ann", "observe", {}))
+    with pytest.raises(MemoryFailed, match="event 3 follows 1"):
+        growing.add(Event(3, 0.0, "ann", "observe", {}))
+
+
+def test_a_long_log_is_taken_over_by_its_file_while_it_is_written(tmp_path: Path) -> None:
+    """By a thread: an event never waits for the disk, and the write-ahead log does not grow with the run."""
+    path, number = tmp_path / "memory.sqlite", 4 * sqlite_memory.CHECKPOINT
+
+    async def main() -> tuple[int, int, int]:
+        memory = SQLiteMemory(path)
+        for seen in range(number):
+            await memory.append("observe", "ann", {"seen": seen, "text": "x" * 200}, time=0.0)
+            for thread in threading.enumerate():
+                if thread.name == "burnish-checkpoint":
+                    thread.join()
+        sizes = path.stat().st_size, path.with_name("memory.sqlite-wal").stat().st_size
+        assert [event.data["seen"] async for event in memory.since(0)] == list(range(number))
+        await memory.close()
+        return *sizes, path.stat().st_size
+
+    held, ahead, all_of_it = anyio.run(main)
+    assert held > all_of_it / 2
+    assert ahead < 5 * 4096 * sqlite_memory.CHECKPOINT
 
 
 def test_a_replay_expects_its_past_and_then_goes_on(tmp_path: Path) -> None:

@@ -214,7 +214,9 @@ def own_shadows(recipe: AuditRecipe, first: int) -> dict[str, SuspectSettings]:
 
 def _heard(run: Run, steps: Iterator[int], chunk: int, chunks: int, oracle: Any) -> None:
     left = "" if oracle.left is None else f", {oracle.left:,} of the budget left"
-    if chunk == 1:  # a resumed session asks from the first chunk on (what is answered, from its cache), and logs it anew
+    if (
+        chunk == 1
+    ):  # a resumed session asks from the first chunk on (what is answered, from its cache), and logs it anew
         run.cut_metrics(0)
     run.log(chunk, answered=oracle.made + oracle.saved)
     if chunk == chunks:
