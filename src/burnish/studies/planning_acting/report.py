@@ -35,8 +35,8 @@ def sections(worlds: Worlds, design: Design) -> list[Section]:
             f"{LATENCY:g} s of a planning call (L / A is as measured in the static world). Static: nothing else "
             f"happens. Drifting: a person changes the order every 60 s. Hostile: hunters, from dusk on. {FAIR} Theory: "
             "the bound for equal skills, (1 + L/A) / max(1, L/A); fewer skills bring less, since the first call and "
-            "the last skill overlap with nothing. Where the order changes, more can be had: what nobody wants any more is "
-            f"not fetched to the end. With {HORIZON} steps a plan it is drawn as far as one call at a "
+            "the last skill overlap with nothing. Where the order changes, more can be had: what nobody wants any more "
+            f"is not fetched to the end. With {HORIZON} steps a plan it is drawn as far as one call at a "
             "time can reach it. An episode that does not reach its goal counts as the limit.",
             figure=gain_figure(worlds),
         ),
