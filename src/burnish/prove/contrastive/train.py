@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from burnish.prove.contrastive.augment import NUMBERS, random_views
 from burnish.prove.contrastive.backbones import features, new_encoder, normalise, save_encoder, width_of
 from burnish.prove.contrastive.learners import LEARNERS, Learner
 from burnish.prove.contrastive.recipe import TrainSettings
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def train_encoder(task: Training) -> Path:
     card = (
         f"# {settings.objective} encoder\n\nTrained from scratch on {len(rows)} images, seed {task.seed}: {settings}\n"
     )
-    encoder = learner.encoder.cpu().to(memory_format=torch.contiguous_format)
+    encoder = _laid_out(learner.encoder.cpu(), torch.contiguous_format)
     save_encoder(encoder, task.folder, pixels.shape[3], pixels.shape[1], card)
     shutil.rmtree(work, ignore_errors=True)
     return task.folder
@@ -84,7 +87,12 @@ def make_learner(settings: TrainSettings, channels: int, side: int) -> Learner:
     encoder = new_encoder(settings.backbone, channels, side)
     learner = LEARNERS[settings.objective](encoder, features, width_of(encoder, channels, side), settings)
     # Channels last is how convolutions compute, on CPUs and GPUs: a step of the small ResNet takes 30 % less.
-    return learner.to(settings.device, memory_format=torch.channels_last)
+    return _laid_out(learner.to(settings.device), torch.channels_last)
+
+
+def _laid_out(module: M, memory_format: torch.memory_format) -> M:
+    """A module whose weights lie in memory in another order; torch's own types leave the argument out."""
+    return module.to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def fit(
