@@ -232,7 +232,10 @@ def test_there_is_something_to_think_about() -> None:
 
 
 def test_the_next_plan_is_begun_before_this_one_runs_out() -> None:
-    attention = Attention(call_seconds=8.0, skill_seconds=[2.0, 6.0])  # 4 s a skill
+    attention = Attention(call_seconds=8.0)
+    for seconds in (2.0, 6.0):  # 4 s a skill
+        attention.skill_ended(seconds, done=True)
+    attention.skill_ended(99.0, done=False)  # cut short or failed: says nothing
     attention.thinks(1)
     attention.skill_began(2, call(1), by_planner=True)
     assert not attention.due(3), "12 s are left, and a call takes 8"

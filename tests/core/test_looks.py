@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.core.errors import UserError
 from burnish.core.intervals import (
     Interval,
     correlation_interval,
@@ -33,7 +32,7 @@ def test_looks_by_hand() -> None:
     assert [look.level for look in found] == pytest.approx([0.99375, 0.99375, 0.9875, 0.975])
     assert [look.last for look in found] == [False, False, False, True]
     assert [look.seeds for look in plan_looks(3, 10)] == [3, 6, 10]
-    with pytest.raises(UserError, match="max_seeds: 2 is below seeds: 3"):
+    with pytest.raises(ValueError, match="max_seeds: 2 is below seeds: 3"):
         plan_looks(3, 2)
 
 

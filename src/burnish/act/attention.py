@@ -36,8 +36,9 @@ class Attention:
     """Whether the planner would add to its plan: it gave as many steps as it may. Fewer are all that it wants."""
     call_seconds: float = 0.0
     """How long its last call took."""
-    skill_seconds: list[float] = field(default_factory=list)
-    """How long its skills took that were done."""
+    skills_done: int = 0
+    skill_seconds: float = 0.0
+    """How long these took on average."""
     began: float = 0.0
     """When the call under way began, on the loop's clock."""
     given_up: bool = False
@@ -69,7 +70,8 @@ class Attention:
         """The running skill ended."""
         self.running = 0
         if done:
-            self.skill_seconds.append(seconds)
+            self.skills_done += 1
+            self.skill_seconds += (seconds - self.skill_seconds) / self.skills_done
         self.wake()
 
     def due(self, waiting: int) -> bool:
@@ -86,9 +88,9 @@ class Attention:
 
     def _soon(self, waiting: int) -> bool:
         """Whether the plan would run out before a call that begins now has returned."""
-        if not waiting or not self.skill_seconds:
+        if not waiting or not self.skills_done:
             return not waiting
-        return waiting * sum(self.skill_seconds) / len(self.skill_seconds) <= self.call_seconds
+        return waiting * self.skill_seconds <= self.call_seconds
 
     def thinks(self, version: int) -> None:
         """A thought begins on the memory ``version``."""

@@ -4,7 +4,7 @@ A study that adds seeds until it knows looks more than once at the same claim; a
 often than once in twenty. Here the looks share the error: look k of K, at n_k seeds, takes an interval of level
 1 - alpha (n_k - n_(k-1)) / n_K (spending linear in the seeds). By the union bound all intervals of all looks together
 miss the truth with a probability of at most alpha. Boundaries from a joint normal distribution (Lan and DeMets,
-Biometrika 70, 1983) would need about a tenth fewer seeds, but hold neither for three seeds nor for shares, ratios and
+Biometrika 70, 1983) would need fewer seeds, but hold neither for three seeds nor for shares, ratios and
 correlations; the bound holds for each kind of interval that keeps its own level.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from burnish.core.errors import UserError
 from burnish.core.intervals import LEVEL, Interval, Kind
 
 POWER = 0.8
@@ -52,12 +51,10 @@ def plan_looks(seeds: int, most: int) -> tuple[Look, ...]:
         most: of the last one; as many as in the first give one look at 95 %.
 
     Raises:
-        UserError: fewer seeds at the last look than at the first.
+        ValueError: fewer seeds at the last look than at the first.
     """
     if most < seeds:
-        raise UserError(
-            f"max_seeds: {most} is below seeds: {seeds}, those of the first look", arguments=("max_seeds", "seeds")
-        )
+        raise ValueError(f"max_seeds: {most} is below seeds: {seeds}, those of the first look")
     counts = [seeds]
     while counts[-1] < most:
         counts.append(min(most, 2 * counts[-1]))
