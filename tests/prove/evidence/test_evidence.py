@@ -52,7 +52,13 @@ def commitment(folder: Path, name: str = "c.json", seed: int = 3) -> Path:
 
 
 @pytest.fixture
-def evidence(tmp_path: Path) -> Path:
+def another_commitment(tmp_path: Path) -> Path:
+    """Made before the evidence, so that its date gives nothing away."""
+    return commitment(tmp_path, "other.json", seed=9)
+
+
+@pytest.fixture
+def evidence(another_commitment: Path, tmp_path: Path) -> Path:
     return write_evidence(
         tmp_path / "evidence",
         method=METHOD,
@@ -135,9 +141,8 @@ def test_other_changes_of_the_findings(evidence: Path, change: Any, message: str
     assert message in verify(evidence).problems[0]
 
 
-def test_a_swapped_commitment(evidence: Path, tmp_path: Path) -> None:
-    other = commitment(tmp_path, "other.json", seed=9)
-    shutil.copy(other, evidence / "commitment.json")
+def test_a_swapped_commitment(evidence: Path, another_commitment: Path, tmp_path: Path) -> None:
+    shutil.copy(another_commitment, evidence / "commitment.json")
     assert verify(evidence).problems[0].startswith("commitment.json: changed after the evidence was written")
     write_manifest(evidence)
     found = verify(evidence)
@@ -152,7 +157,7 @@ def test_a_swapped_commitment(evidence: Path, tmp_path: Path) -> None:
     assert verify(evidence).problems == [
         "settings.json: its recipe is not the one of commitment.json (it does not lead to the root)"
     ]
-    edit(evidence / "settings.json", lambda data: data.update(opening=opening(other)))
+    edit(evidence / "settings.json", lambda data: data.update(opening=opening(another_commitment)))
     write_manifest(evidence)
     assert verify(evidence).problems == [
         "settings.json: not the settings that were committed to: seed is 3, committed to 9"
