@@ -143,6 +143,21 @@ def test_terminated_then_resumed(tmp_path: Path, whole: Path) -> None:
     assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
 
 
+def test_a_second_training_forgets_its_own_lines_only(tmp_path: Path) -> None:
+    """Killed before its first checkpoint, it starts again; what the first training logged stays."""
+    from burnish.core.run import Run
+    from burnish.core.trainer import last_checkpoint
+
+    with Run(Recipe(method="sft"), tmp_path / "run", quiet=True) as run:
+        run.log(1, **{"sft/reward": 1.0})
+        for steps in (2, 1):  # what this training got to log before it was killed
+            assert last_checkpoint(run, "rl") is None
+            for step in range(steps):
+                run.log(step, **{"rl/reward": 0.5})
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [next(name for name in row if "/" in name) for row in rows] == ["sft/reward", "rl/reward"]
+
+
 def torchrun(path: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "tests.core.test_trainer", str(path)]

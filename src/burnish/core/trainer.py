@@ -22,13 +22,18 @@ from burnish.core.files import damage, explained, read_json, write_atomic, write
 from burnish.core.parallel import any_rank
 from burnish.core.run import Run
 
-MARK = "burnish.json"  # what a checkpoint of a foreign trainer needs of ours: the size of metrics.jsonl
+MARK = "burnish.json"  # what a checkpoint of a foreign trainer, or its start, needs of ours: the size of metrics.jsonl
 
 
-def trainer_arguments(run: Run) -> dict[str, Any]:
-    """Arguments that hand a trainer's folder, seed, saving and reporting to the run; merge them into its config."""
+def trainer_arguments(run: Run, stage: str = "") -> dict[str, Any]:
+    """Arguments that hand a trainer's folder, seed, saving and reporting to the run; merge them into its config.
+
+    Args:
+        run: the run.
+        stage: the name of this training, where a run has several, one after another.
+    """
     return {
-        "output_dir": str(run.path / "checkpoints"),
+        "output_dir": str(run.path / "checkpoints" / stage),
         "seed": run.recipe.seed % 2**32,
         "data_seed": run.recipe.seed % 2**32,
         "save_strategy": "no",  # the callback asks for a save when one is due
@@ -39,7 +44,7 @@ def trainer_arguments(run: Run) -> dict[str, Any]:
     }
 
 
-def train(trainer: Any, run: Run, boundary: int = 1) -> None:
+def train(trainer: Any, run: Run, boundary: int = 1, stage: str = "") -> None:
     """Train, or go on from the last whole checkpoint, with the run's metrics, progress and stop signals.
 
     Args:
@@ -47,6 +52,7 @@ def train(trainer: Any, run: Run, boundary: int = 1) -> None:
         run: the run.
         boundary: save only after a multiple of this many optimizer steps. A trainer that reuses a generated batch over
             several steps (GRPO) resumes exactly only where no batch is half used.
+        stage: as for :func:`trainer_arguments`; its metrics get this name before theirs (``sft/loss``).
 
     Raises:
         Interrupted: a stop signal came; the state is saved.
@@ -59,8 +65,8 @@ def train(trainer: Any, run: Run, boundary: int = 1) -> None:
     # The run shows progress and stores the numbers; a second printer would only talk over it.
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
-    trainer.add_callback(RunCallback(run, boundary))
-    trainer.train(resume_from_checkpoint=last_checkpoint(run))
+    trainer.add_callback(RunCallback(run, boundary, stage))
+    trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
 
 
 def keep_to_themselves() -> None:
@@ -68,16 +74,20 @@ def keep_to_themselves() -> None:
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
-def last_checkpoint(run: Run) -> str | None:
-    """The newest whole ``checkpoint-N`` of a run, for ``resume_from_checkpoint``; ``None`` for a new run.
+def last_checkpoint(run: Run, stage: str = "") -> str | None:
+    """The newest whole ``checkpoint-N`` of a training, for ``resume_from_checkpoint``; ``None`` for a new one.
 
-    Damaged or torn ones are named and skipped, and ``metrics.jsonl`` is cut back to where the good one was taken.
+    Damaged or torn ones are named and skipped, and ``metrics.jsonl`` is cut back to where the good one was taken; for
+    a new training to where its stage began.
 
     Raises:
         BurnishError: there are checkpoints, and none of them is whole.
     """
+    folder = run.path / "checkpoints" / stage
     found = [
-        (int(match[1]), path) for path in _candidates(run) if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+        (int(match[1]), path)
+        for path in folder.glob("checkpoint-*")
+        if path.is_dir() and (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
     ]
     torn = 0
     for _, path in sorted(found, reverse=True):
@@ -85,18 +95,24 @@ def last_checkpoint(run: Run) -> str | None:
         mark = read_json(path / MARK)
         if fault is None and mark is not None:
             run.cut_metrics(mark["metrics"])
-            run.note(f"{run.path}: resumed from {path.name}")
+            run.note(f"{run.path}: resumed from {path.relative_to(run.path / 'checkpoints')}")
             return str(path)
         torn += (path / MARK).exists()
         run.note(f"{path}: damaged checkpoint ({fault or 'not finished'}); trying the one before")
     if torn:
-        raise BurnishError(f"{run.path}/checkpoints: every checkpoint is damaged; start afresh", arguments=("fresh",))
-    run.cut_metrics(0)
+        raise BurnishError(f"{folder}: every checkpoint is damaged; start afresh", arguments=("fresh",))
+    run.cut_metrics(_start(run, folder) if stage else 0)
     return None
 
 
-def _candidates(run: Run) -> list[Path]:
-    return [path for path in (run.path / "checkpoints").glob("checkpoint-*") if path.is_dir()]
+def _start(run: Run, folder: Path) -> int:
+    """The size of ``metrics.jsonl`` when a stage first began."""
+    if run.is_main and not (folder / MARK).exists():
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / MARK, json.dumps({"metrics": run.metrics_size()}))
+    mark = read_json(folder / MARK)
+    return 0 if mark is None else int(mark["metrics"])
 
 
 class RunCallback(TrainerCallback):
@@ -105,10 +121,12 @@ class RunCallback(TrainerCallback):
     Args:
         run: the run.
         boundary: as for :func:`train`, which adds this callback.
+        stage: as for :func:`train`.
     """
 
-    def __init__(self, run: Run, boundary: int) -> None:
+    def __init__(self, run: Run, boundary: int, stage: str = "") -> None:
         self._run = run
+        self._stage = stage
         self._boundary = boundary
         self._stopped = False
         self._saved_at = time.monotonic()
@@ -118,7 +136,8 @@ class RunCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the progress bar where a resumed trainer is."""
-        self._bar = self._run.progress(range(state.global_step, state.max_steps), "steps", state.max_steps)
+        label = f"{self._stage} steps".strip()
+        self._bar = self._run.progress(range(state.global_step, state.max_steps), label, state.max_steps)
         next(self._bar, None)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -143,7 +162,8 @@ class RunCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Numbers to ``metrics.jsonl`` and the trackers."""
-        self._run.log(state.global_step, **(logs or {}))
+        before = f"{self._stage}/" if self._stage else ""
+        self._run.log(state.global_step, **{before + name: value for name, value in (logs or {}).items()})
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the manifest: from here on the checkpoint counts."""
