@@ -39,7 +39,7 @@ class Node:
         text: none until written.
         closed: whether its closing tag came.
         ending: why nothing follows.
-        reward: of the path that ends here; none where no rollout has ended.
+        reward: of the path that ends here; none until a rollout has.
         scores: of a process reward model, by its name.
         passed_over: whether simulation has turned it down (an answer that is too long).
         children: numbers, most likely first; none until proposed.
@@ -61,6 +61,10 @@ class Node:
     scores: dict[str, float] = field(default_factory=dict)
     passed_over: bool = False
     children: tuple[int, ...] | None = None
+
+
+def _root() -> Node:
+    return Node(0, None, "", 0, ids=(), log_probs=(), text="", closed=True)
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,7 @@ class Tree:
 
     prompt: Prompt
     seed: int
-    nodes: list[Node] = field(
-        default_factory=lambda: [Node(0, None, "", 0, ids=(), log_probs=(), text="", closed=True)]
-    )
+    nodes: list[Node] = field(default_factory=lambda: [_root()])
     rollouts: list[Rollout] = field(default_factory=list)
     cursor: int | None = None
     generated: int = 0
@@ -138,12 +140,13 @@ class Tree:
         node.text, node.closed, node.ending = written.text, written.closed, ending
         self.generated += len(written.ids)
 
-    def backup(self, leaf: int, reward: float) -> None:
-        """End a rollout: one visit and the reward for every node from the leaf to the root."""
+    def backup(self, leaf: int) -> None:
+        """End a rollout: one visit and the leaf's reward for every node from the leaf to the root."""
+        reward = self.nodes[leaf].reward
+        assert reward is not None
         for node in self.lineage(leaf):
             node.visits += 1
             node.value += reward
-        self.nodes[leaf].reward = reward
         self.rollouts.append(Rollout(leaf, reward, self.generated))
         self.cursor = None
 
@@ -209,7 +212,9 @@ def exploration(schedule: Schedule, weight: float, rollout: int, rollouts: int) 
     Source: RFTT's released search.
     """
     done = rollout / rollouts
-    return {"constant": weight, "exp": weight * 0.1**done, "linear": weight * (1 - 0.9 * done)}[schedule]
+    if schedule == "constant":
+        return weight
+    return weight * (math.pow(0.1, done) if schedule == "exp" else 1 - 0.9 * done)
 
 
 def uct(value: float, visits: int, parent_visits: int, weight: float) -> float:
@@ -258,5 +263,5 @@ def _fields(node: Node) -> Iterator[tuple[str, Any]]:
 
 
 def _node_from_json(number: int, data: dict[str, Any]) -> Node:
-    lists = {name: tuple(data[name]) for name in ("ids", "log_probs", "children") if name in data}
-    return Node(number=number, **{**data, **lists})
+    lists: dict[str, Any] = {name: tuple(data[name]) for name in ("ids", "log_probs", "children") if name in data}
+    return Node(number=number, **(data | lists))

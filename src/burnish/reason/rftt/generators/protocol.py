@@ -129,6 +129,9 @@ class TokenCounts:
     def __add__(self, other: TokenCounts) -> TokenCounts:
         return TokenCounts(self.generated + other.generated, self.encoded + other.encoded, self.reused + other.reused)
 
+    def __sub__(self, other: TokenCounts) -> TokenCounts:
+        return TokenCounts(self.generated - other.generated, self.encoded - other.encoded, self.reused - other.reused)
+
 
 @runtime_checkable
 class Generator(Protocol):
