@@ -102,7 +102,7 @@ def test_phase_1_asks_for_five_actions_and_ends_with_the_direct_answer() -> None
         ((row("a", "z"), row("a", "z"), row("z")), "a", 4, (), "the name `a` stands twice"),
         ((row("a", "z"), row("z", opens="<a>")), "a", 4, (), "the tag `<a>` stands twice"),
         ((row("a", "z"), row("z", closes="<a>b")), "a", 4, (), "the tag `<a>` is part of `<a>b`"),
-        ((row("a", "z"), row("z", closes=" ")), "a", 4, (), "the tag ` ` is empty"),
+        ((row("a", "z"), row("z", closes="]")), "a", 4, (), "the tag `]` is shorter than 2"),
         ((row("a", "z", ends=True), row("z")), "a", 4, (), "`a` ends a trace, so nothing may follow it"),
         ((row("a", "z", tokens=0), row("z")), "a", 4, (), "`a` may have 0 tokens"),
         ((row("a", "z", depth=(3, 2)), row("z")), "a", 4, (), "`a` may stand from depth 3 to 2"),

@@ -269,8 +269,8 @@ def _check_names(grammar: Grammar) -> None:
         if twice:
             raise UserError(f"grammar: the {what} `{twice[0]}` stands twice; every action needs its own")
     for tag in tags:
-        if not tag or tag != tag.strip():
-            raise UserError(f"grammar: the tag `{tag}` is empty or has space around it; choose a visible one")
+        if len(tag) < 2 or tag != tag.strip():  # text that holds a tag is cut inside it
+            raise UserError(f"grammar: the tag `{tag}` is shorter than 2 signs or has space around it; choose another")
         inside = next((other for other in tags if other != tag and other in tag), None)
         if inside is not None:
             raise UserError(f"grammar: the tag `{inside}` is part of `{tag}`; a reader could not tell them apart")
