@@ -176,11 +176,10 @@ class Recursive:
             return
         if node["children"] is None:
             path = Path(self.prompt, tuple(node["path"]))
-            node["children"] = []
+            node["children"] = children = []
             (proposal,) = self.engine.propose([path])
             for action, prior in zip(proposal.actions, proposal.log_probs, strict=True):
-                for _ in range(self.rules.samples.get(action, 1)):
-                    node["children"].append(self.child(path, action, prior))
+                children += [self.child(path, action, prior) for _ in range(self.rules.samples.get(action, 1))]
         while True:
             pool = [child for child in node["children"] if not child["passed"]] or node["children"]
             if self.rules.simulate == "random":

@@ -17,9 +17,9 @@ import numpy as np
 from burnish.reason.rftt.generators.protocol import Path, PathNode, Prompt, Written
 
 Schedule = Literal["constant", "exp", "linear"]
-Ending = Literal["", "answer", "depth", "unclosed", "repeats", "stuck", "context"]
-"""Why nothing follows a node: it ends the trace, the depth or its own token limit was reached, the same step came too
-often, nothing legal may follow, or the context is full. Empty where the trace can go on."""
+Ending = Literal["", "answer", "depth", "unclosed", "repeats", "context"]
+"""Why nothing follows a node: it ends the trace, the depth limit or its own token limit was reached, the same text came
+too often, or the context is full. Empty where the trace can go on."""
 
 
 @dataclass

@@ -156,7 +156,7 @@ def ending(tree: Tree, number: int, written: Written, full: bool, grammar: Gramm
     if 1 + sum(node.text == written.text for node in lineage[:-1]) >= rules.most_repeats:
         return "repeats"
     if not grammar.legal([node.action for node in lineage]):
-        return "depth" if len(lineage) >= grammar.max_depth else "stuck"
+        return "depth"
     return "context" if full else ""
 
 
