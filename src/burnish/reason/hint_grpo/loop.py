@@ -6,7 +6,6 @@ Checkpoints are taken only after steps that leave no generated completion half u
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rewards import Accuracy, Format
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
+from burnish.reason.grpo.settings import batch_settings, device_settings, grpo_config, lora_config
 from burnish.reason.hint_grpo.evaluate import Sampling, hint_free_accuracy
 from burnish.reason.hint_grpo.questions import make_input_check, prompt_lengths, with_template_options, write_questions
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
@@ -139,39 +139,18 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
     Raises:
         UserError: an unknown reward, schedule or argument of TRL, or a batch that does not fit.
     """
-    import torch
-    import trl
-
     from burnish.reason.hint_grpo.hint_sampler import Hints
     from burnish.reason.hint_grpo.trainer import HintGRPOTrainer
 
     keep_to_themselves()
-    known = [field.name for field in dataclasses.fields(trl.GRPOConfig)]
-    unknown = sorted(set(recipe.trl) - set(known))
-    if unknown:
-        raise UserError(f"trl.{unknown[0]}: not an argument of TRL's GRPOConfig; {nearest(unknown[0], known)}")
     if recipe.adapter is None and recipe.beta > 0 and "+" in recipe.model and not Path(recipe.model).is_dir():
         raise UserError(
             f"model: {recipe.model}: the KL term would hold it to its base; merge it first (`burnish merge`), or set "
             "beta: 0"
         )
-    adapter = None
-    if recipe.adapter is not None:
-        from peft import LoraConfig
-
-        adapter = LoraConfig(
-            r=recipe.adapter.rank,
-            lora_alpha=recipe.adapter.alpha,
-            lora_dropout=recipe.adapter.dropout,
-            target_modules=recipe.adapter.targets,
-            task_type="CAUSAL_LM",
-        )
-    micro = recipe.micro_batch or recipe.questions * recipe.generations
     names = [reward.name for reward in recipe.rewards]
     settings = {
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": recipe.questions * recipe.generations // micro,
-        "num_generations": recipe.generations,
+        **batch_settings(recipe.questions, recipe.generations, recipe.micro_batch),
         "num_iterations": recipe.updates,
         "num_train_epochs": recipe.epochs,
         "max_steps": recipe.steps or -1,
@@ -189,17 +168,12 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         "reward_weights": [reward.weight for reward in recipe.rewards],
         "use_vllm": recipe.vllm is not None,
         "vllm_mode": recipe.vllm or "colocate",
-        "use_cpu": recipe.device == "cpu",
-        "bf16": recipe.device != "cpu" and torch.cuda.is_available() if recipe.bf16 is None else recipe.bf16,
+        **device_settings(recipe.device, recipe.bf16),
         "logging_steps": 1,
-        "dataloader_pin_memory": recipe.device != "cpu" and torch.cuda.is_available(),
         # TRL multiplies the KL by the ratio: the same value, another gradient than the paper's.
         "use_bias_correction_kl": False,
     }
-    try:
-        config = trl.GRPOConfig(**{**settings, **arguments, **recipe.trl})
-    except (ValueError, TypeError, ImportError) as error:
-        raise UserError(f"recipe: TRL refuses these settings ({error})") from error
+    config = grpo_config(settings, arguments, recipe.trl)
     hints = Hints(
         levels=recipe.hints.levels,
         schedule=make_schedule(
@@ -219,6 +193,7 @@ def build_trainer(recipe: HintGRPORecipe, chat: ChatModel, table: Path, accuracy
         input_check=make_input_check(with_template_options(recipe, chat)),
     )
     rewards = [_reward(name, accuracy) for name in names]
+    adapter = lora_config(recipe.adapter)
     return HintGRPOTrainer(chat.model, rewards, config, read_table(table), chat.processor, hints, peft_config=adapter)
 
 

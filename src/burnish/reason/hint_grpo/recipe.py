@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
 from burnish.dialogue.rows import MOST_PIXELS
+from burnish.reason.grpo.settings import Adapter, refuse_taken
 from burnish.reason.hint_grpo.steps import Style
 
 SYSTEM = (
@@ -21,16 +22,6 @@ SYSTEM = (
     "<think> reasoning process here </think><answer> answer here </answer>"
 )
 """System turn of R1-style training, as the released code has it."""
-
-# Arguments of TRL that the recipe or the run folder decide.
-TAKEN = {
-    "beta", "bf16", "data_seed", "disable_tqdm", "epsilon", "generation_batch_size", "gradient_accumulation_steps",
-    "activation_checkpointing", "gradient_checkpointing", "learning_rate", "logging_steps", "loss_type",
-    "lr_scheduler_type", "max_completion_length", "max_grad_norm", "max_steps", "num_generations", "num_iterations",
-    "num_train_epochs", "output_dir", "per_device_train_batch_size", "report_to", "reward_weights", "save_steps",
-    "save_strategy", "save_total_limit", "seed", "steps_per_generation", "temperature", "top_p", "use_cpu", "use_vllm",
-    "vllm_mode", "warmup_steps",
-}  # fmt: skip
 
 
 class HintSettings(Settings):
@@ -69,19 +60,6 @@ class RewardSettings(Settings):
     """`accuracy`, `format`, or `module:function` of your own in TRL's form."""
     weight: float = 1.0
     """In the sum of rewards."""
-
-
-class Adapter(Settings):
-    """A LoRA adapter; the model without it is the reference."""
-
-    rank: int = Field(default=16, ge=1)
-    """Of the two factors."""
-    alpha: float = Field(default=32.0, gt=0)
-    """Scale: the update is multiplied by alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """On the adapter's input."""
-    targets: str | list[str] = "all-linear"
-    """Modules to adapt."""
 
 
 class HintGRPORecipe(Recipe):
@@ -180,7 +158,5 @@ class HintGRPORecipe(Recipe):
         names = [reward.name for reward in self.rewards]
         if self.success is not None and self.success not in names:
             raise ValueError(f"success `{self.success}` is none of the rewards {', '.join(names)}")
-        taken = sorted(TAKEN & self.trl.keys())
-        if taken:
-            raise ValueError(f"trl.{taken[0]} is decided by a setting of the recipe, or by the run")
+        refuse_taken(self.trl)
         return self

@@ -8,21 +8,15 @@ work as in TRL.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from transformers import TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import RepeatSampler
+from trl import GRPOConfig
 
-from burnish.core import checkpoint
-from burnish.core.errors import UserError
+from burnish.reason.grpo.trainer import Completion, ReadyTrainer, hand_over
 from burnish.reason.hint_grpo.attempts import Attempt, RolloutGroup
 from burnish.reason.hint_grpo.hint_sampler import Hints, HintSampler, with_image_columns
 from burnish.reason.hint_grpo.memory import QuestionMemory
@@ -30,7 +24,7 @@ from burnish.reason.hint_grpo.rows import opened
 from burnish.reason.hint_grpo.selection import tally, tally_metrics
 
 
-class HintGRPOTrainer(GRPOTrainer):
+class HintGRPOTrainer(ReadyTrainer):
     """GRPO in which a question that no completion solves is tried again with part of its solution given.
 
     Args:
@@ -50,6 +44,9 @@ class HintGRPOTrainer(GRPOTrainer):
     Source: Hint-GRPO, method section; the released trainer.
     """
 
+    state_folder = "hints"
+    state_words = "the hints' memory"
+
     def __init__(
         self,
         model: Any,
@@ -60,24 +57,6 @@ class HintGRPOTrainer(GRPOTrainer):
         hints: Hints,
         **options: Any,
     ) -> None:
-        local = args.per_device_train_batch_size * (args.steps_per_generation or args.gradient_accumulation_steps)
-        if local % args.num_generations:
-            raise UserError(
-                f"a process generates {local} completions at a time, which is not a multiple of the group size "
-                f"{args.num_generations}; choose the batch so that whole groups fit"
-            )
-        questions = args.generation_batch_size // args.num_generations
-        if len(train_dataset) < questions:
-            raise UserError(
-                f"{len(train_dataset)} questions are fewer than the {questions} of one step; use a smaller batch"
-            )
-        if not getattr(processing_class, "chat_template", None):
-            raise UserError(
-                "the tokenizer has no chat template, so no conversation can be rendered; "
-                "put the template of the model's chat version beside it as chat_template.jinja"
-            )
-        # TRL pads prompts on the left and takes a processor's marks of image tokens as that pads them: both must agree.
-        getattr(processing_class, "tokenizer", processing_class).padding_side = "left"
         self.hints = hints
         super().__init__(
             model=model,
@@ -85,23 +64,18 @@ class HintGRPOTrainer(GRPOTrainer):
             args=args,
             train_dataset=train_dataset,
             processing_class=processing_class,
+            token_budget=hints.token_budget,
             **options,
         )
         self.rollout_func = self._rollouts
         self.memory = QuestionMemory(len(train_dataset))
-        self.generated = {"completions": 0, "tokens": 0, "idle": 0}  # by all processes so far
+        self.generated["idle"] = 0  # completions that only kept the processes in step
         self._drawn = 0  # questions drawn to refill batches, over all processes
         self._ready: list[RolloutGroup] | None = None
         self._inputs_checked = False
         self.hint_sampler = HintSampler(self, hints)
-        if hints.token_budget is not None:
-            self.add_callback(_Budget(self, hints.token_budget))
 
     # What TRL calls
-
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
-        ordered: RepeatSampler = super()._get_train_sampler(dataset)
-        return _EpochSampler(ordered, lambda: math.floor((self.state.epoch or 0.0) + 1e-9))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
@@ -139,18 +113,16 @@ class HintGRPOTrainer(GRPOTrainer):
     def _rollouts(self, prompts: list[Any], _trainer: Any) -> dict[str, Any]:
         """TRL's rollout function: what the rounds have chosen, hints first and masked."""
         assert self._ready is not None
-        rows = [(each, place) for each in self._ready for place in range(len(each.completion_ids))]
-        found: dict[str, Any] = {
-            "prompt_ids": self._tokenize_prompts(prompts)[0],
-            "completion_ids": [each.prefix.ids + each.completion_ids[place] for each, place in rows],
-            "env_mask": [[0] * len(each.prefix.ids) + [1] * len(each.completion_ids[place]) for each, place in rows],
-            "logprobs": None,
-        }
-        if self._ready[0].logprobs is not None:
-            found["logprobs"] = [
-                [0.0] * len(each.prefix.ids) + each.logprobs[place] for each, place in rows if each.logprobs is not None
-            ]
-        return found
+        chosen = [
+            Completion(
+                each.prefix.ids + ids,
+                [0] * len(each.prefix.ids) + [1] * len(ids),
+                None if each.logprobs is None else [0.0] * len(each.prefix.ids) + each.logprobs[place],
+            )
+            for each in self._ready
+            for place, ids in enumerate(each.completion_ids)
+        ]
+        return hand_over(self._tokenize_prompts(prompts)[0], chosen)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         if self._ready is None:
@@ -166,20 +138,6 @@ class HintGRPOTrainer(GRPOTrainer):
         gathered: torch.Tensor = self.accelerator.gather(rewards)
         return gathered
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            checkpoint.save(folder / "hints", 0, self.state_dict(), keep=1)
-
-    def _load_optimizer_and_scheduler(self, checkpoint_folder: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint_folder)
-        if checkpoint_folder is not None:
-            found = checkpoint.load_latest(Path(checkpoint_folder) / "hints", warn=lambda _line: None)
-            if found is None:
-                raise UserError(f"{checkpoint_folder}: a checkpoint without the hints' memory; it is another method's")
-            self.load_state_dict(found[1])
-
     # The state beside TRL's
 
     def state_dict(self) -> dict[str, Any]:
@@ -187,12 +145,12 @@ class HintGRPOTrainer(GRPOTrainer):
 
         Completions that were generated and not yet used are not in it: a checkpoint is taken where there are none.
         """
-        return {"memory": self.memory.state_dict(), "generated": dict(self.generated), "drawn": self._drawn}
+        return {"memory": self.memory.state_dict(), **super().state_dict(), "drawn": self._drawn}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave."""
+        super().load_state_dict(state)
         self.memory.load_state_dict(state["memory"])
-        self.generated = dict(state["generated"])
         self._drawn = state["drawn"]
 
     def _evaluated(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -255,35 +213,3 @@ class HintGRPOTrainer(GRPOTrainer):
             self.hint_sampler.spent[name] = 0
             # As TRL logs its own running count: the last value, not a mean over the logged steps.
             self._metrics["train"][f"generated/{name}"] = [float(self.generated[name])]
-
-
-class _EpochSampler(torch.utils.data.Sampler[int]):
-    """TRL's sampler with an order that depends on the epoch alone.
-
-    Its own generator goes on from epoch to epoch, so a run resumed in its second would see the order of the first
-    again.
-    """
-
-    def __init__(self, ordered: RepeatSampler, epoch: Callable[[], int]) -> None:
-        self._ordered = ordered
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        if self._ordered.shuffle:
-            self._ordered.generator.manual_seed((self._ordered.seed or 0) + self._epoch())
-        return iter(self._ordered)
-
-    def __len__(self) -> int:
-        return len(self._ordered)
-
-
-class _Budget(TrainerCallback):
-    """Ends the training after the step in which the budget of generated tokens was spent."""
-
-    def __init__(self, trainer: HintGRPOTrainer, tokens: int) -> None:
-        self._trainer = trainer
-        self._tokens = tokens
-
-    def on_step_end(self, _args: Any, _state: Any, control: Any, **_kwargs: Any) -> None:
-        if self._trainer.generated["tokens"] >= self._tokens:
-            control.should_training_stop = True
