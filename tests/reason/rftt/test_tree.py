@@ -198,7 +198,7 @@ class Recursive:
     def child(self, path: Path, action: str, prior: float) -> dict[str, Any]:
         number, self.made = self.made, self.made + 1
         (written,) = self.engine.complete([path], [action], Sampling(), [self.draws.noise_seed(number)])
-        node = PathNode((self.prompt.id, number), action, (*self.engine.opening(action), *written.ids), written.text)
+        node = PathNode(action, (*self.engine.opening(action), *written.ids), written.text)
         return {
             "number": number, "action": action, "prior": prior, "N": 0, "Q": 0.0, "children": None, "passed": False,
             "path": [*path.nodes, node],

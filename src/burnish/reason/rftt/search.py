@@ -16,7 +16,6 @@ from pathlib import Path as Folder
 from burnish.core.errors import BurnishError, UserError
 from burnish.reason.rftt.generators.protocol import (
     Generator,
-    Key,
     Path,
     PathNode,
     Prompt,
@@ -34,7 +33,6 @@ __all__ = [
     "PROMPTED",
     "Generator",
     "Judge",
-    "Key",
     "Path",
     "PathNode",
     "Prompt",

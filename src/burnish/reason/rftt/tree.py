@@ -120,10 +120,7 @@ class Tree:
         """The written steps from the question to a node."""
         return Path(
             self.prompt,
-            tuple(
-                PathNode((self.prompt.id, node.number), node.action, node.ids or (), node.text or "")
-                for node in self.lineage(number)[1:]
-            ),
+            tuple(PathNode(node.action, node.ids or (), node.text or "") for node in self.lineage(number)[1:]),
         )
 
     def grow(self, parent: int, actions: Sequence[str], priors: Sequence[float]) -> None:

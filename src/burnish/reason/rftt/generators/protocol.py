@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-Key = tuple[str, int]
-"""A node's name over all trees of a search: the question's id, the node's number. Engines cache under it."""
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -28,16 +25,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PathNode:
-    """A step that is written.
+    """A step that is written. Engines keep what they know of it under its tokens and those before, not under a name.
 
     Attributes:
-        key: its name, for caches.
         action: what kind of step.
         ids: the opening token and all that followed, the closing one included; empty where the engine knows no tokens.
         text: the step without its tags.
     """
 
-    key: Key
     action: str
     ids: tuple[int, ...]
     text: str
