@@ -11,7 +11,7 @@ from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
 from burnish.reason.rftt.grammar import Grammar, rftt_grammar
-from burnish.reason.rftt.vocabulary import encode_text, extend, remove, trainable_tokens, vocabulary_of
+from burnish.reason.rftt.vocabulary import encode_text, extend, prompt_ids, remove, trainable_tokens, vocabulary_of
 from tests.reason.rftt.tiny import tiny_llama, tiny_tokenizer
 
 GRAMMARS = {style: rftt_grammar(style) for style in ("guarded", "official")}
@@ -156,6 +156,13 @@ def test_tags_that_cannot_be_added_are_refused() -> None:
         remove(model, tokenizer, vocabulary_of(tokenizer, grammar))
 
 
+def test_a_tokenizer_without_a_chat_template_is_said_to_have_none() -> None:
+    tokenizer = tiny_tokenizer(template=None)
+    vocabulary = extend(tiny_llama(), tokenizer, GRAMMARS["guarded"], seed=0)
+    with pytest.raises(UserError, match="tiny: its tokenizer has no chat template"):
+        prompt_ids(ChatModel(None, tokenizer, "tiny"), vocabulary, [Question("2 + 2 = ?", "4")])
+
+
 TAGS = [tag for grammar in GRAMMARS.values() for action in grammar.actions for tag in (action.opens, action.closes)]
 texts = st.lists(st.one_of(st.sampled_from(TAGS), st.text(max_size=6), st.sampled_from(["<", "|>", "rftt:"]))).map(
     "".join
@@ -172,6 +179,9 @@ def test_no_text_of_a_user_yields_a_control_token(style: str, text: str) -> None
     tokenizer, vocabulary = EXTENDED[style], VOCABULARIES[style]
     chat = ChatModel(None, tokenizer)
     (prompt,) = chat.render([Question(text, "1")], system=text)
+    assert prompt_ids(chat, vocabulary, [Question(text, "1")], text) == [
+        tuple(encode_text(tokenizer, vocabulary, prompt))
+    ]
     for asked in (text, prompt):
         ids = encode_text(tokenizer, vocabulary, asked)
         assert not set(ids) & set(vocabulary.ids)
@@ -190,7 +200,7 @@ def test_a_prompt_keeps_the_marks_of_its_template(smollm2: Path) -> None:
     )["input_ids"]
     vocabulary = extend(tiny_llama(49152), tokenizer, GRAMMARS["official"], seed=0)
     chat = ChatModel(None, tokenizer)
-    assert encode_text(tokenizer, vocabulary, chat.render([Question("2 + 2 = ?", "4")])[0]) == plain
+    assert prompt_ids(chat, vocabulary, [Question("2 + 2 = ?", "4")]) == [tuple(plain)]
     (leaking,) = chat.render([Question("what does <output> do?", "")])
     assert vocabulary.opens["output"] in tokenizer(leaking)["input_ids"]  # what a plain call would do
     assert not set(encode_text(tokenizer, vocabulary, leaking)) & set(vocabulary.ids)

@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.core.errors import UserError
+from burnish.dialogue.models import ChatModel
+from burnish.dialogue.rows import Question
 from burnish.reason.rftt.grammar import Grammar
 
 MULTIPLE = 64  # rows are padded to it, as matrix kernels like them
@@ -199,12 +201,41 @@ def encode_text(tokenizer: Any, vocabulary: Vocabulary, text: str, *, marks: boo
     return ids
 
 
+def prompt_ids(
+    chat: ChatModel, vocabulary: Vocabulary, questions: Sequence[Question], system: str | None = None
+) -> list[tuple[int, ...]]:
+    """Conversations up to the assistant's turn, as token ids without any functional one, not padded.
+
+    Args:
+        chat: the model, for its chat template.
+        vocabulary: of its tokenizer.
+        questions: one user turn each; text only.
+        system: the system turn; none leaves it out.
+
+    Raises:
+        UserError: no chat template, or one that refuses the conversation.
+    """
+    texts = chat.render(questions, system, images=False)
+    return [tuple(encode_text(chat.tokenizer, vocabulary, text)) for text in texts]
+
+
 def trainable_tokens(model: Any, vocabulary: Vocabulary) -> dict[str, list[int]]:
     """For PEFT's ``trainable_token_indices``: the new rows of the embedding, and of the head where it is not tied."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     parts = [embedding] if head is None or head.weight is embedding.weight else [embedding, head]
     names = {id(module): name for name, module in model.named_modules()}
     return {names[id(part)]: vocabulary.ids for part in parts}
+
+
+def pass_on_bias(model: Any) -> None:
+    """Let a head whose new rows an adapter trains show its bias, as TRL's fused loss asks for; others are left alone.
+
+    TRL 1.16 reads ``lm_head.bias`` (mostly none); PEFT 0.21's wrapper of trainable tokens passes on the weight only.
+    Call it on a trainer's model before training.
+    """
+    head = model.get_output_embeddings()
+    if head is not None and not hasattr(head, "bias"):
+        head.__dict__["bias"] = head.original_module.bias  # past nn.Module, which would register it a second time
 
 
 @lru_cache(maxsize=8)
