@@ -121,6 +121,17 @@ def test_as_many_first_steps_are_told_in_the_refine_as_the_grammar_needs() -> No
     assert found == [rf"qA dso it is \boxed{{5}} {end}", rf"qA nB nC vV rso it is \boxed{{5}} {end}"]
 
 
+def test_trees_of_a_model_that_ends_its_traces_itself() -> None:
+    """A wrong output cannot be verified: it is told as a direct answer, or dropped where it repeats one."""
+    found, _ = rows(("nA nB oC", 1.0), ("nA oD", 0.1), verify=lambda asked: ["V"])
+    assert found == ["nA nB oC", "nA dD vV rB oC"]
+    found, counts = rows(("nA nB oC", 1.0), ("nA dD oE", 0.1), verify=lambda asked: ["V"])
+    assert found == ["nA nB oC", "nA dD vV rB oC"]
+    assert counts == WarmupCounts(trees=1, used=1, paths=2, wrong=1, path_rows=1, splice_rows=1)
+    found, _ = rows(("nA nB vW oC", 1.0), ("nX oY", 0.1), verify=lambda asked: ["V"])
+    assert found == ["nA nB vW oC", "nX dY vV rA nB vW oC"]
+
+
 def test_corner_cases_are_dropped_and_counted() -> None:
     assert rows(("nA nB", 0.0), ("nC nD", 0.1)) == ([], WarmupCounts(trees=1, without_right=1, paths=2, wrong=2))
     found, counts = rows(("nA nB", 1.0), ("nC nD", 1.0))

@@ -6,7 +6,7 @@ Pure: paths in, traces out. What a path is worth, and what is said where a mista
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from burnish.reason.rftt.grammar import Grammar
 from burnish.reason.rftt.trace import Step, Trace
@@ -116,6 +116,23 @@ def as_answer(steps: Trace, grammar: Grammar, conclude: Callable[[str], str]) ->
     if ends in grammar.legal([step.action for step in before]):
         return (*before, Step(ends, last.text))
     return (*steps, Step(ends, conclude(last.text)))
+
+
+def as_mistake(wrong: Trajectory, grammar: Grammar) -> Trajectory:
+    """A wrong path as one that a ``verify`` can follow, where its last step would end the trace.
+
+    That step then gets the tag of a prompted action that may stand there and be verified, of several the one with the
+    fewest followers (``direct_answer``); where there is none (after a direct answer), it only concluded and is dropped.
+    """
+    *before, last = wrong.steps
+    if not before or not grammar.action(last.action).ends:
+        return wrong
+    legal = [grammar.action(name) for name in grammar.legal([step.action for step in before])]
+    tags = [action for action in legal if action.prompted and "verify" in action.follows]
+    if tags:
+        tag = min(tags, key=lambda action: len(action.follows))
+        return replace(wrong, steps=(*before, replace(last, action=tag.name)))
+    return replace(wrong, steps=tuple(before), scores=None if wrong.scores is None else wrong.scores[:-1])
 
 
 def ending_action(grammar: Grammar) -> str:

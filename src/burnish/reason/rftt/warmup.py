@@ -9,7 +9,7 @@ from typing import Literal
 from burnish.core.errors import UserError
 from burnish.reason.rftt.grammar import Grammar
 from burnish.reason.rftt.rewards import RIGHT, boxed
-from burnish.reason.rftt.splice import Dispute, Trajectory, as_answer, dispute, splice, without_repeats
+from burnish.reason.rftt.splice import Dispute, Trajectory, as_answer, as_mistake, dispute, splice, without_repeats
 from burnish.reason.rftt.trace import Step, Trace
 from burnish.reason.rftt.tree import Node, Tree
 
@@ -146,7 +146,7 @@ def rows_of_trees(
     by_tree: list[list[Row]] = []
     asked: list[tuple[int, Dispute]] = []
     for place, tree in enumerate(trees):
-        trajectories, counts = _trajectories(tree, right, scores)
+        trajectories, counts = _trajectories(tree, grammar, right, scores)
         rows, found, more = _of_one(tree, grammar, trajectories, conclude)
         total = total + counts + more
         by_tree.append(rows)
@@ -165,7 +165,7 @@ def rows_of_trees(
 
 
 def _trajectories(
-    tree: Tree, right: Callable[[Tree, Node], bool], scores: str | None
+    tree: Tree, grammar: Grammar, right: Callable[[Tree, Node], bool], scores: str | None
 ) -> tuple[list[Trajectory], WarmupCounts]:
     """The answered paths of a tree, repeated steps dropped, in the order in which they were found."""
     found = []
@@ -179,8 +179,9 @@ def _trajectories(
         steps = tuple(Step(node.action, node.text or "") for node in nodes)
         values = None if scores is None else tuple(_score(tree, node, scores) for node in nodes)
         whole = Trajectory(steps, right(tree, nodes[-1]), values)
-        found.append(without_repeats(whole))
-        dropped += len(steps) - len(found[-1].steps)
+        once = without_repeats(whole)
+        dropped += len(steps) - len(once.steps)
+        found.append(once if once.right else as_mistake(once, grammar))
     return found, WarmupCounts(paths=len(leaves), unfinished=unfinished, repeated_steps=dropped)
 
 
