@@ -37,7 +37,8 @@ class CompiledGrammar:
         transitions: the state that a kind of token leads to; total, so that what a model wrote freely can be followed
             too [states, kinds].
         masks: the distinct rows of what is allowed [masks, rows].
-        mask: which of them a state has [states].
+        penalties: the same to add to logits: 0 or minus infinity, five times faster than a choice [masks, rows].
+        mask: which of the masks a state has [states].
         caps: how many tokens of text may stand in a state; huge where none is counted [states].
         full: the state that it becomes when they are there [states].
         openings: the token that opens each action, in the grammar's order [actions].
@@ -48,6 +49,7 @@ class CompiledGrammar:
     kinds: Int[Tensor, " rows"]
     transitions: Int[Tensor, "states kinds"]
     masks: Bool[Tensor, "masks rows"]
+    penalties: Float[Tensor, "masks rows"]
     mask: Int[Tensor, " states"]
     caps: Int[Tensor, " states"]
     full: Int[Tensor, " states"]
@@ -73,7 +75,10 @@ class CompiledGrammar:
             states: of each row.
             counts: tokens of text so far in its step.
         """
-        return self.masks[self.mask[torch.where(counts >= self.caps[states], self.full[states], states)]]
+        return self.masks[self._mask(states, counts)]
+
+    def _mask(self, states: Tensor, counts: Tensor) -> Tensor:
+        return self.mask[torch.where(counts >= self.caps[states], self.full[states], states)]
 
     def advance(
         self, states: Int[Tensor, " batch"], counts: Int[Tensor, " batch"], tokens: Int[Tensor, " batch"]
@@ -86,10 +91,9 @@ class CompiledGrammar:
         self, logits: Float[Tensor, "batch width"], states: Int[Tensor, " batch"], counts: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch width"]:
         """Logits with everything that may not come next at minus infinity, rows beyond the vocabulary among it."""
-        allowed = self.allowed(states, counts)
-        beyond = logits.shape[-1] - allowed.shape[-1]
-        allowed = torch.nn.functional.pad(allowed, (0, beyond)) if beyond > 0 else allowed[:, : logits.shape[-1]]
-        return logits.masked_fill(~allowed, -math.inf)
+        penalties = self.penalties[self._mask(states, counts)].to(logits.dtype)
+        beyond = logits.shape[-1] - penalties.shape[-1]
+        return logits + torch.nn.functional.pad(penalties, (0, beyond), value=-math.inf)
 
     def proposals(
         self, logits: Float[Tensor, "batch width"], states: Int[Tensor, " batch"], candidates: int = 12
@@ -190,7 +194,9 @@ def compile_grammar(
             caps[inside], full[inside] = action.tokens, closing
     distinct, mask = torch.unique(allowed, dim=0, return_inverse=True)
     openings = torch.tensor([vocabulary.opens[name] for name in names])
-    return CompiledGrammar(grammar, vocabulary, kinds, transitions, distinct[:, kinds], mask, caps, full, openings)
+    masks = distinct[:, kinds]
+    penalties = torch.zeros(masks.shape).masked_fill(~masks, -math.inf)
+    return CompiledGrammar(grammar, vocabulary, kinds, transitions, masks, penalties, mask, caps, full, openings)
 
 
 class GrammarProcessor:
