@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import pytest
 import torch
 
 from burnish.core.errors import UserError
+from burnish.reason.rftt.generators.protocol import Sampling
+from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
 from burnish.reason.rftt.rewards import TokenRewards
-from burnish.reason.rftt.rollouts import Rollout, RolloutGroup
+from burnish.reason.rftt.rollouts import Branching, Rollout, RolloutGroup, Searching
 from burnish.reason.rftt.trainer import Objective
-from tests.reason.rftt.training import Hashed, batch, make_model, make_rewards, make_trainer
+from burnish.reason.rftt.walk import SearchRules
+from tests.reason.rftt.training import GRAMMAR, Hashed, batch, make_model, make_rewards, make_trainer
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch._dynamo", "trl.trainer.grpo_trainer", "tests.reason.rftt.training"])
@@ -214,7 +218,12 @@ def test_what_is_handed_over_are_the_engines_tokens(tmp_path: Path) -> None:
 def test_plain_samples_are_trls_own_and_are_trained_on(tmp_path: Path) -> None:
     trained = make_model(tmp_path / "model")
     trainer = make_trainer(
-        tmp_path, Objective("importance", "siblings"), layout=None, rewards=make_rewards("outcome"), trained=trained
+        tmp_path,
+        Objective("importance", "siblings"),
+        layout=None,
+        rewards=make_rewards("outcome"),
+        trained=trained,
+        max_completion_length=96,
     )
     output, groups, earned = captured(trainer, 0, 1)
     assert "old_per_token_logps" not in output  # nothing was imposed, and the sampler was the model
@@ -226,6 +235,46 @@ def test_plain_samples_are_trls_own_and_are_trained_on(tmp_path: Path) -> None:
     assert output["advantages"][:, 0].tolist() == pytest.approx(rloo, abs=1e-6)
     trainer.train()
     assert trainer.state.global_step == 2
+
+
+@pytest.mark.parametrize("layout", [Branching, Searching])
+def test_a_model_that_writes_for_itself(tmp_path: Path, layout: Any) -> None:
+    """The engine keeps nothing of the weights before a step; what it drew was at least as likely as the model says,
+    since it draws among what the grammar allows.
+    """
+    trained = make_model(tmp_path / "model")
+    model, tokenizer, vocabulary = trained
+    grammar = replace(GRAMMAR, actions=tuple(replace(action, tokens=6) for action in GRAMMAR.actions))
+    rules = SearchRules(rollouts=6, sampling=Sampling(1.0, 0, 1.0))
+
+    def laid_out() -> Any:
+        return layout(PrefixReuse(model, tokenizer, vocabulary, grammar), grammar, tokenizer.eos_token_id, rules)
+
+    own = laid_out()
+    trainer = make_trainer(
+        tmp_path,
+        Objective("importance", "siblings", "reward"),
+        layout=own,
+        trained=trained,
+        beta=0.05,
+        learning_rate=0.1,
+        max_steps=1,
+        num_generations=own.samples,
+        per_device_train_batch_size=2 * own.samples,
+    )
+    trainer.train()
+    trainer.model.train()
+    output, groups, _ = captured(trainer, 0, 1)
+    for row, each in enumerate(each for group in groups for each in group.rollouts):
+        drawn = torch.tensor([not imposed for imposed in each.forced])
+        length = len(each.completion_ids)
+        behaviour = torch.tensor(each.log_probs)
+        assert torch.equal(output["old_per_token_logps"][row, :length], behaviour)
+        model_says = log_probs(model, groups[row // own.samples], each).detach()
+        assert (behaviour - model_says)[drawn].min() > -1e-4
+    judge = trainer.rewards.of_paths({"0": "1", "1": "1"}, grammar, vocabulary)
+    afresh = laid_out()([group.prompt for group in groups], judge, groups[0].tree.seed)
+    assert [group.rollouts for group in afresh] == [group.rollouts for group in groups]
 
 
 def test_evaluation_imposes_nothing(tmp_path: Path) -> None:

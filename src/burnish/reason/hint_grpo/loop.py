@@ -20,6 +20,8 @@ from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rewards import Accuracy, Format
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
+from burnish.reason.grpo.saving import Gathered, load_whole
+from burnish.reason.grpo.saving import is_spread as _sharded
 from burnish.reason.grpo.settings import batch_settings, device_settings, grpo_config, lora_config
 from burnish.reason.hint_grpo.evaluate import Sampling, hint_free_accuracy
 from burnish.reason.hint_grpo.questions import make_input_check, prompt_lengths, with_template_options, write_questions
@@ -58,13 +60,13 @@ def reinforce(recipe: HintGRPORecipe, run: Run) -> Path:
         accuracy = Accuracy(verifier, recipe.judge)
         trainer = build_trainer(recipe, chat, table, accuracy, **trainer_arguments(run))
         if test and not before.exists():
-            untrained = _whole(recipe, recipe.model, trainer) if _sharded(trainer) else chat
+            untrained = load_whole(recipe.model, recipe.dtype, trainer) if _sharded(trainer) else chat
             run.artifact(before.name, {"accuracy": score(recipe, untrained, test, accuracy)})
         train(trainer, run, boundary=recipe.updates)
-        folder = run.save_model(_Gathered(trainer), as_loaded, _card(recipe, trainer))
+        folder = run.save_model(Gathered(trainer, spread=_sharded(trainer)), as_loaded, _card(recipe, trainer))
         outcome = {**trainer.generated, "steps": trainer.state.global_step, "timeouts": verifier.timeouts}
         if test:
-            trained = _whole(recipe, _saved(recipe, folder), trainer) if _sharded(trainer) else chat
+            trained = load_whole(_saved(recipe, folder), recipe.dtype, trainer) if _sharded(trainer) else chat
             outcome["accuracy_before"] = read_json(before)["accuracy"]
             outcome["accuracy"] = score(recipe, trained, test, accuracy)
             run.note(
@@ -233,30 +235,5 @@ def _card(recipe: HintGRPORecipe, trainer: Any) -> str:
     return CARD.format(name=recipe.model, steps=steps, tokens=tokens, seed=recipe.seed)
 
 
-def _sharded(trainer: Any) -> bool:
-    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
-
-
-def _whole(recipe: HintGRPORecipe, reference: str, trainer: Any) -> ChatModel:
-    """A model on the device of each process, for sampling: what is trained is spread over all of them."""
-    from accelerate.utils import patch_environment
-
-    trainer.accelerator.wait_for_everyone()  # until the first has saved it
-    # While FSDP is on, transformers loads weights in the first process only.
-    with patch_environment(FSDP_CPU_RAM_EFFICIENT_LOADING="false"):
-        return load_chat_model(reference, dtype=recipe.dtype, device=str(trainer.accelerator.device))
-
-
 def _saved(recipe: HintGRPORecipe, folder: Path) -> str:
     return f"{recipe.model}+{folder}" if recipe.adapter is not None else str(folder)
-
-
-class _Gathered:
-    """A trained model as one that can be saved: weights that are spread over processes are collected first."""
-
-    def __init__(self, trainer: Any) -> None:
-        self._model = trainer.accelerator.unwrap_model(trainer.model)
-        self._weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if _sharded(trainer) else None
-
-    def save_pretrained(self, folder: Path) -> None:
-        self._model.save_pretrained(folder, state_dict=self._weights)
