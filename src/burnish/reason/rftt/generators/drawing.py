@@ -80,7 +80,7 @@ class Drawing:
     Args:
         compiled: the grammar, on the logits' device.
         actions: of each path, the step to write being the last.
-        rooms: tokens that each row may have in all.
+        rooms: how many tokens each row may draw, at least 1; the grammar closes a text at its own limit.
         sampling: how to draw.
         seeds: of each row's noise.
 
@@ -98,17 +98,15 @@ class Drawing:
     ) -> None:
         device = compiled.kinds.device
         self._compiled, self._sampling = compiled, sampling
-        caps = [compiled.grammar.action(row[-1]).tokens + 1 for row in actions]
-        limits = [max(1, min(cap, room)) for cap, room in zip(caps, rooms, strict=True)]
-        self.longest = max(limits)
-        self._limits = torch.tensor(limits, device=device)
+        self.longest = max(rooms)
+        self._limits = torch.tensor(rooms, device=device)
         self._states = torch.tensor([compiled.state(row, inside=True) for row in actions], device=device)
         self._counts = torch.zeros_like(self._states)
         self._noise = _noise(seeds, self.longest, sampling).to(device)
-        self._ids = torch.zeros(len(limits), self.longest, dtype=torch.long, device=device)
-        self._log_probs = torch.zeros(len(limits), self.longest, device=device)
+        self._ids = torch.zeros(len(rooms), self.longest, dtype=torch.long, device=device)
+        self._log_probs = torch.zeros(len(rooms), self.longest, device=device)
         self._lengths = torch.zeros_like(self._states)
-        self._done = torch.zeros(len(limits), dtype=torch.bool, device=device)
+        self._done = torch.zeros(len(rooms), dtype=torch.bool, device=device)
         self.settled = torch.zeros_like(self._done)
         self._proposals: dict[int, Proposal] = {}
         self._time = 0

@@ -76,11 +76,21 @@ class LocalEngine:
         self.counts += TokenCounts(generated=sum(len(written.ids) for written in found))
         return found
 
+    def room(self, path: Path, action: str) -> int:
+        """How many tokens a step may have after its opening one, the closing one included."""
+        cap = self.compiled.grammar.action(action).tokens + 1
+        return cap if self.context is None else min(cap, self.context - path.length - 1)
+
+    def banned(self, action: str) -> list[int]:
+        """Ids that the text of an action's step may not hold, for engines that take lists; its closing token is not."""
+        inside = torch.tensor([self.compiled.state([action], inside=True)], device=self.model.device)
+        return torch.nonzero(~self.compiled.allowed(inside, torch.zeros_like(inside))[0])[:, 0].tolist()
+
     def _drawing(
         self, paths: Sequence[Path], actions: Sequence[str], sampling: Sampling, seeds: Sequence[int]
     ) -> Drawing:
         chains = [(*path.actions, action) for path, action in zip(paths, actions, strict=True)]
-        rooms = [1 << 30 if self.context is None else self.context - path.length - 1 for path in paths]
+        rooms = [self.room(path, action) for path, action in zip(paths, actions, strict=True)]
         return Drawing(self.compiled, chains, rooms, sampling, seeds)
 
     def _propose(self, paths: Sequence[Path]) -> list[Proposal]:
@@ -88,6 +98,24 @@ class LocalEngine:
 
     def _complete(self, paths: Sequence[Path], actions: Sequence[str], drawing: Drawing) -> list[Written]:
         raise NotImplementedError
+
+
+def stepped(
+    tokenizer: Any,
+    vocabulary: Vocabulary,
+    grammar: Grammar,
+    action: str,
+    ids: Sequence[int],
+    log_probs: Sequence[float],
+) -> Written:
+    """What an engine of another make drew, as it would have been drawn here: a text at its limit is closed."""
+    closing = vocabulary.closes[action]
+    step, probabilities = list(ids), list(log_probs)
+    if closing not in step[-1:] and len(step) >= grammar.action(action).tokens:
+        step, probabilities = [*step, closing], [*probabilities, 0.0]
+    closed = closing in step[-1:]
+    text = tokenizer.decode(step[: len(step) - closed], skip_special_tokens=True)
+    return Written(tuple(step), tuple(probabilities), text, closed)
 
 
 @contextmanager
