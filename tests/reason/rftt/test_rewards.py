@@ -1,5 +1,7 @@
 """Rewards against the hand examples of the method's notes, and answers that must not count."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,3 +95,21 @@ def test_a_chinese_answer_is_wrong_only_where_asked() -> None:
 def test_an_answer_is_found_as_the_caller_says() -> None:
     judge = Judge(Verifier(), find=lambda text: text.partition("=")[2] or None)
     assert judge.judge(["x=7", "7", "x=8"], ["x=7", "x=7", "x=7"]) == [RIGHT, SILENT, WRONG]
+
+
+def test_a_pair_is_compared_once() -> None:
+    """A search ends in the same answers again and again, and algebra takes its time."""
+
+    seen: list[tuple[str, str]] = []
+
+    class Counting(Verifier):
+        def equal(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+            seen.extend(pairs)
+            return [text == gold for text, gold in pairs]
+
+    judge = Judge(Counting())
+    texts = [r"\boxed{x}", r"\boxed{y}", r"\boxed{x}", "none"]
+    for _ in range(2):
+        assert judge.judge(texts, ["x"] * 4) == [RIGHT, WRONG, RIGHT, SILENT]
+    assert judge.judge(texts[:1], ["y"]) == [WRONG]
+    assert seen == [("x", "x"), ("y", "x"), ("x", "y")]

@@ -146,7 +146,7 @@ def moved(trainer: Any) -> None:
 def agree(trainer: Any, output: dict[str, Any], expected: torch.Tensor) -> None:
     loss = trainer._compute_loss(trainer.model, output)
     assert loss.item() == pytest.approx(expected.item(), abs=2e-6)
-    parameters = list(trainer.model.parameters())
+    parameters = [each for each in trainer.model.parameters() if each.requires_grad]
     ours = torch.autograd.grad(loss, parameters)
     hand = torch.autograd.grad(expected, parameters)
     assert max(float(each.abs().max()) for each in hand) > 1e-3
@@ -176,6 +176,65 @@ def test_the_divergence_in_the_loss_or_in_the_rewards_by_hand(tmp_path: Path, ob
     output, groups, earned = captured(trainer, 0, 1)
     assert ("ref_per_token_logps" in output) == (objective.kl == "loss")
     agree(trainer, output, loss_by_hand(trainer, groups, earned, objective, beta=0.1))
+
+
+def test_the_ratio_is_clipped_by_hand(tmp_path: Path) -> None:
+    """Example 6 of the notes: ratio and advantage 1.5, 1 | .5, -1 | 1.5, -1 give -1.2, .8, 1.5."""
+    trainer = make_trainer(tmp_path, Objective("importance"))
+    output, _, _ = captured(trainer, 0, 1)
+    with torch.no_grad():
+        own = trainer._own_log_probs(output)
+    for ratio, advantage, loss in ((1.5, 1.0, -1.2), (0.5, -1.0, 0.8), (1.5, -1.0, 1.5)):
+        output["old_per_token_logps"] = own - math.log(ratio)
+        output["advantages"] = torch.full_like(own, advantage)
+        assert trainer._compute_loss(trainer.model, output).item() == pytest.approx(loss, abs=1e-5)
+
+
+def test_a_batch_in_two_passes_is_one_step(tmp_path: Path) -> None:
+    """Advantages by token go through TRL's shuffling and splitting; the batch's statistics are of both halves."""
+    found = []
+    for passes in (1, 2):
+        trainer = make_trainer(
+            tmp_path / str(passes),
+            Objective("importance", "batch", "reward"),
+            beta=0.05,
+            per_device_train_batch_size=8 // passes,
+            gradient_accumulation_steps=passes,
+            optim="sgd",
+            max_steps=1,
+            count=2,
+        )
+        trainer.train()
+        found.append(trainer.model.state_dict())
+    start = make_model(tmp_path / "start")[0].state_dict()
+    assert any(not torch.equal(value, start[name]) for name, value in found[0].items())
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapter_trains_the_new_rows_and_is_its_own_reference(tmp_path: Path, tied: bool) -> None:
+    """TRL reads weight and bias of the head past its forward: the rows that PEFT trains must be in what it reads."""
+    from peft import LoraConfig
+
+    from burnish.reason.rftt.vocabulary import trainable_tokens
+
+    trained = make_model(tmp_path / "model", tied=tied)
+    tokens = trainable_tokens(trained[0], trained[2])
+    adapter = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", trainable_token_indices=tokens)
+    objective = Objective(kl="reward")
+    trainer = make_trainer(tmp_path, objective, beta=0.05, trained=trained, options={"peft_config": adapter})
+    assert trainer.ref_model is None
+    trainer.train()
+    divergences = [row["kl"] for row in trainer.state.log_history if "kl" in row]
+    assert divergences[0] == pytest.approx(0.0, abs=1e-6)
+    assert abs(divergences[1]) > 1e-4
+    trainer.objective, trainer._penalty = Objective(), 0.0
+    trainer.model.train()
+    output, groups, earned = captured(trainer, 0, 1)
+    rows = [each for name, each in trainer.model.named_parameters() if "trainable_tokens_delta" in name]
+    assert len(rows) == (1 if tied else 2)
+    agree(trainer, output, loss_by_hand(trainer, groups, earned, Objective()))
 
 
 def test_a_rollout_that_repeats_another_takes_no_part(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def make_rewards(kind: Any = "prm_released") -> Rewards:
     return Rewards(kind, Judge(Verifier()), ProcessScores(step_scores, "hashed"))
 
 
-def make_model(folder: Folder) -> tuple[Any, Any, Vocabulary]:
+def make_model(folder: Folder, *, tied: bool = False) -> tuple[Any, Any, Vocabulary]:
     """On disk as TRL wants its reference."""
-    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    model, tokenizer = tiny_llama(tied=tied), tiny_tokenizer()
     vocabulary = extend(model, tokenizer, GRAMMAR, 0)
     with torch.no_grad():  # untrained rows are all of one size: let some tokens be likely
         model.lm_head.weight.mul_(20.0)

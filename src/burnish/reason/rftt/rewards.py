@@ -23,6 +23,7 @@ RIGHT, WRONG, NONE = 1.0, 0.1, 0.0
 """Of a right answer, a wrong one, none. Source: RFTT, reward function (outcome)."""
 PRM_SHARE, ANSWER_SHARE = 0.4, 0.6
 """Of the last step's score and of a right answer. Source: RFTT, released code."""
+MOST_VERDICTS = 100_000  # kept; more only cost memory
 MISMATCH = -0.2
 """On the final token where closing tags and scores differ in number. Source: RFTT, released code."""
 
@@ -80,7 +81,7 @@ def boxed(text: str) -> str | None:
 
 
 class Judge:
-    """Compares the answers of texts with references.
+    """Compares the answers of texts with references; a pair that was compared before is not compared again.
 
     Args:
         verifier: compares expressions within a time limit.
@@ -98,6 +99,7 @@ class Judge:
         self._verifier = verifier
         self._find = find
         self._language = language
+        self._known: dict[tuple[str, str], bool] = {}
 
     def judge(self, texts: Sequence[str], references: Sequence[str]) -> list[Verdict]:
         """Verdicts, one a text.
@@ -113,15 +115,16 @@ class Judge:
             BurnishError: math-verify's process does not start.
         """
         given = [self._find(text) or None for text in texts]
-        pairs = [
-            (answer, self._find(reference) or reference.strip())
-            for answer, reference in zip(given, references, strict=True)
-            if answer is not None
-        ]
-        equal = iter(self._verifier.equal(pairs))
+        wanted = [self._find(reference) or reference.strip() for reference in references]
+        pairs = [(answer, right) for answer, right in zip(given, wanted, strict=True) if answer is not None]
+        fresh = list(dict.fromkeys(pair for pair in pairs if pair not in self._known))
+        if len(self._known) + len(fresh) > MOST_VERDICTS:
+            self._known.clear()
+            fresh = list(dict.fromkeys(pairs))
+        self._known.update(zip(fresh, self._verifier.equal(fresh), strict=True))
         found = []
-        for text, answer in zip(texts, given, strict=True):
-            same = answer is not None and next(equal)
+        for text, answer, right in zip(texts, given, wanted, strict=True):
+            same = answer is not None and self._known[answer, right]
             allowed = self._language == "any" or not _CHINESE.search(text)
             found.append(Verdict(answer is not None, same and allowed))
         return found
