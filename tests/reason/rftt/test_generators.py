@@ -1,9 +1,11 @@
 """Engines that run a model here: they write what reading every path anew, token by token, would write."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path as Folder
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,13 @@ from hypothesis import strategies as st
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from burnish.core.errors import UserError
+from burnish.reason.rftt.generators.continuous import Continuous
 from burnish.reason.rftt.generators.drawing import draw
 from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.protocol import Path, PathNode, Prompt, Sampling, TokenCounts
 from burnish.reason.rftt.generators.reencoding import Reencoding
 from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse, why_not_reusable
+from burnish.reason.rftt.generators.vllm import Vllm
 from burnish.reason.rftt.grammar import Grammar, rftt_grammar
 from burnish.reason.rftt.masks import GrammarProcessor
 from burnish.reason.rftt.search import SearchRules, search
@@ -352,3 +356,90 @@ def test_a_real_model_reuses_as_it_reads(smollm2: Folder) -> None:
     seconds = [engine.complete(longer, ["next_step"] * 2, GREEDY, [0, 0]) for engine in engines]
     assert [step.ids for step in seconds[0]] == [step.ids for step in seconds[1]]
     assert engines[0].counts.encoded == sum(path.length for path in paths) + 4
+
+
+def test_continuous_batching_writes_what_the_others_write() -> None:
+    model, tokenizer, vocabulary, grammar = world("llama")
+    engine = Continuous(model, tokenizer, vocabulary, grammar, page=32)
+    paths, actions = paths_of("llama", 3, seed=6)
+    actions = ["next_step"] * 3
+    mine = engine_of("llama").complete(paths, actions, GREEDY, [0] * 3)
+    theirs = engine.complete(paths, actions, GREEDY, [0] * 3)
+    assert [step.ids for step in theirs] == [step.ids for step in mine]
+    for ours, others in zip(mine, theirs, strict=True):
+        assert ours.log_probs == pytest.approx(others.log_probs, abs=1e-4)
+    assert engine.counts.generated == sum(len(step.ids) for step in mine)
+    seeds = [4, 5, 6]
+    drawn = [engine.complete(paths, actions, Sampling(1.0, 0, 0.9), seeds) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+
+
+class Llm:
+    """Stands in for ``vllm.LLM``: the same model, asked slowly, by the parameters that vLLM documents."""
+
+    def __init__(self, model: str, **options: Any) -> None:
+        assert options.pop("enable_prefix_caching")
+        assert options.pop("logprobs_mode") == "processed_logprobs"
+        self.most = options.pop("max_logprobs")
+        assert options == {"seed": 3}
+        self.model = world(model)[0].eval()
+        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=400))
+        self.resets = 0
+
+    def reset_prefix_cache(self) -> None:
+        self.resets += 1
+
+    def generate(self, prompts: list[dict[str, Any]], sampling_params: list[Any], use_tqdm: bool) -> list[Any]:
+        assert not use_tqdm
+        return [
+            SimpleNamespace(outputs=[self._one(prompt["prompt_token_ids"], asked)], num_cached_tokens=None)
+            for prompt, asked in zip(prompts, sampling_params, strict=True)
+        ]
+
+    def _one(self, ids: list[int], asked: Any) -> Any:
+        ids, start, entries = list(ids), len(ids), []
+        assert asked.logprobs <= self.most
+        while len(ids) - start < asked.max_tokens and not (ids[start:] and ids[-1] in asked.stop_token_ids):
+            logits = self.model(torch.tensor([ids])).logits[0, -1]
+            for token, bias in (asked.logit_bias or {}).items():
+                logits[token] += bias
+            if asked.allowed_token_ids is not None:
+                allowed = torch.full_like(logits, -torch.inf)
+                allowed[asked.allowed_token_ids] = 0
+                logits = logits + allowed
+            log_probs = logits.log_softmax(-1)
+            token = int(logits.argmax())
+            listed = {*log_probs.topk(asked.logprobs).indices.tolist(), token}
+            entries.append({each: SimpleNamespace(logprob=float(log_probs[each])) for each in listed})
+            ids.append(token)
+        return SimpleNamespace(token_ids=ids[start:], logprobs=entries)
+
+
+class Parameters(SimpleNamespace):
+    """Stands in for ``vllm.SamplingParams``."""
+
+    def __init__(self, **given: Any) -> None:
+        known = {"max_tokens", "temperature", "top_k", "top_p", "seed", "detokenize"}
+        assert given.keys() <= known | {"logprobs", "logit_bias", "allowed_token_ids", "stop_token_ids"}
+        super().__init__(**{"logit_bias": None, "allowed_token_ids": None, "stop_token_ids": (), **given})
+
+
+def test_vllm_is_asked_for_what_the_others_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, tokenizer, vocabulary, grammar = world("llama")
+    with pytest.raises(UserError, match="vLLM is not installed"):
+        Vllm("llama", tokenizer, vocabulary, grammar)
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=Llm, SamplingParams=Parameters))
+    engine = Vllm("llama", tokenizer, vocabulary, grammar, seed=3)
+    paths, actions = paths_of("llama", 12, seed=7)
+    ours = engine_of("llama")
+    mine, theirs = (each.complete(paths, actions, GREEDY, [0] * 12) for each in (ours, engine))
+    assert [step.ids for step in theirs] == [step.ids for step in mine]
+    for one, other in zip(mine, theirs, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+        assert (one.text, one.closed) == (other.text, other.closed)
+    assert engine.counts.encoded == sum(path.length + 1 for path in paths)
+    for one_p, other_p in zip(ours.propose(paths), engine.propose(paths), strict=True):
+        assert one_p.actions == other_p.actions
+        assert one_p.log_probs == pytest.approx(other_p.log_probs, abs=1e-4)
+    engine.forget()
+    assert engine._llm.resets == 1

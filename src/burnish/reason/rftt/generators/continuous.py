@@ -33,7 +33,10 @@ class Continuous(Reencoding):
         self, paths: Sequence[Path], actions: Sequence[str], sampling: Sampling, seeds: Sequence[int]
     ) -> list[Written]:
         """See the protocol. One call of transformers for each action and limit: a call has one closing token."""
-        kinds = [(action, self.room(path, action)) for path, action in zip(paths, actions, strict=True)]
+        kinds = [
+            (action, min(self.compiled.grammar.action(action).tokens, self.room(path, action)))
+            for path, action in zip(paths, actions, strict=True)
+        ]
         found: dict[int, Written] = {}
         for action, cap in dict.fromkeys(kinds):
             rows = [row for row, kind in enumerate(kinds) if kind == (action, cap)]

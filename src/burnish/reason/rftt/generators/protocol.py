@@ -130,15 +130,17 @@ class TokenCounts:
 
 @runtime_checkable
 class Generator(Protocol):
-    """An engine.
+    """An engine."""
 
-    Attributes:
-        counts: tokens since it was made.
-        context: the most tokens that a path may have; none where there is no limit.
-    """
+    @property
+    def counts(self) -> TokenCounts:
+        """Tokens since it was made."""
+        ...
 
-    counts: TokenCounts
-    context: int | None
+    @property
+    def context(self) -> int | None:
+        """The most tokens that a path may have; none where there is no limit, or the engine sees to it itself."""
+        ...
 
     def opening(self, action: str) -> tuple[int, ...]:
         """The tokens that a step of this action starts with; none where the engine knows no tokens."""

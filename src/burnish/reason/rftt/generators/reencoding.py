@@ -38,7 +38,9 @@ class Reencoding(LocalEngine):
                     self._proposals.setdefault(path.ids, Proposal(*row))
                 return torch.zeros(len(unknown), dtype=torch.long, device=logits.device)
 
-            self._generate([path.ids for path in unknown], look, lambda: torch.ones_like(states, dtype=torch.bool), 1)
+            generate(
+                self.model, [path.ids for path in unknown], look, lambda: torch.ones_like(states, dtype=torch.bool), 1
+            )
         encoded = sum(path.length for path in unknown)
         self.counts += TokenCounts(encoded=encoded, reused=sum(path.length for path in paths) - encoded)
         return [self._proposals[path.ids] for path in paths]
@@ -46,7 +48,9 @@ class Reencoding(LocalEngine):
     def _complete(self, paths: Sequence[Path], actions: Sequence[str], drawing: Drawing) -> list[Written]:
         begun = [(*path.ids, *self.opening(action)) for path, action in zip(paths, actions, strict=True)]
         rows = torch.arange(len(paths), device=self.model.device)
-        self._generate(begun, lambda logits: drawing.step(logits, rows), lambda: drawing.settled, drawing.longest + 1)
+        generate(
+            self.model, begun, lambda logits: drawing.step(logits, rows), lambda: drawing.settled, drawing.longest + 1
+        )
         written, proposals = drawing.finish(self.tokenizer)
         for ids, step, proposal in zip(begun, written, proposals, strict=True):
             if proposal is not None:
@@ -54,43 +58,45 @@ class Reencoding(LocalEngine):
         self.counts += TokenCounts(encoded=sum(map(len, begun)))
         return written
 
-    def _generate(
-        self,
-        begun: Sequence[Sequence[int]],
-        step: Callable[[Tensor], Tensor],
-        ended: Callable[[], Tensor],
-        longest: int,
-    ) -> None:
-        """Run transformers' loop over left-padded rows.
 
-        Args:
-            begun: the tokens of each row.
-            step: gets the logits of what follows, gives the tokens to go on with.
-            ended: which rows need no further step.
-            longest: most steps.
-        """
-        width = max(map(len, begun))
-        ids = torch.zeros(len(begun), width, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, tokens in enumerate(begun):
-            ids[row, width - len(tokens) :] = torch.tensor(tokens)
-            mask[row, width - len(tokens) :] = 1
+def generate(
+    model: Any,
+    begun: Sequence[Sequence[int]],
+    step: Callable[[Tensor], Tensor],
+    ended: Callable[[], Tensor],
+    longest: int,
+) -> None:
+    """Run transformers' loop over left-padded rows, the choice of tokens being the caller's.
 
-        def only(_ids: Tensor, scores: Tensor) -> Tensor:
-            return torch.full_like(scores, -torch.inf).scatter_(1, step(scores)[:, None], 0.0)
+    Args:
+        model: any causal model.
+        begun: the tokens of each row.
+        step: gets the logits of what follows, gives the tokens to go on with.
+        ended: which rows need no further step.
+        longest: most steps.
+    """
+    width = max(map(len, begun))
+    ids = torch.zeros(len(begun), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(begun):
+        ids[row, width - len(tokens) :] = torch.tensor(tokens)
+        mask[row, width - len(tokens) :] = 1
 
-        def without_others(model: Any, input_ids: Tensor, logits_processor: Any, **prepared: Any) -> Any:
-            # The model's own processors (a repetition penalty, say) have no part in this.
-            return model._sample(input_ids, type(logits_processor)([only]), **prepared)
+    def only(_ids: Tensor, scores: Tensor) -> Tensor:
+        return torch.full_like(scores, -torch.inf).scatter_(1, step(scores)[:, None], 0.0)
 
-        self.model.generate(
-            ids.to(self.model.device),
-            attention_mask=mask.to(self.model.device),
-            custom_generate=without_others,
-            stopping_criteria=[lambda _ids, _scores: ended()],
-            max_new_tokens=longest,
-            max_length=None,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=0,
-        )
+    def without_others(model: Any, input_ids: Tensor, logits_processor: Any, **prepared: Any) -> Any:
+        # The model's own processors (a repetition penalty, say) have no part in this.
+        return model._sample(input_ids, type(logits_processor)([only]), **prepared)
+
+    model.generate(
+        ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        custom_generate=without_others,
+        stopping_criteria=[lambda _ids, _scores: ended()],
+        max_new_tokens=longest,
+        max_length=None,
+        do_sample=False,
+        num_beams=1,
+        pad_token_id=0,
+    )

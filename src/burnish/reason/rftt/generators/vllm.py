@@ -5,6 +5,7 @@ Knows vLLM's ``LLM.generate`` and its sampling parameters. Each row has its own 
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path as Folder
@@ -38,7 +39,7 @@ class Vllm:
         self, model: str | Folder, tokenizer: Any, vocabulary: Vocabulary, grammar: Grammar, **options: Any
     ) -> None:
         try:
-            import vllm
+            vllm = importlib.import_module("vllm")
         except ModuleNotFoundError:
             raise UserError(
                 "search: vLLM is not installed; install it on a machine with a GPU, or choose another engine"

@@ -1,0 +1,203 @@
+"""Phase 1: an untuned model is asked for each step by a prompt. The engine knows prompts; a writer knows a model.
+
+What may follow is what the grammar allows, all of it equally likely: an untuned model has no tokens to propose by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.dialogue.models import ChatModel
+from burnish.dialogue.rows import Question
+from burnish.reason.rftt.generators.drawing import draw
+from burnish.reason.rftt.generators.local import reading
+from burnish.reason.rftt.generators.protocol import Path, Proposal, Sampling, TokenCounts, Written
+from burnish.reason.rftt.generators.reencoding import generate
+from burnish.reason.rftt.grammar import Grammar
+from burnish.reason.rftt.prompts import action_prompt, tidy
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One turn of a user that wants a text.
+
+    Attributes:
+        text: the turn.
+        tokens: the longest reply.
+        seed: of the reply's noise.
+    """
+
+    text: str
+    tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        text: as written; empty where the turn does not fit into the model's context.
+        finished: whether the model ended it; false where the limit cut it off.
+    """
+
+    text: str
+    finished: bool
+
+
+class Writer(Protocol):
+    """A chat model, wherever it runs."""
+
+    counts: TokenCounts
+
+    def write(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        """Replies, one each, in order."""
+        ...
+
+
+class Prompted:
+    """See the module.
+
+    Args:
+        writer: who answers.
+        grammar: of phase 1 (:func:`burnish.reason.rftt.grammar.prompted_grammar`).
+        ask: the user's turn for an action, a question and the texts of the steps so far.
+        tidied: cuts off what was not asked for.
+    """
+
+    context: int | None = None  # the writer's: a turn that does not fit gets an empty reply
+
+    def __init__(
+        self,
+        writer: Writer,
+        grammar: Grammar,
+        ask: Callable[[str, str, Sequence[str]], str] = action_prompt,
+        tidied: Callable[[str, str], str] = tidy,
+    ) -> None:
+        self.writer = writer
+        self.grammar = grammar
+        self._ask = ask
+        self._tidied = tidied
+
+    @property
+    def counts(self) -> TokenCounts:
+        """The writer's."""
+        return self.writer.counts
+
+    def opening(self, _action: str) -> tuple[int, ...]:
+        """See the protocol: no tokens are known."""
+        return ()
+
+    def forget(self) -> None:
+        """See the protocol: nothing is kept."""
+
+    def propose(self, paths: Sequence[Path]) -> list[Proposal]:
+        """See the protocol."""
+        legal = [self.grammar.legal(path.actions) for path in paths]
+        return [Proposal(actions, (-math.log(len(actions)),) * len(actions)) for actions in legal]
+
+    def complete(
+        self, paths: Sequence[Path], actions: Sequence[str], sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Written]:
+        """See the protocol."""
+        asks = [
+            Ask(
+                self._ask(action, path.prompt.text, [node.text for node in path.nodes]),
+                self.grammar.action(action).tokens,
+                seed,
+            )
+            for path, action, seed in zip(paths, actions, seeds, strict=True)
+        ]
+        found = []
+        for action, reply in zip(actions, self.writer.write(asks, sampling), strict=True):
+            text = self._tidied(action, reply.text)
+            # A step that was cut out of a reply is whole, wherever the reply itself broke off.
+            found.append(Written((), (), text, reply.finished or len(text) < len(reply.text.strip())))
+        return found
+
+
+class LocalWriter:
+    """A chat model in this process, asked in batches; each reply has noise of its own.
+
+    Args:
+        chat: the model.
+        batch: the most rows of one forward pass.
+    """
+
+    def __init__(self, chat: ChatModel, *, batch: int = 64) -> None:
+        self.chat = chat
+        self.batch = batch
+        self.counts = TokenCounts()
+        config = chat.model.config.get_text_config()
+        self._context: int | None = getattr(config, "max_position_embeddings", None)
+        ends = [chat.model.generation_config.eos_token_id, chat.tokenizer.eos_token_id]
+        self._ends = torch.tensor(
+            sorted({end for each in ends for end in (each if isinstance(each, list) else [each]) if end is not None}),
+            device=chat.model.device,
+        )
+
+    def write(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        """See :class:`Writer`.
+
+        Raises:
+            UserError: the tokenizer has no chat template.
+        """
+        texts = self.chat.render([Question(ask.text, "") for ask in asks])
+        prompts = [list(ids) for ids in self.chat.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        rooms = [
+            ask.tokens if self._context is None else min(ask.tokens, self._context - len(ids))
+            for ask, ids in zip(asks, prompts, strict=True)
+        ]
+        found = {row: Reply("", False) for row, room in enumerate(rooms) if room < 1}
+        left = [row for row in range(len(asks)) if row not in found]
+        with reading(self.chat.model):
+            for start in range(0, len(left), self.batch):
+                rows = left[start : start + self.batch]
+                drawn = self._draw(
+                    [prompts[row] for row in rows],
+                    [rooms[row] for row in rows],
+                    [asks[row].seed for row in rows],
+                    sampling,
+                )
+                for row, ids in zip(rows, drawn, strict=True):
+                    finished = bool(ids) and bool(torch.isin(torch.tensor(ids[-1]), self._ends.cpu()))
+                    found[row] = Reply(self.chat.tokenizer.decode(ids, skip_special_tokens=True), finished)
+                    self.counts += TokenCounts(generated=len(ids), encoded=len(prompts[row]))
+        return [found[row] for row in range(len(asks))]
+
+    def _draw(
+        self, prompts: Sequence[Sequence[int]], rooms: Sequence[int], seeds: Sequence[int], sampling: Sampling
+    ) -> list[list[int]]:
+        """Tokens until a row ends or has no room left."""
+        device = self.chat.model.device
+        noise = torch.tensor(
+            np.stack([np.random.default_rng(seed).random(max(rooms), dtype=np.float32) for seed in seeds]),
+            device=device,
+        )
+        size, limits = len(self.chat.tokenizer), torch.tensor(rooms, device=device)
+        ids = torch.zeros(len(prompts), max(rooms), dtype=torch.long, device=device)
+        lengths = torch.zeros(len(prompts), dtype=torch.long, device=device)
+        done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+        time = 0
+
+        def step(logits: Tensor) -> Tensor:
+            nonlocal time
+            logits = logits.float()
+            logits[:, size:] = -math.inf  # rows that only pad the matrix
+            at = min(time, ids.shape[1] - 1)
+            tokens, _ = draw(logits, sampling, noise[:, at])
+            ids[~done, at] = tokens[~done]
+            lengths[~done] += 1
+            done.logical_or_(torch.isin(tokens, self._ends) | (lengths >= limits))
+            time += 1
+            return tokens
+
+        generate(self.chat.model, prompts, step, lambda: done, max(rooms))
+        return [row[:length] for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
