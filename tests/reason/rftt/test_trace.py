@@ -68,6 +68,8 @@ def test_where_the_steps_of_ids_lie() -> None:
     found = spans_of_ids(ids, VOCABULARY)
     assert found == (Span("analysis", 1, 5, True), Span("output", 5, 6, False), Span("refine", 7, 9, False))
     assert [ids[span.text] for span in found] == [[8, 9], [], [5]]
+    ended = [opens["analysis"], 20, 1, 0, 0]  # cut off, then the end of sequence and padding
+    assert steps_of_ids(ended, TOKENIZER, VOCABULARY) == (Step("analysis", TOKENIZER.decode([20]), closed=False),)
 
 
 @given(st.lists(st.sampled_from([5, 6, *VOCABULARY.ids]), max_size=30))

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import UserError
 from burnish.reason.rftt.forecast import forecast
-from burnish.reason.rftt.generators.protocol import Prompt, Written
+from burnish.reason.rftt.generators.prompted import Ask, Prompted, Reply
+from burnish.reason.rftt.generators.protocol import Path, Prompt, Sampling, TokenCounts, Written
 from burnish.reason.rftt.grammar import Action, Grammar, prompted_grammar, rftt_grammar
 from burnish.reason.rftt.prompts import action_prompt, tidy, verify_prompt
+from burnish.reason.rftt.search import search
 from burnish.reason.rftt.splice import Dispute, Trajectory, dispute, splice
 from burnish.reason.rftt.trace import Step, Trace
 from burnish.reason.rftt.tree import Tree, tree_from_json
 from burnish.reason.rftt.walk import PROMPTED, SearchRules
-from burnish.reason.rftt.warmup import Row, WarmupCounts, conclusion, rows_of_tree, rows_of_trees
+from burnish.reason.rftt.warmup import Row, WarmupCounts, conclusion, rows_of_tree, rows_of_trees, verify_by
 
 GRAMMAR = rftt_grammar()
 SHORT = {"c": "clarify", "a": "analysis", "q": "subquestion", "n": "next_step", "d": "direct_answer"}
@@ -194,6 +196,62 @@ def test_many_trees_ask_for_their_verify_steps_once() -> None:
     assert counts == sum((rows_of_tree(each, GRAMMAR)[1] for each in trees), WarmupCounts())
     with pytest.raises(UserError, match="1 verify steps were written for 2 disputes"):
         rows_of_trees(trees, GRAMMAR, verify=lambda disputes: ["one"])
+
+
+class Pupil:
+    """A writer that adds right where the first try is odd, and wrong elsewhere; it remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.counts = TokenCounts()
+        self.asked: list[Ask] = []
+
+    def write(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
+        self.asked += asks
+        found = []
+        for ask in asks:
+            if "Compare the two" in ask.text:
+                found.append(Reply(" Step 2 adds wrongly. ", "third" not in ask.text))
+            elif "Finish the solution" in ask.text or "one step at a time" in ask.text:
+                found.append(Reply(f"Final step: \\boxed{{{ask.seed % 2}}} by {ask.seed}.\nFinal step: more", True))
+            else:
+                found.append(Reply(f"Let's see {ask.seed}. ", True))
+        return found
+
+
+def test_from_prompts_to_rows() -> None:
+    """The whole of phase 1 with a scripted model: search, files and all, verify steps by the model."""
+    pupil = Pupil()
+    engine = Prompted(pupil, prompted_grammar(GRAMMAR))
+    prompts = [Prompt(name, f"The {name} question?") for name in ("first", "second", "third")]
+
+    def judge(found: Sequence[Path]) -> list[float]:
+        return [float("boxed{1}" in path.nodes[-1].text) for path in found]
+
+    trees = search(prompts, engine, engine.grammar, judge, PROMPTED, seed=3)
+    verify = verify_by(pupil, GRAMMAR, PROMPTED.sampling, seed=1)
+    found, counts = rows_of_trees(trees, GRAMMAR, verify=verify)
+    assert counts.used == 3
+    assert counts.splice_rows == 3
+    assert counts.path_rows > 10
+    assert all(GRAMMAR.fault([step.action for step in row.trace]) is None for row in found)
+    checks = {row.question: next(s.text for s in row.trace if s.action == "verify") for row in found if row.wrong[1]}
+    assert checks["first"] == checks["second"] == "Step 2 adds wrongly."
+    assert checks["third"].startswith("Let me check the steps.")  # its reply was cut off
+    seeds = [ask.seed for ask in pupil.asked[-3:]]
+    assert len(set(seeds)) == 3
+    verify(_disputes(trees)[1:2])
+    assert pupil.asked[-1].seed == seeds[1]  # whatever else is in the batch
+
+
+def _disputes(trees: Sequence[Tree]) -> list[Dispute]:
+    found: list[Dispute] = []
+
+    def keep(disputes: Sequence[Dispute]) -> list[str]:
+        found.extend(disputes)
+        return ["V"] * len(disputes)
+
+    rows_of_trees(trees, GRAMMAR, verify=keep)
+    return found
 
 
 words = st.sampled_from(["cA", "aA", "aB", "qA", "nA", "nB", "nC", "dA", "dB", "n_", "n?D"])

@@ -22,10 +22,11 @@ def tiny_tokenizer(template: str | None = TEMPLATE, pad: bool = True) -> Any:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|end|>", additional_special_tokens=specials[2:]
+        tokenizer_object=backend,
+        eos_token="<|end|>",
+        pad_token="<|pad|>" if pad else None,
+        additional_special_tokens=specials[2:],
     )
-    if pad:
-        tokenizer.pad_token = "<|pad|>"
     tokenizer.chat_template = template
     return tokenizer
 

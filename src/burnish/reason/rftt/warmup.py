@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from burnish.core.errors import UserError
+from burnish.reason.rftt.generators.protocol import Sampling
 from burnish.reason.rftt.grammar import Grammar
+from burnish.reason.rftt.prompts import verify_prompt
 from burnish.reason.rftt.rewards import RIGHT, boxed
 from burnish.reason.rftt.splice import Dispute, Trajectory, as_answer, as_mistake, dispute, splice, without_repeats
 from burnish.reason.rftt.trace import Step, Trace
 from burnish.reason.rftt.tree import Node, Tree
+
+if TYPE_CHECKING:  # it imports torch
+    from burnish.reason.rftt.generators.prompted import Writer
 
 Verify = Callable[[Sequence[Dispute]], Sequence[str]]
 """Texts of verify steps, one for each dispute; asked for once, for all trees together."""
@@ -101,6 +107,40 @@ def name_first_wrong(disputes: Sequence[Dispute]) -> list[str]:
     return [f"Let me check the steps. Step {each.first_wrong} is wrong." for each in disputes]
 
 
+def verify_by(writer: Writer, grammar: Grammar, sampling: Sampling, seed: int = 0) -> Verify:
+    """Verify steps by a model that is shown both branches; where its reply is cut off or empty, the first is named.
+
+    Args:
+        writer: the model, here or behind an endpoint.
+        grammar: the cap of a ``verify`` step.
+        sampling: how to draw.
+        seed: with the question it decides each reply's noise.
+
+    Source: RFTT, cross verification (not released).
+    """
+    from burnish.reason.rftt.generators.prompted import Ask
+
+    def verify(disputes: Sequence[Dispute]) -> list[str]:
+        asks = []
+        for each in disputes:
+            shared, wrong, right = ([step.text for step in part] for part in (each.shared, each.wrong, each.right))
+            digest = hashlib.sha256(repr((seed, each.question)).encode()).digest()
+            asks.append(
+                Ask(
+                    verify_prompt(each.question, shared, wrong, right, each.first_wrong),
+                    grammar.action("verify").tokens,
+                    int.from_bytes(digest[:8], "big") >> 1,
+                )
+            )
+        replies = writer.write(asks, sampling)
+        return [
+            reply.text.strip() if reply.finished and reply.text.strip() else named
+            for reply, named in zip(replies, name_first_wrong(disputes), strict=True)
+        ]
+
+    return verify
+
+
 def rows_of_tree(
     tree: Tree,
     grammar: Grammar,
@@ -173,7 +213,7 @@ def _trajectories(
     leaves = tree.distinct_leaves()
     for number in leaves:
         nodes = tree.lineage(number)[1:]
-        if not nodes or nodes[-1].ending != "answer" or not all(node.closed for node in nodes):
+        if not nodes or nodes[-1].ending != "answer":
             unfinished += 1
             continue
         steps = tuple(Step(node.action, node.text or "") for node in nodes)
