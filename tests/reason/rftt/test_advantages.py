@@ -83,10 +83,10 @@ def test_siblings_by_hand() -> None:
 
 def test_a_node_is_worth_what_follows_from_it_on() -> None:
     """What the shared beginning earned is no merit of a child."""
-    nodes = torch.tensor([[0, 1], [0, 2]])
-    returns = torch.tensor([[1.25, 1.0], [0.5, 0.25]])  # a reward of .25 on the shared first token
-    found = sibling_advantages(returns, nodes, torch.ones(2, 2, dtype=torch.bool), parents=[-1, 0, 0])
-    assert found.tolist() == [[0.0, 0.75], [0.0, -0.75]]
+    nodes = torch.tensor([[0, 1, 1], [0, 2, 2]])
+    returns = torch.tensor([[1.25, 1.0, 0.5], [0.5, 0.25, 0.25]])  # .25 on the shared token, .5 inside of a child
+    found = sibling_advantages(returns, nodes, torch.ones(2, 3, dtype=torch.bool), parents=[-1, 0, 0])
+    assert found.tolist() == [[0.0, 0.75, 0.75], [0.0, -0.75, -0.75]]
 
 
 def test_siblings_of_completions_that_share_nothing_are_rloo() -> None:

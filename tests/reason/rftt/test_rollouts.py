@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.reason.rftt.generators.protocol import Path, Prompt, Written
+from burnish.reason.rftt.generators.protocol import Path, Prompt, Proposal, Written
 from burnish.reason.rftt.grammar import prefixes, rftt_grammar
 from burnish.reason.rftt.rollouts import Branching, RolloutGroup, Searching, plain_group
 from burnish.reason.rftt.trace import Step, trace_ids
@@ -86,6 +86,30 @@ def test_a_question_draws_the_same_whatever_is_beside_it() -> None:
     assert [each.rollouts for each in branched(prompts=PROMPTS[:1])] == [one]
     assert [each.rollouts for each in branched(prompts=PROMPTS[::-1])] == [two, one]
     assert branched(seed=4)[0].rollouts != one
+
+
+def test_what_the_model_goes_on_with_is_drawn_by_its_probabilities() -> None:
+    class Biased(Scripted):
+        """Three in four for the first that is legal."""
+
+        def propose(self, paths: Sequence[Path]) -> list[Proposal]:
+            legal = [self.grammar.legal(path.actions) for path in paths]
+            rest = [0.25 / max(len(names) - 1, 1) for names in legal]
+            return [
+                Proposal(names, tuple(math.log(0.75 if place == 0 else share) for place in range(len(names))))
+                for names, share in zip(legal, rest, strict=True)
+            ]
+
+    firsts = []
+    for group in branched(Biased(GRAMMAR), [Prompt(str(number), "?", (7,)) for number in range(40)]):
+        assert group.tree is not None
+        for node in group.tree.nodes[25:]:
+            lineage = [each.action for each in group.tree.lineage(node.number)[1:-1]]
+            if len(legal := GRAMMAR.legal(lineage)) > 1:
+                firsts.append(node.action == legal[0])
+                assert math.exp(node.prior) == pytest.approx(0.75 if firsts[-1] else 0.25 / (len(legal) - 1))
+    assert len(firsts) > 800
+    assert sum(firsts) / len(firsts) == pytest.approx(0.75, abs=0.05)  # over three deviations
 
 
 def test_shared_beginnings_are_counted_once() -> None:

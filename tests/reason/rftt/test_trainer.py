@@ -318,6 +318,7 @@ def test_a_model_that_writes_for_itself(tmp_path: Path, layout: Any) -> None:
         beta=0.05,
         learning_rate=0.1,
         max_steps=1,
+        count=2,  # so that the same questions come again
         num_generations=own.samples,
         per_device_train_batch_size=2 * own.samples,
     )
