@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,8 @@ from hypothesis import strategies as st
 from burnish.core.errors import UserError
 from burnish.reason.rftt.generators.protocol import Path, Prompt
 from burnish.reason.rftt.grammar import rftt_grammar
-from burnish.reason.rftt.inference import search_answers
 from burnish.reason.rftt.tree import tree_from_json
-from burnish.reason.rftt.voting import Vote, best_of_n, count_votes, grouped, pass_at_k
+from burnish.reason.rftt.voting import GREEDY, Vote, best_of_n, count_votes, grouped, pass_at_k, search_answers
 from tests.reason.rftt.scripted import Scripted
 
 ANSWERS = ["7", None, "8", "7.0", "9", "8.", "14/2"]
@@ -72,6 +72,7 @@ def test_pass_at_k_is_the_share_of_subsets_that_hold_a_right_one(samples: int, d
 
 
 GRAMMAR = rftt_grammar(max_depth=4)
+SIX = replace(GREEDY, rollouts=6)
 OPENINGS = {
     (): {"clarify": 0.5, "analysis": 0.3, "next_step": 0.2},
     ("clarify",): {"direct_answer": 1.0},
@@ -93,7 +94,7 @@ def liking_seven(paths: Sequence[Path]) -> list[float]:
 
 def test_answers_by_search() -> None:
     prompts = [Prompt("a", "?", (1,)), Prompt("b", "?", (1, 2))]
-    first, second = search_answers(prompts, Scripted(GRAMMAR, OPENINGS, TEXTS), GRAMMAR, rollouts=6)
+    first, second = search_answers(prompts, Scripted(GRAMMAR, OPENINGS, TEXTS), GRAMMAR, SIX)
     assert (first.question, second.question) == ("a", "b")
     assert first.answer == "8"
     assert first.chosen_by == "majority of 3 paths"
@@ -102,7 +103,7 @@ def test_answers_by_search() -> None:
     assert [tree.nodes[number].action for number in first.path] == ["analysis", "direct_answer", "output"]
     assert len(tree.rollouts) == 6
     assert first.generated == tree.generated > 0
-    one, _ = search_answers(prompts, Scripted(GRAMMAR, OPENINGS, TEXTS), GRAMMAR, rollouts=1)
+    one, _ = search_answers(prompts, Scripted(GRAMMAR, OPENINGS, TEXTS), GRAMMAR, replace(GREEDY, rollouts=1))
     assert (one.answer, len(one.leaves)) == ("7", 1)  # the likeliest way
 
 
@@ -126,7 +127,7 @@ def test_answers_by_a_scorer(vote: Vote, label: str) -> None:
 
 
 def test_no_answer_is_said_to_be_none() -> None:
-    (found,) = search_answers([Prompt("a", "?", (1,))], Scripted(GRAMMAR), GRAMMAR, rollouts=2)
+    (found,) = search_answers([Prompt("a", "?", (1,))], Scripted(GRAMMAR), GRAMMAR, replace(GREEDY, rollouts=2))
     assert (found.answer, found.path, found.candidates) == (None, (), ())
     (long,) = search_answers([Prompt("a", "?", (1,) * 9)], Scripted(GRAMMAR, context=9), GRAMMAR)
     assert (long.answer, long.leaves) == (None, ())

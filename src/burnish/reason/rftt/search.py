@@ -44,6 +44,7 @@ __all__ = [
     "Written",
     "search",
     "tick",
+    "write",
 ]
 
 Judge = Callable[[Sequence[Path]], Sequence[float]]
@@ -153,16 +154,28 @@ def tick(trees: Sequence[Tree], generator: Generator, grammar: Grammar, judge: J
     wants = _wants(trees, judge, rules)
     rows = [(tree, number) for tree, want in wants if want.what == "write" for number in want.numbers]
     if rows:
-        paths = [tree.path(tree.nodes[number].parent or 0) for tree, number in rows]
-        actions = [tree.nodes[number].action for tree, number in rows]
-        seeds = [tree.noise_seed(number) for tree, number in rows]
-        texts = generator.complete(paths, actions, rules.sampling, seeds)
-        for (tree, number), path, action, written in zip(rows, paths, actions, texts, strict=True):
-            opening = generator.opening(action)
-            length = path.length + len(opening) + len(written.ids)
-            full = generator.context is not None and length + 1 >= generator.context
-            tree.write(number, opening, written, ending(tree, number, written, full, grammar, rules))
+        write(rows, generator, grammar, rules)
     return any(unfinished(tree, rules) for tree in trees)
+
+
+def write(rows: Sequence[tuple[Tree, int]], generator: Generator, grammar: Grammar, rules: SearchRules) -> None:
+    """Write steps that have only been named, in one call of the engine.
+
+    Args:
+        rows: each a tree and the number of a node whose parent is written.
+        generator: the engine.
+        grammar: what may follow what.
+        rules: how text is drawn, and what ends a path.
+    """
+    paths = [tree.path(tree.nodes[number].parent or 0) for tree, number in rows]
+    actions = [tree.nodes[number].action for tree, number in rows]
+    seeds = [tree.noise_seed(number) for tree, number in rows]
+    texts = generator.complete(paths, actions, rules.sampling, seeds)
+    for (tree, number), path, action, written in zip(rows, paths, actions, texts, strict=True):
+        opening = generator.opening(action)
+        length = path.length + len(opening) + len(written.ids)
+        full = generator.context is not None and length + 1 >= generator.context
+        tree.write(number, opening, written, ending(tree, number, written, full, grammar, rules))
 
 
 def _wants(trees: Sequence[Tree], judge: Judge, rules: SearchRules) -> list[tuple[Tree, Want]]:

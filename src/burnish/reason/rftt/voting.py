@@ -1,7 +1,8 @@
-"""One answer out of many, and what many answers are worth: majority, reward-weighted vote, best of n, pass@k. Pure.
+"""One answer out of many, and what many answers are worth: majority, reward-weighted vote, best of n, pass@k.
 
 These are different claims: a vote needs no reference, best of n needs a scorer that a user has too, and pass@k needs
-the right answer, so it says what a perfect chooser would reach and nothing of what a user gets.
+the right answer, so it says what a perfect chooser would reach and nothing of what a user gets. All of them are pure;
+:func:`search_answers` searches first and votes then.
 """
 
 from __future__ import annotations
@@ -9,12 +10,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from burnish.core.errors import UserError
 from burnish.dialogue.verify import compare_plainly
+from burnish.reason.rftt.generators.protocol import Generator, Path, Prompt, Sampling
+from burnish.reason.rftt.grammar import Grammar
+from burnish.reason.rftt.rewards import boxed
+from burnish.reason.rftt.search import Judge, Saving, search
+from burnish.reason.rftt.tree import Tree
+from burnish.reason.rftt.walk import SearchRules
 
 Vote = Literal["majority", "reward", "verifier"]
+LABELS: dict[Vote, str] = {
+    "majority": "majority of {} paths",
+    "reward": "reward-weighted vote of {} paths",
+    "verifier": "best of {} paths by the verifier, ties by majority",
+}
+GREEDY = SearchRules(sampling=Sampling(0.0, 0, 1.0))
+"""Branches over functional tokens alone: inside a step the likeliest token."""
+
 Same = Callable[[Sequence[tuple[str, str]]], Sequence[bool]]
 """Whether the answers of each pair are equal; :meth:`burnish.dialogue.verify.Verifier.equal` is one."""
 
@@ -123,3 +138,99 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     if not (1 <= k <= samples and 0 <= right <= samples):
         raise UserError(f"pass@k: k is {k} and {right} of {samples} are right; wanted 1 <= k <= n and 0 <= right <= n")
     return 1.0 - math.comb(samples - right, k) / math.comb(samples, k)
+
+
+@dataclass(frozen=True)
+class SearchAnswer:
+    """What a search answers.
+
+    Attributes:
+        question: its id.
+        answer: the winner's; none where no path gave one.
+        chosen_by: how it won, in words.
+        path: the node numbers of the winner's first path, from the first step on; empty without an answer.
+        candidates: all answers, the winner first; their members are places in ``leaves``.
+        leaves: the last nodes of the distinct paths, in the order in which they were found.
+        generated: tokens drawn for this question.
+        problem: why the question was not searched; empty if it was.
+        tree: all of it, as plain data.
+    """
+
+    question: str
+    answer: str | None
+    chosen_by: str
+    path: tuple[int, ...]
+    candidates: tuple[Candidate, ...]
+    leaves: tuple[int, ...]
+    generated: int
+    problem: str
+    tree: dict[str, Any]
+
+
+def search_answers(
+    prompts: Sequence[Prompt],
+    generator: Generator,
+    grammar: Grammar,
+    rules: SearchRules = GREEDY,
+    *,
+    vote: Vote = "majority",
+    score: Judge | None = None,
+    same: Same = plainly_same,
+    find: Callable[[str], str | None] = boxed,
+    seed: int = 0,
+    width: int = 16,
+    saving: Saving | None = None,
+) -> list[SearchAnswer]:
+    """Search each question and answer it by a vote. No reference answer is looked at.
+
+    With one rollout and temperature 0 this is greedy decoding constrained by the grammar. Rollouts to the same end vote
+    once.
+
+    Args:
+        prompts: the questions.
+        generator: the engine.
+        grammar: which action may follow which.
+        rules: how many rollouts, and how text is drawn.
+        vote: see :func:`burnish.reason.rftt.voting.count_votes`; ``reward`` and ``verifier`` need ``score``.
+        score: what a path is worth, by a process reward model or a verifier; the search follows it too. None: a path
+            with an answer is worth 1, one without 0.
+        same: which answers are equal.
+        find: the answer in a path's last step.
+        seed: of all draws.
+        width: trees in lock step.
+        saving: where the trees go.
+
+    Raises:
+        UserError: a vote by scores without a scorer; two questions of one id.
+        BurnishError: the engine fails for good.
+    """
+    if vote != "majority" and score is None:
+        raise UserError(f"vote: `{vote}` needs a scorer; give `score`, or vote by majority")
+
+    def answered(paths: Sequence[Path]) -> list[float]:
+        return [float(find(path.nodes[-1].text) is not None) for path in paths]
+
+    trees = search(prompts, generator, grammar, score or answered, rules, seed=seed, width=width, saving=saving)
+    return [_answer(tree, vote, same, find) for tree in trees]
+
+
+def _answer(tree: Tree, vote: Vote, same: Same, find: Callable[[str], str | None]) -> SearchAnswer:
+    leaves = tree.distinct_leaves()
+    answers = [find(tree.nodes[leaf].text or "") for leaf in leaves]
+    scores = [tree.nodes[leaf].reward or 0.0 for leaf in leaves]
+    candidates = count_votes(answers, vote, scores, same)
+    winner = None
+    if candidates:
+        members = candidates[0].members
+        winner = max(members, key=lambda number: scores[number]) if vote != "majority" else members[0]
+    return SearchAnswer(
+        tree.prompt.id,
+        None if winner is None else answers[winner],
+        LABELS[vote].format(len(leaves)),
+        () if winner is None else tuple(node.number for node in tree.lineage(leaves[winner])[1:]),
+        tuple(candidates),
+        tuple(leaves),
+        tree.generated,
+        tree.problem,
+        tree.to_json(),
+    )
