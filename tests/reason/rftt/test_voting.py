@@ -117,7 +117,7 @@ def test_answers_by_a_scorer(vote: Vote, label: str) -> None:
         [Prompt("a", "?", (1,))],
         engine,
         GRAMMAR,
-        rollouts=6,
+        SIX,
         vote=vote,
         score=liking_seven,
     )
