@@ -1,5 +1,6 @@
 """Engines that run a model here: they write what reading every path anew, token by token, would write."""
 
+import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse, why_n
 from burnish.reason.rftt.generators.vllm import Vllm
 from burnish.reason.rftt.grammar import Grammar, rftt_grammar
 from burnish.reason.rftt.masks import GrammarProcessor
-from burnish.reason.rftt.search import SearchRules, search
+from burnish.reason.rftt.search import Saving, SearchRules, search
 from burnish.reason.rftt.tree import Tree
 from burnish.reason.rftt.vocabulary import Vocabulary, extend
 from burnish.testbeds.models import character_tokenizer
@@ -272,6 +273,64 @@ def test_one_rollout_without_noise_is_constrained_greedy_decoding() -> None:
         )[0].tolist()
         path = tree.path(tree.rollouts[0].leaf)
         assert [*path.ids, 2] == greedy
+
+
+def test_a_search_that_was_stopped_goes_on_to_the_last_bit_of_a_log_probability(tmp_path: Folder) -> None:
+    model, tokenizer, vocabulary, grammar = world("llama")
+    prompts = [Prompt(f"q{row}", "", tuple(range(8, 12 + 3 * row))) for row in range(2)]
+    rules = SearchRules(rollouts=3, sampling=Sampling(0.9, 0, 0.95))
+
+    def searched(folder: Folder, saves: int) -> bytes:
+        left = [saves]
+
+        def stop(_trees: Sequence[Tree]) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        saving = Saving(folder, every=3, then=stop)
+        search(prompts, PrefixReuse(model, tokenizer, vocabulary, grammar), grammar, judged, rules, saving=saving)
+        return (folder / "trees-00000.jsonl").read_bytes()
+
+    whole = searched(tmp_path / "whole", 0)
+    assert whole.count(b"log_probs") > 3
+    for saves in range(1, 4):
+        with pytest.raises(KeyboardInterrupt):
+            searched(tmp_path / str(saves), saves)
+        assert (tmp_path / str(saves) / "trees-00000.jsonl").read_bytes() != whole
+        assert searched(tmp_path / str(saves), 0) == whole
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_a_model_that_never_names_a_legal_action_has_all_of_them_open(kind: str) -> None:
+    engine = engine_of(kind)
+    openings = sorted(engine.vocabulary.opens.values())
+    paths, _ = paths_of(kind, 6, seed=8)
+    unlikely = engine.model.get_output_embeddings().register_forward_hook(
+        lambda _module, _inputs, logits: logits.index_fill(-1, torch.tensor(openings), -30.0)
+    )
+    try:
+        proposals = engine.propose(paths)
+    finally:
+        unlikely.remove()
+    for path, proposal in zip(paths, proposals, strict=True):
+        legal = engine.compiled.grammar.legal(path.actions)
+        assert sorted(proposal.actions) == sorted(legal)
+        assert proposal.log_probs == pytest.approx([-np.log(len(legal))] * len(legal), abs=1e-5)
+
+
+def test_a_model_with_an_adapter_reuses_too() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    _, tokenizer, vocabulary, grammar = world("llama")
+    torch.manual_seed(5)
+    model = get_peft_model(
+        copy.deepcopy(world("llama")[0]), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    engines = [cls(model, tokenizer, vocabulary, grammar) for cls in (PrefixReuse, Reencoding)]
+    adapted, anew, plain = (shape(searched(engine, 2, 2)) for engine in (*engines, engine_of("llama")))
+    assert adapted == anew
+    assert adapted != plain
 
 
 def test_models_that_cannot_reuse_say_why() -> None:

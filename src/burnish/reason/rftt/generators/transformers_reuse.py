@@ -61,7 +61,7 @@ class PrefixReuse(LocalEngine):
         self._note: Callable[[str], object] | None = note or logging.getLogger(__name__).warning
         self._memory = Room()
         self._shape, self._like = _probe(model)[0]
-        self._last_logits = {"logits_to_keep": 1} if _keeps_logits(model) else {}
+        self._last_logits = {"logits_to_keep": 1} if _accepts(model, "logits_to_keep") else {}
 
     def forget(self) -> None:
         """See the protocol."""
@@ -196,6 +196,10 @@ def why_not_reusable(model: Any) -> str:
     They can where every layer keeps the keys and values of all tokens, of one shape. A sliding window drops some, and
     linear attention only keeps their sum.
     """
+    if not _accepts(model, "position_ids"):
+        return (
+            f"{type(model).__name__} does not say where a token stands, so rows of different lengths cannot be joined"
+        )
     cache = DynamicCache(config=model.config)
     others = {type(layer).__name__ for layer in cache.layers if type(layer) is not DynamicLayer}
     if others or not cache.layers:
@@ -238,7 +242,7 @@ def _chain(path: Path) -> Chain:
     return (path.prompt.ids, *(node.ids for node in path.nodes))
 
 
-def _keeps_logits(model: Any) -> bool:
-    """Whether a model can leave out the logits of all tokens but the last; PEFT's wrapper hides its signature."""
+def _accepts(model: Any, argument: str) -> bool:
+    """Whether a model's forward pass has an argument of this name; PEFT's wrapper hides those of the model inside."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(inner.forward).parameters
+    return argument in inspect.signature(inner.forward).parameters
