@@ -178,6 +178,20 @@ def test_an_engine_without_tokens_cannot_teach() -> None:
         Searching(Texts(GRAMMAR), GRAMMAR, END, SearchRules())
 
 
+@pytest.mark.parametrize(
+    ("openings", "words"),
+    [
+        ([("clarify",), ("clarify", "analysis")], "`clarify` cannot be imposed: another one is the same, or begins"),
+        ([("clarify",), ("clarify",)], "another one is the same"),
+        ([("clarify", "verify")], "`clarify verify` cannot be imposed: step 2: `verify` may not follow `clarify`"),
+        ([()], "it is empty"),
+    ],
+)
+def test_openings_that_cannot_be_imposed(openings: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Branching(Scripted(GRAMMAR), GRAMMAR, END, SearchRules(), openings)
+
+
 def test_plain_samples_are_read_by_their_tags_or_as_a_whole() -> None:
     tokenizer = tiny_tokenizer()
     vocabulary = extend(tiny_llama(), tokenizer, GRAMMAR, 0)

@@ -129,7 +129,7 @@ class Branching:
         openings: actions to impose; none takes the grammar's own, sixteen for the paper's.
 
     Raises:
-        UserError: the engine gives no token ids.
+        UserError: the engine gives no token ids, or an opening is empty, illegal, or the beginning of another.
 
     Source: RFTT, online search; the released sampler with two layers.
     """
@@ -145,6 +145,12 @@ class Branching:
         _needs_tokens(generator, grammar)
         self._generator, self._grammar, self._end, self._rules = generator, grammar, end, rules
         self._openings = tuple(map(tuple, prefixes(grammar) if openings is None else openings))
+        for opening in self._openings:
+            fault = "it is empty" if not opening else grammar.fault(opening)
+            if sum(other[: len(opening)] == opening for other in self._openings) > 1:
+                fault = "another one is the same, or begins with it"
+            if fault:
+                raise UserError(f"layout: the opening `{' '.join(opening)}` cannot be imposed: {fault}")
         self.samples = len(self._openings)
 
     def __call__(self, prompts: Sequence[Prompt], judge: Judge, seed: int) -> list[RolloutGroup]:
