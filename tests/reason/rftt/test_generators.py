@@ -52,6 +52,20 @@ KINDS: dict[str, Any] = {
     ),
 }
 
+LINEAR: dict[str, Any] = {
+    "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    "num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16,
+}  # fmt: skip
+REENCODED: dict[str, Any] = {
+    "gemma3": KINDS["gemma3"],
+    "qwen3_next": lambda size: transformers.Qwen3NextForCausalLM(
+        transformers.Qwen3NextConfig(
+            vocab_size=size, layer_types=["linear_attention", "full_attention"], **LINEAR, **BASE
+        )
+    ),
+}
+"""Models whose layers do not keep every token: a sliding window, linear attention."""
+
 
 @cache
 def world(kind: str) -> tuple[Any, Any, Vocabulary, Grammar]:
@@ -60,7 +74,7 @@ def world(kind: str) -> tuple[Any, Any, Vocabulary, Grammar]:
     grammar = rftt_grammar(max_depth=6)
     grammar = replace(grammar, actions=tuple(replace(action, tokens=7) for action in grammar.actions))
     tokenizer = character_tokenizer()
-    model = KINDS[kind](len(tokenizer)).requires_grad_(False)
+    model = (KINDS | REENCODED)[kind](len(tokenizer)).requires_grad_(False)
     vocabulary = extend(model, tokenizer, grammar, seed=0)
     model.generation_config.repetition_penalty = 1.7  # of plain chatting: no business of a search
     return model, tokenizer, vocabulary, grammar
@@ -68,7 +82,7 @@ def world(kind: str) -> tuple[Any, Any, Vocabulary, Grammar]:
 
 def engine_of(kind: str, **settings: Any) -> LocalEngine:
     model, tokenizer, vocabulary, grammar = world(kind)
-    if kind == "gemma3":
+    if kind in REENCODED:
         return Reencoding(model, tokenizer, vocabulary, grammar, **settings)
     return PrefixReuse(model, tokenizer, vocabulary, grammar, **settings)
 
@@ -154,7 +168,7 @@ def test_what_a_row_draws_depends_on_its_seed_and_not_on_its_neighbours(kind: st
     assert [step.ids for step in again] != [step.ids for step in together]
 
 
-def searched(engine: LocalEngine, number: int = 5, rollouts: int = 6, temperature: float = 0.8) -> list[Tree]:
+def searched(engine: LocalEngine, number: int = 4, rollouts: int = 4, temperature: float = 0.8) -> list[Tree]:
     prompts = [Prompt(f"q{row}", "", tuple(range(8, 12 + 3 * row))) for row in range(number)]
     rules = SearchRules(rollouts=rollouts, sampling=Sampling(temperature, 0, 0.95))
     return search(prompts, engine, engine.compiled.grammar, judged, rules)
@@ -333,9 +347,17 @@ def test_a_model_with_an_adapter_reuses_too() -> None:
     assert adapted != plain
 
 
+def test_linear_attention_is_read_anew_to_the_same_text() -> None:
+    engine = engine_of("qwen3_next")
+    paths, actions = paths_of("qwen3_next", 4, seed=9)
+    for path, action, step in zip(paths, actions, engine.complete(paths, actions, GREEDY, [0] * 4), strict=True):
+        assert list(step.ids) == slowly("qwen3_next", path, action)[0]
+
+
 def test_models_that_cannot_reuse_say_why() -> None:
     model, tokenizer, vocabulary, grammar = world("gemma3")
     assert "DynamicSlidingWindowLayer" in why_not_reusable(model)
+    assert "LinearAttentionLayer" in why_not_reusable(world("qwen3_next")[0])
     with pytest.raises(UserError, match="do not keep every token"):
         PrefixReuse(model, tokenizer, vocabulary, grammar)
     assert not any(why_not_reusable(world(kind)[0]) for kind in ("llama", "qwen3", "tied"))
