@@ -75,6 +75,12 @@ def _arithmetic(work: Path, _source: Path | None) -> None:
     write_base(work)
 
 
+def _ways(work: Path, _source: Path | None) -> None:
+    from burnish.testbeds.ways_model import write_base
+
+    write_base(work)
+
+
 def _tiny_llama(work: Path, _source: Path | None) -> None:
     import torch
     import transformers
@@ -134,6 +140,10 @@ MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
         "a Llama of 2 layers trained from scratch to write sloppy chains of arithmetic, for `hint_grpo/tiny`",
         _arithmetic,
     ),
+    "ways": (
+        "a Llama of 2 layers trained from scratch to do one step of a chain when asked, with prompts, for `rftt/tiny`",
+        _ways,
+    ),
     "tiny-llava": (
         "a LLaVA of 0.14 M parameters trained from scratch to guess from the text, with questions, for `reason answer`",
         _tiny_llava,
@@ -146,7 +156,7 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``arithmetic`` or ``vit-experts``.
+        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``arithmetic``, ``ways`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
         source: the wheel or GGUF of ``smollm2``, if it is here already.
 

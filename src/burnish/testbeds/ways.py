@@ -22,6 +22,12 @@ from burnish.dialogue.rows import Question
 WAYS = ("add", "double", "triple")
 PRIOR = (0.7, 0.2, 0.1)
 LENGTH = 4
+MARKS = ("=", ":", ".", "(", ")", r"\boxed{", "}")
+WORDS = (
+    *("by", "Final", "step", "clarify", "analysis", "subquestion", "next", "finish", "verify", "nothing", "yet"),
+    *("Let", "me", "check", "the", "steps", "Step", "is", "wrong", "The", "answer"),
+)
+"""Words that have a token each, besides the names of the ways: those of prompts, and of what RFTT itself writes."""
 TRAINING = 4096  # questions that `training` gives
 HELD_OUT = 1024  # and `test`
 
@@ -112,19 +118,16 @@ def test() -> Iterator[Question]:
     yield from draw_questions(HELD_OUT, seed=1)
 
 
-def make_tokenizer(words: Sequence[str] = ()) -> Any:
-    """One token a digit, mark or word, blanks dropped, and a chat template: the user's text, `=`, the assistant's.
-
-    Args:
-        words: whole words that a token of their own stands for, besides the names of the ways.
-    """
+def make_tokenizer() -> Any:
+    """One token a digit, mark or word, blanks dropped, and a chat template: the user's text, `=`, the assistant's."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokens = ["<pad>", "<bos>", "<eos>", "<unk>", "=", ":", ".", *map(str, range(10)), *WAYS, *words]
+    tokens = ["<pad>", "<bos>", "<eos>", "<unk>", *MARKS, *map(str, range(10)), *WAYS, *WORDS]
     backend = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))
+    word = Regex(r"\\boxed\{|[A-Za-z]+|.")
     backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r"\s+"), "removed"), pre_tokenizers.Split(Regex(r"[a-z]+|."), "isolated")]
+        [pre_tokenizers.Split(Regex(r"\s+"), "removed"), pre_tokenizers.Split(word, "isolated")]
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path as Folder
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from burnish.reason.rftt.forecast import forecast
 from burnish.reason.rftt.generators.prompted import Ask, Prompted, Reply
 from burnish.reason.rftt.generators.protocol import Path, Prompt, Sampling, TokenCounts, Written
 from burnish.reason.rftt.grammar import Action, Grammar, prompted_grammar, rftt_grammar
-from burnish.reason.rftt.prompts import action_prompt, tidy, verify_prompt
+from burnish.reason.rftt.prompts import house_prompts, read_prompts, tidy
 from burnish.reason.rftt.search import search
 from burnish.reason.rftt.splice import Dispute, Trajectory, dispute, splice
 from burnish.reason.rftt.trace import Step, Trace
@@ -365,6 +366,7 @@ def test_a_forecast_by_hand() -> None:
 
 def test_prompts_ask_for_every_action_in_the_order_of_the_slots() -> None:
     question = "What is {{steps}} + $x {{number}}?"
+    action_prompt, verify_prompt = house_prompts().action, house_prompts().verify
     for action in (each.name for each in GRAMMAR.actions if each.prompted):
         asked = action_prompt(action, question, ["First.", "Second."])
         assert question in asked  # slots in a question are not filled
@@ -374,10 +376,19 @@ def test_prompts_ask_for_every_action_in_the_order_of_the_slots() -> None:
     asked = verify_prompt("Q", ["S"], ["W", "X"], ["R"], 2)
     for part in ("1. S", "2. W\n3. X", "2. R", '"Step 2"'):
         assert part in asked
-    with pytest.raises(UserError, match="no prompt asks for `refine`"):
-        action_prompt("refine", "Q", [])
     names = sorted(each.name for each in (files("burnish.reason.rftt") / "prompts").iterdir())
     assert names == [f"{name}.txt" for name in sorted([*(SHORT[each] for each in "caqnd"), "verify"])]
+
+
+def test_prompts_of_your_own_are_read_and_checked_before_anything_is_asked(tmp_path: Folder) -> None:
+    (tmp_path / "next_step.txt").write_text("{{question}} / {{steps}} / {{number}}\n")
+    mine = read_prompts(tmp_path, ["next_step"])
+    assert mine.action("next_step", "Q {{steps}}", ["a"]) == "Q {{steps}} / 1. a / 2"
+    with pytest.raises(UserError, match=r"verify.txt: no prompt that asks for `verify` can be read there"):
+        read_prompts(tmp_path, ["next_step", "verify"])
+    (tmp_path / "verify.txt").write_text("{{wrong}} {{rigth}}")
+    with pytest.raises(UserError, match=r"verify.txt: knows no \{\{rigth\}\}; there are number, question, right"):
+        read_prompts(tmp_path, ["verify"])
 
 
 @pytest.mark.parametrize(

@@ -115,19 +115,28 @@ class Judge:
             BurnishError: math-verify's process does not start.
         """
         given = [self._find(text) or None for text in texts]
+        found = []
+        for text, answer, same in zip(texts, given, self.equal(given, references), strict=True):
+            allowed = self._language == "any" or not _CHINESE.search(text)
+            found.append(Verdict(answer is not None, same and allowed))
+        return found
+
+    def equal(self, answers: Sequence[str | None], references: Sequence[str]) -> list[bool]:
+        """Whether answers, already found, are those of the references; none never is.
+
+        Raises:
+            BurnishError: math-verify's process does not start.
+        """
         wanted = [self._find(reference) or reference.strip() for reference in references]
-        pairs = [(answer, right) for answer, right in zip(given, wanted, strict=True) if answer is not None]
+        pairs = [(answer, right) for answer, right in zip(answers, wanted, strict=True) if answer is not None]
         fresh = list(dict.fromkeys(pair for pair in pairs if pair not in self._known))
         if len(self._known) + len(fresh) > MOST_VERDICTS:
             self._known.clear()
             fresh = list(dict.fromkeys(pairs))
         self._known.update(zip(fresh, self._verifier.equal(fresh), strict=True))
-        found = []
-        for text, answer, right in zip(texts, given, wanted, strict=True):
-            same = answer is not None and self._known[answer, right]
-            allowed = self._language == "any" or not _CHINESE.search(text)
-            found.append(Verdict(answer is not None, same and allowed))
-        return found
+        return [
+            answer is not None and self._known[answer, right] for answer, right in zip(answers, wanted, strict=True)
+        ]
 
 
 def outcome(verdict: Verdict) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from burnish.core.errors import UserError
 from burnish.reason.rftt.generators.protocol import Sampling
 from burnish.reason.rftt.grammar import Grammar
-from burnish.reason.rftt.prompts import verify_prompt
+from burnish.reason.rftt.prompts import Prompts, house_prompts
 from burnish.reason.rftt.rewards import RIGHT, boxed
 from burnish.reason.rftt.splice import Dispute, Trajectory, as_answer, as_mistake, dispute, splice, without_repeats
 from burnish.reason.rftt.trace import Step, Trace
@@ -107,7 +107,9 @@ def name_first_wrong(disputes: Sequence[Dispute]) -> list[str]:
     return [f"Let me check the steps. Step {each.first_wrong} is wrong." for each in disputes]
 
 
-def verify_by(writer: Writer, grammar: Grammar, sampling: Sampling, seed: int = 0) -> Verify:
+def verify_by(
+    writer: Writer, grammar: Grammar, sampling: Sampling, seed: int = 0, prompts: Prompts | None = None
+) -> Verify:
     """Verify steps by a model that is shown both branches; where its reply is cut off or empty, the first is named.
 
     Args:
@@ -115,6 +117,7 @@ def verify_by(writer: Writer, grammar: Grammar, sampling: Sampling, seed: int = 
         grammar: the cap of a ``verify`` step.
         sampling: how to draw.
         seed: with the question it decides each reply's noise.
+        prompts: with one that asks to verify; none takes this project's.
 
     Source: RFTT, cross verification (not released).
     """
@@ -127,7 +130,7 @@ def verify_by(writer: Writer, grammar: Grammar, sampling: Sampling, seed: int = 
             digest = hashlib.sha256(repr((seed, each.question)).encode()).digest()
             asks.append(
                 Ask(
-                    verify_prompt(each.question, shared, wrong, right, each.first_wrong),
+                    (prompts or house_prompts()).verify(each.question, shared, wrong, right, each.first_wrong),
                     grammar.action("verify").tokens,
                     int.from_bytes(digest[:8], "big") >> 1,
                 )

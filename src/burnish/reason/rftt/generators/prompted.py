@@ -21,7 +21,7 @@ from burnish.reason.rftt.generators.local import reading
 from burnish.reason.rftt.generators.protocol import Path, Proposal, Sampling, TokenCounts, Written
 from burnish.reason.rftt.generators.reencoding import generate
 from burnish.reason.rftt.grammar import Grammar
-from burnish.reason.rftt.prompts import action_prompt, tidy
+from burnish.reason.rftt.prompts import Prompts, house_prompts, tidy
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Prompted:
     Args:
         writer: who answers.
         grammar: of phase 1 (:func:`burnish.reason.rftt.grammar.prompted_grammar`).
-        ask: the user's turn for an action, a question and the texts of the steps so far.
+        prompts: the user's turns; none takes this project's.
         tidied: cuts off what was not asked for.
     """
 
@@ -78,12 +78,12 @@ class Prompted:
         self,
         writer: Writer,
         grammar: Grammar,
-        ask: Callable[[str, str, Sequence[str]], str] = action_prompt,
+        prompts: Prompts | None = None,
         tidied: Callable[[str, str], str] = tidy,
     ) -> None:
         self.writer = writer
         self.grammar = grammar
-        self._ask = ask
+        self._prompts = prompts or house_prompts()
         self._tidied = tidied
 
     @property
@@ -109,7 +109,7 @@ class Prompted:
         """See the protocol."""
         asks = [
             Ask(
-                self._ask(action, path.prompt.text, [node.text for node in path.nodes]),
+                self._prompts.action(action, path.prompt.text, [node.text for node in path.nodes]),
                 self.grammar.action(action).tokens,
                 seed,
             )

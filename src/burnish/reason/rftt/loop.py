@@ -1,0 +1,350 @@
+"""RFTT from a recipe in a run folder: search, rows, fine-tuning, reinforcement, and the accuracy after each.
+
+What a phase leaves is an artifact, and what is there is not made again: trees, rows, the model of phase 1.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from burnish.core.errors import Interrupted, UserError
+from burnish.core.files import explained, read_json
+from burnish.core.models import save_model
+from burnish.core.run import Run
+from burnish.core.trainer import keep_to_themselves, train, trainer_arguments
+from burnish.dialogue.models import ChatModel
+from burnish.dialogue.readers import read_questions
+from burnish.dialogue.rows import Question
+from burnish.dialogue.verify import Verifier
+from burnish.reason.grpo.saving import Gathered, is_spread
+from burnish.reason.grpo.settings import device_settings, lora_config
+from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
+from burnish.reason.rftt.generators.protocol import Prompt
+from burnish.reason.rftt.prm import ProcessScores
+from burnish.reason.rftt.recipe import RFTTRecipe, WarmupSettings
+from burnish.reason.rftt.reinforcement import make_trainer
+from burnish.reason.rftt.rewards import Judge
+from burnish.reason.rftt.search import Saving, search
+from burnish.reason.rftt.setup import (
+    answer_finder,
+    make_asking,
+    make_engine,
+    make_grammar,
+    make_judge,
+    make_scores,
+    open_model,
+    phase_one_grammar,
+    phase_one_rules,
+    with_caps,
+)
+from burnish.reason.rftt.sft import make_examples, sft_trainer
+from burnish.reason.rftt.trace import Step
+from burnish.reason.rftt.tree import Tree
+from burnish.reason.rftt.vocabulary import Vocabulary, extend, trainable_tokens, vocabulary_of
+from burnish.reason.rftt.voting import GREEDY, search_answers
+from burnish.reason.rftt.warmup import Row, Verify, name_first_wrong, rows_of_trees, verify_by
+
+CARD = """---
+library_name: transformers
+tags: [rftt, functional-tokens, trl]
+---
+{name}, taught functional tokens by RFTT (`burnish run`), seed {seed}: {what}.
+"""
+
+
+def teach(recipe: RFTTRecipe, run: Run) -> Path:
+    """Teach a model functional tokens. Returns the folder of the trained model.
+
+    Raises:
+        UserError: a model, data or settings that do not go together.
+        Interrupted: a stop signal came; the state is saved.
+    """
+    if run.finished:
+        return run.path / "artifacts" / "model"
+    keep_to_themselves()
+    questions = _numbered(list(read_questions(recipe.data, run.note)))
+    tests = [] if recipe.test is None else _numbered(list(read_questions(recipe.test, run.note)))
+    with Verifier(recipe.verify_seconds, recipe.workers) as verifier:
+        judge = make_judge(recipe, verifier)
+        name: str | Path = recipe.model
+        if recipe.warmup is not None:
+            name = _warm_up(recipe, recipe.warmup, run, questions, tests, judge)
+        if recipe.rl is not None:
+            name = _reinforce(recipe, run, name, questions, tests, judge)
+        outcome = {
+            **{file.stem: read_json(file) for file in sorted((run.path / "artifacts").glob("accuracy-*.json"))},
+            "timeouts": verifier.timeouts,
+        }
+    run.artifact("outcome.json", outcome)
+    return Path(name)
+
+
+# Phase 1
+
+
+def _warm_up(
+    recipe: RFTTRecipe,
+    settings: WarmupSettings,
+    run: Run,
+    questions: Sequence[Question],
+    tests: Sequence[Question],
+    judge: Judge,
+) -> Path:
+    """Trees, rows, and a model trained on them. Returns its folder."""
+    folder = run.path / "artifacts" / ("model" if recipe.rl is None else "warmed-up")
+    if (folder / "config.json").exists():
+        return folder
+    chat = open_model(recipe, recipe.model)
+    grammar = make_grammar(recipe.grammar)
+    if run.is_main:
+        _measure(recipe, run, "before", chat, None, tests, judge)
+        if not (run.path / "artifacts" / "rows.jsonl").exists():
+            _write_rows(recipe, settings, run, chat, questions[: settings.search.questions], judge)
+    _wait_for(run.path / "artifacts" / "rows.jsonl", run)
+    rows = [_row_from_json(json.loads(line)) for line in _lines(run.path / "artifacts" / "rows.jsonl")]
+    vocabulary = extend(chat.model, chat.tokenizer, grammar, recipe.seed)
+    prompts = {prompt.id: prompt.ids for prompt in make_prompts(chat, vocabulary, questions, recipe.system)}
+    examples, counts = make_examples(
+        rows,
+        prompts,
+        chat.tokenizer,
+        vocabulary,
+        learn_wrong=settings.wrong == "learn",
+        max_length=settings.max_length,
+    )
+    run.note(f"phase 1: {counts.examples:,} rows, {counts.learnt:,} of {counts.tokens:,} tokens learnt")
+    trainer = sft_trainer(
+        chat.model,
+        chat.tokenizer,
+        examples,
+        lora_config(recipe.adapter, trainable_token_indices=trainable_tokens(chat.model, vocabulary)),
+        **trainer_arguments(run, "sft"),
+        **device_settings(recipe.device, recipe.bf16),
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.lr_scheduler,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.steps or -1,
+        per_device_train_batch_size=settings.batch,
+        gradient_accumulation_steps=settings.accumulate,
+        gradient_checkpointing=recipe.activation_checkpointing,
+        logging_steps=1,
+        **settings.trl,
+    )
+    train(trainer, run, stage="sft")
+    _save(recipe, run, trainer, chat, folder, f"{counts.examples:,} traces")
+    if run.is_main:
+        _measure(recipe, run, "warmed-up", open_model(recipe, folder), vocabulary, tests, judge)
+    return folder
+
+
+def _write_rows(
+    recipe: RFTTRecipe,
+    settings: WarmupSettings,
+    run: Run,
+    chat: ChatModel,
+    questions: Sequence[Question],
+    judge: Judge,
+) -> None:
+    """Search every question by prompts, and turn the trees into rows."""
+    asking = make_asking(recipe, settings.search, chat)
+    grammar = phase_one_grammar(recipe, settings.search)
+    references = {prompt.id: question.answer for prompt, question in _named(questions)}
+    rules = phase_one_rules(settings.search)
+    bar = run.progress(range(len(questions) * rules.rollouts), "walks of the search")
+    shown = 0
+    done: dict[str, int] = {}
+
+    def saved(trees: Sequence[Tree]) -> None:
+        nonlocal shown
+        done.update({tree.prompt.id: len(tree.rollouts) for tree in trees})
+        while shown < sum(done.values()):
+            next(bar, None)
+            shown += 1
+        if run.stop_requested:
+            raise Interrupted(f"{run.path}: stopped in the search; the same command goes on", run.stop_signal)
+
+    trees = search(
+        [prompt for prompt, _ in _named(questions)],
+        asking.generator,
+        grammar,
+        lambda paths: [
+            float(verdict.correct)
+            for verdict in judge.judge(
+                [path.nodes[-1].text for path in paths], [references[path.prompt.id] for path in paths]
+            )
+        ],
+        rules,
+        seed=recipe.seed,
+        width=settings.search.trees,
+        saving=Saving(run.path / "artifacts" / "trees", every=8, then=saved, note=run.note),
+    )
+    scores = make_scores(recipe, chat)
+    if scores is not None:
+        score_trees(trees, scores)
+
+    table = with_caps(make_grammar(recipe.grammar), settings.search.tokens)
+    verify: Verify = name_first_wrong
+    if settings.verify == "model":
+        verify = verify_by(asking.writer, table, rules.sampling, recipe.seed, asking.prompts)
+    rows, counts = rows_of_trees(trees, table, scores=None if scores is None else "prm", verify=verify)
+    rows = [row for row in rows if settings.splice or row.kind == "path"]
+    run.artifact("warmup.json", {**asdict(counts), **asdict(asking.writer.counts)})
+    run.note(
+        f"phase 1: {counts.used:,} of {counts.trees:,} questions solved by the search, {counts.path_rows:,} paths and "
+        f"{counts.splice_rows:,} splices"
+    )
+    if not rows:
+        raise UserError(
+            f"warmup: not one of {counts.trees:,} searched questions was solved ({counts.wrong:,} paths with a wrong "
+            f"answer, {counts.unfinished:,} without one); give easier questions, more rollouts, or check `answer`"
+        )
+    run.artifact("rows.jsonl", "".join(json.dumps(_row_to_json(row)) + "\n" for row in rows))
+
+
+def score_trees(trees: Sequence[Tree], scores: ProcessScores) -> None:
+    """Give every written step of every path its process score, under the name ``prm``; each is asked for once."""
+    paths = [(tree, tree.lineage(leaf)[1:]) for tree in trees for leaf in tree.distinct_leaves()]
+    solutions = [[node.text or "" for node in row] for _, row in paths]
+    found = scores.score([tree.prompt.text for tree, _ in paths], solutions)
+    for (_, row), values in zip(paths, found, strict=True):
+        for node, value in zip(row, values, strict=True):
+            node.scores["prm"] = value
+
+
+# Phase 2
+
+
+def _reinforce(
+    recipe: RFTTRecipe,
+    run: Run,
+    name: str | Path,
+    questions: Sequence[Question],
+    tests: Sequence[Question],
+    judge: Judge,
+) -> Path:
+    """Reinforcement learning from the model of phase 1. Returns the folder of the trained model."""
+    chat = open_model(recipe, name)
+    grammar = make_grammar(recipe.grammar)
+    vocabulary = vocabulary_of(chat.tokenizer, grammar, len(chat.model.get_input_embeddings().weight))
+    if run.is_main and recipe.warmup is None:
+        _measure(recipe, run, "before", chat, vocabulary, tests, judge)
+    trainer = make_trainer(
+        recipe,
+        chat,
+        vocabulary,
+        grammar,
+        questions,
+        judge,
+        make_scores(recipe, chat),
+        run.note,
+        **trainer_arguments(run, "rl"),
+    )
+    train(trainer, run, stage="rl")
+    folder = run.path / "artifacts" / "model"
+    tokens = trainer.generated["tokens"]
+    _save(recipe, run, trainer, chat, folder, f"{trainer.state.global_step} steps on {tokens:,.0f} generated tokens")
+    if run.is_main:
+        _measure(recipe, run, "after", open_model(recipe, folder), vocabulary, tests, judge)
+    return folder
+
+
+# Around them
+
+
+def _measure(
+    recipe: RFTTRecipe,
+    run: Run,
+    when: str,
+    chat: ChatModel,
+    vocabulary: Vocabulary | None,
+    tests: Sequence[Question],
+    judge: Judge,
+) -> None:
+    """Test a model, plainly and (with functional tokens) by search; what was measured before is not again."""
+    name = f"accuracy-{when}.json"
+    if not tests or (run.path / "artifacts" / name).exists():
+        return
+    grammar = make_grammar(recipe.grammar)
+    prompts = make_prompts(chat, vocabulary, tests, recipe.system)
+    answers = [question.answer for question in tests]
+    found: dict[str, Any] = asdict(
+        plain_accuracy(
+            chat,
+            vocabulary,
+            grammar,
+            prompts,
+            answers,
+            judge,
+            tokens=recipe.test_tokens,
+            batch=recipe.test_batch,
+        )
+    )
+    if vocabulary is not None and recipe.test_rollouts > 1:
+        engine = make_engine(recipe, chat, vocabulary, grammar, run.note)
+        rules = replace(GREEDY, rollouts=recipe.test_rollouts)
+        find = answer_finder(recipe.answer)
+        voted = search_answers(prompts, engine, grammar, rules, find=find, seed=recipe.seed)
+        found["by_search"] = sum(judge.equal([each.answer for each in voted], answers)) / len(tests)
+        found["search_tokens"] = engine.counts.generated / len(tests)
+    run.artifact(name, found)
+    run.note(f"accuracy {when}: {found['accuracy']:.3f}")
+
+
+def _save(recipe: RFTTRecipe, run: Run, trainer: Any, chat: ChatModel, folder: Path, what: str) -> None:
+    """The trained model, an adapter merged into it, with its tokenizer."""
+    spread = is_spread(trainer)
+    if recipe.adapter is not None:
+        if spread:
+            raise UserError("adapter: cannot be merged while its weights are spread over processes; use plain DDP")
+        model: Any = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+    else:
+        model = Gathered(trainer, spread=spread)
+    if run.is_main:
+        save_model(model, folder, chat.tokenizer, CARD.format(name=recipe.model, seed=recipe.seed, what=what))
+    _wait_for(folder / "config.json", run)
+
+
+def _wait_for(path: Path, run: Run) -> None:
+    """Until the first process has written it: a search may take hours, longer than a barrier waits."""
+    while not run.is_main and not path.exists():
+        if run.stop_requested:
+            raise Interrupted(f"{run.path}: stopped while the first process worked", run.stop_signal)
+        time.sleep(0.5)
+
+
+def _numbered(questions: Sequence[Question]) -> list[Question]:
+    """Questions that have a name each: their row, made unique."""
+    seen: dict[str, int] = {}
+    found = []
+    for number, question in enumerate(questions):
+        name = question.row or f"question {number}"
+        seen[name] = seen.get(name, 0) + 1
+        found.append(replace(question, row=name if seen[name] == 1 else f"{name} ({seen[name]})"))
+    return found
+
+
+def _named(questions: Sequence[Question]) -> list[tuple[Prompt, Question]]:
+    """Questions as an engine of prompts sees them: text only."""
+    return [(Prompt(question.row, question.question), question) for question in questions]
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    steps = [[step.action, step.text] for step in row.trace]
+    return {"question": row.question, "text": row.text, "kind": row.kind, "wrong": list(row.wrong), "steps": steps}
+
+
+def _row_from_json(data: dict[str, Any]) -> Row:
+    trace = tuple(Step(action, text) for action, text in data["steps"])
+    return Row(data["question"], data["text"], trace, data["kind"], tuple(data["wrong"]))
+
+
+def _lines(path: Path) -> list[str]:
+    with explained(path):
+        return path.read_text("utf-8").splitlines()
