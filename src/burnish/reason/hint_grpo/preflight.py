@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from itertools import islice
-from typing import Any
 
 from burnish.core.errors import UserError
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import QuestionSettings, read_questions
 from burnish.dialogue.rows import Question
+from burnish.reason.grpo.preflight import count_parameters, training_memory
 from burnish.reason.hint_grpo.hints import distinct_levels
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import steps_of
@@ -42,7 +42,9 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     levels = [distinct_levels(len(each), recipe.hints.levels) for each in steps]
     most = recipe.questions * recipe.generations
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    size = parameters(folder, sees)
+    size = count_parameters(folder, sees=sees)
+    reference = recipe.beta > 0
+    memory = training_memory(size, recipe.dtype, adapter=recipe.adapter is not None, reference=reference)
     length = f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs:g} epochs"
     if recipe.token_budget:
         length += f", at most {recipe.token_budget:,} generated tokens"
@@ -68,37 +70,10 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
         ("rewards", ", ".join(f"{each.name} x {each.weight:g}" for each in recipe.rewards)),
         (
             "memory",
-            f"about {memory(recipe, size) / 1e9:,.1f} GB in all for weights, gradients, optimizer and reference",
+            f"about {memory / 1e9:,.1f} GB in all for weights, gradients, optimizer and reference",
         ),
         ("disk", f"about {_checkpoints(recipe, size) / 1e9:,.1f} GB of checkpoints"),
     ]
-
-
-def parameters(folder: Any, sees: bool) -> int:
-    """Parameters of a model folder, from its config alone.
-
-    Raises:
-        UserError: a config that transformers cannot build.
-    """
-    import torch
-    import transformers
-
-    kind = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        with torch.device("meta"):
-            model = kind.from_config(config, trust_remote_code=False)
-    except (ValueError, OSError, KeyError) as error:
-        raise UserError(f"{folder}: transformers cannot build it ({' '.join(str(error).split())[:200]})") from error
-    return sum(each.numel() for each in model.parameters())
-
-
-def memory(recipe: HintGRPORecipe, size: int) -> int:
-    """Bytes of weights, gradients, AdamW's two moments and the reference; activations and caches come on top."""
-    each = 2 if recipe.dtype == "bfloat16" else 4
-    if recipe.adapter is not None:
-        return size * each
-    return size * each * (4 + (recipe.beta > 0))
 
 
 def _checkpoints(recipe: HintGRPORecipe, size: int) -> int:

@@ -133,7 +133,7 @@ def _warm_up(
         max_steps=settings.steps or -1,
         per_device_train_batch_size=settings.batch,
         gradient_accumulation_steps=settings.accumulate,
-        gradient_checkpointing=recipe.activation_checkpointing,
+        activation_checkpointing=recipe.activation_checkpointing,
         logging_steps=1,
         **settings.trl,
     )

@@ -1,0 +1,118 @@
+"""Preflight: what a recipe would do, and what its search would take. Reads configs and questions; loads no weights."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+
+from burnish.core.errors import UserError
+from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
+from burnish.dialogue.readers import read_questions
+from burnish.dialogue.rows import Question
+from burnish.reason.grpo.preflight import count_parameters, training_memory
+from burnish.reason.rftt.forecast import Forecast, forecast
+from burnish.reason.rftt.grammar import prefixes
+from burnish.reason.rftt.prompts import VERIFY, house_prompts, read_prompts
+from burnish.reason.rftt.recipe import RFTTRecipe, SearchSettings
+from burnish.reason.rftt.setup import answer_finder, make_grammar, phase_one_grammar, phase_one_rules
+
+LOOKED_AT = 64
+"""Questions that are read to see what the data is like."""
+SHARE = 0.3
+"""How much of its cap a step fills, on average: a guess, said as one."""
+READ_SPEED = 1e11
+"""Floating-point operations a second that generation on two CPU cores reaches; a GPU has some hundred times as many."""
+PASS = 0.005
+"""Seconds of a pass of the smallest model, whatever it computes."""
+
+
+def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
+    """Rows for ``burnish check``.
+
+    Raises:
+        UserError: a model, data set, grammar or prompt that does not exist, a tokenizer without chat template, images,
+            or no usable question.
+    """
+    folder = resolve(split_reference(recipe.model)[0])
+    config = read_config(folder)
+    if "vision_config" in config:
+        raise UserError(f"model: {recipe.model}: takes images; functional tokens are for text")
+    tokenizer = load_tokenizer(recipe.model)
+    if not tokenizer.chat_template and not any(folder.glob("chat_template.*")):
+        raise UserError(f"{recipe.model}: its tokenizer has no chat template; put chat_template.jinja beside it")
+    grammar = make_grammar(recipe.grammar)
+    answer_finder(recipe.answer)
+    questions = list(islice(read_questions(recipe.data), LOOKED_AT))
+    size = count_parameters(folder, sees=False)
+    actions = len(grammar.actions)
+    rows = [
+        ("model", f"{(config.get('architectures') or ['?'])[0]}, {size / 1e6:,.2f} M parameters"),
+        ("data", f"{recipe.data.source}; {_many(len(questions))} read, the first: {_short(questions[0])}"),
+        ("grammar", f"{actions} actions, {2 * actions} new tokens, traces of at most {grammar.max_depth} steps"),
+    ]
+    if recipe.warmup is not None:
+        rows += _phase_one(recipe, recipe.warmup.search, tokenizer, questions, size)
+        length = f"{recipe.warmup.steps:,} steps" if recipe.warmup.steps else f"{recipe.warmup.epochs:g} epochs"
+        rows.append(("fine-tuning", f"{length} of {recipe.warmup.batch * recipe.warmup.accumulate} rows"))
+    if recipe.rl is not None:
+        samples = len(prefixes(grammar)) if recipe.rl.layout == "branch16" else recipe.rl.samples
+        length = f"{recipe.rl.steps:,} steps" if recipe.rl.steps else f"{recipe.rl.epochs:g} epochs"
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        rows.append(
+            (
+                "reinforcement",
+                f"{length} of {recipe.rl.questions * processes} questions x {samples} rollouts ({recipe.rl.layout}), "
+                f"imposed tokens: {recipe.rl.forced}, advantage: {recipe.rl.advantage}",
+            )
+        )
+    reference = recipe.rl is not None and recipe.rl.beta > 0
+    memory = training_memory(size, recipe.dtype, adapter=recipe.adapter is not None, reference=reference)
+    rows.append(("memory", f"about {memory / 1e9:,.1f} GB for weights, gradients, optimizer and reference"))
+    rows.append(("cache", f"up to {recipe.cache / 1e9:,.1f} GB of keys and values while searching"))
+    return rows
+
+
+def _phase_one(
+    recipe: RFTTRecipe, settings: SearchSettings, tokenizer: object, questions: list[Question], size: int
+) -> list[tuple[str, str]]:
+    grammar = phase_one_grammar(recipe, settings)
+    prompts = house_prompts()
+    if settings.prompts is not None:
+        prompts = read_prompts(Path(settings.prompts), [*(action.name for action in grammar.actions), VERIFY])
+    asked = [prompts.action(action.name, question.question, []) for action in grammar.actions for question in questions]
+    lengths = [len(ids) for ids in tokenizer(asked, add_special_tokens=False)["input_ids"]]  # type: ignore[operator]
+    count = settings.questions or _count(recipe)
+    found = forecast(grammar, phase_one_rules(settings), count, sum(lengths) / len(lengths), SHARE)
+    return [
+        (
+            "search",
+            f"{count:,} questions x {settings.rollouts} walks: about {found.texts:,} texts (at most "
+            f"{found.texts_most:,}), {found.generated:,} tokens generated (at most {found.generated_most:,}), "
+            f"{found.read:,} read",
+        ),
+        ("search, time", _time(settings, found, size)),
+    ]
+
+
+def _time(settings: SearchSettings, found: Forecast, size: int) -> str:
+    if settings.endpoint is not None:
+        return f"as fast as {settings.endpoint.url} answers {settings.endpoint.parallel} requests at a time"
+    work = 2 * size * (found.generated + found.read) / READ_SPEED
+    seconds = max(work, PASS * found.generated / min(settings.batch, settings.trees))
+    shown = f"{seconds / 3600:,.1f} hours" if seconds > 7200 else f"{seconds / 60:,.1f} minutes"
+    return f"about {shown} on two CPU cores if steps fill {100 * SHARE:.0f} % of their caps"
+
+
+def _count(recipe: RFTTRecipe) -> int:
+    """Questions of the source; read through once."""
+    return sum(1 for _ in read_questions(recipe.data))
+
+
+def _many(found: int) -> str:
+    return f"{found} questions" if found < LOOKED_AT else f"the first {LOOKED_AT} questions"
+
+
+def _short(question: Question) -> str:
+    text = " ".join(question.question.split())
+    return text if len(text) <= 60 else text[:59] + "…"
