@@ -14,6 +14,7 @@ from burnish.reason.rftt.tree_files import read_folder
 from burnish.reason.rftt.tree_picture import tree_figure
 
 SMOOTH = 10  # steps of the running mean
+SHARES = {"correct": "right", "answered": "answered", "repeated": "repeated"}
 WHEN = (("before", "before"), ("warmed-up", "after phase 1"), ("after", "after phase 2"))
 
 
@@ -97,15 +98,11 @@ def _reinforcement(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
         Section(
             "Phase 2: reinforcement",
             f"{last['rl/generated/completions']:,.0f} rollouts, {last['rl/generated/tokens']:,.0f} generated tokens. "
-            f"Rollouts share beginnings: counted once for each, their tokens would be {_mean(rows, 'rl/rollouts/sharing'):.1f} "
-            "times as many.",
+            "Rollouts share beginnings: read anew for each, there would be "
+            f"{_mean(rows, 'rl/rollouts/sharing'):.1f} times as many tokens.",
             figure=_lines(
                 rows,
-                {
-                    "rl/rollouts/correct": "right",
-                    "rl/rollouts/answered": "answered",
-                    "rl/rollouts/repeated": "repeated",
-                },
+                {f"rl/rollouts/{name}": words for name, words in SHARES.items()},
                 "share of the rollouts",
                 by="rl/generated/tokens",
             ),

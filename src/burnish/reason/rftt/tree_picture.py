@@ -1,4 +1,4 @@
-"""A search tree as a picture: steps as boxes from left to right, right paths green, wrong ones red. Knows matplotlib."""
+"""A search tree as a picture: steps as boxes from left to right, right paths green, wrong ones red."""
 
 from __future__ import annotations
 
