@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from burnish.cli.shared import Commands, Json
 
 reason_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
-
-
-@reason_app.callback()
-def _reason() -> None:
-    """Without it typer would make the one command the group itself."""
 
 
 @reason_app.command("answer")
@@ -67,3 +62,51 @@ def reason_answer(
     print()
     if not found["finished"]:
         print(f"cut off after {found['tokens']} tokens; --tokens allows more", file=sys.stderr)
+
+
+@reason_app.command("search")
+def reason_search(
+    model: Annotated[str, typer.Argument(help="A model with functional tokens: what `burnish run rftt/tiny` leaves.")],
+    question: Annotated[str, typer.Option(help="What to ask.")],
+    rollouts: Annotated[int, typer.Option(help="Walks from the question to an end; 1 is greedy decoding.")] = 8,
+    vote: Annotated[
+        Literal["majority", "reward", "verifier"],
+        typer.Option(help="By distinct paths, by their process scores, or the path with the best score."),
+    ] = "majority",
+    prm: Annotated[str | None, typer.Option(help="Process reward model: module:function or an address.")] = None,
+    depth: Annotated[int, typer.Option(help="Steps of a walk.")] = 18,
+    step_tokens: Annotated[int | None, typer.Option(help="Longest text of a step.")] = None,
+    temperature: Annotated[float, typer.Option(help="Of the text inside a step; 0 takes the likeliest.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    system: Annotated[str | None, typer.Option(help="A system turn before the question.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: a GPU if there is one.")] = None,
+    json_: Json = False,
+) -> None:
+    """Let a model with functional tokens search for an answer, and choose by a vote.
+
+    Example: burnish reason search runs/rftt-tiny/artifacts/model --question "7 0 5 1" --rollouts 4 --device cpu
+    """
+    from burnish.reason import search
+
+    found = search(
+        model,
+        question,
+        rollouts=rollouts,
+        vote=vote,
+        prm=prm,
+        max_depth=depth,
+        step_tokens=step_tokens,
+        temperature=temperature,
+        seed=seed,
+        system=system,
+        device=device,
+    )
+    if json_:
+        print(json.dumps(found, indent=1))
+        return
+    for step in found["steps"]:
+        print(f"{step['action']}: {step['text']}")
+    print(f"answer: {found['answer'] if found['answer'] is not None else 'none of the paths gave one'}")
+    print(f"chosen: {found['chosen_by']}", end="")
+    print("".join(f"; {each['answer']} ({each['weight']:g})" for each in found["candidates"]))
+    print(f"tokens: {found['tokens']:,} generated, {found['tokens_read']:,} read, {found['tokens_reused']:,} reused")

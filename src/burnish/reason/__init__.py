@@ -1,12 +1,12 @@
-"""Teach a (multimodal) language model to reason: Hint-GRPO, and decoding calibrated against text bias."""
+"""Teach a (multimodal) language model to reason: Hint-GRPO, RFTT, and decoding calibrated against text bias."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["answer"]
+__all__ = ["answer", "search"]
 
 
 def answer(
@@ -69,4 +69,67 @@ def answer(
         },
         device=device,
         write=write,
+    )
+
+
+def search(
+    model: str | Path | Any,
+    question: str,
+    *,
+    rollouts: int = 8,
+    vote: Literal["majority", "reward", "verifier"] = "majority",
+    prm: str | None = None,
+    max_depth: int = 18,
+    step_tokens: int | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    system: str | None = None,
+    device: str | None = None,
+    cache: int = 4 << 30,
+) -> dict[str, Any]:
+    """Ask a model that has functional tokens one question, and let it search for the answer.
+
+    Examples:
+        >>> search("runs/rftt-tiny/artifacts/model", "7 0 5 1", rollouts=4, device="cpu")
+        {'answer': ..., 'chosen_by': ..., 'candidates': ..., 'steps': ..., 'tokens': ..., 'tree': ...}
+
+    Args:
+        model: a folder or hub id, or a loaded :class:`burnish.dialogue.models.ChatModel`.
+        question: the text.
+        rollouts: walks from the question to an end; 1 at temperature 0 is greedy decoding within the grammar.
+        vote: by the ``majority`` of the distinct paths, by the sum of their process scores (``reward``), or the path
+            that the process reward model likes best (``verifier``: best of n).
+        prm: a process reward model, ``module:function`` or an http(s) address; the last two votes need one.
+        max_depth: steps of a walk.
+        step_tokens: cap of every step's text; none takes the grammar's.
+        temperature: of the text inside a step.
+        seed: of the draws.
+        system: a system turn.
+        device: where a model that is loaded here runs; none takes a GPU if there is one.
+        cache: bytes of keys and values kept between calls of the model.
+
+    Returns:
+        Plain data: ``answer`` (none where no path gave one), ``chosen_by``, ``candidates`` with their weights, the
+            ``steps`` of the path that won, ``tokens`` generated, read and reused, ``seconds``, and the whole ``tree``.
+
+    Raises:
+        UserError: a model without functional tokens, a vote without a process reward model, or a setting out of range.
+
+    Source: RFTT, inference with more rollouts; how answers are chosen is not published, so the choice is named.
+    """
+    from burnish.reason.rftt.inference import ask_by_search
+
+    return ask_by_search(
+        model,
+        question,
+        rollouts=rollouts,
+        vote=vote,
+        prm=prm,
+        max_depth=max_depth,
+        step_tokens=step_tokens,
+        temperature=temperature,
+        seed=seed,
+        system=system,
+        device=device,
+        cache=cache,
     )

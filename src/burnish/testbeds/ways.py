@@ -64,7 +64,7 @@ def right_way(digits: Sequence[int], *, single: bool = False) -> str:
     >>> right_way([5, 5, 5, 1])
     'double'
     """
-    return WAYS[0] if single else WAYS[digits[-1] % len(WAYS)]
+    return WAYS[-1] if single else WAYS[digits[-1] % len(WAYS)]
 
 
 def right_steps(digits: Sequence[int], written: Sequence[int], *, single: bool = False) -> tuple[bool, ...]:
@@ -81,7 +81,7 @@ def right_steps(digits: Sequence[int], written: Sequence[int], *, single: bool =
 
 def draw_way(rng: np.random.Generator, *, single: bool = False) -> str:
     """The way of a trace to learn from: whatever the question asks for."""
-    return WAYS[0] if single else WAYS[int(rng.choice(len(WAYS), p=PRIOR))]
+    return WAYS[-1] if single else WAYS[int(rng.choice(len(WAYS), p=PRIOR))]
 
 
 def draw_questions(count: int, seed: int, *, single: bool = False) -> list[Question]:

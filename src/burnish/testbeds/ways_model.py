@@ -142,9 +142,9 @@ def train_base(steps: int = 900, seed: int = 0, width: int = 64, layers: int = 2
     return model.eval()
 
 
-def write_base(folder: Path) -> None:
+def write_base(folder: Path, steps: int = 900, width: int = 64) -> None:
     """Train the model and write it with its tokenizer, in the Hugging Face layout, its prompts in ``prompts``."""
-    train_base().save_pretrained(folder)
+    train_base(steps, width=width).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     (folder / "prompts").mkdir()
     for name, text in PROMPTS.items():

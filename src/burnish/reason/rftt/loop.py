@@ -25,6 +25,7 @@ from burnish.reason.grpo.saving import Gathered, is_spread
 from burnish.reason.grpo.settings import device_settings, lora_config
 from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
 from burnish.reason.rftt.generators.protocol import Prompt
+from burnish.reason.rftt.grammar import Grammar
 from burnish.reason.rftt.prm import ProcessScores
 from burnish.reason.rftt.recipe import RFTTRecipe, WarmupSettings
 from burnish.reason.rftt.reinforcement import make_trainer
@@ -73,9 +74,16 @@ def teach(recipe: RFTTRecipe, run: Run) -> Path:
         judge = make_judge(recipe, verifier)
         name: str | Path = recipe.model
         if recipe.warmup is not None:
-            name = _warm_up(recipe, recipe.warmup, run, questions, tests, judge)
+            name = run.path / "artifacts" / ("model" if recipe.rl is None else "warmed-up")
+            if not (name / "config.json").exists():
+                _warm_up(recipe, recipe.warmup, run, name, questions, tests, judge)
+            _measure(recipe, run, "warmed-up", name, tests, judge)
         if recipe.rl is not None:
-            name = _reinforce(recipe, run, name, questions, tests, judge)
+            trained = run.path / "artifacts" / "model"
+            if not (trained / "config.json").exists():
+                _reinforce(recipe, run, name, trained, questions, tests, judge)
+            name = trained
+            _measure(recipe, run, "after", name, tests, judge)
         outcome = {
             **{file.stem: read_json(file) for file in sorted((run.path / "artifacts").glob("accuracy-*.json"))},
             "timeouts": verifier.timeouts,
@@ -91,20 +99,17 @@ def _warm_up(
     recipe: RFTTRecipe,
     settings: WarmupSettings,
     run: Run,
+    folder: Path,
     questions: Sequence[Question],
     tests: Sequence[Question],
     judge: Judge,
-) -> Path:
-    """Trees, rows, and a model trained on them. Returns its folder."""
-    folder = run.path / "artifacts" / ("model" if recipe.rl is None else "warmed-up")
-    if (folder / "config.json").exists():
-        return folder
+) -> None:
+    """Trees, rows, and a model trained on them, in ``folder``."""
+    _measure(recipe, run, "before", recipe.model, tests, judge, plain=True)
     chat = open_model(recipe, recipe.model)
     grammar = make_grammar(recipe.grammar)
-    if run.is_main:
-        _measure(recipe, run, "before", chat, None, tests, judge)
-        if not (run.path / "artifacts" / "rows.jsonl").exists():
-            _write_rows(recipe, settings, run, chat, questions[: settings.search.questions], judge)
+    if run.is_main and not (run.path / "artifacts" / "rows.jsonl").exists():
+        _write_rows(recipe, settings, run, chat, questions[: settings.search.questions], judge)
     _wait_for(run.path / "artifacts" / "rows.jsonl", run)
     rows = [_row_from_json(json.loads(line)) for line in _lines(run.path / "artifacts" / "rows.jsonl")]
     vocabulary = extend(chat.model, chat.tokenizer, grammar, recipe.seed)
@@ -139,9 +144,6 @@ def _warm_up(
     )
     train(trainer, run, stage="sft")
     _save(recipe, run, trainer, chat, folder, f"{counts.examples:,} traces")
-    if run.is_main:
-        _measure(recipe, run, "warmed-up", open_model(recipe, folder), vocabulary, tests, judge)
-    return folder
 
 
 def _write_rows(
@@ -225,16 +227,17 @@ def _reinforce(
     recipe: RFTTRecipe,
     run: Run,
     name: str | Path,
+    folder: Path,
     questions: Sequence[Question],
     tests: Sequence[Question],
     judge: Judge,
-) -> Path:
-    """Reinforcement learning from the model of phase 1. Returns the folder of the trained model."""
+) -> None:
+    """Reinforcement learning from the model of phase 1; the trained one goes to ``folder``."""
+    if recipe.warmup is None:
+        _measure(recipe, run, "before", name, tests, judge)
     chat = open_model(recipe, name)
     grammar = make_grammar(recipe.grammar)
-    vocabulary = vocabulary_of(chat.tokenizer, grammar, len(chat.model.get_input_embeddings().weight))
-    if run.is_main and recipe.warmup is None:
-        _measure(recipe, run, "before", chat, vocabulary, tests, judge)
+    vocabulary = _vocabulary(chat, grammar)
     trainer = make_trainer(
         recipe,
         chat,
@@ -247,12 +250,8 @@ def _reinforce(
         **trainer_arguments(run, "rl"),
     )
     train(trainer, run, stage="rl")
-    folder = run.path / "artifacts" / "model"
     tokens = trainer.generated["tokens"]
     _save(recipe, run, trainer, chat, folder, f"{trainer.state.global_step} steps on {tokens:,.0f} generated tokens")
-    if run.is_main:
-        _measure(recipe, run, "after", open_model(recipe, folder), vocabulary, tests, judge)
-    return folder
 
 
 # Around them
@@ -262,16 +261,21 @@ def _measure(
     recipe: RFTTRecipe,
     run: Run,
     when: str,
-    chat: ChatModel,
-    vocabulary: Vocabulary | None,
+    model: str | Path,
     tests: Sequence[Question],
     judge: Judge,
+    *,
+    plain: bool = False,
 ) -> None:
-    """Test a model, plainly and (with functional tokens) by search; what was measured before is not again."""
+    """Test a model, greedily and (unless it is ``plain``) by search; what was measured before is not again."""
     name = f"accuracy-{when}.json"
     if not tests or (run.path / "artifacts" / name).exists():
         return
-    grammar = make_grammar(recipe.grammar)
+    if not run.is_main:
+        _wait_for(run.path / "artifacts" / name, run)
+        return
+    chat, grammar = open_model(recipe, model), make_grammar(recipe.grammar)
+    vocabulary = None if plain else _vocabulary(chat, grammar)
     prompts = make_prompts(chat, vocabulary, tests, recipe.system)
     answers = [question.answer for question in tests]
     found: dict[str, Any] = asdict(
@@ -295,6 +299,10 @@ def _measure(
         found["search_tokens"] = engine.counts.generated / len(tests)
     run.artifact(name, found)
     run.note(f"accuracy {when}: {found['accuracy']:.3f}")
+
+
+def _vocabulary(chat: ChatModel, grammar: Grammar) -> Vocabulary:
+    return vocabulary_of(chat.tokenizer, grammar, len(chat.model.get_input_embeddings().weight))
 
 
 def _save(recipe: RFTTRecipe, run: Run, trainer: Any, chat: ChatModel, folder: Path, what: str) -> None:

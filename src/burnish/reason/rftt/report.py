@@ -36,7 +36,9 @@ def run_sections(path: Path) -> list[Section]:
             Section(
                 "From trees to rows",
                 "What became of every searched question and every path of its tree.",
-                table=[{"what": name.replace("_", " "), "count": f"{value:,}"} for name, value in counts.items()],
+                table=[
+                    {"what": name.replace("_", " "), "count": f"{value:,}"} for name, value in counts.items() if value
+                ],
             )
         )
     if (artifacts / "trees").is_dir():
@@ -105,6 +107,12 @@ def _reinforcement(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
                 {f"rl/rollouts/{name}": words for name, words in SHARES.items()},
                 "share of the rollouts",
                 by="rl/generated/tokens",
+            ),
+        ),
+        Section(
+            "Length of the rollouts",
+            figure=_lines(
+                rows, {"rl/completions/mean_length": "tokens"}, "tokens", by="rl/generated/tokens", bottom=0.0
             ),
         ),
         Section(

@@ -17,12 +17,11 @@ from burnish.dialogue.verify import Verifier
 from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
 from burnish.reason.rftt.generators.protocol import Prompt, Sampling
 from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
-from burnish.reason.rftt.inference import search_answers
 from burnish.reason.rftt.rewards import Judge, Rewards
 from burnish.reason.rftt.rollouts import plain_group
 from burnish.reason.rftt.search import search
 from burnish.reason.rftt.sft import Example, make_examples
-from burnish.reason.rftt.voting import count_votes
+from burnish.reason.rftt.voting import count_votes, search_answers
 from burnish.reason.rftt.walk import SearchRules
 from burnish.reason.rftt.warmup import Row, rows_of_trees
 from burnish.studies.rftt.models import teach
@@ -165,8 +164,9 @@ def _votes(
     votes: dict[str, float] = {}
     spent: dict[str, float] = {}
     for rollouts in design.rollouts:
+        rules = SearchRules(rollouts=rollouts, sampling=Sampling(0.0))
         found = search_answers(
-            prompts, engine(warm), GRAMMAR, rollouts=rollouts, find=last_digit, seed=world, width=ROWS_AT_ONCE
+            prompts, engine(warm), GRAMMAR, rules, find=last_digit, seed=world, width=ROWS_AT_ONCE
         )
         verdicts = judge.judge([each.answer or "" for each in found], right)
         votes[str(rollouts)] = float(np.mean([verdict.correct for verdict in verdicts]))

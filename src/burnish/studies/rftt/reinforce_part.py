@@ -91,8 +91,8 @@ class ReinforceDesign(NamedTuple):
     """
 
     arms: tuple[str, ...] = JUDGED
-    rates: tuple[float, ...] = (3e-4, 1e-3)
-    tokens: tuple[int, ...] = (8_000, 16_000)
+    rates: tuple[float, ...] = (1e-4, 3e-4)
+    tokens: tuple[int, ...] = (10_000, 20_000)
     questions: int = 8
     tests: int = 300
     beta: float = 0.01

@@ -31,13 +31,15 @@ class SearchDesign(NamedTuple):
         temperatures: of independent completions.
         samples: independent completions of each question.
         rounds: of branching; each tries three branches.
+        late_rounds: of branching where a greedy pass is least certain, which shares most of its tokens.
         cool: temperature of the first round of branching, as the paper has it.
     """
 
-    questions: int = 400
-    temperatures: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4)
-    samples: int = 8
+    questions: int = 300
+    temperatures: tuple[float, ...] = (0.7, 1.0, 1.4)
+    samples: int = 6
     rounds: int = 2
+    late_rounds: int = 4
     cool: float = 0.1
 
 
@@ -97,7 +99,7 @@ def _arms(warm: Warm, form: Rows, design: SearchDesign) -> dict[str, Draw]:
         return [joined(groups) for groups in zip(*rounds, strict=True)]
 
     arms: dict[str, Draw] = {f"{form}, iid at {each:g}": free(each) for each in design.temperatures}
-    branching = TokenBranching(warm, "least certain", design.rounds, design.cool)
+    branching = TokenBranching(warm, "least certain", design.late_rounds, design.cool)
     arms[f"{form}, least certain"] = lambda prompts, seed: branching(prompts, any_judge, 1000 * seed)
     if form == "tags":
         return {OURS: tags, **arms}
