@@ -9,6 +9,7 @@ import pytest
 
 from burnish.core.method import all_methods, method_names
 from burnish.testing import BUDGET, check_method
+from tests.forked import start_server
 
 HERE = Path(__file__).parent
 
@@ -35,6 +36,7 @@ def test_every_method_loads_and_every_row_is_of_one() -> None:
 def test_contract(method: str, tmp_path: Path, record_property: Callable[[str, str], None]) -> None:
     assert method in ROWS, f"{method} has no row: write tests/.../contract.py with METHOD, CLOCKS and recipe(folder)"
     row = ROWS[method]
+    start_server()
     seconds = check_method(method, row.recipe(tmp_path), tmp_path, clocks=row.CLOCKS)
     slowest = max(seconds, key=lambda name: seconds[name])
     said = f"{sum(seconds.values()):.0f} of {BUDGET:.0f} s, most of them {slowest} ({seconds[slowest]:.0f})"

@@ -38,6 +38,9 @@ HEAVY = (
     "safetensors.torch",
     "matplotlib.figure",
     "llvmlite.binding",
+    "sklearn.linear_model",
+    "stable_baselines3",
+    "trl.trainer.grpo_trainer",
 )
 READY = b"ready\n"
 

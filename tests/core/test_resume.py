@@ -1,7 +1,6 @@
 """`kill -9` at any moment loses at most the work since the last checkpoint, and never a bit of the result."""
 
 import json
-import multiprocessing
 import random
 import signal
 import time
@@ -11,10 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.loops import run_in_child
-
-CONTEXT = multiprocessing.get_context("forkserver")
-# The server imports what is slow once; each child is a fork of it.
-CONTEXT.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "burnish.core.run", "burnish.core.method"])
+from tests.forked import CONTEXT
 
 
 def child(*args, **kwargs) -> BaseProcess:

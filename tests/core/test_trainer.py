@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from burnish.core.recipe import Recipe
+from tests.forked import CONTEXT
 
 pytest.importorskip("trl")
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch._dynamo", "trl.trainer.sft_trainer", "burnish.core.trainer"])
 
 
 def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0) -> str:

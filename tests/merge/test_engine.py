@@ -192,12 +192,12 @@ import re, sys
 from pathlib import Path
 from typing import Any
 from burnish.merge import merge, plan
-def peak():  # not getrusage: it hands on the peak of the process that started this one
-    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+def kept(what):  # not getrusage: it hands on the peak of the process that started this one
+    return 1024 * int(re.search(what + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 made = plan(sys.argv[1], threads=2)
-before = peak()
+before = kept("RssAnon")  # its own memory: pages of llvmlite's 180-MB library are the system's to keep or drop
 merge(sys.argv[1], sys.argv[2], threads=2, progress=False)
-print(before, peak(), made.peak_memory, "torch" in sys.modules, "transformers" in sys.modules)
+print(before, kept("VmHWM"), made.peak_memory, "torch" in sys.modules, "transformers" in sys.modules)
 """
 
 
@@ -225,7 +225,7 @@ def test_memory_is_bounded_and_torch_is_not_imported(tmp_path: Path) -> None:
         ).stdout.split()
         # Two steps of (3 inputs + 1 output) x 8 MB, and the process: on a fresh machine it compiles the kernels.
         assert float(after) < 2 * 4 * 8.4e6 + 300e6
-        assert float(before) < 120e6
+        assert float(before) < 50e6
         assert float(predicted) < 2 * 4 * 8.4e6 + 300e6
         assert imported == ["False", "False"]
 

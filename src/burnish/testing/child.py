@@ -65,8 +65,8 @@ def run_in_child(
     """
     context = multiprocessing.get_context("forkserver")
     # Imports of torch and the like take seconds; the server does them once, if it has not started yet.
-    loop = method.run.partition(":")[0] if isinstance(method.run, str) else "torch"
-    context.set_forkserver_preload(["burnish.api", "torch", loop])
+    loop = method.run.partition(":")[0] if isinstance(method.run, str) else str(getattr(method.run, "__module__", ""))
+    context.set_forkserver_preload(["burnish.api", "torch._dynamo", "transformers.modeling_utils", loop])
     told = out.parent / f"{out.name}-ended.json"
     told.unlink(missing_ok=True)
     arguments = (str(recipe), str(out), str(folder), str(told), die_at_write, die_after, tuple(hidden))

@@ -81,9 +81,11 @@ def test_a_killed_training_ends_the_same(pixels: Path, tmp_path: Path, monkeypat
     name = "model.safetensors"
     assert (task.folder / name).read_bytes() == (whole / name).read_bytes()
     assert not task.folder.with_name("killed.training").exists()
-    # and it is never trained again
+    # and it is never trained again; killed once it was saved, it leaves no checkpoints either
     monkeypatch.setattr(train, "training_views", dying)
+    task.folder.with_name("killed.training").mkdir()
     assert train.train_encoder(task) == task.folder
+    assert not task.folder.with_name("killed.training").exists()
 
 
 def test_the_saved_encoder_is_a_model_like_any_other(pixels: Path, digits: np.ndarray, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -24,10 +23,9 @@ from burnish.reason.hint_grpo.hint_sampler import Hints
 from burnish.reason.hint_grpo.loop import score
 from burnish.reason.hint_grpo.questions import write_questions
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer
+from tests.forked import CONTEXT
 from tests.reason.hint_grpo.trainers import accuracy, chain, make_trainer, recipe, ruled
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch._dynamo", "trl.trainer.grpo_trainer", "burnish.reason.hint_grpo.loop"])
 RECIPES = Path(__file__).parents[3] / "recipes" / "hint_grpo"
 
 

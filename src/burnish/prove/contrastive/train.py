@@ -61,13 +61,19 @@ def train_encoder(task: Training) -> Path:
         UserError: fewer than two images, or a backbone that does not fit them.
         BurnishError: the loss is not finite any more.
     """
-    if (task.folder / "config.json").exists():
-        return task.folder
+    work = task.folder.with_name(f"{task.folder.name}.training")
+    if not (task.folder / "config.json").exists():
+        _train(task, work)
+    # Killed between the two, it is finished and has its checkpoints still.
+    shutil.rmtree(work, ignore_errors=True)
+    return task.folder
+
+
+def _train(task: Training, work: Path) -> None:
     pixels = np.load(task.pixels, mmap_mode="r")
     rows = np.arange(len(pixels)) if task.rows is None else np.array(task.rows)
     if len(rows) < 2:
         raise UserError(f"training images: {len(rows)}; self-supervision needs two or more")
-    work = task.folder.with_name(f"{task.folder.name}.training")
     with torch.random.fork_rng():
         torch.manual_seed(task.seed)
         learner = make_learner(task.settings, pixels.shape[3], pixels.shape[1])
@@ -78,8 +84,6 @@ def train_encoder(task: Training) -> Path:
     )
     encoder = _laid_out(learner.encoder.cpu(), torch.contiguous_format)
     save_encoder(encoder, task.folder, pixels.shape[3], pixels.shape[1], card)
-    shutil.rmtree(work, ignore_errors=True)
-    return task.folder
 
 
 def make_learner(settings: TrainSettings, channels: int, side: int) -> Learner:

@@ -1,0 +1,37 @@
+"""Child processes of tests: forked from one server, which has imported what is heavy and nothing of the tests.
+
+A process has one such server, and what it is to import counts until its first child starts: so there is one list.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing import forkserver
+
+from burnish.core.method import all_methods
+
+HEAVY = (
+    "torch._dynamo",
+    "datasets",
+    "matplotlib.backends.backend_svg",
+    "peft",
+    "safetensors.torch",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "stable_baselines3",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.vit.modeling_vit",
+    "trl.trainer.grpo_trainer",
+    "trl.trainer.sft_trainer",
+    "burnish.api",
+    "burnish.core.trainer",
+)
+LOOPS = [method.run.partition(":")[0] for method in all_methods()[0] if isinstance(method.run, str)]
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([*HEAVY, *LOOPS])
+
+
+def start_server() -> None:
+    """Start it now, where the code under test would start one with a shorter list."""
+    forkserver.ensure_running()
