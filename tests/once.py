@@ -67,6 +67,8 @@ _PREPARE = {
     # A sixth of its training: enough for the form of an answer, and no page says how good it is.
     "arithmetic": "from functools import partial; from burnish.testbeds import arithmetic, models; "
     "arithmetic.train_base = partial(arithmetic.train_base, steps=200); models.prepare_model('arithmetic')",
+    "ways": "from functools import partial; from burnish.testbeds import models, ways_model; "
+    "ways_model.write_base = partial(ways_model.write_base, steps=300); models.prepare_model('ways')",
     "dov4cl-demo": "from burnish.prove.dov4cl import demo; pixels = demo.public().pixels[:2]; demo.thief(pixels)",
 }
 
