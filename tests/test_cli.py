@@ -82,7 +82,7 @@ def test_every_command_teaches_by_example() -> None:
 def workshop(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Iterator[Path]:
     """A folder with what the examples speak of: a tiny model, a text, a merge, a run, evidence."""
     folder = tmp_path_factory.mktemp("workshop")
-    cache = shared_cache(tmp_path_factory, "tiny-llama", "vit-experts", "tiny-llava")
+    cache = shared_cache(tmp_path_factory, "tiny-llama", "vit-experts", "tiny-llava", "ways")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BURNISH_CACHE", str(cache))
         equip(folder, warm)
@@ -92,12 +92,18 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Iterator[P
         yield folder
 
 
+SHORT = [word for each in ("data.limit=16", "test=null", "warmup.steps=10", "rl=null") for word in ("--set", each)]
+"""Enough for a model that can be searched."""
+
+
 def equip(folder: Path, warm: Path) -> None:
     for line in (
         ["model", "tiny-llama", "tiny-llama-too"],
         ["model", "vit-experts", "vit-experts"],
         ["model", "tiny-llava", "tiny-llava"],
+        ["model", "ways", "ways"],
         ["run", "planning_acting/tiny"],
+        ["run", "rftt/tiny", *SHORT],
     ):
         assert burnish(*line, cwd=folder, command=[str(warm / "burnish")]).returncode == 0
     (folder / "text.txt").write_text("one line of text\nand another one\n" * 4)
