@@ -1,1 +1,1 @@
-"""Functional tokens against the same data without them: search, correction, voting and reinforcement in a small world."""
+"""Functional tokens against the same data without them: search, correction, votes, reinforcement in a small world."""

@@ -42,8 +42,8 @@ class MendDesign(NamedTuple):
         rollouts: of a search that votes; the first is one.
     """
 
-    searched: int = 200
-    tokens: int = 96_000
+    searched: int = 400
+    tokens: int = 192_000
     questions: int = 300
     voted: int = 150
     rollouts: tuple[int, ...] = (1, 4, 16)
@@ -70,7 +70,9 @@ def mend_world(job: MendJob) -> MendCell:
         accuracy: dict[str, float] = {}
         for name, own in (("without", [row for row in rows if row.kind == "path"]), ("spliced", rows)):
             warm = load(job.folder / f"{job.world}-tags")
-            teach(warm, repeat_examples(_examples(warm, own, job.world, design), design.tokens, job.world), job.world)
+            if own:  # where the search solved nothing there is nothing to learn
+                examples = _examples(warm, own, job.world, design)
+                teach(warm, repeat_examples(examples, design.tokens, job.world), job.world)
             mended[name] = mended_share(warm, tests, judge)
             accuracy[name] = _accuracy(warm, tests, judge)
         # the last one, which has splices, answers the rest
@@ -165,9 +167,7 @@ def _votes(
     spent: dict[str, float] = {}
     for rollouts in design.rollouts:
         rules = SearchRules(rollouts=rollouts, sampling=Sampling(0.0))
-        found = search_answers(
-            prompts, engine(warm), GRAMMAR, rules, find=last_digit, seed=world, width=ROWS_AT_ONCE
-        )
+        found = search_answers(prompts, engine(warm), GRAMMAR, rules, find=last_digit, seed=world, width=ROWS_AT_ONCE)
         verdicts = judge.judge([each.answer or "" for each in found], right)
         votes[str(rollouts)] = float(np.mean([verdict.correct for verdict in verdicts]))
         spent[str(rollouts)] = float(np.mean([_cost(each.tree) for each in found]))

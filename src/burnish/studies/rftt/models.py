@@ -1,4 +1,4 @@
-"""The models of a world, as files: a base model that knows no tag, and what it becomes by each form of the same rows."""
+"""The models of a world, as files: a base model that knows no tag, and what each form of the same rows makes of it."""
 
 from __future__ import annotations
 

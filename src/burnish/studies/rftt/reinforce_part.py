@@ -92,7 +92,7 @@ class ReinforceDesign(NamedTuple):
 
     arms: tuple[str, ...] = JUDGED
     rates: tuple[float, ...] = (1e-4, 3e-4)
-    tokens: tuple[int, ...] = (10_000, 20_000)
+    tokens: tuple[int, ...] = (20_000, 40_000)
     questions: int = 8
     tests: int = 300
     beta: float = 0.01

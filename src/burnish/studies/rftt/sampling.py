@@ -118,6 +118,7 @@ class TagBranching:
         engine = PrefixReuse(warm.chat.model, warm.chat.tokenizer, warm.vocabulary, GRAMMAR, batch=ROWS_AT_ONCE)
         rules = SearchRules(
             rollouts=BRANCHES * rounds,
+            eager=True,  # all ways at once: each is wanted anyway
             samples=dict.fromkeys(WAYS, rounds),
             sampling=Sampling(temperature, 0, 1.0),
         )
@@ -164,9 +165,7 @@ class TokenBranching:
             more = _continued(self._warm, begun, temperature, seed + number)
             for (row, choice), ids in zip(wanted, more, strict=True):
                 texts[row].append([*greedy.ids[row][: places[row]], choice, *ids])
-        return [
-            self._group(prompt, own, place) for prompt, own, place in zip(prompts, texts, places, strict=True)
-        ]
+        return [self._group(prompt, own, place) for prompt, own, place in zip(prompts, texts, places, strict=True)]
 
     def _group(self, prompt: Prompt, texts: Sequence[Sequence[int]], place: int) -> RolloutGroup:
         """Nodes: 1 what all share, 2 to 4 the branches' tokens, then the text of each completion."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +79,10 @@ def _search(job: SearchJob, judge: Judge, rows: Sequence[Rows], *, single: bool)
     return Search(
         budget=budget,
         greedy=greedy,
-        arms={name: sampled(groups, _right(groups, questions, judge), budget) for name, groups in drawn.items()},
+        arms={
+            name: sampled(groups, _right(groups, questions, judge), budget, BRANCHES if name == OURS else None)
+            for name, groups in drawn.items()
+        },
     )
 
 
@@ -109,15 +113,11 @@ def _arms(warm: Warm, form: Rows, design: SearchDesign) -> dict[str, Draw]:
 
 def joined(groups: Sequence[RolloutGroup]) -> RolloutGroup:
     """Rounds of one question as one group: they share nothing but the question."""
-    from dataclasses import replace
-
     rollouts = []
     parents = [-1]
     for group in groups:
         first = len(parents) - 1
-        rollouts += [
-            replace(each, nodes=tuple(first + node for node in each.nodes)) for each in group.rollouts
-        ]
+        rollouts += [replace(each, nodes=tuple(first + node for node in each.nodes)) for each in group.rollouts]
         parents += [0 if parent <= 0 else first + parent for parent in group.parents[1:]]
     return RolloutGroup(groups[0].prompt, tuple(rollouts), tuple(parents), sum(group.generated for group in groups))
 
@@ -132,7 +132,9 @@ def _right(groups: Sequence[RolloutGroup], questions: Sequence[Question], judge:
     return [[next(verdicts).correct for _ in group.rollouts] for group in groups]
 
 
-def sampled(groups: Sequence[RolloutGroup], right: Sequence[Sequence[bool]], budget: float) -> Sampled:
+def sampled(
+    groups: Sequence[RolloutGroup], right: Sequence[Sequence[bool]], budget: float, exactly: int | None = None
+) -> Sampled:
     """An arm's curve, and what it solves by completions that begin before a budget is spent.
 
     So no arm is cut off in a completion, and each that has enough to draw pays the budget or more.
@@ -141,11 +143,12 @@ def sampled(groups: Sequence[RolloutGroup], right: Sequence[Sequence[bool]], bud
         groups: of each question.
         right: whether each completion is.
         budget: tokens a question.
+        exactly: completions that count instead, for the arm that sets the budget.
     """
     paid = np.array([costs(group) for group in groups], dtype=float)
     solved = np.maximum.accumulate(np.array(right, dtype=float), axis=1)
     begun = np.concatenate([np.zeros((len(paid), 1)), paid[:, :-1]], axis=1) < budget - 1e-9
-    last = begun.sum(axis=1) - 1
+    last = begun.sum(axis=1) - 1 if exactly is None else np.full(len(paid), exactly - 1)
     every = np.arange(len(paid))
     return Sampled(
         tokens=tuple(paid.mean(axis=0).tolist()),
