@@ -14,6 +14,7 @@ import burnish
 from burnish.testbeds.models import prepare_model
 from tests.once import shared_cache
 from tests.prove.noise_evidence import write_noise
+from tests.test_cli import SHORT
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 SHOWN = re.findall(r"^::: (\S+)$", "\n".join(path.read_text() for path in sorted(PAGES.glob("*.md"))), re.MULTILINE)
@@ -76,7 +77,7 @@ def resolve(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-MODELS = {"tiny-llama": "tiny", "tiny-llava": "tiny-llava", "vit-experts": "vit-experts"}
+MODELS = {"tiny-llama": "tiny", "tiny-llava": "tiny-llava", "vit-experts": "vit-experts", "ways": "ways"}
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, *MODELS)))
         for name, path in MODELS.items():
             prepare_model(name, folder / path)
+        patch.chdir(folder)
+        burnish.run("rftt/tiny", overrides=[word for word in SHORT if word != "--set"])
     (folder / "lines.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "mine.py").write_text(MINE)
     write_noise(folder / "evidence")

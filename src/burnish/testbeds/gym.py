@@ -1,0 +1,49 @@
+"""Problems of reasoning-gym with answers that a verifier of mathematics can check. Knows the package and questions.
+
+The package's own scorers give part marks; what is asked here has one number for an answer, and is right or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from burnish.core.errors import UserError
+from burnish.dialogue.rows import Question
+
+FAMILIES = ("chain_sum", "gcd", "simple_equations", "gsm_symbolic")
+EACH = 10
+
+
+def draw_problems(count: int, seed: int, families: Sequence[str] = FAMILIES) -> list[Question]:
+    """So many problems of each family, in turn.
+
+    The package seeds problem k with seed + k: seeds that are closer than ``count`` share problems.
+
+    Raises:
+        UserError: the package is not installed, or knows no such family.
+    """
+    try:
+        import reasoning_gym
+    except ImportError:
+        raise UserError("data: these problems come with the package reasoning-gym; install it") from None
+    sets = []
+    for name in families:
+        try:
+            sets.append(list(reasoning_gym.create_dataset(name, size=count, seed=seed)))
+        except ValueError as error:
+            raise UserError(f"data: reasoning-gym has no problems `{name}` ({error})") from None
+    return [
+        Question(str(found[place]["question"]), str(found[place]["answer"]), row=f"{name}:{seed}:{place}")
+        for place in range(count)
+        for name, found in zip(families, sets, strict=True)
+    ]
+
+
+def training() -> Iterator[Question]:
+    """40 problems, ten of each family; a recipe names them `burnish.testbeds.gym:training`."""
+    yield from draw_problems(EACH, seed=0)
+
+
+def test() -> Iterator[Question]:
+    """40 others; `burnish.testbeds.gym:test`."""
+    yield from draw_problems(EACH, seed=10_000)
