@@ -149,7 +149,6 @@ def mend_figure(cells: Sequence[MendCell]) -> Any:
         draw_dots(axis, rows)
         axis.set(xlim=(0, 1.02))
         axis.tick_params(axis="y", labelsize=7)
-    figure.tight_layout()
     return figure
 
 

@@ -20,7 +20,7 @@ from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
 from burnish.reason.rftt.rollouts import Rollout, RolloutGroup, Searching, plain_group
 from burnish.reason.rftt.search import Judge
 from burnish.reason.rftt.walk import SearchRules
-from burnish.studies.rftt.world import GRAMMAR, LONGEST, Warm
+from burnish.studies.rftt.world import GRAMMAR, LONGEST, STRAIGHT, Warm
 from burnish.testbeds.ways import WAYS
 
 Where = Literal["first", "least certain"]
@@ -115,15 +115,15 @@ class TagBranching:
     """
 
     def __init__(self, warm: Warm, rounds: int, temperature: float) -> None:
-        engine = PrefixReuse(warm.chat.model, warm.chat.tokenizer, warm.vocabulary, GRAMMAR, batch=ROWS_AT_ONCE)
+        engine = PrefixReuse(warm.chat.model, warm.chat.tokenizer, warm.vocabulary, STRAIGHT, batch=ROWS_AT_ONCE)
         rules = SearchRules(
             rollouts=BRANCHES * rounds,
-            eager=True,  # all ways at once: each is wanted anyway
+            eager=True,  # all ways at once: each is wanted, and nothing else may follow
             samples=dict.fromkeys(WAYS, rounds),
             sampling=Sampling(temperature, 0, 1.0),
         )
         end = int(warm.chat.tokenizer.eos_token_id)
-        self._searching = Searching(engine, GRAMMAR, end, rules, width=ROWS_AT_ONCE)
+        self._searching = Searching(engine, STRAIGHT, end, rules, width=ROWS_AT_ONCE)
         self.samples = rules.rollouts
 
     def __call__(self, prompts: Sequence[Prompt], judge: Judge, seed: int) -> list[RolloutGroup]:

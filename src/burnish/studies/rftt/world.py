@@ -60,6 +60,15 @@ GRAMMAR = Grammar(
     max_depth=6,
 )
 """A way opens; it is answered, or checked and mended."""
+STRAIGHT = Grammar(
+    (
+        *(_action(way, ("output",), STEP, (1, 1), f"by {way}") for way in WAYS),
+        next(action for action in GRAMMAR.actions if action.ends),
+    ),
+    start=WAYS,
+    max_depth=GRAMMAR.max_depth,
+)
+"""The part of it that models know before they are taught to check."""
 
 
 def written(digits: Sequence[int], way: str) -> str:
