@@ -206,7 +206,7 @@ def _mend_claims(cells: Sequence[MendCell]) -> list[Measured]:
             "P(right | first branch wrong) not given",
             MORE,
             compare(lambda cell: cell.mended["spliced"], lambda cell: cell.mended["without"]),
-            f"in theory a wrong way is right by chance in {right_by_chance():.2f}" if cells else "",
+            _cost_of_splices(cells),
         ),
         Measured(
             "no_verify",
@@ -239,6 +239,17 @@ def _mend_claims(cells: Sequence[MendCell]) -> list[Measured]:
             compare(votes(most), votes("iid")),
         ),
     ]
+
+
+def _cost_of_splices(cells: Sequence[MendCell]) -> str:
+    """What to know beside the gain: who learns wrong branches also begins with them."""
+    if not cells:
+        return ""
+    plain = {name: np.mean([cell.accuracy[name] for cell in cells]) for name in ("spliced", "without")}
+    return (
+        f"in theory a wrong way is right by chance in {right_by_chance():.2f}; with no way imposed accuracy is "
+        f"{plain['spliced']:.3f} with splices, {plain['without']:.3f} without"
+    )
 
 
 def _paired(

@@ -13,7 +13,7 @@ from burnish.core.parallel import one_thread
 from burnish.core.trainer import keep_to_themselves
 from burnish.reason.rftt.sft import Example, sft_trainer
 from burnish.reason.rftt.vocabulary import extend
-from burnish.studies.rftt.world import BATCH, GRAMMAR, Rows, Shape, Warm, draw_examples, load, train_base
+from burnish.studies.rftt.world import BATCH, GRAMMAR, Rows, Shape, Warm, draw_examples, load, rate, train_base
 from burnish.testbeds.ways import make_tokenizer
 
 SINGLE = "-single"
@@ -93,7 +93,7 @@ def teach(warm: Warm, examples: Sequence[Example], seed: int) -> None:
             bf16=False,
             activation_checkpointing=False,
             dataloader_pin_memory=False,
-            learning_rate=3e-3,
+            learning_rate=rate(warm.chat.model.config.hidden_size),
             lr_scheduler_type="linear",
             weight_decay=0.0,
             num_train_epochs=1,

@@ -202,6 +202,11 @@ class Shape(NamedTuple):
     steps: int = 600
 
 
+def rate(width: int) -> float:
+    """The learning rate of supervised training, lower for a wider model."""
+    return 3e-3 * 64 / width
+
+
 def train_base(shape: Shape, seed: int) -> Any:
     """A Llama from scratch on solutions without tags, half of them bare and half in words, by ways at .7, .2 and .1."""
     import torch
@@ -224,9 +229,9 @@ def train_base(shape: Shape, seed: int) -> Any:
                 tie_word_embeddings=False,
             )
         )
-    rate = 3e-3 * 64 / shape.width
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(2, shape.steps), pct_start=0.1)
+    highest = rate(shape.width)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=highest)
+    decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=max(2, shape.steps), pct_start=0.1)
     model.train()
     for texts in _corpus(seed, shape.steps):
         batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
