@@ -94,7 +94,6 @@ def test_branches_at_tags_pay_imposed_tags_and_ends(warm: Warm, prompts: list[Pr
         written = sum(len(node.ids or ()) for node in group.tree.nodes)
         ended = sum(node.ending == "answer" for node in group.tree.nodes)
         assert group.generated == costs(group)[-1] == written + ended
-        assert written > group.tree.generated  # the engine does not count what was imposed; here it is paid
 
 
 @pytest.mark.parametrize("where", ["first", "least certain"])
@@ -190,6 +189,7 @@ def test_a_budget_by_hand() -> None:
 def search(ours: float, arms: dict[str, float]) -> Search:
     names = {records.OURS: ours, **arms}
     return Search(
+        questions=100,
         budget=45.0,
         greedy={"tags": 0.4},
         arms={

@@ -27,6 +27,7 @@ class Sampled(Record):
 class Search(Record):
     """All arms in one kind of world."""
 
+    questions: int
     budget: float
     """Tokens a question that ours takes to try every way once."""
     greedy: dict[str, float]

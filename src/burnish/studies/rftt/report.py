@@ -25,6 +25,8 @@ from burnish.studies.rftt.records import (
 from burnish.testbeds.ways import WAYS
 
 Kind = Literal["hidden", "single"]
+COLOURS = {"tags": "#1f6fb4", "bare": "#c8553d", "words": "#4b9560"}
+STYLES = {"functional token": "-", "least certain": "--", "first token": "-.", "iid": ":"}
 MENDED = {"spliced": "rows with splices", "without": "the same without"}
 ANSWERED = {
     "spliced": "rows with splices",
@@ -87,19 +89,30 @@ def search_figure(cells: Sequence[SearchCell]) -> Any:
     kinds: tuple[Kind, Kind] = ("hidden", "single")
     for axis, kind in zip(np.ravel(axes), kinds, strict=True):
         searches = [getattr(cell, kind) for cell in cells]
+        trials = sum(each.questions for each in searches)
         for name in shown_arms(cells, kind):
             arms = [each.arms[name] for each in searches]
             tokens = np.mean([arm.tokens for arm in arms], axis=0)
-            found = [mean_share_interval(values) for values in zip(*(arm.solved for arm in arms), strict=True)]
+            solved = zip(*(arm.solved for arm in arms), strict=True)
+            found = [mean_share_interval(values, trials) for values in solved]
             mean = np.array([each.mean for each in found])
             bars = None
             if len(arms) > 1:
                 bars = np.array([mean - [each.low for each in found], [each.high for each in found] - mean])
+            form, how = name.split(", ")
             axis.errorbar(
-                tokens, mean, yerr=bars, label=name, linewidth=2.4 if name == OURS else 1.3, elinewidth=0.7, marker="."
+                tokens,
+                mean,
+                yerr=bars,
+                label=name,
+                color=COLOURS[form],
+                linestyle=STYLES[how.split(" at ")[0]],
+                linewidth=2.4 if name == OURS else 1.3,
+                elinewidth=0.7,
+                marker=".",
             )
         axis.set(xlabel="tokens a question", ylabel="solved", ylim=(0, 1.03), title=f"{kind} way")
-    np.ravel(axes)[0].legend(fontsize=7)
+        axis.legend(fontsize=7, handlelength=3)
     return figure
 
 

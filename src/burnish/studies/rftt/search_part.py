@@ -77,6 +77,7 @@ def _search(job: SearchJob, judge: Judge, rows: Sequence[Rows], *, single: bool)
             drawn[name] = draw(prompts, job.world)
     budget = float(np.mean([costs(group)[BRANCHES - 1] for group in drawn[OURS]]))
     return Search(
+        questions=len(questions),
         budget=budget,
         greedy=greedy,
         arms={
