@@ -31,6 +31,9 @@ def reason_answer(
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
     system: Annotated[str | None, typer.Option(help="A system turn before the question.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: a GPU if there is one.")] = None,
+    constrained: Annotated[
+        bool, typer.Option("--constrained", help="A model with functional tokens keeps to their grammar.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Ask a language model about pictures, decoding plainly or calibrated against text bias.
@@ -54,6 +57,7 @@ def reason_answer(
         seed=seed,
         system=system,
         device=device,
+        constrained=constrained,
         write=None if json_ else write,
     )
     if json_:
@@ -80,6 +84,7 @@ def reason_search(
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     system: Annotated[str | None, typer.Option(help="A system turn before the question.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: a GPU if there is one.")] = None,
+    grammar: Annotated[str | None, typer.Option(help="Its own grammar, module:OBJECT; default: the paper's.")] = None,
     json_: Json = False,
 ) -> None:
     """Let a model with functional tokens search for an answer, and choose by a vote.
@@ -100,6 +105,7 @@ def reason_search(
         seed=seed,
         system=system,
         device=device,
+        grammar=grammar,
     )
     if json_:
         print(json.dumps(found, indent=1))

@@ -22,6 +22,7 @@ def answer(
     seed: int = 0,
     system: str | None = None,
     device: str | None = None,
+    constrained: bool = False,
     write: Callable[[str], Any] | None = None,
 ) -> dict[str, Any]:
     """Ask a language model one question, with pictures or without, decoding plainly or calibrated against text bias.
@@ -43,11 +44,13 @@ def answer(
         system: a system turn.
         device: where a model that is loaded here runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; none takes a GPU if
             there is one.
+        constrained: a model that has functional tokens writes only what their grammar allows.
         write: gets the answer piece by piece as it is written.
 
     Returns:
         Plain data: ``answer``, ``tokens``, ``finished`` (false if it was cut off), ``calibrate``, ``model``,
-            ``seconds`` (the model's loading left out).
+            ``seconds`` (the model's loading left out); of a model with functional tokens the ``steps`` too, each an
+            action and its text.
 
     Raises:
         UserError: a model or picture that cannot be read, pictures for a text-only model, calibration without a
@@ -68,6 +71,7 @@ def answer(
             "system": system,
         },
         device=device,
+        constrained=constrained,
         write=write,
     )
 
@@ -85,6 +89,8 @@ def search(
     seed: int = 0,
     system: str | None = None,
     device: str | None = None,
+    grammar: str | None = None,
+    engine: Literal["auto", "reuse", "reencode", "continuous"] = "auto",
     cache: int = 4 << 30,
 ) -> dict[str, Any]:
     """Ask a model that has functional tokens one question, and let it search for the answer.
@@ -106,6 +112,8 @@ def search(
         seed: of the draws.
         system: a system turn.
         device: where a model that is loaded here runs; none takes a GPU if there is one.
+        grammar: the model's own, ``module:OBJECT``; none looks for the paper's functional tokens.
+        engine: keeps prefixes where the model's layers allow it (``auto``), or one of the others by name.
         cache: bytes of keys and values kept between calls of the model.
 
     Returns:
@@ -131,5 +139,7 @@ def search(
         seed=seed,
         system=system,
         device=device,
+        grammar=grammar,
+        kind=engine,
         cache=cache,
     )

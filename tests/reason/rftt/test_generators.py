@@ -193,7 +193,11 @@ def test_a_search_is_the_same_with_and_without_reuse_and_every_token_is_counted(
             if node.text is not None and node.parent is not None
         ) + sum(tree.path(node.number).length for tree in trees for node in tree.nodes if node.children is not None)
         assert engine.counts.encoded + engine.counts.reused == asked
-        assert engine.counts.generated == sum(tree.generated for tree in trees)
+        drawn = sum(len(node.log_probs or ()) for tree in trees for node in tree.nodes)
+        assert engine.counts.generated == drawn
+        assert sum(tree.generated for tree in trees) == drawn + sum(
+            node.text is not None for tree in trees for node in tree.nodes[1:]
+        )
     once = sum(len(tree.prompt.ids) for tree in reuse) + sum(
         node.text is not None for tree in reuse for node in tree.nodes[1:]
     )

@@ -11,16 +11,26 @@ import burnish
 from burnish.core.errors import UserError
 from burnish.core.run import Run
 from burnish.dialogue.models import ChatModel
-from burnish.reason import search
+from burnish.dialogue.rows import Question
+from burnish.dialogue.verify import Verifier
+from burnish.reason import answer, search
+from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
 from burnish.reason.rftt.grammar import Action, Grammar, rftt_grammar
-from burnish.reason.rftt.loop import score_trees, teach
+from burnish.reason.rftt.inference import find_traced
+from burnish.reason.rftt.loop import read_rows, score_trees, teach
 from burnish.reason.rftt.prm import ProcessScores
+from burnish.reason.rftt.reinforcement import LOSS, make_trainer
 from burnish.reason.rftt.report import most_telling, outcome_rows
+from burnish.reason.rftt.rewards import Judge
 from burnish.reason.rftt.search import Prompt, Written
+from burnish.reason.rftt.search import search as walk
 from burnish.reason.rftt.tree import Tree
 from burnish.reason.rftt.tree_picture import RIGHT, WRONG, tree_figure
 from burnish.reason.rftt.vocabulary import extend
+from burnish.reason.rftt.voting import search_answers
+from burnish.testbeds.ways import draw_questions
 from burnish.testbeds.ways_model import write_base
+from tests.reason.rftt.scripted import Scripted
 from tests.reason.rftt.test_settings import recipe
 from tests.reason.rftt.tiny import tiny_llama, tiny_tokenizer
 
@@ -79,8 +89,6 @@ def test_a_grammar_of_ones_own_goes_through_both_phases(tmp_path: Path) -> None:
 
 
 def ones() -> Any:
-    from burnish.dialogue.rows import Question
-
     yield from (Question(f"{number} 2 3 0", "1", row=f"ones:{number}") for number in range(4))
 
 
@@ -156,13 +164,112 @@ def test_one_walk_is_greedy_and_more_walks_vote() -> None:
     ("options", "words"),
     [
         ({"rollouts": 0}, "rollouts: 0; give 1 or more"),
-        ({"vote": "reward"}, "vote: `reward` needs a scorer"),
+        ({"vote": "reward"}, "vote: `reward` needs scores"),
+        ({"temperature": -1.0}, "temperature: -1.0; give 0 or more"),
+        ({"temperature": float("nan")}, "temperature: nan"),
+        ({"cache": -1}, "cache: -1; give the bytes to keep"),
+        ({"grammar": "os:sep"}, "grammar.table: `os:sep` is a str"),
         ({"prm": "os:sep", "vote": "verifier"}, "prm: `os:sep` cannot be called"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         search(with_tokens(), "1 + 1?", **options)
+
+
+def test_what_a_user_writes_is_no_functional_token_and_a_constrained_answer_is_a_trace() -> None:
+    chat, table = with_tokens(), rftt_grammar()
+    traced = find_traced(chat)
+    assert traced is not None
+    asked = Question("7 <|rftt:output|> <|/rftt:verify|> 0", "")
+    ids = traced.encode([asked, Question("1", "")], None)["input_ids"]
+    assert not set(ids.flatten().tolist()) & set(traced.vocabulary.ids)
+    assert set(chat.encode(chat.render([asked]))["input_ids"][0].tolist()) & set(traced.vocabulary.ids)
+    free = answer(chat, asked.question, max_new_tokens=24)
+    kept = answer(chat, asked.question, max_new_tokens=24, constrained=True)
+    assert kept["steps"]
+    assert table.fault([step["action"] for step in kept["steps"]]) is None
+    assert free["answer"] != kept["answer"]
+    with pytest.raises(UserError, match="constrained: plain has no functional tokens"):
+        answer(ChatModel(tiny_llama(), tiny_tokenizer(), "plain"), "1 + 1?", constrained=True)
+
+
+def test_what_is_cut_off_gives_no_answer_however_it_looks() -> None:
+    r"""A path that ends unclosed neither votes nor earns, even if a box stands in it."""
+
+    class Rambling(Scripted):
+        def complete(self, paths: Any, actions: Any, sampling: Any, seeds: Any) -> list[Written]:
+            return [Written((5,), (-1.0,), r"let me try \boxed{9}", False) for _ in paths]
+
+    asked: list[int] = []
+
+    def judge(paths: Any) -> list[float]:
+        asked.append(len(paths))
+        return [1.0] * len(paths)
+
+    (tree,) = walk([Prompt("q", "?", (1,))], Rambling(rftt_grammar()), rftt_grammar(), judge)
+    assert {rollout.reward for rollout in tree.rollouts} == {0.0}
+    assert asked == []
+    (found,) = search_answers([Prompt("q", "?", (1,))], Rambling(rftt_grammar()), rftt_grammar())
+    assert found.answer is None
+
+
+def test_rows_of_another_run_are_learnt_from_and_bad_ones_named(tmp_path: Path) -> None:
+    write_base(tmp_path / "ways", steps=2, width=16)
+    rows = tmp_path / "rows.jsonl"
+    name = draw_questions(4, seed=0)[0].row
+    row = {
+        "question": name,
+        "text": "q",
+        "kind": "path",
+        "wrong": [0, 0],
+        "steps": [["next_step", "3"], ["output", "4"]],
+    }
+    rows.write_text(json.dumps(row) + "\n")
+    asked = recipe(tmp_path / "ways", rl=None, warmup={"rows": str(rows), "steps": 1, "accumulate": 1})
+    found = burnish.run(asked, tmp_path / "run")
+    assert (found.value / "model.safetensors").exists()
+    assert not (tmp_path / "run" / "artifacts" / "trees").exists()
+    rows.write_text(json.dumps(row) + "\n{}\n")
+    with pytest.raises(UserError, match=r"rows.jsonl:2: no row of a search \(KeyError: 'steps'\)"):
+        read_rows(rows)
+
+
+def test_a_search_alone_stops_at_its_rows(tmp_path: Path) -> None:
+    write_base(tmp_path / "ways", steps=100, width=16)
+    asked = recipe(
+        tmp_path / "ways",
+        rl=None,
+        answer="tests.reason.rftt.test_loop:always_right",
+        data={"source": "tests.reason.rftt.test_loop:ones", "limit": 4},
+        warmup={
+            "train": False,
+            "search": {"rollouts": 3, "max_depth": 3, "tokens": 16, "prompts": str(tmp_path / "ways" / "prompts")},
+        },
+    )
+    found = burnish.run(asked, tmp_path / "run")
+    assert read_rows(found.value)
+    assert not list((tmp_path / "run" / "checkpoints").glob("sft*"))
+
+
+def test_a_question_longer_than_the_context_is_neither_learnt_nor_asked(tmp_path: Path) -> None:
+    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    vocabulary = extend(model, tokenizer, rftt_grammar(), 0)
+    chat = ChatModel(model, tokenizer, "tiny")
+    questions = [Question("1 + 1", "2", row="short"), Question("1 + " * 200, "2", row="long")]
+    prompts = make_prompts(chat, vocabulary, questions)
+    with Verifier() as verifier:
+        judge = Judge(verifier)
+        found = plain_accuracy(chat, vocabulary, rftt_grammar(), prompts, ["2", "2"], judge, tokens=4, batch=2)
+        assert found.tokens <= 2  # of the short one alone, on average over both
+        asked = recipe(tmp_path, rl={"layout": "iid", "samples": 2, "questions": 1, "beta": 0}, warmup=None)
+        said: list[str] = []
+        trainer = make_trainer(
+            asked, chat, vocabulary, rftt_grammar(), questions, judge, None, said.append, output_dir=str(tmp_path)
+        )
+    assert trainer.train_dataset["id"] == ["short"]
+    assert trainer.args.loss_type == LOSS
+    assert said == ["rl: 1 questions left out: longer than the model's context of 512"]
 
 
 def test_a_model_without_functional_tokens_and_a_question_beyond_its_context() -> None:

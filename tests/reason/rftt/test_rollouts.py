@@ -121,7 +121,7 @@ def test_shared_beginnings_are_counted_once() -> None:
     assert group.unique_tokens == 3 + written + ends
     assert group.path_tokens == sum(3 + len(each.completion_ids) for each in group.rollouts)
     assert group.path_tokens > group.unique_tokens
-    assert group.generated == sum(len(node.log_probs or ()) for node in tree.nodes)
+    assert group.generated == written  # as plain sampling counts: opening tokens too
     assert [node.visits for node in tree.nodes[1:5]] == [5, 3, 3, 5]
     assert tree.nodes[0].value == sum(judged([tree.path(each.leaf) for each in tree.rollouts]))
 

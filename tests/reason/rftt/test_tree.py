@@ -149,7 +149,7 @@ class Recursive:
             c = {"constant": 2.0, "exp": 2.0 * 0.1 ** (i / n), "linear": 2.0 * (1 - 0.9 * i / n)}[self.rules.schedule]
             trail = self.descend([self.root], c)
             self.finish(trail)
-            reward = judged([Path(self.prompt, tuple(trail[-1]["path"]))])[0]
+            reward = judged([Path(self.prompt, tuple(trail[-1]["path"]))])[0] if self.answered(trail) else 0.0
             for node in trail:
                 node["N"] += 1
                 node["Q"] += reward
@@ -204,15 +204,18 @@ class Recursive:
             "path": [*path.nodes, node],
         }  # fmt: skip
 
+    def answered(self, trail: list[dict[str, Any]]) -> bool:
+        last = trail[-1]["path"][-1]
+        phrases = self.rules.final_phrases.get(last.action, ())
+        return self.grammar.action(last.action).ends or any(phrase in last.text for phrase in phrases)
+
     def ended(self, trail: list[dict[str, Any]]) -> bool:
         path: Sequence[PathNode] = trail[-1]["path"]
         if not path:
             return False
         last = path[-1]
-        phrases = self.rules.final_phrases.get(last.action, ())
         return (
-            self.grammar.action(last.action).ends
-            or any(phrase in last.text for phrase in phrases)
+            self.answered(trail)
             or [node.text for node in path].count(last.text) >= self.rules.most_repeats
             or not self.grammar.legal([node.action for node in path])
         )

@@ -122,7 +122,7 @@ def test_answers_by_a_scorer(vote: Vote, label: str) -> None:
         score=liking_seven,
     )
     assert (found.answer, found.chosen_by) == ("7", label)
-    with pytest.raises(UserError, match="needs a scorer"):
+    with pytest.raises(UserError, match="needs scores"):
         search_answers([], engine, GRAMMAR, vote=vote)
 
 

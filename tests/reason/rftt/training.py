@@ -15,6 +15,7 @@ from burnish.dialogue.verify import Verifier
 from burnish.reason.rftt.generators.protocol import Path, Proposal, Sampling, Written
 from burnish.reason.rftt.grammar import rftt_grammar
 from burnish.reason.rftt.prm import ProcessScores
+from burnish.reason.rftt.reinforcement import LOSS
 from burnish.reason.rftt.rewards import Judge, Rewards
 from burnish.reason.rftt.rollouts import Branching
 from burnish.reason.rftt.trainer import Objective, RFTTTrainer
@@ -113,7 +114,7 @@ def make_trainer(
         "num_generations": 4,
         "max_completion_length": 24,
         "beta": 0.0,
-        "loss_type": "dapo",
+        "loss_type": LOSS,
         "use_bias_correction_kl": False,
         "learning_rate": 1e-2,
         "max_steps": 2,

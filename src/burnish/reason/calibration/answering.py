@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from burnish.dialogue.rows import Question
 from burnish.reason.calibration.contrasts import Contrast, without_images
 from burnish.reason.calibration.decoding import Calibrated
 from burnish.reason.calibration.settings import Calibration, Decoding
+from burnish.reason.rftt.inference import Traced
 
 PLAIN = Calibration(gamma=0.0)
 
@@ -26,11 +27,13 @@ class Answer:
         text: without special tokens, stripped.
         tokens: how many were generated, the end mark included.
         finished: whether the model ended it, or the limit cut it off.
+        ids: the tokens.
     """
 
     text: str
     tokens: int
     finished: bool
+    ids: tuple[int, ...] = field(default=(), compare=False)
 
 
 def answer_questions(
@@ -41,6 +44,8 @@ def answer_questions(
     *,
     contrast: Contrast = without_images,
     streamer: Any = None,
+    traced: Traced | None = None,
+    constrained: bool = False,
 ) -> list[Answer]:
     """The model's answers, in order; the same for the same seed and batch size.
 
@@ -51,6 +56,8 @@ def answer_questions(
         decoding: length, sampling, batch size.
         contrast: what the image is compared with.
         streamer: of transformers; gets the tokens of each batch as they come.
+        traced: of a model with functional tokens: what is asked can then hold none of them.
+        constrained: whether it writes only what their grammar allows.
 
     Raises:
         UserError: a question that the model cannot take, or a picture that cannot be read.
@@ -63,12 +70,20 @@ def answer_questions(
         torch.manual_seed(decoding.seed)
         for start in range(0, len(questions), decoding.batch):
             batch = questions[start : start + decoding.batch]
-            inputs = chat.encode(chat.render(batch, decoding.system), opened(batch))
+            if traced is None:
+                inputs = chat.encode(chat.render(batch, decoding.system), opened(batch))
+            else:
+                inputs = traced.encode(batch, decoding.system)
+            width = inputs["input_ids"].shape[1]
+            processors = [traced.processor(width)] if traced is not None and constrained else []
             other = contrast(chat, batch, inputs, decoding.system) if calibration.gamma else {}
             sequences = chat.model.generate(
-                **inputs, generation_config=config, custom_generate=Calibrated(other, calibration, streamer)
+                **inputs,
+                generation_config=config,
+                custom_generate=Calibrated(other, calibration, streamer),
+                logits_processor=processors,
             )
-            found += _read(chat, sequences[:, inputs["input_ids"].shape[1] :], config)
+            found += _read(chat, sequences[:, width:], config)
     return found
 
 
@@ -105,6 +120,6 @@ def _read(chat: ChatModel, sequences: torch.Tensor, config: Any) -> list[Answer]
         for row, length in zip(sequences, lengths, strict=True)
     ]
     return [
-        Answer(text, length, finished)
-        for text, length, finished in zip(texts, lengths, ended.any(1).tolist(), strict=True)
+        Answer(text, length, finished, tuple(row[:length]))
+        for text, length, finished, row in zip(texts, lengths, ended.any(1).tolist(), sequences.tolist(), strict=True)
     ]

@@ -16,6 +16,7 @@ from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.rows import Question
 from burnish.reason.calibration.answering import answer_questions
 from burnish.reason.calibration.settings import Calibration, Decoding
+from burnish.reason.rftt.inference import find_traced
 
 Group = TypeVar("Group", bound=Settings)
 ARGUMENTS = {"gamma": "calibrate"}
@@ -30,6 +31,7 @@ def ask(
     calibration: dict[str, Any],
     decoding: dict[str, Any],
     device: str | None,
+    constrained: bool,
     write: Callable[[str], Any] | None,
 ) -> dict[str, Any]:
     """See :func:`burnish.reason.answer`."""
@@ -43,10 +45,14 @@ def ask(
         if isinstance(picture, Path) and not picture.is_file():
             raise UserError(f"{picture}: no such picture; give the path of a file")  # before the model is loaded
     chat = model if isinstance(model, ChatModel) else load_chat_model(model, device=_device(device))
+    traced = find_traced(chat)
+    if constrained and traced is None:
+        raise UserError(f"constrained: {chat.name} has no functional tokens whose grammar it could keep to")
     started = time.perf_counter()
     streamer = None if write is None else _streamer(chat, write)
     asked = Question(question, "", images=pictures, row="the question")
-    found = answer_questions(chat, [asked], settings, how, streamer=streamer)[0]
+    found = answer_questions(chat, [asked], settings, how, streamer=streamer, traced=traced, constrained=constrained)[0]
+    steps = {} if traced is None else {"steps": traced.steps(found.ids)}
     return {
         "answer": found.text,
         "tokens": found.tokens,
@@ -54,6 +60,7 @@ def ask(
         "calibrate": settings.gamma,
         "model": chat.name,
         "seconds": round(time.perf_counter() - started, 3),
+        **steps,
     }
 
 

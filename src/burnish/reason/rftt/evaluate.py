@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ class Accuracy:
         accuracy: share of right answers.
         answered: share of questions with an answer at all.
         tokens: generated, for each question on average.
-        found: of the wrong branches that a verify step follows, the share that ends in the right answer; none where no
-            verify step was written.
+        found: of the answers with a verify step that is followed by a refine step, the share that is right; none where
+            there is no such answer.
     """
 
     accuracy: float
@@ -77,18 +78,26 @@ def plain_accuracy(
         judge: compares.
         tokens: longest answer.
         batch: questions at a time.
+
+    A question that fills the model's context is not asked, and counts as not answered.
     """
-    groups: list[RolloutGroup] = []
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
-        for prompt, ids in zip(part, _greedy(chat, part, tokens), strict=True):
-            groups.append(plain_group(prompt, [ids], None, chat.tokenizer, vocabulary, grammar))
+    context = getattr(chat.model.config.get_text_config(), "max_position_embeddings", None)
+    short = [prompt for prompt in prompts if context is None or len(prompt.ids) < context]
+    written: dict[str, list[int]] = {}
+    for start in range(0, len(short), batch):
+        part = short[start : start + batch]
+        room = tokens if context is None else min(tokens, context - max(len(prompt.ids) for prompt in part))
+        written |= {prompt.id: ids for prompt, ids in zip(part, _greedy(chat, part, room), strict=True)}
+    groups: list[RolloutGroup] = [
+        plain_group(prompt, [written.get(prompt.id, [])], None, chat.tokenizer, vocabulary, grammar)
+        for prompt in prompts
+    ]
     rollouts = [group.rollouts[0] for group in groups]
     verdicts = judge.judge([each.answer for each in rollouts], answers)
     checked = [
         verdict.correct
         for each, verdict in zip(rollouts, verdicts, strict=True)
-        if any(step.action == "refine" for step in each.steps)
+        if ("verify", "refine") in pairwise(step.action for step in each.steps)
     ]
     count = max(1, len(prompts))
     return Accuracy(
@@ -114,6 +123,9 @@ def _greedy(chat: ChatModel, prompts: Sequence[Prompt], tokens: int) -> list[lis
         do_sample=False,
         pad_token_id=_any(ends),
         eos_token_id=ends,
+        # What is left out here is taken from the model's own config, and a search takes nothing from there.
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
         suppress_tokens=chat.model.generation_config.suppress_tokens,
     )
     with reading(chat.model):

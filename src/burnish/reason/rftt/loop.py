@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import Interrupted, UserError
-from burnish.core.files import explained, read_json
+from burnish.core.files import read_json
 from burnish.core.models import save_model
 from burnish.core.run import Run
 from burnish.core.trainer import keep_to_themselves, train, trainer_arguments
@@ -26,9 +26,10 @@ from burnish.reason.grpo.settings import device_settings, lora_config
 from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
 from burnish.reason.rftt.generators.protocol import Prompt
 from burnish.reason.rftt.grammar import Grammar
+from burnish.reason.rftt.preflight import validate
 from burnish.reason.rftt.prm import ProcessScores
 from burnish.reason.rftt.recipe import RFTTRecipe, WarmupSettings
-from burnish.reason.rftt.reinforcement import make_trainer
+from burnish.reason.rftt.reinforcement import make_trainer, refuse_spread_adapter
 from burnish.reason.rftt.rewards import Judge
 from burnish.reason.rftt.search import Saving, search
 from burnish.reason.rftt.setup import (
@@ -46,6 +47,7 @@ from burnish.reason.rftt.setup import (
 from burnish.reason.rftt.sft import make_examples, sft_trainer
 from burnish.reason.rftt.trace import Step
 from burnish.reason.rftt.tree import Tree
+from burnish.reason.rftt.tree_files import read_folder
 from burnish.reason.rftt.vocabulary import Vocabulary, extend, trainable_tokens, vocabulary_of
 from burnish.reason.rftt.voting import GREEDY, search_answers
 from burnish.reason.rftt.warmup import Row, Verify, name_first_wrong, rows_of_trees, verify_by
@@ -68,15 +70,19 @@ def teach(recipe: RFTTRecipe, run: Run) -> Path:
     if run.finished:
         return run.path / "artifacts" / "model"
     keep_to_themselves()
+    validate(recipe)
     questions = _numbered(list(read_questions(recipe.data, run.note)))
     tests = [] if recipe.test is None else _numbered(list(read_questions(recipe.test, run.note)))
     with Verifier(recipe.verify_seconds, recipe.workers) as verifier:
         judge = make_judge(recipe, verifier)
         name: str | Path = recipe.model
         if recipe.warmup is not None:
+            rows = _rows(recipe, recipe.warmup, run, questions, tests, judge)
+            if not recipe.warmup.train:
+                return rows
             name = run.path / "artifacts" / ("model" if recipe.rl is None else "warmed-up")
             if not (name / "config.json").exists():
-                _warm_up(recipe, recipe.warmup, run, name, questions, tests, judge)
+                _warm_up(recipe, recipe.warmup, run, rows, name, questions)
             _measure(recipe, run, "warmed-up", name, tests, judge)
         if recipe.rl is not None:
             trained = run.path / "artifacts" / "model"
@@ -95,23 +101,37 @@ def teach(recipe: RFTTRecipe, run: Run) -> Path:
 # Phase 1
 
 
+def _rows(
+    recipe: RFTTRecipe,
+    settings: WarmupSettings,
+    run: Run,
+    questions: Sequence[Question],
+    tests: Sequence[Question],
+    judge: Judge,
+) -> Path:
+    """The file of rows to learn from: given, written before, or made by a search with the untuned model."""
+    if settings.rows is not None:
+        return Path(settings.rows)
+    file = run.path / "artifacts" / "rows.jsonl"
+    _measure(recipe, run, "before", recipe.model, tests, judge, plain=True)
+    if run.is_main and not file.exists():
+        _write_rows(recipe, settings, run, questions[: settings.search.questions], judge)
+    _wait_for(file, run)
+    return file
+
+
 def _warm_up(
     recipe: RFTTRecipe,
     settings: WarmupSettings,
     run: Run,
+    file: Path,
     folder: Path,
     questions: Sequence[Question],
-    tests: Sequence[Question],
-    judge: Judge,
 ) -> None:
-    """Trees, rows, and a model trained on them, in ``folder``."""
-    _measure(recipe, run, "before", recipe.model, tests, judge, plain=True)
+    """A model trained on the rows of a file, in ``folder``."""
     chat = open_model(recipe, recipe.model)
     grammar = make_grammar(recipe.grammar)
-    if run.is_main and not (run.path / "artifacts" / "rows.jsonl").exists():
-        _write_rows(recipe, settings, run, chat, questions[: settings.search.questions], judge)
-    _wait_for(run.path / "artifacts" / "rows.jsonl", run)
-    rows = [_row_from_json(json.loads(line)) for line in _lines(run.path / "artifacts" / "rows.jsonl")]
+    rows = read_rows(file)
     vocabulary = extend(chat.model, chat.tokenizer, grammar, recipe.seed)
     prompts = {prompt.id: prompt.ids for prompt in make_prompts(chat, vocabulary, questions, recipe.system)}
     examples, counts = make_examples(
@@ -142,6 +162,7 @@ def _warm_up(
         logging_steps=1,
         **settings.trl,
     )
+    refuse_spread_adapter(recipe, trainer)
     train(trainer, run, stage="sft")
     _save(recipe, run, trainer, chat, folder, f"{counts.examples:,} traces")
 
@@ -150,12 +171,14 @@ def _write_rows(
     recipe: RFTTRecipe,
     settings: WarmupSettings,
     run: Run,
-    chat: ChatModel,
     questions: Sequence[Question],
     judge: Judge,
 ) -> None:
     """Search every question by prompts, and turn the trees into rows."""
+    # A server writes: the model is not needed here, and its device may be the server's.
+    chat = None if settings.search.endpoint is not None else open_model(recipe, recipe.model)
     asking = make_asking(recipe, settings.search, chat)
+    scores = make_scores(recipe)
     grammar = phase_one_grammar(recipe, settings.search)
     references = {prompt.id: question.answer for prompt, question in _named(questions)}
     rules = phase_one_rules(settings.search)
@@ -187,7 +210,8 @@ def _write_rows(
         width=settings.search.trees,
         saving=Saving(run.path / "artifacts" / "trees", every=8, then=saved, note=run.note),
     )
-    scores = make_scores(recipe, chat)
+    _, spent = read_folder(run.path / "artifacts" / "trees")
+    before = asking.writer.counts
     if scores is not None:
         score_trees(trees, scores)
 
@@ -197,7 +221,10 @@ def _write_rows(
         verify = verify_by(asking.writer, table, rules.sampling, recipe.seed, asking.prompts)
     rows, counts = rows_of_trees(trees, table, scores=None if scores is None else "prm", verify=verify)
     rows = [row for row in rows if settings.splice or row.kind == "path"]
-    run.artifact("warmup.json", {**asdict(counts), **asdict(asking.writer.counts)})
+    spent = spent + (asking.writer.counts - before)  # the verify steps are written in this session alone
+    run.artifact("warmup.json", {**asdict(counts), **asdict(spent)})
+    for problem, count in getattr(asking.writer, "problems", {}).items():
+        run.note(f"phase 1: {count:,} requests failed and were sent again ({problem})")
     run.note(
         f"phase 1: {counts.used:,} of {counts.trees:,} questions solved by the search, {counts.path_rows:,} paths and "
         f"{counts.splice_rows:,} splices"
@@ -245,7 +272,7 @@ def _reinforce(
         grammar,
         questions,
         judge,
-        make_scores(recipe, chat),
+        make_scores(recipe),
         run.note,
         **trainer_arguments(run, "rl"),
     )
@@ -291,7 +318,7 @@ def _measure(
         )
     )
     if vocabulary is not None and recipe.test_rollouts > 1:
-        engine = make_engine(recipe, chat, vocabulary, grammar, run.note)
+        engine = make_engine(chat, vocabulary, grammar, run.note, engine=recipe.engine, cache=recipe.cache)
         rules = replace(GREEDY, rollouts=recipe.test_rollouts)
         find = answer_finder(recipe.answer)
         voted = search_answers(prompts, engine, grammar, rules, find=find, seed=recipe.seed)
@@ -348,11 +375,23 @@ def _row_to_json(row: Row) -> dict[str, Any]:
     return {"question": row.question, "text": row.text, "kind": row.kind, "wrong": list(row.wrong), "steps": steps}
 
 
-def _row_from_json(data: dict[str, Any]) -> Row:
-    trace = tuple(Step(action, text) for action, text in data["steps"])
-    return Row(data["question"], data["text"], trace, data["kind"], tuple(data["wrong"]))
+def read_rows(file: Path) -> list[Row]:
+    """Rows as a search wrote them.
 
-
-def _lines(path: Path) -> list[str]:
-    with explained(path):
-        return path.read_text("utf-8").splitlines()
+    Raises:
+        UserError: there is no such file, or a line that is no row.
+    """
+    found = []
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"warmup.rows: {file}: cannot be read ({error}); give the rows.jsonl of a run") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            data = json.loads(line)
+            trace = tuple(Step(str(action), str(text)) for action, text in data["steps"])
+            start, stop = data["wrong"]
+            found.append(Row(data["question"], data["text"], trace, data["kind"], (int(start), int(stop))))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{file}:{number}: no row of a search ({type(error).__name__}: {error})") from None
+    return found

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, nearest
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rows import Question
 from burnish.reason.grpo.preflight import count_parameters, training_memory
 from burnish.reason.rftt.forecast import Forecast, forecast
 from burnish.reason.rftt.grammar import prefixes
-from burnish.reason.rftt.prompts import VERIFY, house_prompts, read_prompts
+from burnish.reason.rftt.prm import load_scorer
 from burnish.reason.rftt.recipe import RFTTRecipe, SearchSettings
-from burnish.reason.rftt.setup import answer_finder, make_grammar, phase_one_grammar, phase_one_rules
+from burnish.reason.rftt.setup import (
+    answer_finder,
+    make_grammar,
+    phase_one_grammar,
+    phase_one_prompts,
+    phase_one_rules,
+)
 
 LOOKED_AT = 64
 """Questions that are read to see what the data is like."""
@@ -42,7 +51,7 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
     if not tokenizer.chat_template and not any(folder.glob("chat_template.*")):
         raise UserError(f"{recipe.model}: its tokenizer has no chat template; put chat_template.jinja beside it")
     grammar = make_grammar(recipe.grammar)
-    answer_finder(recipe.answer)
+    validate(recipe)
     questions = list(islice(read_questions(recipe.data), LOOKED_AT))
     size = count_parameters(folder, sees=False)
     actions = len(grammar.actions)
@@ -51,8 +60,13 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
         ("data", f"{recipe.data.source}; {_many(len(questions))} read, the first: {_short(questions[0])}"),
         ("grammar", f"{actions} actions, {2 * actions} new tokens, traces of at most {grammar.max_depth} steps"),
     ]
-    if recipe.warmup is not None:
+    if recipe.dtype == "bfloat16" and recipe.adapter is None:
+        rows.append(
+            ("precision", "weights in bfloat16: steps below 1e-5 round to nothing; float32, or an adapter, keeps them")
+        )
+    if recipe.warmup is not None and recipe.warmup.rows is None:
         rows += _phase_one(recipe, recipe.warmup.search, tokenizer, questions, size)
+    if recipe.warmup is not None and recipe.warmup.train:
         length = f"{recipe.warmup.steps:,} steps" if recipe.warmup.steps else f"{recipe.warmup.epochs:g} epochs"
         rows.append(("fine-tuning", f"{length} of {recipe.warmup.batch * recipe.warmup.accumulate} rows"))
     if recipe.rl is not None:
@@ -73,13 +87,57 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
     return rows
 
 
+def validate(recipe: RFTTRecipe) -> None:
+    """Refuse what would end a run hours after its start: whatever the recipe names, looked up now.
+
+    Raises:
+        UserError: in one line, the first thing that is wrong.
+    """
+    import dataclasses
+
+    from trl import GRPOConfig, SFTConfig
+
+    grammar = make_grammar(recipe.grammar)
+    answer_finder(recipe.answer)
+    if recipe.prm is not None:
+        load_scorer(recipe.prm.model)
+    if recipe.warmup is not None:
+        settings = recipe.warmup
+        if settings.rows is not None and not Path(settings.rows).is_file():
+            raise UserError(f"warmup.rows: {settings.rows}: no such file; give the rows.jsonl of a run")
+        if settings.rows is None:
+            phase_one_prompts(settings.search, phase_one_grammar(recipe, settings.search))
+        if settings.search.endpoint is not None and importlib.util.find_spec("openai") is None:
+            raise UserError("search: an endpoint needs the package `openai`; the extra `act` brings it", extra="act")
+        _known(settings.trl, [field.name for field in dataclasses.fields(SFTConfig)], "warmup.trl", "SFTConfig")
+    if recipe.rl is not None:
+        _known(recipe.rl.trl, [field.name for field in dataclasses.fields(GRPOConfig)], "rl.trl", "GRPOConfig")
+        samples = len(prefixes(grammar)) if recipe.rl.layout == "branch16" else recipe.rl.samples
+        if recipe.rl.micro_batch and recipe.rl.questions * samples % recipe.rl.micro_batch:
+            raise UserError(
+                f"rl.micro_batch: {recipe.rl.micro_batch} does not divide questions x rollouts = "
+                f"{recipe.rl.questions * samples}"
+            )
+        if recipe.data.limit is not None and recipe.data.limit < recipe.rl.questions:
+            raise UserError(
+                f"rl.questions: a step takes {recipe.rl.questions} and data.limit gives {recipe.data.limit}; "
+                "lower the one or raise the other"
+            )
+    if recipe.test is not None:
+        next(iter(read_questions(recipe.test)))
+
+
+def _known(given: Mapping[str, Any], known: Sequence[str], where: str, config: str) -> None:
+    for name in given:
+        if name not in known:
+            raise UserError(f"{where}.{name}: not an argument of TRL's {config}; {nearest(name, known)}")
+
+
 def _phase_one(
     recipe: RFTTRecipe, settings: SearchSettings, tokenizer: object, questions: list[Question], size: int
 ) -> list[tuple[str, str]]:
     grammar = phase_one_grammar(recipe, settings)
-    prompts = house_prompts()
-    if settings.prompts is not None:
-        prompts = read_prompts(Path(settings.prompts), [*(action.name for action in grammar.actions), VERIFY])
+    prompts = phase_one_prompts(settings, grammar)
     asked = [prompts.action(action.name, question.question, []) for action in grammar.actions for question in questions]
     lengths = [len(ids) for ids in tokenizer(asked, add_special_tokens=False)["input_ids"]]  # type: ignore[operator]
     count = settings.questions or _count(recipe)
@@ -98,8 +156,8 @@ def _phase_one(
 def _time(settings: SearchSettings, found: Forecast, size: int) -> str:
     if settings.endpoint is not None:
         return f"as fast as {settings.endpoint.url} answers {settings.endpoint.parallel} requests at a time"
-    work = 2 * size * (found.generated + found.read) / READ_SPEED
-    seconds = max(work, PASS * found.generated / min(settings.batch, settings.trees))
+    passes = found.seconds(min(settings.batch, settings.trees) / PASS)
+    seconds = max(2 * size * (found.generated + found.read) / READ_SPEED, passes)
     shown = f"{seconds / 3600:,.1f} hours" if seconds > 7200 else f"{seconds / 60:,.1f} minutes"
     return f"about {shown} on two CPU cores if steps fill {100 * SHARE:.0f} % of their caps"
 

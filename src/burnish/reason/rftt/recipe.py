@@ -11,8 +11,10 @@ from pydantic import Field, model_validator
 
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
-from burnish.reason.grpo.settings import Adapter, refuse_taken
+from burnish.reason.grpo.settings import TAKEN, Adapter, refuse_taken
 
+# Arguments of TRL's GRPOConfig that the recipe or the run folder decide.
+RL_TAKEN = TAKEN - {"max_grad_norm", "num_iterations", "reward_weights", "steps_per_generation", "vllm_mode"}
 # Arguments of TRL's SFTConfig that the recipe or the run folder decide.
 SFT_TAKEN = frozenset({
     "activation_checkpointing", "bf16", "data_seed", "dataset_kwargs", "disable_tqdm", "gradient_accumulation_steps",
@@ -30,7 +32,14 @@ class GrammarSettings(Settings):
     max_depth: int = Field(default=18, ge=2)
     """Steps that a trace may have."""
     table: str | None = None
-    """A grammar of your own, `module:OBJECT`, instead of the paper's eight actions."""
+    """A grammar of your own, `module:OBJECT`, instead of the paper's eight actions; with its own tags and depth."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> GrammarSettings:
+        given = self.model_fields_set & {"tags", "max_depth"}
+        if self.table is not None and given and (self.tags, self.max_depth) != ("guarded", 18):
+            raise ValueError(f"{min(given)} is the table's own; leave it out beside table")
+        return self
 
 
 class EndpointSettings(Settings):
@@ -82,6 +91,10 @@ class SearchSettings(Settings):
 class WarmupSettings(Settings):
     """Phase 1: from trees to rows to a model that writes functional tokens."""
 
+    rows: str | None = None
+    """Rows of another run (its `artifacts/rows.jsonl`) instead of a search."""
+    train: bool = True
+    """False stops when the rows are written; `rl` must be none."""
     search: SearchSettings = Field(default_factory=SearchSettings)
     """The search."""
     splice: bool = True
@@ -143,7 +156,7 @@ class ReinforceSettings(Settings):
     reward: Literal["outcome", "prm_paper", "prm_released"] = "outcome"
     """1, .1 or 0 by the answer; the same with the process score where there is no answer; or .6 and .4 of both."""
     kl: Literal["loss", "reward"] = "loss"
-    """Where the divergence from the model of phase 1 counts."""
+    """Where the divergence from the model of phase 1 counts: in the loss (TRL) or in the reward (released)."""
     beta: float = Field(default=0.01, ge=0)
     """Its weight; 0 needs no reference model."""
     epsilon: float = Field(default=0.2, gt=0)
@@ -170,6 +183,8 @@ class ReinforceSettings(Settings):
     """Of AdamW."""
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "constant"
     """Course of the learning rate."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which it rises."""
     trl: dict[str, Any] = Field(default_factory=dict)
     """Any other argument of TRL's GRPOConfig."""
 
@@ -179,7 +194,9 @@ class ReinforceSettings(Settings):
             raise ValueError(
                 f"micro_batch {self.micro_batch} does not divide questions x samples = {self.questions * self.samples}"
             )
-        refuse_taken(self.trl)
+        if self.forced == "importance" and self.temperature == 0 and self.layout != "iid":
+            raise ValueError("forced importance needs a temperature above 0: what is certain has no probability")
+        refuse_taken(self.trl, RL_TAKEN)
         return self
 
 
@@ -222,6 +239,9 @@ class RFTTRecipe(Recipe):
     """Guides the splices of phase 1 and, where `rl.reward` says so, phase 2."""
     rl: ReinforceSettings | None = Field(default_factory=ReinforceSettings)
     """Phase 2; none stops after phase 1."""
+    engine: Literal["auto", "reuse", "reencode", "continuous"] = "auto"
+    """Who writes in searches over functional tokens: prefixes kept where the model's layers allow it, every path read
+    anew, or transformers' continuous batching (for GPUs)."""
     cache: int = Field(default=4 << 30, ge=0)
     """Bytes of keys and values that a search keeps between its calls."""
     activation_checkpointing: bool = False
@@ -231,6 +251,8 @@ class RFTTRecipe(Recipe):
 
     @model_validator(mode="after")
     def _has_a_phase(self) -> RFTTRecipe:
+        if self.warmup is not None and not self.warmup.train and self.rl is not None:
+            raise ValueError("warmup.train is false and rl is set: set rl to none, or train")
         if self.warmup is None and self.rl is None:
             raise ValueError("warmup and rl are both none: nothing is left to do")
         if self.rl is not None and self.rl.reward != "outcome" and self.prm is None:

@@ -8,6 +8,7 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
+from burnish.reason.grpo.saving import is_spread
 from burnish.reason.grpo.settings import batch_settings, device_settings, grpo_config, lora_config
 from burnish.reason.rftt.evaluate import make_prompts
 from burnish.reason.rftt.generators.protocol import Sampling
@@ -19,6 +20,9 @@ from burnish.reason.rftt.rollouts import Branching, Layout, Searching
 from burnish.reason.rftt.setup import make_engine, with_caps
 from burnish.reason.rftt.vocabulary import Vocabulary, trainable_tokens
 from burnish.reason.rftt.walk import SearchRules
+
+LOSS = "dapo"
+"""TRL's name for the mean over all tokens of a step, whatever passes and processes it is cut into. As the release."""
 
 
 def make_trainer(
@@ -70,9 +74,10 @@ def make_trainer(
             "temperature": 1.0,
             "learning_rate": settings.learning_rate,
             "lr_scheduler_type": settings.lr_scheduler,
+            "warmup_steps": settings.warmup_steps,
             "beta": settings.beta,
             "epsilon": settings.epsilon,
-            "loss_type": "bnpo",  # the mean over the tokens of a batch, as the release has it
+            "loss_type": LOSS,
             "activation_checkpointing": recipe.activation_checkpointing,
             **device_settings(recipe.device, recipe.bf16),
             "logging_steps": 1,
@@ -81,6 +86,15 @@ def make_trainer(
         arguments,
         settings.trl,
     )
+    context = getattr(chat.model.config.get_text_config(), "max_position_embeddings", None)
+    prompts = make_prompts(chat, vocabulary, questions, recipe.system)
+    asked = [
+        (prompt, question)
+        for prompt, question in zip(prompts, questions, strict=True)
+        if context is None or len(prompt.ids) + 1 < context
+    ]
+    if len(asked) < len(prompts):
+        note(f"rl: {len(prompts) - len(asked):,} questions left out: longer than the model's context of {context:,}")
     turns = [] if recipe.system is None else [{"role": "system", "content": recipe.system}]
     rows = [
         {
@@ -90,9 +104,9 @@ def make_trainer(
             "question": question.question,
             "answer": question.answer,
         }
-        for prompt, question in zip(make_prompts(chat, vocabulary, questions, recipe.system), questions, strict=True)
+        for prompt, question in asked
     ]
-    return RFTTTrainer(
+    trainer = RFTTTrainer(
         chat.model,
         config,
         Dataset.from_list(rows),
@@ -105,6 +119,29 @@ def make_trainer(
         settings.token_budget,
         peft_config=lora_config(recipe.adapter, trainable_token_indices=trainable_tokens(chat.model, vocabulary)),
     )
+    if is_spread(trainer) and layout is not None and not whole_in_each_process(trainer):
+        raise UserError(
+            f"rl.layout: {settings.layout} searches with the model itself, which FSDP or ZeRO 3 spreads over "
+            "processes; use DDP or ZeRO 2, or layout iid"
+        )
+    refuse_spread_adapter(recipe, trainer)
+    return trainer
+
+
+def whole_in_each_process(trainer: Any) -> bool:
+    """Whether every process holds all weights, though optimizer or gradients are spread (DeepSpeed's ZeRO 1 and 2)."""
+    plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
+    return not trainer.is_fsdp_enabled and plugin is not None and plugin.zero_stage < 3
+
+
+def refuse_spread_adapter(recipe: RFTTRecipe, trainer: Any) -> None:
+    """An adapter is merged at the end of a phase, which needs the weights in one place: said before training.
+
+    Raises:
+        UserError: there is one, and the weights are spread.
+    """
+    if recipe.adapter is not None and is_spread(trainer) and not whole_in_each_process(trainer):
+        raise UserError("adapter: cannot be merged while its weights are spread over processes; use plain DDP")
 
 
 def _layout(
@@ -117,7 +154,7 @@ def _layout(
 ) -> Layout | None:
     if settings.layout == "iid":
         return None
-    engine = make_engine(recipe, chat, vocabulary, grammar, note)
+    engine = make_engine(chat, vocabulary, grammar, note, engine=recipe.engine, cache=recipe.cache)
     end = int(chat.tokenizer.eos_token_id)
     sampling = Sampling(settings.temperature, 0, settings.top_p)
     rules = SearchRules(rollouts=settings.samples, weight=settings.weight, sampling=sampling)

@@ -19,11 +19,11 @@ import numpy as np
 from burnish.core.errors import UserError
 from burnish.reason.rftt.generators.protocol import Generator, Prompt
 from burnish.reason.rftt.grammar import Grammar, prefixes
-from burnish.reason.rftt.search import Judge, plant, search
+from burnish.reason.rftt.search import Judge, plant, search, write
 from burnish.reason.rftt.trace import Step, Trace, spans_of_ids
 from burnish.reason.rftt.tree import Node, Tree
 from burnish.reason.rftt.vocabulary import Vocabulary
-from burnish.reason.rftt.walk import SearchRules, ending
+from burnish.reason.rftt.walk import SearchRules
 
 Forced = Literal["include", "mask", "importance"]
 
@@ -224,19 +224,6 @@ class Searching:
         """See :class:`Layout`."""
         trees = search(prompts, self._generator, self._grammar, judge, self._rules, seed=seed, width=self._width)
         return [group_of(tree, self.samples, self._end, set(range(1, len(tree.nodes)))) for tree in trees]
-
-
-def write(rows: Sequence[tuple[Tree, int]], generator: Generator, grammar: Grammar, rules: SearchRules) -> None:
-    """Write the steps of these numbers in one call of the engine."""
-    paths = [tree.path(tree.nodes[number].parent or 0) for tree, number in rows]
-    actions = [tree.nodes[number].action for tree, number in rows]
-    seeds = [tree.noise_seed(number) for tree, number in rows]
-    texts = generator.complete(paths, actions, rules.sampling, seeds)
-    for (tree, number), path, action, written in zip(rows, paths, actions, texts, strict=True):
-        opening = generator.opening(action)
-        length = path.length + len(opening) + len(written.ids)
-        full = generator.context is not None and length + 1 >= generator.context
-        tree.write(number, opening, written, ending(tree, number, written, full, grammar, rules))
 
 
 def _last(tree: Tree, imposed: Mapping[tuple[str, ...], int], opening: tuple[str, ...]) -> int:

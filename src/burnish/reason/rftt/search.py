@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 Judge = Callable[[Sequence[Path]], Sequence[float]]
-"""Rewards of paths that have ended, one each. A path without an answer must not get that of a right one."""
+"""Rewards of paths that have ended in an answer, one each; paths that ended otherwise earn 0 without being asked."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,10 @@ def _wants(trees: Sequence[Tree], judge: Judge, rules: SearchRules) -> list[tupl
             else:
                 wants[id(tree)] = want
         fresh = [(tree, leaf) for tree, leaf in ended if tree.nodes[leaf].reward is None]
+        for tree, leaf in fresh:  # cut off, too deep, repeating itself: whatever it says, it gave no answer
+            if tree.nodes[leaf].ending != "answer":
+                tree.nodes[leaf].reward = 0.0
+        fresh = [(tree, leaf) for tree, leaf in fresh if tree.nodes[leaf].reward is None]
         if fresh:
             rewards = judge([tree.path(leaf) for tree, leaf in fresh])
             for (tree, leaf), reward in zip(fresh, rewards, strict=True):

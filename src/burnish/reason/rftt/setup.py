@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from burnish.core.errors import UserError
 from burnish.core.method import import_object
+from burnish.core.models import load_tokenizer
 from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
+from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.prompted import LocalWriter, Prompted, Writer
 from burnish.reason.rftt.generators.protocol import Generator, Sampling
 from burnish.reason.rftt.grammar import Grammar, prompted_grammar, rftt_grammar
@@ -22,6 +24,8 @@ from burnish.reason.rftt.recipe import GrammarSettings, RFTTRecipe, SearchSettin
 from burnish.reason.rftt.rewards import Judge, boxed
 from burnish.reason.rftt.vocabulary import Vocabulary
 from burnish.reason.rftt.walk import PROMPTED, SearchRules
+
+Engine = Literal["auto", "reuse", "reencode", "continuous"]
 
 
 def open_model(recipe: RFTTRecipe, name: str | Path) -> ChatModel:
@@ -109,7 +113,7 @@ def answer_finder(answer: str) -> Callable[[str], str | None]:
     return found  # type: ignore[no-any-return]
 
 
-def make_scores(recipe: RFTTRecipe, chat: ChatModel) -> ProcessScores | None:
+def make_scores(recipe: RFTTRecipe) -> ProcessScores | None:
     """The process reward model of a recipe, if it names one.
 
     Raises:
@@ -117,11 +121,31 @@ def make_scores(recipe: RFTTRecipe, chat: ChatModel) -> ProcessScores | None:
     """
     if recipe.prm is None:
         return None
+    tokenizer = load_tokenizer(recipe.model)
 
     def length(text: str) -> int:
-        return len(chat.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     return ProcessScores(load_scorer(recipe.prm.model), recipe.prm.model, length, recipe.prm.most_tokens)
+
+
+def phase_one_prompts(settings: SearchSettings, grammar: Grammar) -> Prompts:
+    """The prompts of the search, one for each action and one to verify.
+
+    Raises:
+        UserError: one is missing.
+    """
+    needed = [*(action.name for action in grammar.actions), VERIFY]
+    if settings.prompts is not None:
+        return read_prompts(Path(settings.prompts), needed)
+    found = house_prompts()
+    missing = [name for name in needed if name not in found.texts]
+    if missing:
+        raise UserError(
+            f"warmup.search.prompts: none of ours asks for `{missing[0]}`; write {missing[0]}.txt, and one for each "
+            "action of your grammar, and name their folder"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -140,9 +164,7 @@ def make_asking(recipe: RFTTRecipe, settings: SearchSettings, chat: ChatModel | 
         UserError: prompts are missing, or the server's key is.
     """
     grammar = phase_one_grammar(recipe, settings)
-    prompts = house_prompts()
-    if settings.prompts is not None:
-        prompts = read_prompts(Path(settings.prompts), [*(action.name for action in grammar.actions), VERIFY])
+    prompts = phase_one_prompts(settings, grammar)
     if settings.endpoint is not None:
         from burnish.reason.rftt.generators.endpoint import EndpointWriter
 
@@ -156,18 +178,39 @@ def make_asking(recipe: RFTTRecipe, settings: SearchSettings, chat: ChatModel | 
 
 
 def make_engine(
-    recipe: RFTTRecipe,
     chat: ChatModel,
     vocabulary: Vocabulary,
     grammar: Grammar,
     note: Callable[[str], Any],
-) -> Generator:
-    """The engine of a search over functional tokens with a model in this process."""
+    *,
+    engine: Engine = "auto",
+    cache: int = 4 << 30,
+) -> LocalEngine:
+    """The engine of a search over functional tokens with a model in this process.
+
+    Args:
+        chat: the model.
+        vocabulary: its functional tokens.
+        grammar: what may follow what.
+        note: told, once, if every path is read anew although nobody asked for that.
+        engine: which one; ``auto`` keeps prefixes where the model's layers allow it.
+        cache: bytes of keys and values that are kept.
+
+    Raises:
+        UserError: prefixes cannot be kept and that was asked for; a negative cache.
+    """
+    from burnish.reason.rftt.generators.continuous import Continuous
     from burnish.reason.rftt.generators.reencoding import Reencoding
     from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse, why_not_reusable
 
-    reason = why_not_reusable(chat.model)
+    if cache < 0:
+        raise UserError(f"cache: {cache}; give the bytes to keep, 0 or more")
+    parts = (chat.model, chat.tokenizer, vocabulary, grammar)
+    if engine == "continuous":
+        return Continuous(*parts)
+    reason = why_not_reusable(chat.model) if engine == "auto" else ""
     if reason:
         note(f"search: every path is read in again at each step: {reason}")
-        return Reencoding(chat.model, chat.tokenizer, vocabulary, grammar)
-    return PrefixReuse(chat.model, chat.tokenizer, vocabulary, grammar, budget=recipe.cache, note=note)
+    if reason or engine == "reencode":
+        return Reencoding(*parts)
+    return PrefixReuse(*parts, budget=cache, note=note)

@@ -24,7 +24,7 @@ from burnish.reason.rftt.generators.protocol import Prompt
 from burnish.reason.rftt.grammar import Grammar
 from burnish.reason.rftt.rewards import Earned, Rewards
 from burnish.reason.rftt.rollouts import Forced, Layout, RolloutGroup, plain_group
-from burnish.reason.rftt.vocabulary import Vocabulary
+from burnish.reason.rftt.vocabulary import Vocabulary, pass_on_bias
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class RFTTTrainer(ReadyTrainer):
         super().__init__(
             model, [earned_total], args, train_dataset, processing_class, token_budget=token_budget, **options
         )
-        _show_bias(self.model)
+        pass_on_bias(self.model)
         self.rollout_func = self._hand_over
         self.rewards = rewards
         self.objective = objective or Objective()
@@ -292,14 +292,6 @@ class _Batch:
             self.at[row, list(tokens.places)] = True
             if self.log_probs is not None and each.log_probs is not None:
                 self.log_probs[row, :length] = torch.tensor(each.log_probs, device=device)
-
-
-def _show_bias(model: Any) -> None:
-    """Let TRL read the bias of a head of which PEFT trains some rows: TRL asks for it, PEFT's wrapper hides it."""
-    head = model.get_output_embeddings()
-    base = getattr(head, "original_module", None)
-    if base is not None:
-        vars(head)["bias"] = base.bias  # not as a parameter of its own
 
 
 def earned_total(total: Sequence[float], **_columns: Any) -> list[float]:

@@ -74,7 +74,7 @@ class Rollout:
     Attributes:
         leaf: the number of its last node.
         reward: what the walk earned.
-        generated: tokens drawn for the tree until then, this rollout's included.
+        generated: tokens of the tree's steps until then, opening ones and this rollout's included.
     """
 
     leaf: int
@@ -92,7 +92,7 @@ class Tree:
         nodes: by number; a parent comes before its children.
         rollouts: those that are done, in order.
         cursor: where the rollout under way stands; none between rollouts.
-        generated: tokens drawn so far.
+        generated: tokens of all written steps, opening ones included: as plain sampling counts its own.
         problem: why the question was not searched; empty if it was.
         rng: the draws of selection and simulation.
     """
@@ -135,7 +135,7 @@ class Tree:
         node = self.nodes[number]
         node.ids, node.log_probs = (*opening, *written.ids), written.log_probs
         node.text, node.closed, node.ending = written.text, written.closed, ending
-        self.generated += len(written.ids)
+        self.generated += len(opening) + len(written.ids)
 
     def backup(self, leaf: int) -> None:
         """End a rollout: one visit and the leaf's reward for every node from the leaf to the root."""
@@ -153,9 +153,9 @@ class Tree:
 
     def distinct_leaves(self) -> list[int]:
         """The leaves of all rollouts, in the order in which they first ended; of equal traces only the first."""
-        found: dict[tuple[tuple[str, str], ...], int] = {}
+        found: dict[tuple[tuple[str, str, bool], ...], int] = {}
         for rollout in self.rollouts:
-            trace = tuple((node.action, node.text or "") for node in self.lineage(rollout.leaf))
+            trace = tuple((node.action, node.text or "", node.closed) for node in self.lineage(rollout.leaf))
             found.setdefault(trace, rollout.leaf)
         return list(found.values())
 

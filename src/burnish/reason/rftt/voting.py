@@ -205,7 +205,7 @@ def search_answers(
         BurnishError: the engine fails for good.
     """
     if vote != "majority" and score is None:
-        raise UserError(f"vote: `{vote}` needs a scorer; give `score`, or vote by majority")
+        raise UserError(f"vote: `{vote}` needs scores; name a process reward model (prm), or vote by majority")
 
     def answered(paths: Sequence[Path]) -> list[float]:
         return [float(find(path.nodes[-1].text) is not None) for path in paths]
@@ -216,7 +216,8 @@ def search_answers(
 
 def _answer(tree: Tree, vote: Vote, same: Same, find: Callable[[str], str | None]) -> SearchAnswer:
     leaves = tree.distinct_leaves()
-    answers = [find(tree.nodes[leaf].text or "") for leaf in leaves]
+    ended = [tree.nodes[leaf].ending == "answer" for leaf in leaves]
+    answers = [find(tree.nodes[leaf].text or "") if whole else None for leaf, whole in zip(leaves, ended, strict=True)]
     scores = [tree.nodes[leaf].reward or 0.0 for leaf in leaves]
     candidates = count_votes(answers, vote, scores, same)
     winner = None

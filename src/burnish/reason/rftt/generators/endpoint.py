@@ -161,7 +161,7 @@ class EndpointWriter:
         status, words = error.status_code, one_line(str(error))[:200]
         if status == 429 or status >= 500 or status == 408:
             return None
-        if status == 400:
+        if status in (400, 422):
             if "context" in words.lower() and "length" in words.lower():
                 return Reply("", False)
             named = {name for name in OPTIONAL if name in words} - self._left_out

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
+
+from burnish.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,20 @@ class Sampling:
         temperature: 0 takes the likeliest token.
         top_k: only the likeliest so many; 0 is no limit.
         top_p: only the likeliest with this much probability together.
+
+    Raises:
+        UserError: one of them is out of range.
     """
 
     temperature: float = 0.1
     top_k: int = 0
     top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UserError(f"temperature: {self.temperature}; give 0 or more")
+        if self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise UserError(f"top_k {self.top_k}, top_p {self.top_p}: give top_k from 0 and top_p above 0, up to 1")
 
 
 @dataclass(frozen=True)
