@@ -39,6 +39,7 @@ def test_the_recipes_that_ship_have_the_published_numbers(name: str) -> None:
             "warmup.search.weight": 2.0, "warmup.search.schedule": "constant", "warmup.search.temperature": 0.8,
             "warmup.search.top_k": 40, "warmup.search.top_p": 0.95, "warmup.learning_rate": 7e-6, "warmup.epochs": 10.0,
             "warmup.warmup_steps": 10, "warmup.weight_decay": 0.1, "warmup.max_length": 8192, "warmup.wrong": "learn",
+            "warmup.batch": 1, "warmup.accumulate": 32, "dtype": "float32",
             "grammar.max_depth": 18, "rl.layout": "mcts", "rl.samples": 16, "rl.weight": 2.0, "rl.temperature": 0.1,
             "rl.top_p": 0.95, "rl.forced": "include", "rl.advantage": "batch", "rl.kl": "reward", "rl.beta": 0.01,
             "rl.epsilon": 0.2, "rl.learning_rate": 5e-7, "rl.epochs": 1.0,
