@@ -32,7 +32,7 @@ class SearchDesign(NamedTuple):
         temperatures: of independent completions.
         samples: independent completions of each question.
         rounds: of branching; each tries three branches.
-        late_rounds: of branching where a greedy pass is least certain, which shares most of its tokens.
+        late_rounds: of bare rows where a greedy pass is least certain: its branches are so short that more are paid.
         cool: temperature of the first round of branching, as the paper has it.
     """
 
@@ -104,7 +104,8 @@ def _arms(warm: Warm, form: Rows, design: SearchDesign) -> dict[str, Draw]:
         return [joined(groups) for groups in zip(*rounds, strict=True)]
 
     arms: dict[str, Draw] = {f"{form}, iid at {each:g}": free(each) for each in design.temperatures}
-    branching = TokenBranching(warm, "least certain", design.late_rounds, design.cool)
+    late = design.late_rounds if form == "bare" else design.rounds
+    branching = TokenBranching(warm, "least certain", late, design.cool)
     arms[f"{form}, least certain"] = lambda prompts, seed: branching(prompts, any_judge, 1000 * seed)
     if form == "tags":
         return {OURS: tags, **arms}
