@@ -40,7 +40,7 @@ class SearchDesign(NamedTuple):
     temperatures: tuple[float, ...] = (0.7, 1.0, 1.4)
     samples: int = 6
     rounds: int = 2
-    late_rounds: int = 4
+    late_rounds: int = 6
     cool: float = 0.1
 
 
