@@ -208,7 +208,7 @@ def _write_rows(
         rules,
         seed=recipe.seed,
         width=settings.search.trees,
-        saving=Saving(run.path / "artifacts" / "trees", every=8, then=saved, note=run.note),
+        saving=Saving(run.path / "artifacts" / "trees", every=1, then=saved, note=run.note),
     )
     _, spent = read_folder(run.path / "artifacts" / "trees")
     before = asking.writer.counts
