@@ -34,15 +34,24 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of Burnish's own checkout, ``-dirty`` if it was changed; ``None`` for an installed wheel."""
+    """The revision of Burnish's own checkout, ``-dirty`` if it was changed; ``None`` for an installed wheel.
+
+    Stored claims do not count as a change: one study writes its own while another has still to run.
+    """
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+
+    def git(*words: str) -> str:
+        line = ["git", "-C", str(root), *words]
+        return subprocess.run(line, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        revision = git("describe", "--always", "--abbrev=12")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs/claims")
     except (OSError, subprocess.SubprocessError):
         return None
+    return f"{revision}-dirty" if changed else revision
 
 
 def hardware() -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""The revision that a stored claim names: of the code that ran, not of the claims that were stored meanwhile."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from burnish.core import hardware
+
+
+def test_stored_claims_make_no_revision_dirty_and_code_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs" / "claims").mkdir(parents=True)
+    (tmp_path / "src" / "burnish" / "core").mkdir(parents=True)
+    files = [tmp_path / "docs" / "claims" / "rmm.json", tmp_path / "src" / "burnish" / "core" / "hardware.py"]
+    for file in files:
+        file.write_text("old")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    monkeypatch.setattr(hardware, "__file__", str(files[1]))
+    clean = hardware.git_revision()
+    assert clean is not None
+    assert not clean.endswith("-dirty")
+    files[0].write_text("new")
+    assert hardware.git_revision() == clean
+    files[1].write_text("new")
+    assert hardware.git_revision() == f"{clean}-dirty"
