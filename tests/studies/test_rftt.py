@@ -22,7 +22,7 @@ from burnish.studies.rftt import records
 from burnish.studies.rftt.claims import judge_cells
 from burnish.studies.rftt.mend_part import masked
 from burnish.studies.rftt.models import teach
-from burnish.studies.rftt.records import MendCell, ReinforceCell, Sampled, Search, SearchCell, Trained
+from burnish.studies.rftt.records import Cell, MendCell, ReinforceCell, Sampled, Search, SearchCell, Trained
 from burnish.studies.rftt.reinforce_part import ARMS, JUDGED, ReinforceJob, reinforce_arm
 from burnish.studies.rftt.report import search_table, sections, training_table
 from burnish.studies.rftt.sampling import TagBranching, TokenBranching, any_judge, costs, draw_rows, free_groups
@@ -274,7 +274,7 @@ def same(claim: Claim, differences: list[float]) -> bool:
 
 
 def test_claims_by_hand() -> None:
-    cells = [*search_cells(), *mend_cells(), *reinforce_cells(AFTER)]
+    cells: list[Cell] = [*search_cells(), *mend_cells(), *reinforce_cells(AFTER)]
     found = {claim.name: claim for claim in judged(judge_cells(cells))}
     assert tuple(found) == CLAIMS
     strict = found["search"]
@@ -327,7 +327,7 @@ def test_the_learning_rate_is_chosen_on_other_questions() -> None:
 
 
 def test_report_of_made_up_cells() -> None:
-    cells = [*search_cells(), *mend_cells(), *reinforce_cells(AFTER)]
+    cells: list[Cell] = [*search_cells(), *mend_cells(), *reinforce_cells(AFTER)]
     found = sections(cells)
     assert [section.figure is not None for section in found] == [True] * 5
     table = search_table(search_cells())

@@ -72,8 +72,8 @@ DESIGNS: dict[Size, Design] = {
 """What each size spends. Models have .14 M parameters, what trains in the time of ``quick``, and 1.07 M in ``full``."""
 
 FIRST_SEED = 1000
-"""Worlds below were looked at while rates, budgets and lengths of training were settled: a learning rate of 6e-4 or
-more ruined every arm of reinforcement there, so the grid of ``quick`` ends below."""
+"""Worlds below were looked at while rates, budgets and lengths of training were settled: at learning rates of 6e-4 and
+more nearly every arm of reinforcement fell below its start there, so the grid of ``quick`` ends below."""
 
 
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
