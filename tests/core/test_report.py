@@ -1,10 +1,11 @@
+import math
 import re
 from pathlib import Path
 
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.core.report import Section, curve_figure, run_report, subplots, write_report
+from burnish.core.report import Section, curve_figure, mean_of, run_report, running_mean, subplots, write_report
 
 
 def section() -> Section:
@@ -46,3 +47,10 @@ def test_curves() -> None:
 def test_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
         run_report(tmp_path)
+
+
+def test_means_over_the_steps_of_a_run() -> None:
+    rows = [{"step": 1, "a": 1.0}, {"step": 2}, {"step": 3, "a": 4.0}]
+    assert mean_of(rows, "a") == 2.5
+    assert math.isnan(mean_of(rows, "b"))
+    assert running_mean(rows, "a", steps=2) == [1.0, 0.5, 2.0]

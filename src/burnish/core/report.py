@@ -159,3 +159,16 @@ def _flat(data: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(data, dict) and data:
         return [item for key, value in data.items() for item in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
     return [(prefix, data)]
+
+
+def mean_of(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Mean of a metric over the steps that have it; NaN if none has."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return sum(values) / len(values) if values else float("nan")
+
+
+def running_mean(rows: Sequence[Mapping[str, Any]], name: str, steps: int = 10) -> list[float]:
+    """A metric at each step, the mean of the last ``steps``; a step without it counts as 0."""
+    values = [row.get(name) or 0.0 for row in rows]
+    windows = (values[max(0, end - steps) : end] for end in range(1, len(values) + 1))
+    return [sum(window) / len(window) for window in windows]

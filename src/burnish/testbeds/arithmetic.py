@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from burnish.dialogue.rows import Question
+from burnish.testbeds.small_llama import new_llama
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 RIGHT = 0.6  # how often a step of a training trace is right
@@ -121,25 +122,10 @@ def train_base(steps: int = 1200, seed: int = 0, width: int = 64, layers: int = 
         device: where to train.
     """
     import torch
-    import transformers
 
     tokenizer = make_tokenizer()
     rng = np.random.default_rng([seed, 23])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=width,
-                intermediate_size=4 * width,
-                num_hidden_layers=layers,
-                num_attention_heads=4,
-                max_position_embeddings=64,
-                pad_token_id=tokenizer.pad_token_id,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-            )
-        ).to(device)
+    model = new_llama(tokenizer, seed, width, layers, 64).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     model.train()
     for _ in range(steps):

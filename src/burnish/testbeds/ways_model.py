@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from burnish.testbeds.small_llama import new_llama
 from burnish.testbeds.ways import LENGTH, WAYS, draw_way, make_tokenizer, next_state
 
 OPENINGS = {"analysis": "add", "subquestion": "double", "clarify": "triple"}
@@ -102,26 +103,10 @@ def train_base(steps: int = 900, seed: int = 0, width: int = 64, layers: int = 2
         device: where to train.
     """
     import torch
-    import transformers
 
     tokenizer = make_tokenizer()
     rng = np.random.default_rng([seed, 31])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=width,
-                intermediate_size=4 * width,
-                num_hidden_layers=layers,
-                num_attention_heads=4,
-                max_position_embeddings=192,
-                pad_token_id=tokenizer.pad_token_id,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                tie_word_embeddings=False,
-            )
-        ).to(device)
+    model = new_llama(tokenizer, seed, width, layers, 192).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     decay = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(2, steps), pct_start=0.1)
     model.train()

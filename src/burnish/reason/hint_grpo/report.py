@@ -8,9 +8,7 @@ from typing import Any
 
 from burnish.core.files import read_json
 from burnish.core.metrics import read_metrics
-from burnish.core.report import Section, subplots, whole_steps
-
-SMOOTH = 10  # steps of the running mean
+from burnish.core.report import Section, mean_of, running_mean, subplots, whole_steps
 
 
 def run_sections(path: Path) -> list[Section]:
@@ -39,11 +37,11 @@ def outcome_rows(rows: Sequence[Mapping[str, Any]], outcome: Mapping[str, Any]) 
     found = {
         "steps": f"{last['step']:,}",
         "generated": f"{last['generated/completions']:,.0f} completions, {last['generated/tokens']:,.0f} tokens",
-        "utilisation": f"{_mean(rows, 'hints/utilisation'):.3f} of the questions, over all steps",
-        "all correct": f"{_mean(rows, 'hints/all_correct'):.3f}",
-        "all wrong": f"{_mean(rows, 'hints/all_wrong'):.3f}",
-        "without rationale": f"{_mean(rows, 'hints/hintless'):.3f}",
-        "training reward earned without a hint": f"{_mean(rows, 'hints/reward_without_hint'):.3f}",
+        "utilisation": f"{mean_of(rows, 'hints/utilisation'):.3f} of the questions, over all steps",
+        "all correct": f"{mean_of(rows, 'hints/all_correct'):.3f}",
+        "all wrong": f"{mean_of(rows, 'hints/all_wrong'):.3f}",
+        "without rationale": f"{mean_of(rows, 'hints/hintless'):.3f}",
+        "training reward earned without a hint": f"{mean_of(rows, 'hints/reward_without_hint'):.3f}",
     }
     if "accuracy" in outcome:
         found["accuracy without hints"] = f"{outcome['accuracy_before']:.3f} before, {outcome['accuracy']:.3f} after"
@@ -55,7 +53,7 @@ def utilisation_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     figure, grid = subplots()
     axes = grid[0, 0]
     for name, label in (("utilisation", "used"), ("all_correct", "all right"), ("all_wrong", "all wrong")):
-        axes.plot([row["step"] for row in rows], _smooth(rows, f"hints/{name}"), label=label, linewidth=1.4)
+        axes.plot([row["step"] for row in rows], running_mean(rows, f"hints/{name}"), label=label, linewidth=1.4)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("step", fontsize=9)
     whole_steps(axes)
@@ -71,7 +69,7 @@ def level_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     axes = grid[0, 0]
     axes.stackplot(
         [row["step"] for row in rows],
-        [_smooth(rows, name) for name in names],
+        [running_mean(rows, name) for name in names],
         labels=[f"level {name.rsplit('/', 1)[1]}" for name in names],
         alpha=0.85,
     )
@@ -80,14 +78,3 @@ def level_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     axes.set_ylabel("share of the questions", fontsize=9)
     axes.legend(fontsize=8, loc="lower right")  # framed: it lies on the areas
     return figure
-
-
-def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    return sum(values) / len(values) if values else float("nan")
-
-
-def _smooth(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    values = [row.get(name) or 0.0 for row in rows]
-    windows = (values[max(0, end - SMOOTH) : end] for end in range(1, len(values) + 1))
-    return [sum(window) / len(window) for window in windows]

@@ -8,12 +8,11 @@ from typing import Any
 
 from burnish.core.files import read_json
 from burnish.core.metrics import read_metrics
-from burnish.core.report import Section, subplots, whole_steps
+from burnish.core.report import Section, mean_of, running_mean, subplots, whole_steps
 from burnish.reason.rftt.tree import Tree
 from burnish.reason.rftt.tree_files import read_folder
 from burnish.reason.rftt.tree_picture import tree_figure
 
-SMOOTH = 10  # steps of the running mean
 SHARES = {"correct": "right", "answered": "answered", "repeated": "repeated"}
 WHEN = (("before", "before"), ("warmed-up", "after phase 1"), ("after", "after phase 2"))
 
@@ -101,7 +100,7 @@ def _reinforcement(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
             "Phase 2: reinforcement",
             f"{last['rl/generated/completions']:,.0f} rollouts, {last['rl/generated/tokens']:,.0f} generated tokens. "
             "Rollouts share beginnings: read anew for each, there would be "
-            f"{_mean(rows, 'rl/rollouts/sharing'):.1f} times as many tokens.",
+            f"{mean_of(rows, 'rl/rollouts/sharing'):.1f} times as many tokens.",
             figure=_lines(
                 rows,
                 {f"rl/rollouts/{name}": words for name, words in SHARES.items()},
@@ -133,7 +132,7 @@ def _lines(
     figure, grid = subplots()
     axes = grid[0, 0]
     for name, label in names.items():
-        axes.plot([row[by] for row in rows], _smooth(rows, name), label=label, linewidth=1.4)
+        axes.plot([row[by] for row in rows], running_mean(rows, name), label=label, linewidth=1.4)
     axes.set_xlabel("step" if by == "step" else "generated tokens", fontsize=9)
     if by == "step":
         whole_steps(axes)
@@ -142,14 +141,3 @@ def _lines(
     if len(names) > 1:
         axes.legend(fontsize=8, frameon=False)
     return figure
-
-
-def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    return sum(values) / len(values) if values else float("nan")
-
-
-def _smooth(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    values = [row.get(name) or 0.0 for row in rows]
-    windows = (values[max(0, end - SMOOTH) : end] for end in range(1, len(values) + 1))
-    return [sum(window) / len(window) for window in windows]
