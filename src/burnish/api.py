@@ -229,16 +229,19 @@ def study(
         fresh: throw an earlier run in that folder away first.
 
     Raises:
-        UserError: unknown study or size, or a size that is not judged with ``store``.
+        UserError: unknown study or size, a count below 1, or a size that is not judged with ``store``.
     """
     if size not in DEFAULT_SEEDS:
         raise UserError(f"size: `{size}` is none of {', '.join(DEFAULT_SEEDS)}", arguments=("size",))
     found = find_study(name)
     root = checkout() if store else None
-    first = seeds or DEFAULT_SEEDS[size]
+    for name_of, count in (("seeds", seeds), ("max_seeds", max_seeds), ("workers", workers)):
+        if count is not None and count < 1:
+            raise UserError(f"{name_of}: at least 1, not {count}", arguments=(name_of,))
+    first = DEFAULT_SEEDS[size] if seeds is None else seeds
     asked: dict[str, Any] = {"method": f"study:{name}", "size": size, "seeds": first, "workers": workers}
     if until_decided:
-        asked["max_seeds"] = max_seeds or MORE_SEEDS * first
+        asked["max_seeds"] = MORE_SEEDS * first if max_seeds is None else max_seeds
     elif max_seeds is not None:
         raise UserError("max_seeds: only with `until_decided`", arguments=("max_seeds", "until_decided"))
     recipe = StudyRecipe.load(asked)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from burnish.act import clock
 from burnish.act.attention import Attention
 from burnish.act.memory.log import Event
 from burnish.act.policies import Policy
-from burnish.act.recipe import Limits, RuntimeSettings
+from burnish.act.recipe import Limits, RuntimeSettings, TeamRecipe
 from burnish.act.skill_context import SkillContext
-from burnish.act.skills.library import Call, Library
+from burnish.act.skills.library import Call, Library, skill
 from tests.act.worlds import Meadow, episode, mine
 
 
@@ -125,6 +129,137 @@ def test_continuous_planning_is_as_published() -> None:
     assert played(lengths, 8.0)[:2] == (slot_bound(lengths, 8.0), 4)
 
 
+# A step that was taken out of the slot and has not begun: its precondition is asked for, and the world takes its time
+
+
+class Foggy(Meadow):
+    """To look takes time.
+
+    Args:
+        looking: seconds, each time anew.
+    """
+
+    def __init__(self, looking: Callable[[], float], **what: Any) -> None:
+        super().__init__(**what)
+        self.looking = looking
+
+    async def observe(self, agent: str) -> dict[str, Any]:
+        await anyio.sleep(self.looking())
+        return await super().observe(agent)
+
+
+def always(_seen: Any, **_arguments: Any) -> None:
+    """A precondition that holds."""
+
+
+CAREFUL = skill(work, precondition=always)
+
+
+@pytest.mark.parametrize("latency", [4.0, 8.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bound_is_reached_in_a_world_that_takes_uneven_time_to_look_at(latency: float, seed: int) -> None:
+    """The planner must not think between the taking of a step and its beginning, on what was before."""
+    lengths, rng = [6.0] * 10, random.Random(seed)
+    world = Foggy(lambda: rng.uniform(0.005, 0.05), goal={"work": len(lengths)})
+    outcome, events = episode(world, settings(), errands(lengths), latency, skills=(CAREFUL,))
+    # A step has three looks in its way: after the one before it, for its precondition, and before the next thought.
+    assert outcome.seconds <= slot_bound(lengths, latency) + 3 * 0.05 * len(lengths)
+    assert sum(event.kind == "call_end" for event in events) <= len(lengths) + 1
+
+
+def test_an_answer_that_comes_while_a_step_is_about_to_begin_does_not_repeat_it() -> None:
+    """Errand 0 from 4 to 13; news at 11 makes the planner name errand 1 again at 15, which was taken at 13 and begins
+    at 16."""
+    world = Foggy(lambda: 3.0 if world.done and not world.begun[1:] else 0.0, threat_at=11.0, goal={"work": 3})
+    _, events = episode(world, settings(), errands([9.0, 9.0, 9.0]), 4.0, skills=(CAREFUL,))
+    begun = [(event.time, event.data["arguments"]["number"]) for event in events if event.kind == "skill_start"]
+    assert begun[1][0] > 15.0
+    assert [number for _, number in begun] == [0, 1, 2]
+
+
+def test_who_was_about_to_think_when_a_step_was_taken_thinks_about_that_step() -> None:
+    """News at 12.9 and a look until 13.4; errand 0 ends at 13, errand 1 is taken at 13.5 and begins at 14."""
+    world = Foggy(lambda: 0.5 if world.threat_at and clock.now() >= world.threat_at else 0.0, threat_at=12.9)
+    limits = Limits(seconds=20.0)
+    _, events = episode(world, settings(limits=limits), errands([9.0] * 9), 4.0, skills=(CAREFUL,))
+    assert [event.time for event in events if event.kind == "skill_start"] == [4.0, 14.0]
+    assert thoughts(events) == [0.0, 4.0, 14.5]
+
+
+def test_who_hears_news_with_a_step_about_to_begin_thinks_about_that_step() -> None:
+    """Errand 0 ends at 13, errand 1 begins at 14: the threat of 13.2 is thought about from 14 on."""
+    world = Foggy(lambda: 0.5 if 13.0 <= clock.now() < 14.0 else 0.0, threat_at=13.2)
+    limits = Limits(seconds=20.0)
+    _, events = episode(world, settings(limits=limits), errands([9.0] * 9), 4.0, skills=(CAREFUL,))
+    assert [event.time for event in events if event.kind == "skill_start"] == [4.0, 14.0]
+    assert thoughts(events) == [0.0, 4.0, 14.0]
+
+
+def test_a_step_that_is_dropped_leaves_something_to_think_about() -> None:
+    def never(_seen: Any, **_arguments: Any) -> str:
+        return "it is too late"
+
+    late = skill(work, precondition=never)
+    limits = Limits(seconds=20.0)
+    _, events = episode(Meadow(), settings(limits=limits), errands([1.0]), 4.0, skills=(late,))
+    assert [event.time for event in events if event.kind == "call_start"] == [0.0, 4.0, 8.0, 12.0, 16.0]
+
+
+# Nothing to do
+
+
+def nothing(_known: Any) -> dict[str, Any]:
+    return {"skill": None, "interrupt": False, "reason": "wait"}
+
+
+def thoughts(events: Sequence[Event], agent: str = "ann") -> list[float]:
+    return [event.time for event in events if event.kind == "call_start" and event.agent == agent]
+
+
+def test_who_finds_nothing_to_do_asks_again_ever_more_rarely() -> None:
+    _, events = episode(Meadow(), settings(limits=Limits(seconds=200.0)), nothing, 4.0)
+    assert thoughts(events) == [0.0, 5.0, 11.0, 19.0, 31.0, 51.0, 85.0, 119.0, 153.0, 187.0]
+    _, events = episode(Meadow(), settings(limits=Limits(seconds=200.0)), nothing, 0.0)
+    assert thoughts(events)[:6] == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0], "however fast the answer"
+    _, events = episode(Meadow(), settings(planning="continuous", limits=Limits(seconds=200.0)), nothing, 4.0)
+    assert len(thoughts(events)) == 50, "as published"
+
+
+def test_news_end_a_rest_and_what_is_done_makes_the_next_one_short() -> None:
+    """Resting from 35 to 51: the threat of 40 is thought about at once."""
+
+    def policy(known: Mapping[str, Any]) -> dict[str, Any]:
+        if not known["you"]["see"]["threat"] or known["you"]["see"]["done"]:
+            return nothing(known)
+        return {"skill": {"name": "evade", "arguments": {}}, "interrupt": False, "reason": ""}
+
+    _, events = episode(Meadow(threat_at=40.0), settings(limits=Limits(seconds=60.0)), policy, 4.0)
+    # It evades at 44, and once more at 48, before it knows that it has. Then there is nothing to do beside that (52),
+    # and nothing now (56): the first rest is of one second again.
+    assert thoughts(events)[4:] == [31.0, 40.0, 44.0, 48.0, 52.0, 57.0]
+
+
+def waits_for_bob(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Bob works for 20 s; Ann has something to do when he is done."""
+    you = known["you"]
+    seconds = 20.0 if you["name"] == "bob" else 2.0
+    waits = you["name"] == "ann" and not you["see"]["done"]
+    if waits or you["doing"] or you["last"]:
+        return nothing(known)
+    work = {"name": "work", "arguments": {"number": 0, "seconds": seconds}}
+    return {"skill": work, "interrupt": False, "reason": ""}
+
+
+def test_a_mate_that_has_done_something_ends_a_rest() -> None:
+    """Ann would rest from 23 to 31; Bob is done at 24."""
+    rules = settings(limits=Limits(seconds=33.0))
+    _, events = episode(Meadow(), rules, waits_for_bob, 4.0, ("ann", "bob"), skills=(work,))
+    assert thoughts(events)[:5] == [0.0, 5.0, 11.0, 19.0, 24.0]
+    alone = rules.model_copy(update={"shared_memory": False})
+    _, events = episode(Meadow(), alone, nothing, 4.0, ("ann", "bob"), skills=(work,))
+    assert thoughts(events)[:5] == [0.0, 5.0, 11.0, 19.0, 31.0]
+
+
 # News
 
 
@@ -218,6 +353,10 @@ def test_there_is_something_to_think_about() -> None:
     attention.thinks(3)
     assert attention.due(0), "nothing runs and nothing waits"
     assert not attention.due(1), "what waits is about to begin"
+    attention.heard(4)
+    assert attention.due(0), "news"
+    assert not attention.due(1), "of which is thought with it"
+    attention.thinks(4)
     attention.skill_began(5, call(1), by_planner=True)
     assert attention.due(0), "a skill began and nothing comes after it"
     assert not attention.due(1)
@@ -229,6 +368,32 @@ def test_there_is_something_to_think_about() -> None:
     assert not attention.due(0)
     attention.skill_ended(3.0, done=True)
     assert attention.due(0)
+    attention.taken = True
+    assert not attention.due(0), "what was taken is about to begin"
+    attention.passed_over()
+    assert attention.due(0)
+
+
+def test_who_rests_is_ended_by_what_happens() -> None:
+    attention = Attention()
+    attention.thinks(3)
+    assert attention.idle
+    attention.rest(until=7.0)
+    assert not attention.due(0)
+    attention.stir(4)
+    assert attention.due(0)
+    attention.thinks(5)
+    attention.rest(until=9.0)
+    assert not attention.due(0), "what stirred it is thought about"
+    assert attention.fruitless == 2
+    attention.heard(6)
+    assert attention.due(0)
+    attention.thinks(6)
+    attention.rest(until=20.0)
+    attention.skill_began(7, call(1), by_planner=False)
+    attention.skill_ended(1.0, done=True)
+    assert attention.due(0), "something was done meanwhile"
+    assert attention.fruitless == 0
 
 
 def test_the_next_plan_is_begun_before_this_one_runs_out() -> None:
@@ -245,6 +410,37 @@ def test_the_next_plan_is_begun_before_this_one_runs_out() -> None:
 def test_continuous_planning_has_one_step_a_plan() -> None:
     with pytest.raises(ValidationError, match="planning: continuous is as published, one step a plan: set horizon: 1"):
         RuntimeSettings(planning="continuous", horizon=2)
+
+
+@pytest.mark.parametrize("planning", ["events", "continuous"])
+def test_a_stop_for_what_has_ended_meanwhile_stops_nothing(planning: str) -> None:
+    """Errand 0 from 4 to 13, errand 1 after it; on a threat the planner wants errand 0 stopped, and says so at 15."""
+
+    def policy(known: Mapping[str, Any]) -> dict[str, Any]:
+        doing = (known["you"]["doing"] or {"arguments": {"number": -1}})["arguments"]["number"]
+        if doing == 0 and known["you"]["see"]["threat"]:
+            return {"skill": None, "interrupt": True, "reason": "not this one"}
+        if doing == 1:
+            return nothing(known)
+        arguments = {"number": doing + 1, "seconds": 20.0 if doing == 0 else 9.0}
+        return {"skill": {"name": "work", "arguments": arguments}, "interrupt": False, "reason": ""}
+
+    def ends(threat_at: float) -> list[tuple[float, int, str]]:
+        rules = settings(planning=planning, limits=Limits(seconds=30.0))
+        _, events = episode(Meadow(threat_at=threat_at), rules, policy, 4.0, skills=(work,))
+        return [
+            (event.time, event.data["arguments"]["number"], event.data["status"])
+            for event in events
+            if event.kind == "skill_end" and event.time < 30.0
+        ]
+
+    assert ends(11.0) == [(13.0, 0, "done")]
+    assert ends(7.0)[0] == (12.0, 0, "interrupted"), "one that comes in time does"
+
+
+def test_the_paper_s_recipe_plans_as_published() -> None:
+    recipe = TeamRecipe.load(Path(__file__).parents[2] / "recipes" / "planning_acting" / "paper.yaml")
+    assert (recipe.runtime.mode, recipe.runtime.planning, recipe.runtime.horizon) == ("parallel", "continuous", 1)
 
 
 def test_an_interrupt_for_what_has_begun_meanwhile_stops_nothing() -> None:

@@ -178,3 +178,101 @@ def test_of_a_team_that_decides_at_one_moment_all_go_on_before_anybody_thinks(pl
         kinds = [event.kind for event in events if event.time == moment]
         assert kinds.count("plan") == kinds.count("skill_start") == 3
         assert "skill_start" not in kinds[kinds.index("call_start") :]
+
+
+# A plan of several steps
+
+
+async def work(context: SkillContext, number: int) -> None:
+    """Do errand `number` and put the tools away."""
+    context.on_leaving("release", seconds=2.0)
+    await context.act("work", seconds=10.0)
+
+
+def three_errands(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The next three, what it does now counted as done."""
+    you = known["you"]
+    first = you["see"]["done"].get("work", 0) + (you["doing"] is not None)
+    calls = [{"name": "work", "arguments": {"number": first + more}} for more in range(3)]
+    return {"skill": calls[0], "then": calls[1:], "interrupt": False, "reason": ""}
+
+
+def stopped_at(second: float, mode: str, seconds: float) -> list[Event]:
+    """A person stops Ann, who plans three steps at 4 s a call."""
+
+    async def main() -> list[Event]:
+        memory, rules = SQLiteMemory(Path(":memory:")), settings(mode=mode, horizon=3, limits=Limits(seconds=seconds))
+        run = Runtime(rules, Meadow(), memory, team(("ann",), three_errands, 4.0, rules, (work,)))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run.run)
+            await anyio.sleep(second)
+            await run.interrupt("ann")
+        return [event async for event in memory.since(0)]
+
+    return clock.run(main, "virtual")
+
+
+def errands_of(events: list[Event], kind: str) -> list[tuple[float, int]]:
+    return [(event.time, event.data["arguments"]["number"]) for event in events if event.kind == kind]
+
+
+@pytest.mark.parametrize("mode", ["parallel", "serial"])
+def test_who_stops_an_agent_stops_its_plan(mode: str) -> None:
+    """Stopped at 6, the tools are put away at 8: it thinks from then on, knowing that errand 0 is not done."""
+    events = stopped_at(6.0, mode, 20.0)
+    assert errands_of(events, "skill_start") == [(4.0, 0), (12.0, 0)]
+    dropped = [event for event in events if event.kind == "plan_dropped"]
+    assert [(event.time, event.data["skill"]["arguments"]["number"]) for event in dropped] == [(8.0, 1), (8.0, 2)]
+    assert [event.time for event in events if event.kind == "call_start"][:2] == [0.0, 8.0]
+
+
+@pytest.mark.parametrize("mode", ["parallel", "serial"])
+def test_who_stops_an_agent_that_is_clearing_up_stops_its_plan_too(mode: str) -> None:
+    """Errand 0 ends at 14, and its tools are put away until 16."""
+    events = stopped_at(15.0, mode, 25.0)
+    assert errands_of(events, "skill_start") == [(4.0, 0), (20.0, 1)]
+    assert next(event.data["status"] for event in events if event.kind == "skill_end") == "done"
+
+
+def test_the_end_of_a_run_is_no_reason_to_drop_a_plan() -> None:
+    _, events = episode(Meadow(), settings(horizon=3, limits=Limits(seconds=10.0)), three_errands, 4.0, skills=(work,))
+    assert [event.data["status"] for event in events if event.kind == "skill_end"] == ["interrupted"]
+    assert not any(event.kind == "plan_dropped" for event in events)
+
+
+def test_a_planner_that_only_stops_what_it_does_stops_its_plan() -> None:
+    """On a threat, in the first of three errands: nothing of that plan is begun after it."""
+
+    def policy(known: Mapping[str, Any]) -> dict[str, Any]:
+        if known["you"]["see"]["threat"]:
+            return {"skill": None, "interrupt": bool(known["you"]["doing"]), "reason": "no"}
+        return three_errands(known)
+
+    rules = settings(horizon=3, limits=Limits(seconds=40.0))
+    _, events = episode(Meadow(threat_at=5.0), rules, policy, 4.0, skills=(work,))
+    assert errands_of(events, "skill_start") == [(4.0, 0)]
+    assert next(event.time for event in events if event.kind == "skill_end") == 11.0  # said at 9, put away by 11
+    assert [event.data["why"] for event in events if event.kind == "plan_dropped"] == [
+        "the step before it came to nothing"
+    ] * 2
+
+
+def test_a_newer_plan_outlives_the_interrupt_of_an_older_step() -> None:
+    """Errand 0 of a plan of one step runs, errand 1 of the next plan waits: only errand 0 is stopped."""
+
+    async def main() -> list[Event]:
+        memory, rules = SQLiteMemory(Path(":memory:")), settings(limits=Limits(seconds=10.5))
+
+        def one(known: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: value for key, value in three_errands(known).items() if key != "then"}
+
+        run = Runtime(rules, Meadow(), memory, team(("ann",), one, 4.0, rules, (work,)))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run.run)
+            await anyio.sleep(8.5)
+            await run.interrupt("ann")
+        return [event async for event in memory.since(0)]
+
+    events = clock.run(main, "virtual")
+    assert errands_of(events, "skill_start") == [(4.0, 0), (10.5, 1)]
+    assert not any(event.kind == "plan_dropped" for event in events)

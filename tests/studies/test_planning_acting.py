@@ -13,7 +13,7 @@ from burnish.core.study import StudyRecipe
 from burnish.studies.planning_acting import study
 from burnish.studies.planning_acting.arms import SURROUNDINGS, WAYS, Design, arms, duel, fetching
 from burnish.studies.planning_acting.claims import measured_ratio, over_bound, ratio
-from burnish.studies.planning_acting.experiment import _tokens, numbers, play
+from burnish.studies.planning_acting.experiment import numbers, play
 from burnish.studies.planning_acting.fight_claims import judge_worlds, score
 from burnish.studies.planning_acting.fight_figures import outcomes
 from burnish.studies.planning_acting.records import World
@@ -135,9 +135,13 @@ def test_numbers_by_hand() -> None:
     assert typical(found)[0] in found
 
 
-def test_a_call_that_was_cut_off_costs_its_prompt() -> None:
-    assert _tokens([(100, 10), (300, 20), (0, 0)]) == 430 + 200
-    assert _tokens([]) == 0
+def test_a_call_that_was_cut_off_costs_its_prompt_here_and_in_the_run() -> None:
+    recipe = fetching(3, DESIGN, "static", 1.0, "events", 16, 2)
+    played = play(recipe)
+    cut = [event.data["tokens"] for event in played.events if event.data.get("status") == "cancelled"]
+    assert cut
+    assert all(tokens["prompt"] > 0 == tokens["completion"] for tokens in cut)
+    assert numbers(recipe, played).tokens == played.outcome.tokens
 
 
 def test_ways_of_thinking_differ_in_nothing_else() -> None:

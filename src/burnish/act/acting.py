@@ -62,7 +62,7 @@ class Actor:
         stale = await self._stale(agent, planned)
         if stale:
             await self.drop_rest(agent, planned)
-            agent.attention.wake()
+            agent.attention.passed_over()
         return stale
 
     async def drop_rest(self, agent: Agent, failed: PlannedCall) -> None:
@@ -115,6 +115,7 @@ class Actor:
         resumed = number is not None
         if not resumed:
             if not self._session.may_start_skill():
+                agent.attention.passed_over()
                 return
             agent.skills += 1
         number = agent.skills if number is None else number
@@ -147,8 +148,9 @@ class Actor:
                     why = (why + "; " if why else "") + "the clean-up took too long and was cut off"
                 span.set_attributes({"status": status, "why": why})
                 ended = await self._session.log("skill_end", agent.name, {**what, "status": status, "why": why})
-                if status == "failed":
+                if status == "failed" or agent.halted:  # not where the run ends: its plan is not given up
                     await self.drop_rest(agent, planned)
+                if status == "failed":
                     agent.attention.heard(ended.seq)
                 agent.attention.skill_ended(ended.time - began, status == "done")
                 self._next.discard(agent.name)

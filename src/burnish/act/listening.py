@@ -84,24 +84,29 @@ class Listener:
         """An event: whoever plans on what it changed, thinks again."""
         if not self._on_events:
             return
-        one, shared = self._agents.get(event.agent), self._settings.shared_memory
-        match event.kind:
-            case "world":
-                concerned = self._mates(event.agent) if one is None else [one]
-            case "human":
-                concerned = [] if one is None else [one]
-            case "goal" | "chat" if shared:
-                concerned = self._mates(event.agent)
-            case "skill_start" if shared:  # what a mate takes up, another need not do
-                concerned = [
-                    mate for mate in self._mates(event.agent) if mate.thinking is not None or mate.slot.waiting
-                ]
-            case _:
-                return
-        for agent in concerned:
+        if event.kind == "skill_end" and self._settings.shared_memory:
+            for mate in self._mates(event.agent):
+                if mate.attention.idle:  # it may have waited for this
+                    mate.attention.stir(event.seq)
+        for agent in self._concerned(event):
             if event.seq > agent.attention.thought:  # else its thought was made on it
                 agent.attention.heard(event.seq)
                 self._give_up(agent)
+
+    def _concerned(self, event: Event) -> list[Agent]:
+        """Those whose plans stand on what an event has changed."""
+        one, shared = self._agents.get(event.agent), self._settings.shared_memory
+        match event.kind:
+            case "world":
+                return self._mates(event.agent) if one is None else [one]
+            case "human":
+                return [] if one is None else [one]
+            case "goal" | "chat" if shared:
+                return self._mates(event.agent)
+            case "skill_start" if shared:  # what a mate takes up, another need not do
+                return [mate for mate in self._mates(event.agent) if mate.thinking is not None or mate.slot.waiting]
+            case _:
+                return []
 
     def _mates(self, name: str) -> list[Agent]:
         return [agent for other, agent in self._agents.items() if other != name]

@@ -29,6 +29,10 @@ class CallFailed(BurnishError):
     """The endpoint gave no usable answer; one line says why. The agent carries on."""
 
 
+class GivenUp(CallFailed):
+    """No answer within the time: what was asked has been sent, and is paid for."""
+
+
 class BudgetSpent(BurnishError):
     """The tokens or the money that the recipe allows are used up."""
 
@@ -220,7 +224,8 @@ class Chat:
         """One call. ``thought`` gets the unfinished text as it streams in.
 
         Raises:
-            CallFailed: time-out, an error status after the retries, or a body that cannot be read.
+            GivenUp: time-out. Like a call that is cancelled it is not charged here, for its caller knows what was sent.
+            CallFailed: an error status after the retries, or a body that cannot be read.
             BudgetSpent: before the call, if nothing is left.
         """
         self.afford()
@@ -240,13 +245,12 @@ class Chat:
                 with clock.hold() if self.outside else nullcontext():
                     reply = await (self._stream(request, thought) if limits.stream else self._whole(request, thought))
         except TimeoutError:
-            raise CallFailed(f"no answer within {limits.timeout:g} s") from None
+            raise GivenUp(f"no answer within {limits.timeout:g} s") from None
         except self._failures as error:
             raise CallFailed(f"{type(error).__name__}: {str(error)[:200]}".replace("\n", " ")) from None
-        self.count(reply)
         if limits.seconds_per_token:
             await anyio.sleep(limits.seconds_per_token * reply.completion_tokens)
-        return reply
+        return self.count(reply)  # last: who is cancelled before is charged as one that is
 
     def afford(self) -> None:
         """Nothing, while there is budget left for one more call.
@@ -341,10 +345,14 @@ def _text(answer: Mapping[str, Any], part: str) -> str:
 
 
 def _counted(request: Mapping[str, Any], text: str, usage: Any) -> Reply:
-    """Tokens as the server counts them; if it does not, four characters are taken for one."""
+    """Tokens as the server counts them; if it does not, estimated."""
     counts = usage if isinstance(usage, dict) else {}
     prompt_tokens, completion_tokens = counts.get("prompt_tokens"), counts.get("completion_tokens")
     if isinstance(prompt_tokens, int) and isinstance(completion_tokens, int):
         return Reply(text, max(0, prompt_tokens), max(0, completion_tokens))
-    asked = sum(len(message["content"]) for message in request["messages"])
-    return Reply(text, asked // 4, len(text) // 4)
+    return Reply(text, estimate(request["messages"]), len(text) // 4)
+
+
+def estimate(messages: Sequence[Message]) -> int:
+    """Tokens of a prompt that no server has counted: four characters are taken for one."""
+    return sum(len(message["content"]) for message in messages) // 4

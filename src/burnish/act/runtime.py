@@ -28,7 +28,7 @@ __all__ = ["Agent", "Outcome", "Runtime"]
 
 # An agent whose planner answers in no time still gives the world a moment between two plans.
 SHORTEST_PLAN = 0.05
-BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds between calls that fail one after another
+BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds between calls that one after another fail, or find nothing to do
 
 
 class Runtime:
@@ -151,7 +151,7 @@ class Runtime:
                 continue
             if thought.decision is None:
                 agent.attention.thinks(0)  # it has thought about nothing yet
-                await anyio.sleep(BACK_OFF[min(failures, len(BACK_OFF) - 1)])
+                await anyio.sleep(_back_off(failures))
                 failures += 1
                 continue
             failures = 0
@@ -161,17 +161,32 @@ class Runtime:
 
     async def _reason(self, agent: Agent) -> bool:
         """Wait for something to think about; false when there is nothing left to do."""
-        while self.settings.planning == "events" and not agent.attention.due(len(agent.slot.waiting)):
-            await agent.attention.change()
-        if self.settings.clock == "wall":  # on others neither takes time
-            await self._actor.acting_goes_first()
-        return await self._look(agent)
+        while True:
+            while not self._due(agent):
+                await agent.attention.change()
+            if self.settings.clock == "wall":  # on others neither takes time
+                await self._actor.acting_goes_first()
+            if not await self._look(agent):
+                return False
+            if self._due(agent):  # to look may have taken time
+                return True
+
+    def _due(self, agent: Agent) -> bool:
+        """Whether it has something to think about; who is being stopped thinks when it knows what came of it."""
+        if self.settings.planning == "continuous":
+            return True
+        stopping = agent.halted and agent.attention.running
+        return not stopping and agent.attention.due(len(agent.slot.waiting))
 
     async def _decided(self, agent: Agent, decision: Decision, version: int) -> None:
         """What a thought wants is left in the slot."""
         calls, interrupt = decision.calls, decision.interrupt and self.settings.interrupts
         if self.settings.planning == "events":
+            while agent.attention.taken:  # whether that step begins decides what is left of this plan
+                await agent.attention.change()
             agent.attention.more = len(calls) == self.settings.horizon
+            if not calls and agent.attention.idle:
+                agent.attention.rest(anyio.current_time() + _back_off(agent.attention.fruitless))
             if agent.attention.begun:
                 left = agent.attention.left_of(calls)
                 interrupt = interrupt and left == calls  # else what it wanted at once has begun already
@@ -179,13 +194,14 @@ class Runtime:
                 agent.attention.heard(agent.attention.begun[-1][0])  # what began meanwhile is still to be thought about
         if calls:
             await self._actor.hand_over(agent, _steps(decision, calls, version), interrupt)
-        elif interrupt and version >= agent.reflexed:
+        elif interrupt and version >= agent.reflexed and not agent.attention.moved_on:
             self._actor.stop_skill(agent)
 
     async def _acting(self, agent: Agent, left_over: Event | None) -> None:
         await self._actor.finish_skill(agent, left_over)
         while True:
             planned = await agent.slot.take()
+            agent.attention.taken = True  # until it begins or is passed over
             if not await self._actor.dropped(agent, planned):
                 await self._actor.perform(agent, planned)
                 if not await self._look(agent):
@@ -204,7 +220,7 @@ class Runtime:
                     continue
                 decision, version = thought.decision, thought.version
                 if decision is None:
-                    await self._wait(agent, BACK_OFF[min(failures, len(BACK_OFF) - 1)])
+                    await self._wait(agent, _back_off(failures))
                     failures += 1
                     continue
                 failures = 0
@@ -260,6 +276,10 @@ class Runtime:
             elif event.kind == "call_start":
                 agent.calls = event.data["call"]
         return left_over
+
+
+def _back_off(times: int) -> float:
+    return BACK_OFF[min(times, len(BACK_OFF) - 1)]
 
 
 def _steps(decision: Decision, calls: Sequence[Call], version: int) -> list[PlannedCall]:

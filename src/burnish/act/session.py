@@ -87,9 +87,9 @@ class Session:
         return self._epoch + int(self.now() * 1e9)
 
     def use(self, tokens: int) -> None:
-        """Count tokens; ends the run when none are left."""
+        """Count tokens; ends the run when none are left. A run whose agents are all at their end has ended already."""
         self.tokens += tokens
-        if self.tokens >= self._limits.tokens:
+        if self.tokens >= self._limits.tokens and not all(agent.done or agent.gone for agent in self._agents):
             self.end(f"{self._limits.tokens} tokens")
 
     def may_start_skill(self) -> bool:

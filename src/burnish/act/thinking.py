@@ -9,7 +9,18 @@ from typing import Any
 import anyio
 
 from burnish.act.memory.log import Snapshot
-from burnish.act.planner import LONGEST, BudgetSpent, CallFailed, Chat, Decision, Reply, parse_decision, prompt
+from burnish.act.planner import (
+    LONGEST,
+    BudgetSpent,
+    CallFailed,
+    Chat,
+    Decision,
+    GivenUp,
+    Reply,
+    estimate,
+    parse_decision,
+    prompt,
+)
 from burnish.act.recipe import RuntimeSettings
 from burnish.act.session import Session
 from burnish.act.skills.library import BadCall
@@ -130,6 +141,8 @@ class Thinker:
     ) -> str | None:
         """One call of a chat model, which stands in the log whatever becomes of it; ``None`` if it failed.
 
+        One that was given up is charged its prompt; how much of the reply was made is not known.
+
         Raises:
             BudgetSpent: nothing is left to pay it.
         """
@@ -140,27 +153,31 @@ class Thinker:
             said = text
             thinking(text)
 
-        status, reply = "cancelled", None
+        status, reply, given_up = "cancelled", None, True
         with self._session.span("llm_call", agent.name, about) as span:
             try:
                 reply = await self._answer(agent, chat, messages, key, horizon, saying)
-                status = "done"
+                status, given_up = "done", False
+            except GivenUp as error:
+                status = str(error)
             except CallFailed as error:
-                status = str(error)
+                status, given_up = str(error), False
             except BudgetSpent as error:
-                status = str(error)
+                status, given_up = str(error), False
                 raise
             finally:
                 # What was half said is kept as such, also when the call is cancelled.
                 with anyio.CancelScope(shield=True):
-                    used = reply or Reply(said, 0, 0)
+                    used = reply or Reply(said, estimate(messages) if given_up else 0, 0)
+                    if given_up:
+                        chat.count(used)
                     tokens = {"prompt": used.prompt_tokens, "completion": used.completion_tokens}
                     span.set_attributes(
                         {"status": status, **{f"tokens.{name}": count for name, count in tokens.items()}}
                     )
                     data = {**about, "status": status, "tokens": tokens, "text": used.text[:LONGEST]}
                     await self._session.log(kind, agent.name, data, key=key)
-        self._session.use(sum(tokens.values()))
+                self._session.use(sum(tokens.values()))
         return None if reply is None else reply.text
 
     async def _answer(
@@ -185,9 +202,9 @@ class Thinker:
         if past.data["status"] == "cancelled":
             await anyio.sleep_forever()  # whatever cancelled it then does so now
         await anyio.sleep(past.time - self._session.now())
-        if past.data["status"] != "done":
-            raise CallFailed(past.data["status"])
         tokens = past.data["tokens"]
+        if past.data["status"] != "done":
+            raise (GivenUp if tokens["prompt"] else CallFailed)(past.data["status"])
         return chat.count(Reply(past.data["text"], tokens["prompt"], tokens["completion"]))
 
 

@@ -73,18 +73,11 @@ def numbers(recipe: TeamRecipe, played: Played) -> Episode:
         health=sum(health) / len(health),
         deaths=float(sum(event.kind == "world" and event.data.get("kind") == "death" for event in events)),
         calls=float(len(calls)),
-        tokens=_tokens([(call["tokens"]["prompt"], call["tokens"]["completion"]) for call in calls]),
+        tokens=float(sum(call["tokens"]["prompt"] + call["tokens"]["completion"] for call in calls)),
         skills=float(len(skills)),
         skill_seconds=float(np.mean(done)) if done else 0.0,
         bound=_bound(recipe, [span.end - span.start for span in skills]) if len(health) == 1 else 0.0,
     )
-
-
-def _tokens(calls: Sequence[tuple[int, int]]) -> float:
-    """Prompt and reply tokens. A call that was cut off came without a count: it is charged a mean prompt."""
-    prompts = [prompt for prompt, _ in calls if prompt]
-    cut = (len(calls) - len(prompts)) * float(np.mean(prompts)) if prompts else 0.0
-    return sum(prompt + reply for prompt, reply in calls) + cut
 
 
 def _bound(recipe: TeamRecipe, lengths: Sequence[float]) -> float:
