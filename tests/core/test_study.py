@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.findings import Finding
-from burnish.core.intervals import SCALES, Interval, Kind, share_interval, t_interval
+from burnish.core.intervals import SCALES, Interval, Kind, interval_of, share_interval, t_interval
 from burnish.core.looks import Look
 from burnish.core.run import Run
 from burnish.core.study import (
@@ -42,7 +42,8 @@ def test_one_value_decides_nothing() -> None:
         ([-1, -1.1, -0.9], 0, "does not hold"),
         ([1, -1, 0.5], 0, "undecided"),
         ([1, 1.1, 0.9], 2, "does not hold"),
-        ([0, 0, 0], 0, "does not hold"),  # no difference at all is not a gain
+        ([0, 0, 0], 0, "undecided"),  # no spread to go by
+        ([5, 5, 5], 0, "undecided"),
     ],
 )
 def test_the_verdict_follows_from_the_interval(values: list[float], bound: float, verdict: str) -> None:
@@ -116,6 +117,29 @@ def test_an_undecided_claim_says_how_many_seeds_it_lacks() -> None:
     assert claim_rows([found])[0]["verdict"] == "undecided (about 9 more seeds)"
     on_the_bound = Measured("a", "better", "+5", Rule("gain", bound=0.5), gains(values.tolist())).judged(Look(seeds=8))
     assert (on_the_bound.verdict, on_the_bound.lacks) == ("undecided", None)
+
+
+def test_equal_values_decide_nothing_and_the_note_says_why() -> None:
+    found = Measured("a", "better", "+5", Rule("gain"), gains([2.0] * 6), "as it was").judged(Look(seeds=3))
+    assert (found.verdict, found.open, found.lacks) == ("undecided", True, None)
+    assert found.note == (
+        "as it was. All 6 values are equal: without spread there is no interval, and nothing is decided."
+    )
+    assert Claim.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("kind", ["share difference", "mean correlation", "mean share"])
+@pytest.mark.parametrize(("n", "verdict"), [(3, "undecided"), (6, "undecided"), (24, "holds")])
+def test_equal_shares_decide_when_there_are_many(kind: Kind, n: int, verdict: str) -> None:
+    found = Finding(partial(interval_of, kind, [1.0] * n), 1.0, 0.0)
+    assert Measured("a", "better", "-", Rule("gain", kind, 0.55), found).judged(Look(seeds=n)).verdict == verdict
+
+
+def test_fewer_units_than_the_least_decide_nothing_whatever_they_are() -> None:
+    for values in ([5.0, 5.1], [-5.0, -5.1], [5.0, 5.0]):
+        rule = Rule("gain", least=3)
+        found = Measured("a", "better", "-", rule, gains(values)).judged(Look(seeds=2))
+        assert (found.verdict, found.open) == ("undecided", True)
 
 
 def gains(values: list[float]) -> Finding:

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import Interrupted
+from burnish.core.intervals import mean_share_interval
+from burnish.core.looks import Look, plan_looks
 from burnish.core.run import Run
-from burnish.core.study import StudyRecipe
+from burnish.core.study import Glance, Outcome, Study, StudyRecipe, decide
+from burnish.prove.statistics import uniformity_p
 from burnish.studies.dov4cl import study
-from burnish.studies.dov4cl.claims import area, false_interval, judge_cells, power_interval, rows_of, share
+from burnish.studies.dov4cl.claims import Uniform, area, false_interval, judge_cells, power_interval, rows_of, share
 from burnish.studies.dov4cl.experiment import Setting, owned, trainings
 from burnish.studies.dov4cl.records import Geometry, OwnerCell
 from burnish.studies.dov4cl.report import sections
@@ -46,9 +49,14 @@ def made(owners: int = 12, seeds: int = 3, thief: float = 0.001, accused: float 
                 "suspects": rows,
             }
             if owner == 0:
-                result["geometry"] = {"scores": [0.9, 0.8, -0.1, 0.2], "guilty": [True, True, False, False]}
+                result["geometry"] = geometry(1 + seed % 2)
             results.append(OwnerCell.model_validate(result))
     return results
+
+
+def geometry(wrong: int) -> dict[str, Any]:
+    """Ten thieves and ten innocents, one of whom is above so many thieves: an area of 1 - wrong / 100."""
+    return {"scores": [*range(1, 11), *[0.0] * 9, wrong + 0.5], "guilty": [True] * 10 + [False] * 10}
 
 
 def verdicts(results: list[OwnerCell]) -> dict[str, str]:
@@ -71,8 +79,62 @@ def test_verdicts_by_hand() -> None:
     borderline = {claim.name: claim for claim in judged(judge_cells(made(owners=4, seeds=1, accused=0.001)))}
     assert borderline["false-accusations"].verdict == "undecided"
     assert "at or below .05" in borderline["false-accusations"].note
-    many = {claim.name: claim for claim in judged(judge_cells(made(accused=0.001)))}
+    many = {claim.name: claim for claim in judged(judge_cells(made(accused=0.001, seeds=12)))}
     assert many["false-accusations"].verdict == "holds"
+
+
+def test_the_area_counts_seeds_and_needs_three() -> None:
+    results = made(owners=2, seeds=3)
+    by_name = {question.name: question for question in judge_cells(results)}
+    area_of = by_name["geometry"].judged(Look())
+    assert area_of.interval == mean_share_interval([0.99, 0.98, 0.99])
+    twice = [*results, *(each.model_copy(update={"epochs": 5}) for each in results)]
+    again = next(each for each in judge_cells(twice) if each.name == "geometry").judged(Look())
+    assert again.interval == area_of.interval, "two settings of one seed are one value"
+    assert verdicts(made(owners=2, seeds=2))["geometry"] == "undecided"
+    alike = [each.model_copy(update={"geometry": None if each.owner else results[0].geometry}) for each in results]
+    assert verdicts(alike)["geometry"] == "undecided", "three equal areas have no spread"
+
+
+def test_a_suspect_counts_once_however_many_owners_accuse_it() -> None:
+    results = made(owners=6, seeds=2)
+    rows = rows_of(results, guilty=False)
+    for row in rows:
+        row.row.p["image"] = 0.01 if row.row.suspect == 0 else 0.5
+    found = false_interval(rows, "image", 0.975)
+    assert found == mean_share_interval([1.0, 0, 0, 0, 0, 0] * 2, level=0.975)
+
+
+def test_no_departure_is_said_at_the_last_look_only() -> None:
+    looks = plan_looks(3, 24)
+    flat, bent, slightly = (np.linspace(0.01, 0.99, 48) ** power for power in (1.0, 4.0, 1.7))
+    assert 0.025 < uniformity_p(slightly) < 0.05
+
+    def at(values: np.ndarray) -> list[str]:
+        return [Uniform(values).judged(look).verdict for look in looks]
+
+    assert at(flat) == ["undecided", "undecided", "undecided", "holds"]
+    assert at(bent) == ["does not hold"] * 4
+    assert at(slightly) == ["undecided"] * 4, "not as sure as the last look asks, nor free of doubt at the full level"
+    assert Uniform(slightly).judged(Look()).verdict == "does not hold"
+    assert Uniform(flat).judged(Look()).verdict == "holds"
+    assert Uniform(flat).judged(looks[0]).open, "more seeds are asked for"
+    assert Uniform(bent[::4]).judged(Look()).verdict == "undecided", "twelve are fewer than twenty"
+    assert "p > 0.05 on 20 suspects or more (it does not hold where p <= 0.00625" in Uniform(flat).judged(looks[0]).rule
+
+
+def test_a_study_goes_on_for_a_claim_without_an_interval(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def run(recipe: StudyRecipe, _run: Run) -> Outcome:
+        asked.append(recipe.seeds)
+        return Outcome([Uniform(np.linspace(0.01, 0.99, 16 * recipe.seeds))], [], Glance("", None))
+
+    recipe = StudyRecipe(method="study:dov4cl", seeds=3, max_seeds=12)
+    with Run(recipe, tmp_path / "run", quiet=True) as folder:
+        found = decide(Study("uniform", run), recipe, folder)
+    assert asked == [3, 6, 12]
+    assert (found.claims[0].verdict, found.claims[0].seeds) == ("holds", 12)
 
 
 def test_numbers_by_hand() -> None:
@@ -81,7 +143,7 @@ def test_numbers_by_hand() -> None:
     assert share(rows_of(results, guilty=True), "published") == (4, 4)
     assert power_interval(rows_of(results, guilty=True), "image").low == pytest.approx(0.3976, abs=1e-4)
     interval = false_interval(rows_of(results, guilty=False), "image")
-    assert (interval.mean, interval.high, interval.n) == (1.0, 1.0, 12)
+    assert (interval.mean, interval.high, interval.n) == (1.0, 1.0, 4)
     assert area(Geometry(scores=(1.0, 0.5, 0.7), guilty=(True, True, False))) == 0.5
 
 

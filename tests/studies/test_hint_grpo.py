@@ -36,13 +36,13 @@ def test_smoke_and_resume(tmp_path_factory: pytest.TempPathFactory, tmp_path: Pa
 
 
 def cell(world: int, gains: dict[str, float], base: float = 0.2) -> dict[str, Any]:
-    rng = np.random.default_rng(world)
+    rng, others = np.random.default_rng(world), np.random.default_rng([world, 1])
     names = ("GRPO", "GRPO, groups of 12", "exhaustive", "ladder", AT_EQUAL_STEPS)
     arms = {
         name: {
             "30000": {
                 "accuracy": 0.5 + gains.get(name, 0.0) + float(rng.normal(0, 0.01)),
-                "utilisation": 0.5 + gains.get(name, 0.0),
+                "utilisation": 0.5 + gains.get(name, 0.0) + float(others.normal(0, 0.01)),
                 "steps": 10,
                 "completions": 40,
                 "tokens": 1000,

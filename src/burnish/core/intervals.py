@@ -2,6 +2,12 @@
 
 Pure statistics. Every function gives an :class:`Interval` of its own kind; a kind knows the range of its quantity and
 the words for how the interval is made. Knows no study.
+
+Equal values have no spread to go by, and so would have an interval without width, which decides anything. Here each of
+them counts as one trial: where the share of units that differ from the others is q, n units agree with a probability of
+(1 - q)^n, so that at confidence 1 - a it may be anything up to 1 - (a/2)^(1/n). Within a range that bounds the mean
+(:func:`share_difference_interval`); without a range one unit may be off by any amount, and nothing does
+(:func:`t_interval`).
 """
 
 from __future__ import annotations
@@ -16,13 +22,12 @@ from pydantic import ConfigDict, model_validator
 
 from burnish.core.recipe import Settings
 
-Kind = Literal[
-    "mean", "share", "mean share", "bootstrap share", "share difference", "correlation", "mean correlation", "ratio"
-]
+Kind = Literal["mean", "share", "mean share", "share difference", "correlation", "mean correlation", "ratio"]
 LEVEL = 0.95
 """Of confidence, where nothing else is asked for."""
 ROUNDING = 1e-12
-"""A standard deviation below it is what rounding leaves of equal values; a mean so near an end lies there."""
+"""A standard deviation below it (beside the largest value, where that is above 1) is what rounding leaves of equal
+values; a mean so near an end lies there."""
 MOST_TRIALS = 1e9
 """More effective trials than the beta distribution's inverse is exact for; they would narrow an interval below 1e-4."""
 
@@ -46,7 +51,6 @@ SCALES: dict[Kind, Scale] = {
     "mean": Scale("t interval"),
     "share": Scale("Clopper-Pearson interval", 0.0, 1.0),
     "mean share": Scale("Korn-Graubard interval", 0.0, 1.0),
-    "bootstrap share": Scale("bootstrap interval", 0.0, 1.0),
     "share difference": Scale("t interval", -1.0, 1.0),
     "correlation": Scale("Fisher z interval", -1.0, 1.0),
     "mean correlation": Scale("t interval (Fisher's z scale)", -1.0, 1.0),
@@ -80,14 +84,23 @@ class Interval(Settings):
             )
         return self
 
+    @property
+    def boundless(self) -> bool:
+        """Whether nothing is known of the mean: one value, or several without spread, of a quantity without bounds."""
+        return math.isinf(self.high)
+
     def __str__(self) -> str:
         if self.n < 2:
             return f"{self.mean:.3g} (one seed)"
+        if self.boundless:
+            return f"{self.mean:.3g} (all {self.n} equal: no interval)"
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Student's t interval of a mean; infinitely wide for fewer than two values.
+    """Student's t interval of a mean; infinitely wide for fewer than two values, and for equal ones.
+
+    Those say nothing of how far another may be off.
 
     Args:
         values: independent values of a quantity without bounds; for a paired comparison the differences (one a seed).
@@ -100,7 +113,9 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
 def share_difference_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's t interval of a mean difference of shares, without what no difference of shares can be.
 
-    The cut loses no coverage: the mean itself lies within [-1, 1]. Equal values have no width, as in any t interval.
+    The cut loses no coverage: the mean itself lies within [-1, 1]. Of n equal values, d, each counts as one trial: up
+    to q = 1 - (a/2)^(1/n) of all units may differ, each by as much as the range allows, so that the mean lies within
+    [d - q (d + 1), d + q (1 - d)].
 
     Args:
         values: paired differences of shares in [-1, 1], one a seed.
@@ -108,6 +123,8 @@ def share_difference_interval(values: Sequence[float], level: float = LEVEL) -> 
     """
     mean, half = _t(values, level)
     low, high = max(-1.0, mean - half), min(1.0, mean + half)
+    if len(values) > 1 and not math.isfinite(half):
+        low, high = _of_equal(mean, len(values), level)
     return Interval(mean=mean, low=low, high=high, n=len(values), kind="share difference", level=level)
 
 
@@ -137,9 +154,9 @@ def mean_share_interval(values: Sequence[float], trials: int | None = None, leve
     That number, reduced by (z / t)^2 for the few degrees of freedom, goes into Clopper-Pearson. So the interval lies
     within [0, 1] and is longer towards the middle. Fewer than two values give [0, 1].
 
-    Where all values are equal, they have no spread to go by. Then the trials behind them count, as is usual; where
-    these are not known, each value counts as one trial, which is right for any distribution on [0, 1]. Where they are
-    known, n* is never more than they are.
+    Where all values are equal, they have no spread to go by. Then each value counts as one trial, which is right for
+    any distribution on [0, 1]. (To count the trials behind them, as is usual, is right only where those of one seed are
+    no more alike than those of two.) n* is never more than the trials, where they are known.
 
     Why no t interval cut to [0, 1]: near an end the mean is skewed, and in settings where this one covers with .94 to
     .99, that one does with .48 to .95 (``tests/core/test_intervals.py``). Why no t interval of logits: those of 0 and 1
@@ -157,13 +174,13 @@ def mean_share_interval(values: Sequence[float], trials: int | None = None, leve
     mean, spread = _within(float(data.mean()), 0.0, 1.0), _spread(data)
     if n < 2:
         return Interval(mean=mean, low=0.0, high=1.0, n=n, kind="mean share", level=level)
+    most = MOST_TRIALS if trials is None else float(trials)
     if _at_end(mean, 0.0, 1.0):
-        known = n if trials is None else trials
-        low, high = _clopper_pearson(known * round(mean), known, level)
+        worth = min(n, most)
+        low, high = _clopper_pearson(worth * round(mean), worth, level)
     else:
         z, t = float(special.ndtri((1 + level) / 2)), _t_quantile(n, level)
-        worth = mean * (1 - mean) / (spread**2 / n) * (z / t) ** 2 if spread else float(n if trials is None else trials)
-        worth = min(worth, MOST_TRIALS if trials is None else trials)
+        worth = min(mean * (1 - mean) / (spread**2 / n) * (z / t) ** 2 if spread else float(n), most)
         low, high = _clopper_pearson(worth * mean, worth, level)
     return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=n, kind="mean share", level=level)
 
@@ -171,7 +188,7 @@ def mean_share_interval(values: Sequence[float], trials: int | None = None, leve
 def correlation_interval(r: float, n: int, level: float = LEVEL) -> Interval:
     """Fisher's interval of one correlation: atanh(r) +- z / sqrt(n - 3), taken back; [-1, 1] for up to three pairs.
 
-    Source: Fisher, Metron 1 (1921).
+    Of 1 and -1, which z does not know, each pair counts as one trial. Source: Fisher, Metron 1 (1921).
 
     Args:
         r: Pearson's correlation.
@@ -184,7 +201,10 @@ def correlation_interval(r: float, n: int, level: float = LEVEL) -> Interval:
     if n <= 3:
         return Interval(mean=r, low=-1.0, high=1.0, n=n, kind="correlation", level=level)
     half = float(special.ndtri((1 + level) / 2)) / math.sqrt(n - 3)
-    low, high = (r, r) if abs(r) == 1.0 else (math.tanh(math.atanh(r) + step) for step in (-half, half))
+    if _at_end(r, -1.0, 1.0):
+        low, high = _of_equal(r, n, level)
+    else:
+        low, high = (math.tanh(math.atanh(r) + step) for step in (-half, half))
     return Interval(mean=r, low=min(low, r), high=max(high, r), n=n, kind="correlation", level=level)
 
 
@@ -192,8 +212,8 @@ def mean_correlation_interval(values: Sequence[float], level: float = LEVEL) -> 
     """t interval of a mean of correlations on Fisher's z scale: z = atanh(mean) +- t se / (1 - mean^2), taken back.
 
     The error of the mean is carried over to z (delta method). To average the z of each instead would give the interval
-    of another mean, and none where a correlation is 1. Where all are 1, or all -1, each counts as one trial, as with
-    shares.
+    of another mean, and none where a correlation is 1. Of equal correlations each counts as one trial, as with
+    differences of shares.
 
     Args:
         values: independent correlations in [-1, 1], one a seed.
@@ -203,8 +223,8 @@ def mean_correlation_interval(values: Sequence[float], level: float = LEVEL) -> 
     mean, spread = _within(float(data.mean()), -1.0, 1.0), _spread(data)
     if n < 2:
         low, high = -1.0, 1.0
-    elif _at_end(mean, -1.0, 1.0):
-        low, high = (2 * end - 1 for end in _clopper_pearson(n * (mean > 0), n, level))
+    elif not spread:
+        low, high = _of_equal(mean, n, level)
     else:
         half = _t_quantile(n, level) * spread / math.sqrt(n) / (1 - mean**2)
         low, high = (math.tanh(math.atanh(mean) + step) for step in (-half, half))
@@ -212,7 +232,7 @@ def mean_correlation_interval(values: Sequence[float], level: float = LEVEL) -> 
 
 
 def ratio_interval(logs: Sequence[float], level: float = LEVEL) -> Interval:
-    """t interval of a ratio on the log scale: geometric mean, and never below 0.
+    """t interval of a ratio on the log scale: geometric mean, and never below 0; [0, inf] for equal ratios.
 
     Args:
         logs: natural logarithms of independent ratios, one a seed.
@@ -248,11 +268,16 @@ FROM_VALUES: dict[Kind, _FromValues] = {
 
 
 def _t(values: Sequence[float], level: float) -> tuple[float, float]:
-    """Mean, and half the length of its t interval."""
+    """Mean, and half the length of its t interval: infinite without spread."""
     data = np.asarray(values, dtype=float)
-    if len(data) < 2:
-        return float(data.mean()), math.inf
-    return float(data.mean()), float(_t_quantile(len(data), level) * data.std(ddof=1) / np.sqrt(len(data)))
+    mean, spread = float(data.mean()), _spread(data)
+    return mean, float(_t_quantile(len(data), level) * spread / np.sqrt(len(data))) if spread else math.inf
+
+
+def _of_equal(value: float, n: int, level: float) -> tuple[float, float]:
+    """Ends for n equal values in [-1, 1]: up to 1 - (a/2)^(1/n) of all may differ, by as much as the range allows."""
+    most = 1 - ((1 - level) / 2) ** (1 / n)
+    return value - most * (value + 1), value + most * (1 - value)
 
 
 def _t_quantile(n: int, level: float) -> float:
@@ -264,7 +289,7 @@ def _t_quantile(n: int, level: float) -> float:
 def _spread(data: np.ndarray) -> float:
     """Standard deviation of a sample; 0 for one value, and where only rounding tells the values apart."""
     found = float(data.std(ddof=1)) if len(data) > 1 else 0.0
-    return found if found > ROUNDING else 0.0
+    return found if found > ROUNDING * max(1.0, float(np.abs(data).max())) else 0.0
 
 
 def _clopper_pearson(successes: float, trials: float, level: float) -> tuple[float, float]:

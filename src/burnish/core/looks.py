@@ -2,22 +2,23 @@
 
 A study that adds seeds until it knows looks more than once at the same claim; at 95 % each time it would err far more
 often than once in twenty. Here the looks share the error: look k of K, at n_k seeds, takes an interval of level
-1 - alpha (n_k - n_(k-1)) / n_K (spending linear in the seeds). By the union bound all intervals of all looks together
-miss the truth with a probability of at most alpha. Boundaries from a joint normal distribution (Lan and DeMets,
-Biometrika 70, 1983) would need fewer seeds, but hold neither for three seeds nor for shares, ratios and
+1 - alpha (n_k - n_(k-1)) / n_K (spending linear in the seeds). By the union bound all intervals of all looks at one
+claim together miss the truth with a probability of at most alpha. Boundaries from a joint normal distribution (Lan and
+DeMets, Biometrika 70, 1983) would need fewer seeds, but hold neither for three seeds nor for shares, ratios and
 correlations; the bound holds for each kind of interval that keeps its own level.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
-from burnish.core.intervals import LEVEL, Interval, Kind
+from burnish.core.intervals import LEVEL, SCALES, Interval, Kind
 
 POWER = 0.8
 """Of the number of seeds that an undecided claim would need."""
-MOST_UNITS = 1e9
+MOST_UNITS = 2**30
 """More than anyone runs: so near to its bound a claim is said to need more than can be."""
 
 
@@ -66,10 +67,13 @@ def plan_looks(seeds: int, most: int) -> tuple[Look, ...]:
 
 
 def units_needed(interval: Interval, bound: float, level: float = LEVEL) -> float:
-    """Units at which an interval of ``level`` would leave ``bound`` out, with a probability of .8.
+    """Fewest units at which an interval of ``level`` would leave ``bound`` out, with a probability of .8.
 
-    As if mean and spread stayed as they are: n = (spread (t + z_.8) / distance)^2, on the scale on which the interval
-    is symmetric. Infinite where the mean lies on the bound, or where one unit says nothing of the spread.
+    As if mean and spread stayed as they are: the least n with spread (t + z_.8) / sqrt(n) <= distance, on the scale of
+    the kind's interval. The spread is that of the half of the interval that faces the bound, so that a skew interval,
+    or one that is cut at an end of its range, counts on the side that is asked about. Where that very end is cut, the
+    other half counts if it is longer. Infinite where the mean lies on the bound, or where nothing is known of the
+    spread.
 
     Args:
         interval: of what was found.
@@ -81,14 +85,26 @@ def units_needed(interval: Interval, bound: float, level: float = LEVEL) -> floa
     middle, edge, low, high = (
         _symmetric(interval.kind, value) for value in (interval.mean, bound, interval.low, interval.high)
     )
-    distance = abs(middle - edge)
-    if interval.n < 2 or not math.isfinite(high - low) or not distance > 0:
+    distance, scale = abs(middle - edge), SCALES[interval.kind]
+    whole = interval.low <= scale.low and interval.high >= scale.high
+    if interval.n < 2 or whole or not math.isfinite(high - low) or not distance > 0:
         return math.inf
-    spread = (high - low) / 2 / _quantile(interval.n, interval.level) * math.sqrt(interval.n)
-    needed, power = MOST_UNITS, float(special.ndtri(POWER))
-    for _ in range(50):  # each round takes the quantile of the units that the one before found
-        needed = min(MOST_UNITS, max(2.0, (spread * (_quantile(needed, level) + power) / distance) ** 2))
-    return math.inf if needed == MOST_UNITS else float(math.ceil(needed))
+    half, cut = (
+        (middle - low, interval.low <= scale.low) if edge < middle else (high - middle, interval.high >= scale.high)
+    )
+    half = max(middle - low, high - middle) if cut else half
+    spread = half / _quantile(interval.n, interval.level) * math.sqrt(interval.n)
+    power = float(special.ndtri(POWER))
+
+    def decide(units: int) -> bool:
+        return spread * (_quantile(units, level) + power) <= distance * math.sqrt(units)
+
+    enough = 2
+    while not decide(enough):
+        if enough >= MOST_UNITS:
+            return math.inf
+        enough *= 2
+    return float(bisect.bisect_left(range(enough), True, lo=2, key=decide))
 
 
 def _symmetric(kind: Kind, value: float) -> float:

@@ -60,7 +60,7 @@ class Rule:
 
     def verdict(self, interval: Interval) -> Verdict:
         """``holds`` if all of the interval lies on the claimed side, ``does not hold`` if on the other, else
-        ``undecided``.
+        ``undecided``: so are fewer units than the least, and equal values of a quantity without bounds.
 
         Raises:
             ValueError: an interval of another kind than the sentence speaks of.
@@ -69,7 +69,7 @@ class Rule:
             raise ValueError(
                 f"the rule is about a {self.kind} ({self.sentence()}), the interval is of a {interval.kind}"
             )
-        if interval.n < self.least:
+        if interval.n < self.least or interval.boundless:
             return "undecided"
         above, below = interval.low > self.bound, interval.high <= self.bound
         holds, fails = (above, below) if self.side == "above" else (below, above)
@@ -101,8 +101,8 @@ class Claim(Settings):
 
     @property
     def open(self) -> bool:
-        """Whether more seeds may still decide it."""
-        return self.verdict == "undecided" and self.interval is not None
+        """Whether more seeds may still decide it: it was run, and is undecided."""
+        return self.verdict == "undecided" and (self.interval is not None or self.ours is not None)
 
 
 @runtime_checkable
@@ -164,10 +164,18 @@ class Measured:
             baseline=self.found.baseline,
             interval=interval,
             verdict=verdict,
-            note=self.note,
+            note=_with_reason(self.note, interval),
             seeds=look.seeds,
             lacks=math.ceil(seeds - look.seeds) if verdict == "undecided" and look.seeds < seeds < math.inf else None,
         )
+
+
+def _with_reason(note: str, interval: Interval) -> str:
+    """A note, and why nothing is decided where all values are equal."""
+    if interval.n < 2 or not interval.boundless:
+        return note
+    why = f"All {interval.n} values are equal: without spread there is no interval, and nothing is decided."
+    return f"{note.rstrip('. ')}. {why}" if note else why
 
 
 class StudyRecipe(Recipe):
@@ -245,8 +253,8 @@ class Judgement:
         end = f"{left} of {len(self.claims)} claims stay undecided" if left else "every claim that was run is decided"
         return (
             f"Look {self.look.number} of at most {self.look.of}, at {self.look.seeds} seeds: {end}. Each look k takes "
-            "intervals of level 1 - .05 (n_k - n_(k-1)) / n_K, so that all looks together err with at most 5 % (union "
-            "bound); a claim keeps the verdict of the look that decided it."
+            "intervals of level 1 - .05 (n_k - n_(k-1)) / n_K, so that all looks at one claim together err with at "
+            "most 5 % (union bound); a claim keeps the verdict of the look that decided it."
         )
 
 

@@ -19,7 +19,7 @@ class Dots:
 
     Attributes:
         label: at the left.
-        interval: large dot and line; no line where there is one value only.
+        interval: large dot and line; no line where there is one value only, or where nothing bounds the mean.
         values: small dots, by group; one group needs no name.
         colour: of dot and line.
     """
@@ -48,7 +48,7 @@ def draw_dots(axes: Any, rows: Sequence[Dots], words: str = "{:.2f}", lines: Seq
             label = None if place or len(groups) == 1 else name
             axes.plot(values, height, "o", markersize=3.5, alpha=0.6, color=colours[name], label=label)
         found = row.interval
-        if found.n > 1:
+        if found.n > 1 and not found.boundless:
             axes.plot([found.low, found.high], [place, place], color=row.colour, linewidth=2.2)
         axes.plot([found.mean], [place], "o", color=row.colour, markersize=8)
         at = (found.mean, place)

@@ -229,11 +229,6 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def draws_for(level: float) -> int:
-    """Resamples that leave 50 beyond each end of an interval of ``level``: 2,000 at 95 %."""
-    return round(100 / (1 - level))
-
-
 def uniformity_p(p_values: Values) -> float:
     """p of a Kolmogorov-Smirnov test that ``p_values`` are uniform on (0, 1)."""
     from scipy import stats

@@ -1,11 +1,12 @@
 """The claims of the DOV4CL study and their verdicts. Knows numbers only.
 
-Written down before any judged run, but for two: after it, the rule for false accusations was made stricter (the
+Written down before any judged run, but for these: after it, the rule for false accusations was made stricter (the
 interval and no longer the share itself must lie at or below the level), and the claim of uniform p-values was worded
-for what a test that fails to reject can say.
+for what a test that fails to reject can say. Later the bootstrap intervals, which missed the truth too often, gave way
+to Korn and Graubard's, and no failure to reject counts before the last look.
 
 Unit of intervals: the owner for power (an owner has one thief; owners' pictures are disjoint), the suspect for false
-accusations (one encoder's many owners are not independent).
+accusations (one encoder's many owners are not independent), the seed for the area.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from functools import partial
 
 import numpy as np
 
-from burnish.core.findings import Finding
-from burnish.core.intervals import LEVEL, Interval, share_interval
+from burnish.core.findings import Finding, average, units
+from burnish.core.intervals import LEVEL, Interval, mean_share_interval, share_interval
 from burnish.core.looks import Look
 from burnish.core.study import Claim, Measured, Rule, Verdict
-from burnish.prove.statistics import bootstrap_interval, draws_for, uniformity_p
+from burnish.prove.statistics import uniformity_p
 from burnish.studies.dov4cl.records import ALPHA, Geometry, OwnerCell, Suspect
 
 WANTED = 0.8
 POWER = Rule("share of thieves found", kind="share", bound=WANTED)
-FALSE = Rule("share of innocents accused", kind="bootstrap share", bound=ALPHA, side="at most", over="suspects")
-AREA = Rule("leave-one-out area under the ROC curve", kind="bootstrap share", bound=WANTED, over="cells", least=3)
+FALSE = Rule("share of innocents accused", kind="mean share", bound=ALPHA, side="at most", over="suspects")
+AREA = Rule("leave-one-out area under the ROC curve", kind="mean share", bound=WANTED, over="seeds", least=3)
 Cells = Sequence[OwnerCell]
 
 
@@ -34,25 +35,36 @@ Cells = Sequence[OwnerCell]
 class NoDeparture:
     """When a claim of no departure holds: a test that could see one (on enough suspects) does not reject.
 
+    A departure may be found at any look, at the level that it may spend, so that all looks together find one that is
+    not there with at most 5 %. That there is none is said only at the last look, and at the full level: to fail to
+    reject is the easier the fewer the suspects and the stricter the level, and so says nothing before.
+
     Attributes:
-        alpha: level of the test.
-        least: p-values below which nothing is decided in its favour.
+        least: p-values below which nothing is decided.
     """
 
-    alpha: float
     least: int
 
-    @property
-    def sentence(self) -> str:
+    def sentence(self, look: Look) -> str:
         """The rule in words."""
         return (
-            f"a Kolmogorov-Smirnov test of one p a suspect and owner gives p > {self.alpha:.4g} on {self.least} "
-            "suspects or more; a p-value has no interval"
+            f"at the last look a Kolmogorov-Smirnov test of one p a suspect and owner gives p > {_spent(LEVEL):g} on "
+            f"{self.least} suspects or more (it does not hold where p <= {_spent(look.level):g} at this look); a "
+            "p-value has no interval"
         )
 
-    def verdict(self, p: float, n: int) -> Verdict:
+    def verdict(self, p: float, n: int, look: Look) -> Verdict:
         """From the p of the test of ``n`` p-values."""
-        return "does not hold" if p <= self.alpha else "undecided" if n < self.least else "holds"
+        if n < self.least:
+            return "undecided"
+        if p <= _spent(look.level):
+            return "does not hold"
+        return "holds" if look.last and p > _spent(LEVEL) else "undecided"
+
+
+def _spent(level: float) -> float:
+    """What a level of confidence leaves for error."""
+    return round(1 - level, 12)
 
 
 @dataclass(frozen=True)
@@ -97,18 +109,10 @@ def power_interval(rows: Sequence[Tested], test: str, level: float = LEVEL) -> I
 
 
 def false_interval(rows: Sequence[Tested], test: str, level: float = LEVEL) -> Interval:
-    """Share of innocents accused, and its interval: bootstrap over suspects, or Clopper-Pearson where it is wider.
-
-    (Without a single accusation the bootstrap has no width.)
-    """
+    """Share of innocents accused, and its interval over suspects: all owners of one encoder make one value."""
     kept = [each for each in rows if test in each.row.p]
-    hits = np.array([each.row.accused(test) for each in kept], dtype=float)
-    _, clusters = np.unique([each.encoder for each in kept], return_inverse=True)
-    rng = np.random.default_rng(0)
-    low, high = bootstrap_interval(hits, rng, clusters=clusters, level=level, draws=draws_for(level))
-    exact = share_interval(int(hits.sum()), len(hits), level)
-    low, high = min(low, exact.low), max(high, exact.high)
-    return Interval(mean=float(hits.mean()), low=low, high=high, n=len(hits), kind=FALSE.kind, level=level)
+    accused = units(kept, lambda each: each.row.accused(test), lambda each: each.encoder)
+    return mean_share_interval(accused, level=level)
 
 
 def _power(rows: Sequence[Tested], name: str, words: str, test: str) -> Measured:
@@ -154,18 +158,18 @@ class Uniform:
     name: str = "uniform"
 
     def judged(self, look: Look) -> Claim:
-        """The claim with its verdict; the test's level is what the look may spend."""
-        p, rule = uniformity_p(self.values), NoDeparture(round(1 - look.level, 12), least=20)
+        """The claim with its verdict."""
+        p, rule = uniformity_p(self.values), NoDeparture(least=20)
         return Claim(
             name=self.name,
             claim="p-values of innocents (image permutation test, unary relationship) show no departure from uniform "
             "ones",
             paper="not in the paper",
-            rule=rule.sentence,
+            rule=rule.sentence(look),
             ours=p,
-            baseline=rule.alpha,
+            baseline=_spent(LEVEL),
             interval=None,
-            verdict=rule.verdict(p, len(self.values)),
+            verdict=rule.verdict(p, len(self.values), look),
             note=f"{len(self.values)} suspects; all pairs of suspect and owner are in the report's figure.",
             seeds=look.seeds,
         )
@@ -174,20 +178,12 @@ class Uniform:
 def _geometry(cells: Cells) -> Measured:
     name, paper = "geometry", "not in the paper; TrainProVe's default, carried over to embeddings"
     claim = "kernel ridge on agreement of geometry (CKA) tells thieves of one public set from innocents: area above .8"
-    areas = [area(cell.geometry) for cell in cells if cell.geometry is not None]
-    if not areas:
+    found = [(cell.seed, area(cell.geometry)) for cell in cells if cell.geometry is not None]
+    if not found:
         return Measured(name, claim, paper, AREA, None)
-    shown = ", ".join(f"{one:.2f}" for one in areas)
-    found = Finding(partial(area_interval, areas), float(np.mean(areas)), 0.5)
-    return Measured(name, claim, paper, AREA, found, f"areas: {shown}")
-
-
-def area_interval(areas: Sequence[float], level: float = LEVEL) -> Interval:
-    """Mean area and its bootstrap interval; of one cell alone, which has no spread to draw from, the whole range."""
-    mean, low, high = float(np.mean(areas)), 0.0, 1.0
-    if len(areas) > 1:
-        low, high = bootstrap_interval(np.array(areas), np.random.default_rng(0), level=level, draws=draws_for(level))
-    return Interval(mean=mean, low=min(low, mean), high=max(high, mean), n=len(areas), kind=AREA.kind, level=level)
+    shown = ", ".join(f"{one:.2f}" for _, one in found)
+    by_seed = average(found, lambda each: each[1], 0.5, AREA.kind, lambda each: each[0])
+    return Measured(name, claim, paper, AREA, by_seed, f"areas: {shown}")
 
 
 def area(geometry: Geometry) -> float:

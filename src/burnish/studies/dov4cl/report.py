@@ -41,7 +41,7 @@ def sections(cells: Cells) -> list[Section]:
     return [
         Section(
             "Thieves found, innocents accused",
-            "Shares at the level .05, with 95 % intervals (thieves: Clopper-Pearson; innocents: bootstrap over "
+            "Shares at the level .05, with 95 % intervals (thieves: Clopper-Pearson; innocents: Korn-Graubard over "
             "suspects). A test that keeps its word accuses at most one innocent in twenty.",
             table=test_table(cells),
             figure=share_figure(cells),

@@ -6,6 +6,11 @@ latencies are averaged, they are averaged within the world first. A time that ra
 The paper reports about 1.5x. Theory (``theory.py``) allows (1 + L/A) / max(1, L/A), L the length of a planning call and
 A that of a skill: twice at L = A, 1.12x at L/A = 1/8, 1.25x at 4. So 1.5x is claimed where a call lasts about as long
 as a skill, and nowhere else; that it holds on average over all ratios is asked too, and expected not to hold.
+
+Two claims are younger than the others, and than the worlds of seeds below 5000. That of tokens at an equal horizon was
+missing (in worlds 4000 to 4047 the ratio was 1.50, as large as the bound that the claim was given). That of the least
+time was about the mean ratio of time and bound, which is exactly 1 in every world: equal values of a quantity without
+bounds have no interval. It is now about the share of worlds, which has one.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from burnish.core.findings import Finding, units
-from burnish.core.intervals import LEVEL, Interval, ratio_interval
+from burnish.core.intervals import LEVEL, Interval, ratio_interval, share_interval
 from burnish.core.study import Measured, Rule
 from burnish.studies.planning_acting.arms import LATENCY
 from burnish.studies.planning_acting.records import World
@@ -27,6 +32,8 @@ Quantity = Literal["seconds", "success", "health", "deaths", "tokens", "skills",
 FASTER, NOT_IN_PAPER = "about 1.5x faster on average", "not in the paper"
 HORIZON = 4
 """Steps of the longer plans."""
+NEAR, MOST_WORLDS = 1.03, 0.9
+"""Times the least time that counts as taking it, and the share of worlds in which it is to be taken."""
 AT_ONE = "a planning call lasts as long as a skill (L/A about 1)"
 
 
@@ -91,15 +98,33 @@ def measured_ratio(worlds: Worlds, asked: str, around: str = "static") -> float:
     return LATENCY / float(np.mean(lengths)) if lengths else float(asked)
 
 
-def over_bound(worlds: Worlds, arms: Sequence[str]) -> Finding:
-    """Seconds over the least that these very skills allow: geometric mean over arms and worlds."""
+def over_bound(worlds: Worlds, arms: Sequence[str]) -> list[float]:
+    """Seconds over the least that these very skills allow, one a world: that of the arm that is furthest above it."""
+    return units(worlds, lambda world: max(world.played[arm].seconds / world.played[arm].bound for arm in arms))
 
-    def log(world: World) -> float:
-        return float(np.mean([np.log(world.played[arm].seconds / world.played[arm].bound) for arm in arms]))
 
-    least = units(worlds, lambda world: float(np.mean([world.played[arm].bound for arm in arms])))
-    taken = float(np.mean(values(worlds, arms, "seconds")))
-    return Finding(lambda level: ratio_interval(units(worlds, log), level), taken, float(np.mean(least)))
+def near_bound(worlds: Worlds, arms: Sequence[str]) -> Finding:
+    """Share of worlds in which every arm takes the least time that its skills allow."""
+    near = sum(each <= NEAR for each in over_bound(worlds, arms))
+    return Finding(lambda level: share_interval(near, len(worlds), level), near / len(worlds), MOST_WORLDS)
+
+
+def at_limit(worlds: Worlds, arms: Sequence[str]) -> float:
+    """Share of episodes that ended without their goal, by the limit, and so count as the limit."""
+    return 1 - float(np.mean(values(worlds, arms, "success")))
+
+
+def limit_note(worlds: Worlds, ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """How many of the compared episodes ran into the limit, in words."""
+    return (
+        f"{at_limit(worlds, ours):.0%} of its episodes and {at_limit(worlds, theirs):.0%} of those that take turns end "
+        "at the limit and count as the limit, so the true ratio of times is not known"
+    )
+
+
+def tokens_note(worlds: Worlds, ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """What it costs beside taking turns, in words."""
+    return f"{ratio(worlds, ours, theirs, 'tokens').mean:.2f} times the tokens"
 
 
 def times_rule(bound: float) -> Rule:
@@ -117,41 +142,37 @@ def judge_speed(worlds: Worlds) -> list[Measured]:
 
 
 def _bounds(worlds: Worlds) -> list[Measured]:
-    short = alone(worlds, "events4", most=HORIZON / 2)
+    taken = f"in more than nine worlds of ten it takes at most {NEAR} times the least time that"
+    rows = (
+        (
+            "slot_bound",
+            f"planning on events, {taken} a slot for one skill allows, L + sum of max(A, L) + A, at every L/A",
+            alone(worlds, "events"),
+            "",
+        ),
+        (
+            "plan_bound",
+            f"with plans of {HORIZON} steps, {taken} these allow, at every L/A up to {HORIZON / 2:g}",
+            alone(worlds, f"events{HORIZON}", most=HORIZON / 2),
+            f"; the bound: skill i begins once skill i - 1 has ended, and no sooner than L after skill i - {HORIZON} "
+            f"has begun; one call at a time can reach it while 2 L <= {HORIZON} A",
+        ),
+    )
     return [
         Measured(
-            "slot_bound",
-            "Static world, one agent: planning on events takes the least time that a slot for one skill allows, L + "
-            "sum of max(A, L) + A (mean over L/A)",
+            name,
+            f"Static world, one agent: {claim}",
             NOT_IN_PAPER,
-            _at_most(1.03, "time / bound"),
-            over_bound(worlds, alone(worlds, "events")),
-        ),
-        Measured(
-            "plan_bound",
-            f"Static world, one agent: with plans of {HORIZON} steps it takes the least time that these allow (mean "
-            f"over L/A up to {HORIZON / 2:g})",
-            NOT_IN_PAPER,
-            _at_most(1.03, "time / bound"),
-            over_bound(worlds, short),
-            f"the bound: skill i begins once skill i - 1 has ended, and no sooner than L after skill i - {HORIZON} has "
-            f"begun; one call at a time can reach it while 2 L <= {HORIZON} A",
-        ),
+            Rule("share of worlds", "share", MOST_WORLDS),
+            near_bound(worlds, arms),
+            f"time / bound: at most {max(over_bound(worlds, arms)):.4f}, in any world and at any of these L/A{more}",
+        )
+        for name, claim, arms, more in rows
     ]
 
 
 def _gains(worlds: Worlds) -> list[Measured]:
-    at_one = [
-        Measured(
-            f"faster_{around}",
-            f"{around.capitalize()} world, one agent, {AT_ONE}: at least 1.5 times as fast as taking turns",
-            FASTER,
-            times_rule(1.5),
-            times(worlds, [f"fetch/{around}/1/events"], [f"fetch/{around}/1/serial"]),
-            f"theory allows 2 for equal skills without end; measured L/A {measured_ratio(worlds, '1', around):.2f}",
-        )
-        for around in ("static", "drifting", "hostile")
-    ]
+    at_one = [_at_one(worlds, around) for around in ("static", "drifting", "hostile")]
     asked = ratios(worlds)
     allowed = float(np.exp(np.mean([np.log(gain_in_the_long_run(measured_ratio(worlds, each))) for each in asked])))
     return [
@@ -174,6 +195,28 @@ def _gains(worlds: Worlds) -> list[Measured]:
     ]
 
 
+def _at_one(worlds: Worlds, around: str) -> Measured:
+    """The paper's figure where portions are cut for L/A 1. Among hunters skills are cut short, so there L/A is larger:
+    it is said in the claim as it came out."""
+    ours, theirs = ([f"fetch/{around}/1/{way}"] for way in ("events", "serial"))
+    true = measured_ratio(worlds, "1", around)
+    where = AT_ONE if around != "hostile" else f"portions as for L/A 1 in the static world, here L/A {true:.2f}"
+    notes = [
+        f"theory allows {gain_in_the_long_run(true):.2f} for equal skills without end at the measured L/A, {true:.2f}",
+        tokens_note(worlds, ours, theirs),
+    ]
+    if around == "hostile":
+        notes.append(limit_note(worlds, ours, theirs))
+    return Measured(
+        f"faster_{around}",
+        f"{around.capitalize()} world, one agent, {where}: at least 1.5 times as fast as taking turns",
+        FASTER,
+        times_rule(1.5),
+        times(worlds, ours, theirs),
+        "; ".join(notes),
+    )
+
+
 def _against_published(worlds: Worlds) -> list[Measured]:
     places = ("static", "drifting")
     events, continuous = ([f"fetch/{around}/1/{way}" for around in places] for way in ("events", "continuous"))
@@ -189,17 +232,33 @@ def _against_published(worlds: Worlds) -> list[Measured]:
 
 
 def _tokens(worlds: Worlds) -> list[Measured]:
-    rows = (("serial", "taking turns", 1.2), ("continuous", "planning all the time", 1.0))
+    """What it costs. The bound at an equal horizon: as many times the tokens as the paper's figure says of speed."""
+    rows = (
+        ("tokens_of_serial", "events", "serial", "taking turns", 1.2),
+        ("tokens_of_continuous", "events", "continuous", "planning all the time", 1.0),
+        (
+            "tokens_at_equal_horizon",
+            f"events{HORIZON}",
+            f"serial{HORIZON}",
+            f"taking turns where both plan {HORIZON} steps",
+            1.5,
+        ),
+    )
     return [
         Measured(
-            f"tokens_of_{way}",
+            name,
             f"Static world, one agent: planning on events takes at most {bound:g} times the tokens of {words} (mean "
             "over L/A)",
             NOT_IN_PAPER,
             _at_most(bound, "ratio of tokens"),
-            compared(worlds, alone(worlds, "events"), alone(worlds, way), "over", "tokens"),
+            compared(worlds, alone(worlds, ours), alone(worlds, theirs), "over", "tokens"),
+            "by L/A: "
+            + "; ".join(
+                f"{each}: {ratio(worlds, [a], [b], 'tokens').mean:.2f}"
+                for each, a, b in zip(ratios(worlds), alone(worlds, ours), alone(worlds, theirs), strict=True)
+            ),
         )
-        for way, words, bound in rows
+        for name, ours, theirs, words, bound in rows
     ]
 
 
@@ -207,13 +266,12 @@ def _teams(worlds: Worlds) -> list[Measured]:
     most = sizes(worlds)[-1]
     found = []
     for around in ("static", "drifting"):
-        by_size = {
-            size: ratio(worlds, [f"team/{around}/{size}/serial"], [f"team/{around}/{size}/events"])
-            for size in sizes(worlds)
-        }
-        arms = (f"team/{around}/{most}/{way}" for way in ("events", "serial"))
-        ours, theirs = ([arm] for arm in arms)
-        tokens = ratio(worlds, ours, theirs, "tokens")
+        by_size = [(size, [f"team/{around}/{size}/events"], [f"team/{around}/{size}/serial"]) for size in sizes(worlds)]
+        _, ours, theirs = by_size[-1]
+        faster = "; ".join(f"{size}: {ratio(worlds, turns, acting).mean:.2f}" for size, acting, turns in by_size)
+        tokens = "; ".join(
+            f"{size}: {ratio(worlds, acting, turns, 'tokens').mean:.2f}" for size, acting, turns in by_size
+        )
         found.append(
             Measured(
                 f"team_{around}",
@@ -221,8 +279,7 @@ def _teams(worlds: Worlds) -> list[Measured]:
                 FASTER,
                 times_rule(1),
                 times(worlds, ours, theirs),
-                f"by size: {'; '.join(f'{size}: {each.mean:.2f}' for size, each in by_size.items())}; "
-                f"{tokens.mean:.2f} times the tokens with {most}",
+                f"by size: {faster}; times the tokens by size: {tokens}",
             )
         )
     return found

@@ -15,10 +15,12 @@ from burnish.studies.planning_acting.claims import (
     Quantity,
     Worlds,
     alone,
+    at_limit,
     judge_speed,
     number,
     times,
     times_rule,
+    tokens_note,
     values,
 )
 from burnish.studies.planning_acting.records import Episode, World
@@ -82,7 +84,9 @@ def _deaths(worlds: Worlds) -> Measured:
         NOT_IN_PAPER,
         _above(0, "difference (serial - parallel)", "mean"),
         Finding(partial(interval_of, "mean", fewer), *deaths),
-        f"who is done sooner is in danger for less long; in 1,000 s: {often[0]:.2f} against {often[1]:.2f}",
+        f"who is done sooner is in danger for less long; in 1,000 s: {often[0]:.2f} against {often[1]:.2f}; at the "
+        f"limit end {at_limit(worlds, events):.0%} of the episodes against {at_limit(worlds, serial):.0%}; "
+        f"{tokens_note(worlds, events, serial)}",
     )
 
 

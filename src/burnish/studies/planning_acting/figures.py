@@ -47,7 +47,7 @@ def gain_figure(worlds: Worlds) -> Any:
     figure, axes = subplots(1, len(SURROUNDINGS), width=11.5, height=3.8)
     for axis, around in zip(axes[0], SURROUNDINGS, strict=True):
         asked = ratios(worlds, around)
-        places = [measured_ratio(worlds, each) for each in asked]
+        places = [measured_ratio(worlds, each, around) for each in asked]
         for ours, theirs in GAINS:
             found = [
                 ratio(worlds, [f"fetch/{around}/{each}/{theirs}"], [f"fetch/{around}/{each}/{ours}"]) for each in asked
@@ -85,8 +85,9 @@ def _points(axis: Any, places: Sequence[float], found: Sequence[Interval], words
     means = [each.mean for each in found]
     axis.plot(places, means, line, marker="o", color=colour, label=words, linewidth=1.4, markersize=4.5)
     if found[0].n > 1:
-        low = [each.mean - each.low for each in found]
-        high = [each.high - each.mean for each in found]
+        known = [not each.boundless for each in found]
+        low = [each.mean - each.low if there else 0.0 for each, there in zip(found, known, strict=True)]
+        high = [each.high - each.mean if there else 0.0 for each, there in zip(found, known, strict=True)]
         axis.errorbar(places, means, yerr=[low, high], fmt="none", ecolor=colour, capsize=3, linewidth=1.2)
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from burnish.core.cells import Record
 
-PAIR = 2
-"""Agents, where the team's size does not vary."""
-
 
 class Episode(Record):
     """An episode in numbers."""
@@ -42,4 +39,4 @@ class World(Record):
 
     seed: int
     played: dict[str, Episode]
-    """By arm; for the names see :func:`burnish.studies.planning_acting.experiment.arms`."""
+    """By arm; for the names see :func:`burnish.studies.planning_acting.arms.arms`."""

@@ -19,7 +19,7 @@ from burnish.studies.planning_acting.records import World
 FAIR = (
     "All ways of thinking get the same scripted policy behind the same chat API with the same latency, memory, limits, "
     "reflexes and horizon; only whether planning waits for acting differs. Intervals are 95 % over worlds: t intervals "
-    "(of ratios on the log scale; of shares: Korn-Graubard)."
+    "(of ratios on the log scale; of mean shares: Korn-Graubard)."
 )
 SHOWN = "fetch/drifting/1"
 """The arms whose timelines are drawn."""
@@ -32,7 +32,7 @@ def sections(worlds: Worlds, design: Design) -> list[Section]:
         Section(
             "When planning while acting pays",
             "One agent fetches wood in portions; their size sets the length A of a skill beside L, the "
-            f"{LATENCY:g} s of a planning call (L / A is as measured in the static world). Static: nothing else "
+            f"{LATENCY:g} s of a planning call (L / A is as measured in each kind of world). Static: nothing else "
             f"happens. Drifting: a person changes the order every 60 s. Hostile: hunters, from dusk on. {FAIR} Theory: "
             "the bound for equal skills, (1 + L/A) / max(1, L/A); fewer skills bring less, since the first call and "
             "the last skill overlap with nothing. Where the order changes, more can be had: what nobody wants any more "
