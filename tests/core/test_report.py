@@ -1,6 +1,7 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_not_a_run(tmp_path: Path) -> None:
 
 
 def test_means_over_the_steps_of_a_run() -> None:
-    rows = [{"step": 1, "a": 1.0}, {"step": 2}, {"step": 3, "a": 4.0}]
+    rows: list[dict[str, Any]] = [{"step": 1, "a": 1.0}, {"step": 2}, {"step": 3, "a": 4.0}]
     assert mean_of(rows, "a") == 2.5
     assert math.isnan(mean_of(rows, "b"))
     assert running_mean(rows, "a", steps=2) == [1.0, 0.5, 2.0]
