@@ -13,6 +13,7 @@ from scipy import stats
 
 from burnish.core.intervals import (
     Interval,
+    Kind,
     correlation_interval,
     interval_of,
     mean_correlation_interval,
@@ -283,6 +284,16 @@ def test_an_undecided_interval_always_lacks_units() -> None:
             for bound in (0.5, 0.8, 0.9, 0.95):
                 if found.low <= bound < found.high and abs(found.mean - bound) > 1e-9:
                     assert trials < units_needed(found, bound) < math.inf
+    assert units_needed(share_interval(6, 6), 0.0) == 2
+    cases: list[tuple[list[float], Kind, float]] = [
+        ([1.0] * 12, "mean share", 0.95),
+        ([-1.0] * 6, "share difference", 0.0),
+    ]
+    for values, kind, bound in cases:
+        needed = int(units_needed(interval_of(kind, values), bound))
+        fewer, enough = (interval_of(kind, values[:1] * n) for n in (needed - 1, needed))
+        assert fewer.low <= bound <= fewer.high
+        assert not enough.low <= bound <= enough.high, "all equal, and as many: decided"
     perfect = interval_of("share difference", [0.0] * 6)
     assert math.isinf(units_needed(perfect, 0.0))
     assert 6 < units_needed(perfect, -0.1) < math.inf

@@ -72,8 +72,9 @@ def units_needed(interval: Interval, bound: float, level: float = LEVEL) -> floa
     As if mean and spread stayed as they are: the least n with spread (t + z_.8) / sqrt(n) <= distance, on the scale of
     the kind's interval. The spread is that of the half of the interval that faces the bound, so that a skew interval,
     or one that is cut at an end of its range, counts on the side that is asked about. Where that very end is cut, the
-    other half counts if it is longer. Infinite where the mean lies on the bound, or where nothing is known of the
-    spread.
+    other half counts if it is longer. At an end of the range all units agree: there is no spread, and the least n is
+    that with 1 - (a/2)^(1/n) <= distance / range. Infinite where the mean lies on the bound, or where nothing is known
+    of the spread.
 
     Args:
         interval: of what was found.
@@ -89,6 +90,8 @@ def units_needed(interval: Interval, bound: float, level: float = LEVEL) -> floa
     whole = interval.low <= scale.low and interval.high >= scale.high
     if interval.n < 2 or whole or not math.isfinite(high - low) or not distance > 0:
         return math.inf
+    if interval.mean in (scale.low, scale.high):
+        return _all_equal(abs(interval.mean - bound) / (scale.high - scale.low), level)
     half, cut = (
         (middle - low, interval.low <= scale.low) if edge < middle else (high - middle, interval.high >= scale.high)
     )
@@ -105,6 +108,12 @@ def units_needed(interval: Interval, bound: float, level: float = LEVEL) -> floa
             return math.inf
         enough *= 2
     return float(bisect.bisect_left(range(enough), True, lo=2, key=decide))
+
+
+def _all_equal(distance: float, level: float) -> float:
+    """Units that must agree before fewer than a share ``distance`` of all can differ."""
+    needed = math.log((1 - level) / 2) / math.log1p(-distance) if distance < 1 else 2.0
+    return float(max(2, math.ceil(needed))) if needed <= MOST_UNITS else math.inf
 
 
 def _symmetric(kind: Kind, value: float) -> float:
