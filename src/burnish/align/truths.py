@@ -36,20 +36,21 @@ _COLOURS = (
 _WORDS: Mapping[Truth, str] = MappingProxyType(
     {
         "side": r"left\w*|right\w*|east\w*|west\w*|\w*clockwise|mirror\w*|port|starboard|sideways",
-        "place": r"top\w*|bottom\w*|upper\w*|lower\w*|middle|cent(?:er|re)\w*|central\w*|corners?|edges?|borders?|margins?|"
-        r"backgrounds?|foregrounds?|frames?|near\w*|far|farther|farthest|further|furthest|clos(?:er|est|e-?ups?)|distance",
-        "objects": r"how (?:many|much)|number of|count\w*|total|all|every\w*|each|entire\w*|whole|only|alone|none|nothing|"
-        r"nobody|no one|several|few|many|most|both|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozens?|"
-        r"single|pairs?|couple|\d+",
-        "upright": r"upright|upside|tilt\w*|lean\w*|vertical\w*|horizontal\w*|diagonal\w*|angl\w*|degrees?|slop\w*|slant\w*|"
-        r"straight|level|rotat\w*|turned|o'clock|clocks?|lying|standing",
-        "light": r"dark\w*|bright\w*|light\w*|lit|dim\w*|shadow\w*|shad(?:e|es|ed|y)|sun\w*|night\w*|day|days|daytime|daylight|"
-        r"evening|morning|dusk|dawn|noon|contrast\w*|expos\w*|glow\w*|shin[iy]\w*|pale\w*|weather|time of day",
-        "detail": r"sharp\w*|blur\w*|focus\w*|clear\w*|textur\w*|fine|tiny|smooth\w*|rough\w*|grain\w*|nois\w*|quality|"
-        r"patterns?|details?|detailed",
-        "text": r"texts?|words?|letters?|wr(?:ite|ites|itten|iting|ote)|reads?|reading|says?|said|spell\w*|titles?|titled|"
-        r"authors?|signs?|label\w*|logos?|brands?|names?|named|numbers?|digits?|captions?|books?|pages?|publish\w*|"
-        r"licen[cs]e|plates?|menus?|prices?|dates?|dated|clocks?|what time|jerseys?|screens?|called|genre|"
+        "place": r"top\w*|bottom\w*|upper\w*|lower\w*|middle|cent(?:er|re)\w*|central\w*|corners?|edges?|borders?|"
+        r"margins?|backgrounds?|foregrounds?|frames?|near\w*|far|farther|farthest|further|furthest|distance|"
+        r"clos(?:er|est|e-?ups?)",
+        "objects": r"how (?:many|much)|number of|count\w*|total|all|every\w*|each|entire\w*|whole|only|alone|none|"
+        r"nothing|nobody|no one|several|few|many|most|both|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
+        r"dozens?|single|pairs?|couple|\d+",
+        "upright": r"upright|upside|tilt\w*|lean\w*|vertical\w*|horizontal\w*|diagonal\w*|angl\w*|degrees?|slop\w*|"
+        r"slant\w*|straight|level|rotat\w*|turned|o'clock|clocks?|lying|standing",
+        "light": r"dark\w*|bright\w*|light\w*|lit|dim\w*|shadow\w*|shad(?:e|es|ed|y)|sun\w*|night\w*|days?|daytime|"
+        r"daylight|evening|morning|dusk|dawn|noon|contrast\w*|expos\w*|glow\w*|shin[iy]\w*|pale\w*|weather|time of day",
+        "detail": r"sharp\w*|blur\w*|focus\w*|clear\w*|textur\w*|fine|tiny|smooth\w*|rough\w*|grain\w*|nois\w*|"
+        r"quality|patterns?|details?|detailed",
+        "text": r"texts?|words?|letters?|wr(?:ite|ites|itten|iting|ote)|reads?|reading|says?|said|spell\w*|titles?|"
+        r"titled|authors?|signs?|label\w*|logos?|brands?|names?|named|numbers?|digits?|captions?|books?|pages?|"
+        r"publish\w*|licen[cs]e|plates?|menus?|prices?|dates?|dated|clocks?|what time|jerseys?|screens?|called|genre|"
         r"\w*\d\w*|[\"“][^\"”]+[\"”]",
         "colour": rf"colou?r\w*|hues?|(?:{_COLOURS})(?:s|ish)?|black[ -]and[ -]white|monochrome|sepia",
     }

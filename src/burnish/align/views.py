@@ -1,4 +1,4 @@
-"""The k views of a picture: eight families of changes, as plans that are drawn once and pictures that are made from them.
+"""The k views of a picture: eight families of changes, as plans drawn once and pictures made from them.
 
 A plan is a function of (seed, sample id, view number) and of the families that leave the sample's text true. So a view
 is the same in any batch, after a resume, and when k grows. Pictures are batched by family on whatever device they are.
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -87,7 +86,7 @@ def _key(seed: int, sample: str, number: int) -> int:
 
 
 def _uniforms(key: int, count: int) -> list[float]:
-    return np.random.Generator(np.random.Philox(key=key)).random(count).tolist()
+    return [float(each) for each in np.random.Generator(np.random.Philox(key=key)).random(count)]
 
 
 def _parameters(family: Family | Literal["clean"], key: int, settings: ViewSettings) -> tuple[float, ...]:
@@ -158,7 +157,7 @@ def make_views(
         if family == "noise":
             made[members] = _noised(changed, views, mean, std)
         else:
-            made[members] = _CHANGES[family](changed, views, kernel)
+            made[members] = _changed(family, kernel, changed, views)
     return made.clamp_(0, 1)
 
 
@@ -204,7 +203,10 @@ def _noised(
     shape = tuple(images.shape[1:])
     # drawn on the processor, in float32: the same picture on any device
     drawn = np.stack(
-        [np.random.Generator(np.random.Philox(key=view.key).jumped()).standard_normal(shape, np.float32) for view in views]
+        [
+            np.random.Generator(np.random.Philox(key=view.key).jumped()).standard_normal(shape, np.float32)
+            for view in views
+        ]
     )
     middle, width = (images.new_tensor(each).reshape(1, 3, 1, 1) for each in (mean, std))
     noise = torch.from_numpy(drawn).to(images)
@@ -216,12 +218,35 @@ def _kernel(view: View, size: int) -> int:
     return 2 * math.ceil(3 * view.parameters[0] * size) + 1
 
 
-def _column(views: Sequence[View], place: int, like: Tensor) -> Tensor:
-    return like.new_tensor([view.parameters[place] for view in views])
+def _changed(family: str, kernel: int, images: Tensor, views: Sequence[View]) -> Tensor:
+    kornia = _kornia()
+    columns = images.new_tensor([view.parameters for view in views]).unbind(1) if views[0].parameters else ()
+    made: Tensor
+    match family:
+        case "flip":
+            made = kornia.geometry.hflip(images)
+        case "crop":
+            made = kornia.geometry.crop_and_resize(images, _boxes(images, views), tuple(images.shape[-2:]))
+        case "rotation":
+            # the border is drawn out: a reflection would show objects that are not there
+            made = kornia.geometry.rotate(images, columns[0], padding_mode="border")
+        case "contrast":
+            made = kornia.enhance.adjust_gamma(images, columns[0])
+            made = kornia.enhance.adjust_contrast_with_mean_subtraction(made, columns[1])
+        case "blur":
+            sigma = (columns[0] * min(images.shape[-2:])).unsqueeze(1).expand(-1, 2)
+            made = kornia.filters.gaussian_blur2d(images, (kernel, kernel), sigma, border_type="replicate")
+        case "jitter":
+            made = kornia.enhance.adjust_brightness_accumulative(images, columns[0])
+            made = kornia.enhance.adjust_saturation_with_gray_subtraction(made, columns[1])
+            made = kornia.enhance.adjust_hue(made, 2 * math.pi * columns[2])
+        case _:
+            made = kornia.color.rgb_to_grayscale(images).expand(-1, 3, -1, -1)
+    return made
 
 
-def _cropped(images: Tensor, views: Sequence[View], _: int) -> Tensor:
-    """Each crop, at least two pixels wide and high, drawn out to the size of the picture."""
+def _boxes(images: Tensor, views: Sequence[View]) -> Float[Tensor, "views 4 2"]:
+    """Corners (x, y) of each crop, clockwise from the upper left, at least two pixels wide and high."""
     height, width = images.shape[-2:]
     boxes = []
     for view in views:
@@ -230,57 +255,10 @@ def _cropped(images: Tensor, views: Sequence[View], _: int) -> Tensor:
         y, x = min(round(top * height), height - rows), min(round(left * width), width - columns)
         last_y, last_x = y + rows - 1, x + columns - 1
         boxes.append([[x, y], [last_x, y], [last_x, last_y], [x, last_y]])
-    return _tensor(_kornia().geometry.crop_and_resize(images, images.new_tensor(boxes), (height, width)))
+    return images.new_tensor(boxes)
 
 
-def _rotated(images: Tensor, views: Sequence[View], _: int) -> Tensor:
-    # the border is drawn out: a reflection would show objects that are not there
-    turned = _kornia().geometry.rotate(images, _column(views, 0, images), padding_mode="border")
-    return _tensor(turned)
-
-
-def _contrasted(images: Tensor, views: Sequence[View], _: int) -> Tensor:
-    enhance = _kornia().enhance
-    bent = enhance.adjust_gamma(images, _column(views, 0, images))
-    return _tensor(enhance.adjust_contrast_with_mean_subtraction(bent, _column(views, 1, images)))
-
-
-def _blurred(images: Tensor, views: Sequence[View], kernel: int) -> Tensor:
-    sigma = (_column(views, 0, images) * min(images.shape[-2:])).unsqueeze(1).expand(-1, 2)
-    return _tensor(_kornia().filters.gaussian_blur2d(images, (kernel, kernel), sigma, border_type="replicate"))
-
-
-def _jittered(images: Tensor, views: Sequence[View], _: int) -> Tensor:
-    enhance = _kornia().enhance
-    images = enhance.adjust_brightness_accumulative(images, _column(views, 0, images))
-    images = enhance.adjust_saturation_with_gray_subtraction(images, _column(views, 1, images))
-    return _tensor(enhance.adjust_hue(images, 2 * math.pi * _column(views, 2, images)))
-
-
-def _grey(images: Tensor, views: Sequence[View], _: int) -> Tensor:
-    return _tensor(_kornia().color.rgb_to_grayscale(images)).expand(-1, 3, -1, -1)
-
-
-def _flipped(images: Tensor, views: Sequence[View], _: int) -> Tensor:
-    return _tensor(_kornia().geometry.hflip(images))
-
-
-_CHANGES: dict[str, Callable[[Tensor, Sequence[View], int], Tensor]] = {
-    "flip": _flipped,
-    "crop": _cropped,
-    "rotation": _rotated,
-    "contrast": _contrasted,
-    "blur": _blurred,
-    "jitter": _jittered,
-    "grayscale": _grey,
-}
-
-
-def _tensor(made: Tensor) -> Tensor:
-    return made
-
-
-def _kornia() -> ModuleType:
+def _kornia() -> Any:
     try:
         import kornia
     except ModuleNotFoundError:
