@@ -108,6 +108,12 @@ class Reading:
         )
 
     @cached_property
+    def statements(self) -> frozenset[tuple[Fact, bool] | Polarity]:
+        """Facts, denials (with false), and the yes or no at the beginning."""
+        said = [(fact, True) for fact in self.facts] + [(fact, False) for fact in self.denials]
+        return frozenset([*said, *([self.polarity] if self.polarity else [])])
+
+    @cached_property
     def repeated(self) -> int:
         """Mentions that say nothing which those before them had not said."""
         known: set[Fact] = set()
@@ -121,14 +127,13 @@ class Reading:
 def agreement(first: Reading, second: Reading) -> float:
     """How much two answers say the same, in [0, 1]: twice the shared facts over all facts (Dice); symmetric.
 
-    Of answers without any fact the words are compared. An empty answer agrees with nothing, a yes with no no. What one
-    claims and the other denies counts as a fact that is not shared.
+    A denial is a fact of its own, and so is a yes at the beginning, or a no. Of answers without any fact the words are
+    compared. An empty answer agrees with nothing, a yes with no no.
     """
     if not first.words or not second.words or {first.polarity, second.polarity} == {"yes", "no"}:
         return 0.0
     if first.facts or second.facts or first.denials or second.denials:
-        own = {(fact, True) for fact in first.facts} | {(fact, False) for fact in first.denials}
-        other = {(fact, True) for fact in second.facts} | {(fact, False) for fact in second.denials}
+        own, other = first.statements, second.statements
         return 2 * len(own & other) / (len(own) + len(other))
     counts, others = Counter(first.words), Counter(second.words)
     return 2 * (counts & others).total() / (counts.total() + others.total())

@@ -72,8 +72,9 @@ class PairSettings(Settings):
     """How many views must name a fact for it to be agreed."""
     original_votes: bool = False
     """Whether the original text votes, and may be merged, as one view more."""
-    form: Literal["list", "sentence"] = "sentence"
-    """How merged facts are written: `red circle, blue square`, or `There is a red circle and a blue square.`"""
+    form: Literal["list", "sentence", "prose"] = "sentence"
+    """How merged facts are written: `red circle, blue square`; `There is a red circle and a blue square.`; or in those
+    sentences of the answers that say nothing else."""
     loser: LoserKind = "original"
     """The original text (published); a view's answer, the one that the others agree with least (as SeVa); or a text as
     long as the winner, cut from a longer one."""

@@ -62,6 +62,7 @@ _ENGLISH = re.compile(
     re.IGNORECASE,
 )
 _READABLE_LETTERS = 0.9
+_LAST_LATIN = "\u024f"
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def readable(question: str, answer: str) -> bool:
     """
     for text in (question, answer):
         letters = [character for character in text if character.isalpha()]
-        if letters and sum(character.isascii() for character in letters) < _READABLE_LETTERS * len(letters):
+        if letters and sum(character <= _LAST_LATIN for character in letters) < _READABLE_LETTERS * len(letters):
             return False
     return len(question.split()) <= 3 or _ENGLISH.search(question) is not None
 

@@ -40,9 +40,9 @@ class View:
         number: of the view, from 0.
         family: what is changed; ``clean`` is the picture as it is.
         parameters: crop: top, left, height, width as shares of the picture; rotation: degrees, anticlockwise;
-            contrast: exponent of the gamma, factor of the contrast; blur: standard deviation as a share of the shorter
-            side; noise: the step; jitter: factors of brightness and saturation, turn of the hue as a share of the
-            circle; the others: none.
+            contrast: exponent of the gamma, factor of the contrast; blur: deviation as a share of the shorter side (at
+            least half a pixel is made of it); noise: the step; jitter: factors of brightness and saturation, turn of
+            the hue as a share of the circle; the others: none.
         key: of its random numbers.
     """
 
@@ -148,7 +148,7 @@ def make_views(
     groups: dict[tuple[str, int], list[int]] = {}
     for row, (_, view) in enumerate(rows):
         # a wider kernel has more taps and other sums: a view must not see who else is in its batch
-        kernel = _kernel(view, size) if view.family == "blur" else 0
+        kernel = 2 * math.ceil(3 * _deviation(view, size)) + 1 if view.family == "blur" else 0
         groups.setdefault((view.family, kernel), []).append(row)
     for (family, kernel), members in groups.items():
         if family == "clean" or (size < 2 and family in ("crop", "rotation")):  # one pixel has no geometry
@@ -213,9 +213,9 @@ def _noised(
     return diffuse((images - middle) / width, noise, [int(view.parameters[0]) for view in views]) * width + middle
 
 
-def _kernel(view: View, size: int) -> int:
-    """Pixels of a Gaussian's kernel that holds three deviations either way."""
-    return 2 * math.ceil(3 * view.parameters[0] * size) + 1
+def _deviation(view: View, size: int) -> float:
+    """Pixels of a Gaussian's deviation; below half a pixel it would change nothing."""
+    return max(0.5, view.parameters[0] * size)
 
 
 def _changed(family: str, kernel: int, images: Tensor, views: Sequence[View]) -> Tensor:
@@ -234,7 +234,8 @@ def _changed(family: str, kernel: int, images: Tensor, views: Sequence[View]) ->
             made = kornia.enhance.adjust_gamma(images, columns[0])
             made = kornia.enhance.adjust_contrast_with_mean_subtraction(made, columns[1])
         case "blur":
-            sigma = (columns[0] * min(images.shape[-2:])).unsqueeze(1).expand(-1, 2)
+            size = min(images.shape[-2:])
+            sigma = images.new_tensor([[_deviation(view, size)] * 2 for view in views])
             made = kornia.filters.gaussian_blur2d(images, (kernel, kernel), sigma, border_type="replicate")
         case "jitter":
             made = kornia.enhance.adjust_brightness_accumulative(images, columns[0])

@@ -40,6 +40,10 @@ Reason = Literal[
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
+_SENTENCE = re.compile(r"[^.!?\n]*[^.!?\s][^.!?\n]*[.!?]*")
+_SIDE = re.compile(r"\s*(?:yes|no)\b\s*[,.:;!-]*\s*(?=\S|$)", re.IGNORECASE)
+
+
 class Refused(Exception):
     """A record yields no pair.
 
@@ -110,7 +114,7 @@ def choose_winner(
             raise Refused("no summary")
         return Choice(made)
     if settings.winner == "merger":
-        text = merged_text(voters(heard, settings), settings)
+        text = merged_text(voters(heard, settings), vocabulary, settings)
         if not text:
             raise Refused("nothing agreed")
         return Choice(read(text, vocabulary))
@@ -216,11 +220,12 @@ def truncate(text: str, count: int) -> str:
     return text[:end]
 
 
-def merged_text(heard: Sequence[Reading], settings: PairSettings) -> str:
+def merged_text(heard: Sequence[Reading], vocabulary: Vocabulary, settings: PairSettings) -> str:
     """What voters agree on as a text, after the yes or no of most of them; those on the other side do not vote.
 
     Args:
         heard: the readings that vote.
+        vocabulary: what the texts may speak of.
         settings: threshold and form.
 
     Returns:
@@ -229,5 +234,25 @@ def merged_text(heard: Sequence[Reading], settings: PairSettings) -> str:
     said = Counter(each.polarity for each in heard if each.polarity)
     side = said.most_common(1)[0][0] if said else None
     same = [each for each in heard if each.polarity in (None, side)]
-    facts = render(merge(same, vote(same, settings.threshold).agreed), settings.form)
-    return " ".join(part for part in (f"{side.capitalize()}." if side else "", facts) if part)
+    agreed = vote(same, settings.threshold).agreed
+    if settings.form == "prose":
+        parts = _prose(same, agreed, vocabulary)
+    else:
+        parts = [render(merge(same, agreed), settings.form)]
+    return " ".join(part for part in (f"{side.capitalize()}." if side else "", *parts) if part)
+
+
+def _prose(heard: Sequence[Reading], agreed: Sequence[Fact], vocabulary: Vocabulary) -> list[str]:
+    """Sentences that say something agreed and new, and nothing else; what none of them says is said plainly.
+
+    Those of the answer with which the others agree most come first.
+    """
+    kept, missing = [], frozenset(agreed)
+    for reading in sorted(heard, key=lambda each: -support(each, [other for other in heard if other is not each])):
+        for found in _SENTENCE.finditer(_SIDE.sub("", reading.text)):
+            sentence = read(found[0].strip(), vocabulary)
+            if sentence.facts & missing and sentence.facts <= frozenset(agreed) and not sentence.denials:
+                kept.append(sentence.text if sentence.text[-1] in ".!?" else f"{sentence.text}.")
+                missing -= sentence.facts
+    left = [thing for thing in merge(heard, agreed) if thing.facts & missing]
+    return [*kept, render(left, "sentence")]
