@@ -142,6 +142,7 @@ def test_agreement_is_symmetric_and_a_share(first: list[Thing], second: list[Thi
         ("a red dog", ["the dog is not red", "the dog is not red", "a red dog"], ["red dog"]),
         ("a dog", ["no dog", "a dog"], []),
         ("a dog", [], []),
+        ("a red dog", ["no dog, but a big dog", "no dog. A dog"], []),  # these say both
     ],
 )
 def test_contradictions(winner: str, views: list[str], against: list[str]) -> None:

@@ -83,11 +83,19 @@ def test_prose_keeps_the_sentences_that_say_nothing_unagreed() -> None:
     )
     lists = [said("red circle, owl"), said("red circle, cross"), said("red circle, dog")]
     assert merged_text(lists, VOCABULARY, PROSE) == "There is a red circle."
+    assert merged_text([said("A red circle but no dog")] * 2, VOCABULARY, PROSE) == "There is a red circle."
     assert merged_text([said("the law")], VOCABULARY, PROSE) == ""
     assert paired(PROSE).chosen == "red circle, blue square."
 
 
-@given(st.lists(st.sampled_from([*VIEWS, "Yes", "A big dog. An owl", "No, no dog.", "no", "Yes! yes", ""]), max_size=5))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*VIEWS, "Yes", "A big dog. An owl", "A red circle but no dog", "No, no dog.", "no", "Yes! yes", ""]
+        ),
+        max_size=5,
+    )
+)
 def test_every_form_of_a_merger_says_all_that_is_agreed(answers: list[str]) -> None:
     heard = [said(answer) for answer in answers]
     plain, prose = (
@@ -158,6 +166,9 @@ def test_a_truncated_loser_is_as_long_as_the_winner() -> None:
         "no loser of its length",
         "2 words against 4",
     )
+    # an owl and a cross, of which the others know nothing, and not the original, of which they know a little
+    alone = paired(cut, ("red circle", "red circle", "owl, cross"), original="circle, big dog and square")
+    assert (alone.rejected, alone.loser_view) == ("owl, cross", 2)
     slack = cut.model_copy(update={"length_slack": 0.5})
     assert paired(slack, short, original="").rejected == "red circle"
 
@@ -196,6 +207,7 @@ def test_truncation_takes_the_longest_beginning(text: str, count: int) -> None:
         ("identical answers", {}, ("Law</s>", "law ", "LAW", "law."), {}),
         ("identical answers", {"winner": "agreement"}, ("owl", "", "owl"), {}),
         ("yes and no in equal parts", {}, ("Yes", "No", "yes, a dog", "No."), {}),
+        ("yes and no in equal parts", {}, ("Yes", "No", "a dog"), {}),
         ("nothing agreed", {}, ("the law", "of law"), {}),
         ("winner loops", {"winner": "longest"}, ("owl", "a dog a dog a dog"), {}),
         ("winner is off topic", {"winner": "summary"}, VIEWS, {"summary": "Vanuatu, also known as Uganda"}),
@@ -211,6 +223,7 @@ def test_truncation_takes_the_longest_beginning(text: str, count: int) -> None:
         ("winner too short", {}, VIEWS, {"original": "red circle, and many other words that say little of it"}),
         ("winner too long", {"most_words": 3}, VIEWS, {}),
         ("not above the margin", {"winner": "longest"}, ("owl, dog, cross, circle", "red circle", "red circle"), {}),
+        ("not above the margin", {"winner": "summary"}, VIEWS[:2], {"summary": "a dog", "original": "dog, big owl"}),
         ("not above the margin", {"margin": 0.9}, VIEWS, {}),
     ],
 )
@@ -221,6 +234,7 @@ def test_reasons(reason: str, settings: dict[str, Any], answers: tuple[str, ...]
 def test_what_is_not_a_reason() -> None:
     free = MERGER.model_copy(update={"margin": None, "most_invented": 3, "winner": "summary"})
     assert paired(free, summary="red circle, big dog").chosen == "red circle, big dog"
+    assert paired(MERGER.model_copy(update={"most_words": 4})).chosen == "red circle, blue square"
     # one view that says no does not contradict
     assert paired(MERGER, ("Yes, a dog", "Yes, a dog and an owl", "No"), original="Yes").chosen == "Yes. dog"
     # a single view is nothing to be identical with

@@ -43,6 +43,17 @@ def test_what_is_easily_taken_for_another_comes_first() -> None:
     assert negatives(pope_probes(colours, each=1, near=near), "3", "adversarial") == ["green dog"]
 
 
+def test_pictures_draw_for_themselves() -> None:
+    many = {str(number): "abcdef" for number in range(8)} | {"all": "abcdefghijkl"}
+    asked = pope_probes(many, each=2)
+    for answer in ("yes", "no"):
+        drawn = {
+            image: [p.label for p in asked if (p.image, p.split, p.answer) == (image, "random", answer)]
+            for image in many
+        }
+        assert len({tuple(labels) for labels in drawn.values()}) > 3
+
+
 def test_pictures_with_few_labels_may_be_left_out() -> None:
     assert {probe.image for probe in pope_probes(SET, least=2)} == {"1", "2", "3", "5"}
     for nothing in ({}, {"1": ("car",)}, {"1": ()}):
@@ -118,6 +129,7 @@ def test_blank_answers_are_wrong_and_no_yes() -> None:
     score = score_pope(probes, ["", " "])["popular"]
     assert (score.blank_there, score.blank_absent, score.asked) == (1, 1, 2)
     assert (score.accuracy, score.recall, score.yes_rate, score.precision, score.f1) == (0, 0, 0, 0, 0)
+    assert score_pope([probes[0]] * 2, ["", "yes"])["popular"].recall == 0.5
     with pytest.raises(UserError, match="2 probes and 1 answers"):
         score_pope(probes, ["yes"])
 

@@ -53,6 +53,8 @@ def test_claims(text: str, claimed: list[str]) -> None:
         ("No, there is a dog", ["dog"], []),
         ("No. A dog", ["dog"], []),
         ("not only a dog", ["dog"], []),
+        ("There is not a single dog", [], ["dog"]),
+        ("no dog, or owls", ["owl"], ["dog"]),
         ("dogs or owls", ["dog", "owl"], []),
     ],
 )

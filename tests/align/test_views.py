@@ -156,6 +156,20 @@ def test_a_quarter_turn_is_anticlockwise() -> None:
     torch.testing.assert_close(turned, images.rot90(1, (-2, -1)), atol=1e-4, rtol=0)
 
 
+def test_the_border_is_drawn_out_where_a_turn_looks_beyond_it() -> None:
+    white = torch.ones(1, 3, 9, 9)
+    torch.testing.assert_close(shown("rotation", 45.0, images=white)[1], white)
+
+
+def test_views_go_either_way() -> None:
+    plans = [view for number in range(20) for view in plan_views(str(number), ("rotation", "contrast"), ALL)]
+    turns = [view.parameters[0] > 0 for view in plans if view.family == "rotation"]
+    assert 0.3 < sum(turns) / len(turns) < 0.7
+    for place in (0, 1):
+        stronger = [view.parameters[place] > 1 for view in plans if view.family == "contrast"]
+        assert 0.3 < sum(stronger) / len(stronger) < 0.7
+
+
 def test_gamma_then_contrast_about_the_mean_luma() -> None:
     images, made = shown("contrast", 1.5, 0.8)
     bent = images**1.5
