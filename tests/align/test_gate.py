@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from burnish.align.facts import Thing, vote
+from burnish.align.facts import Fact, Thing, vote
 from burnish.align.gate import Candidates, Drop, Pair, form_pair, quality, tally
 from burnish.align.reading import Vocabulary, normal_words, read
 from burnish.align.settings import PairSettings
@@ -84,6 +84,7 @@ def test_prose_keeps_the_sentences_that_say_nothing_unagreed() -> None:
     lists = [said("red circle, owl"), said("red circle, cross"), said("red circle, dog")]
     assert merged_text(lists, VOCABULARY, PROSE) == "There is a red circle."
     assert merged_text([said("A red circle but no dog")] * 2, VOCABULARY, PROSE) == "There is a red circle."
+    assert merged_text([said("No owls. A dog, no owl")] * 2, VOCABULARY, PROSE) == "There is a dog."
     assert merged_text([said("the law")], VOCABULARY, PROSE) == ""
     assert paired(PROSE).chosen == "red circle, blue square."
 
@@ -118,6 +119,14 @@ def test_the_best_of_the_answers(kind: Any, view: int) -> None:
     pair = paired(PairSettings(winner=kind))
     assert pair.winner_view == view
     assert pair.chosen == VIEWS[view]
+
+
+def test_the_vote_is_that_of_the_side_that_won() -> None:
+    answers = ("Yes, a dog", "Yes, a big dog and an owl", "No dog, an owl", "No. An owl, a cross", "Yes, a cross")
+    pair = paired(PairSettings(winner="merger", margin=None), answers, original="Yes")
+    assert pair.chosen == "Yes. There is a dog and an owl."
+    assert [str(fact) for fact in pair.vote.agreed] == ["dog", "owl"]
+    assert pair.vote.counts[Fact("cross")] == 1
 
 
 def test_the_best_by_agreement_equals_a_loop_and_does_not_hear_itself() -> None:

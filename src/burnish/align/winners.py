@@ -41,7 +41,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 _SENTENCE = re.compile(r"[^.!?\n]*[^.!?\s][^.!?\n]*[.!?]*")
-_SIDE = re.compile(r"\s*(?:yes|no)\b\s*[,.:;!-]*\s*(?=\S|$)", re.IGNORECASE)
+_SIDE = re.compile(r"\W*(?:yes|no)\b\W*", re.IGNORECASE)
 
 
 class Refused(Exception):
@@ -123,9 +123,15 @@ def choose_winner(
 
 
 def voters(heard: Heard, settings: PairSettings) -> list[Reading]:
-    """Whose readings vote: the views with an answer, and the original where it does."""
+    """Whose readings vote: the views with an answer, and the original where it does, of one side."""
     own = [heard.original] if settings.original_votes and heard.original.words else []
-    return [*heard.others(), *own]
+    return one_side([*heard.others(), *own])
+
+
+def one_side(readings: Sequence[Reading]) -> list[Reading]:
+    """Without those that begin with a yes where more begin with a no, and the other way round."""
+    said = Counter(each.polarity for each in readings if each.polarity)
+    return [each for each in readings if each.polarity in (None, *(side for side, _ in said.most_common(1)))]
 
 
 def choose_loser(heard: Heard, winner: Choice, vocabulary: Vocabulary, settings: PairSettings) -> Choice:
@@ -231,9 +237,8 @@ def merged_text(heard: Sequence[Reading], vocabulary: Vocabulary, settings: Pair
     Returns:
         An empty text where there is nothing to say.
     """
-    said = Counter(each.polarity for each in heard if each.polarity)
-    side = said.most_common(1)[0][0] if said else None
-    same = [each for each in heard if each.polarity in (None, side)]
+    same = one_side(heard)
+    side = next((each.polarity for each in same if each.polarity), None)
     agreed = vote(same, settings.threshold).agreed
     if settings.form == "prose":
         parts = _prose(same, agreed, vocabulary)
@@ -249,7 +254,9 @@ def _prose(heard: Sequence[Reading], agreed: Sequence[Fact], vocabulary: Vocabul
     """
     kept, missing = [], frozenset(agreed)
     for reading in sorted(heard, key=lambda each: -support(each, [other for other in heard if other is not each])):
-        for found in _SENTENCE.finditer(_SIDE.sub("", reading.text)):
+        # only of what begins with it as an answer: of "no dogs" it must not go
+        said = _SIDE.sub("", reading.text, count=1) if reading.polarity else reading.text
+        for found in _SENTENCE.finditer(said):
             sentence = read(found[0].strip(), vocabulary)
             if sentence.facts & missing and sentence.facts <= frozenset(agreed) and not sentence.denials:
                 kept.append(sentence.text if sentence.text[-1] in ".!?" else f"{sentence.text}.")
