@@ -116,7 +116,7 @@ def form_pair(case: Candidates, vocabulary: Vocabulary, settings: PairSettings) 
         vocabulary: what the texts may speak of.
         settings: which winner, which loser, which gate.
 
-    Source: SHAPE, section 3 (winner, loser, degenerate pairs); the gate is ours.
+    Source: SHAPE, its abstract and released pairs (winner, loser, degenerate pairs); the gate is ours.
     """
     heard = Heard(read(case.original, vocabulary), tuple(read(answer, vocabulary) for answer in case.answers))
     try:

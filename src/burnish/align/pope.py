@@ -72,7 +72,7 @@ def pope_probes(
     Raises:
         UserError: nothing to ask: no picture has labels while others are lacking.
 
-    Source: Li et al. 2023, "Evaluating object hallucination in large vision-language models", section 4.
+    Source: Li et al. 2023, "Evaluating object hallucination in large vision-language models" (POPE).
     """
     frequency = Counter(label for present in annotations.values() for label in set(present))
     together = Counter(
