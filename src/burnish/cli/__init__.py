@@ -37,7 +37,7 @@ app = typer.Typer(
 app.add_typer(act_app, name="act", help="Agents that plan while they act.")
 app.add_typer(merge_app, name="merge", help="Merge models: `burnish merge YAML OUT` reads mergekit's YAML.")
 app.add_typer(prove_app, name="prove", help="Before and after an audit: commit to it, check its evidence.")
-app.add_typer(reason_app, name="reason", help="Ask a model that reasons, calibrated against text bias.")
+app.add_typer(reason_app, name="reason", help="Ask a model that reasons: plainly, calibrated, or by search.")
 
 
 @app.callback()

@@ -59,7 +59,7 @@ def test_check_says_what_the_search_will_take(ways: Path) -> None:
     assert "(at most 24)" in rows["search"]
     assert "(at most 96)" in rows["search"]
     assert rows["reinforcement"].startswith("1 epochs of 4 questions x 16 rollouts (mcts)")
-    assert "phase" not in dict(METHOD.load("check")(recipe(ways, rl=None, warmup={})))
+    assert "reinforcement" not in dict(METHOD.load("check")(recipe(ways, rl=None)))
     assert "search" not in dict(METHOD.load("check")(recipe(ways, warmup=None)))
 
 

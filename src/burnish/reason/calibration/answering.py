@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,7 +14,9 @@ from burnish.dialogue.rows import Question
 from burnish.reason.calibration.contrasts import Contrast, without_images
 from burnish.reason.calibration.decoding import Calibrated
 from burnish.reason.calibration.settings import Calibration, Decoding
-from burnish.reason.rftt.inference import Traced
+
+if TYPE_CHECKING:
+    from burnish.reason.rftt.inference import Traced
 
 PLAIN = Calibration(gamma=0.0)
 

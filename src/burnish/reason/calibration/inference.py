@@ -16,7 +16,6 @@ from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.rows import Question
 from burnish.reason.calibration.answering import answer_questions
 from burnish.reason.calibration.settings import Calibration, Decoding
-from burnish.reason.rftt.inference import find_traced
 
 Group = TypeVar("Group", bound=Settings)
 ARGUMENTS = {"gamma": "calibrate"}
@@ -45,6 +44,8 @@ def ask(
         if isinstance(picture, Path) and not picture.is_file():
             raise UserError(f"{picture}: no such picture; give the path of a file")  # before the model is loaded
     chat = model if isinstance(model, ChatModel) else load_chat_model(model, device=_device(device))
+    from burnish.reason.rftt.inference import find_traced
+
     traced = find_traced(chat)
     if constrained and traced is None:
         raise UserError(f"constrained: {chat.name} has no functional tokens whose grammar it could keep to")

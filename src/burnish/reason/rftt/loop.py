@@ -61,14 +61,15 @@ tags: [rftt, functional-tokens, trl]
 
 
 def teach(recipe: RFTTRecipe, run: Run) -> Path:
-    """Teach a model functional tokens. Returns the folder of the trained model.
+    """Teach a model functional tokens. Returns the folder of the trained model, or the rows of a search alone.
 
     Raises:
         UserError: a model, data or settings that do not go together.
         Interrupted: a stop signal came; the state is saved.
     """
     if run.finished:
-        return run.path / "artifacts" / "model"
+        rows_alone = recipe.warmup is not None and not recipe.warmup.train
+        return run.path / "artifacts" / ("rows.jsonl" if rows_alone else "model")
     keep_to_themselves()
     validate(recipe)
     questions = _numbered(list(read_questions(recipe.data, run.note)))
