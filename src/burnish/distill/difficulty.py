@@ -22,7 +22,8 @@ def selection_probability(counts: Int64[np.ndarray, " samples"]) -> Values:
     [4.0, 2.0, 1.0]
     """
     rare = 1 / (counts.astype(np.float64) + 1)
-    return (rare / rare.sum()).astype(np.float32)
+    shares: np.ndarray = (rare / rare.sum()).astype(np.float32)
+    return shares
 
 
 def normalise(values: Values, normaliser: Normaliser) -> Values:
@@ -37,7 +38,8 @@ def normalise(values: Values, normaliser: Normaliser) -> Values:
     wide = values.astype(np.float64)
     if normaliser == "rank":
         wide = rankdata(wide)
-    return ((wide - wide.min()) / (wide.max() - wide.min())).astype(np.float32)
+    spread: np.ndarray = ((wide - wide.min()) / (wide.max() - wide.min())).astype(np.float32)
+    return spread
 
 
 def difficulty(losses: Values, counts: Int64[np.ndarray, " samples"], normaliser: Normaliser, rarity: Rarity) -> Values:
@@ -91,4 +93,5 @@ def quality(hard: Values, counts: Int64[np.ndarray, " samples"], rarity: Rarity)
     The hardest sample of a set has ease 0 and could never be chosen; it gets what is a thousandth of the easiest.
     """
     ease = np.maximum(1 - hard, 1e-3)
-    return (ease if rarity == "none" else ease / (counts + 1)).astype(np.float32)
+    found: np.ndarray = (ease if rarity == "none" else ease / (counts + 1)).astype(np.float32)
+    return found

@@ -37,7 +37,7 @@ def interruption_rate(done: float, settings: InterruptionSettings) -> float:
 
 def _course(done: float, course: RateCourse, power: float) -> float:
     if course == "poly":
-        return 1 - (1 - done) ** power
+        return float(1 - (1 - done) ** power)
     return done if course == "linear" else (1 - math.cos(math.pi * done)) / 2
 
 

@@ -106,7 +106,8 @@ def perturbed(
 
     Without noise successive subsets hardly change, or, where the times selected count, take turns.
     """
-    return (weights * np.exp(noise * rng.gumbel(size=len(weights)))).astype(np.float32)
+    noisy: np.ndarray = (weights * np.exp(noise * rng.gumbel(size=len(weights)))).astype(np.float32)
+    return noisy
 
 
 def mix(quality: Float32[np.ndarray, " samples"], diversity: float) -> Float32[np.ndarray, " samples"]:
@@ -115,8 +116,9 @@ def mix(quality: Float32[np.ndarray, " samples"], diversity: float) -> Float32[n
     log det of q S q is 2 sum log q + log det S; so gamma = .5 is that, 1 leaves quality out, and towards 0 the best
     quality is all that counts (0 itself: use the ``count`` best).
     """
-    scaled = quality.astype(np.float64) / max(float(quality.max()), np.finfo(np.float32).tiny)
-    return (scaled ** ((1 - diversity) / diversity)).astype(np.float32)
+    scaled = quality.astype(np.float64) / max(float(quality.max()), float(np.finfo(np.float32).tiny))
+    mixed: np.ndarray = (scaled ** ((1 - diversity) / diversity)).astype(np.float32)
+    return mixed
 
 
 def log_det(features: Features, weights: Float32[np.ndarray, " samples"], picks: Picks, ridge: float) -> float:
@@ -134,7 +136,8 @@ class _Rows:
 
     def __getitem__(self, which: Picks | slice | int | np.integer[Any]) -> np.ndarray:
         weights = self._weights[which]
-        return np.asarray(self._features[which]) * (weights if np.ndim(weights) == 0 else weights[:, None])
+        rows: np.ndarray = np.asarray(self._features[which]) * (weights if np.ndim(weights) == 0 else weights[:, None])
+        return rows
 
     def parts(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self._weights), AT_ONCE):

@@ -1,0 +1,1 @@
+"""Videos: which frames are wanted, and how these alone are decoded."""

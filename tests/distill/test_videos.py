@@ -1,0 +1,181 @@
+"""Chosen frames of files, whole and broken, against decoding everything."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish.core.errors import UserError
+from burnish.distill.videos import decoding
+from burnish.distill.videos.decoding import BadVideo, read_frames, scan_video
+from burnish.distill.videos.sampling import dense, looped, two_rates, uniform, uniform_in_time
+from tests.distill.films import noise, number_of, numbered, write_film, write_sound
+
+
+def everything(path: Path) -> np.ndarray:
+    import av
+
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.mark.parametrize("every", [1, 5, 250])
+def test_chosen_frames_are_those_of_the_whole_file(tmp_path: Path, every: int) -> None:
+    path = write_film(tmp_path / "film.mp4", noise(40), every=every)
+    video, whole = scan_video(path), everything(path)
+    assert (video.frames, video.declared, video.height, video.width) == (40, 40, 64, 64)
+    for wanted in ([0, 13, 39], [39], [7, 7, 3, 20], range(40)):
+        assert (read_frames(video, list(wanted)) == whole[list(wanted)]).all()
+
+
+def test_it_jumps_only_over_key_frames_and_stops_after_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    inside = decoding._decoded
+
+    def counted(container: object, stream: object) -> object:
+        for frame in inside(container, stream):
+            decoded.append(1)
+            yield frame
+
+    monkeypatch.setattr(decoding, "_decoded", counted)
+    one_key = scan_video(write_film(tmp_path / "one.mp4", numbered(40), every=250))
+    assert [number_of(frame) for frame in read_frames(one_key, [0, 30])] == [0, 30]
+    assert len(decoded) == 31
+    decoded.clear()
+    many = scan_video(write_film(tmp_path / "many.mp4", numbered(40), every=5))
+    assert [number_of(frame) for frame in read_frames(many, [2, 31])] == [2, 31]
+    assert len(decoded) <= 3 + 2 + 5  # 0..2, then from the key frame at 30
+
+
+def test_frames_are_known_by_their_time(tmp_path: Path) -> None:
+    stamps = [0, 10, 15, 60, 61, 100]
+    video = scan_video(write_film(tmp_path / "uneven.mp4", numbered(6), stamps=stamps))
+    assert video.times == pytest.approx(np.array(stamps) / 100)
+    wanted = uniform_in_time(video.times, 5)  # at 0, .25, .5, .75 and 1 s
+    assert wanted.tolist() == [0, 2, 2, 4, 5]
+    assert [number_of(frame) for frame in read_frames(video, wanted.tolist())] == [0, 2, 2, 4, 5]
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_turned_as_the_file_asks(tmp_path: Path, rotation: int) -> None:
+    """White in the upper left corner; the file says by how much a player turns it, against the clock."""
+    frames = np.zeros((2, 32, 48, 3), np.uint8)
+    frames[:, :16, :24] = 255
+    video = scan_video(write_film(tmp_path / "turned.mp4", frames, rotation=rotation))
+    shown = read_frames(video, [1])[0]
+    expected = np.rot90(frames[1], rotation // 90)
+    assert shown.shape == expected.shape
+    assert np.abs(shown.astype(int) - expected).mean() < 8
+    small = read_frames(video, [1], size=(8, 10))[0]
+    assert small.shape == (8, 10, 3)
+
+
+def test_scaled_while_it_is_converted(tmp_path: Path) -> None:
+    video = scan_video(write_film(tmp_path / "film.mp4", numbered(5, side=64)))
+    assert read_frames(video, [3], size=(16, 24)).shape == (1, 16, 24, 3)
+
+
+def _rotten(whole: bytes) -> bytes:
+    place = len(whole) * 7 // 10
+    return whole[:place] + bytes(255 - byte for byte in whole[place : place + 400]) + whole[place + 400 :]
+
+
+BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "truncated": (lambda whole: whole[: len(whole) * 6 // 10], "not a video that can be read"),
+    "empty": (lambda _: b"", "not a video that can be read"),
+    "text": (lambda _: b"no film at all\n" * 50, "not a video that can be read"),
+    "rotten": (lambda whole: _rotten(whole), "damaged at [0-9.]+ s"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files_are_said_and_never_short(tmp_path: Path, name: str) -> None:
+    breaks, said = BROKEN[name]
+    path = tmp_path / f"{name}.mp4"
+    path.write_bytes(breaks(write_film(tmp_path / "whole.mp4", noise(30)).read_bytes()))
+    with pytest.raises(BadVideo, match=said):
+        read_frames(scan_video(path), list(range(30)))
+
+
+def test_a_container_that_ends_early_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mkv"
+    whole = write_film(tmp_path / "whole.mp4", noise(30)).read_bytes()
+    path.write_bytes(whole[:-40])  # the end holds nothing that frames need
+    assert scan_video(path).frames == 30
+
+
+def test_good_video_under_a_wrong_name(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "whole.mp4", numbered(4)).rename(tmp_path / "notes.txt")
+    assert number_of(read_frames(scan_video(path), [3])[0]) == 3
+
+
+def test_a_name_that_is_not_ascii(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "film.mp4", numbered(4)).rename(tmp_path / "фильм 片.mp4")
+    assert scan_video(path).frames == 4
+
+
+def test_sound_alone(tmp_path: Path) -> None:
+    with pytest.raises(BadVideo, match="no video in it, sound alone"):
+        scan_video(write_sound(tmp_path / "sound.mp4"))
+
+
+def test_one_frame_and_one_pixel(tmp_path: Path) -> None:
+    video = scan_video(write_film(tmp_path / "tiny.mkv", numbered(1, side=1), "ffv1", "bgr0"))
+    assert (video.frames, video.height, video.width) == (1, 1, 1)
+    assert read_frames(video, [0, 0]).shape == (2, 1, 1, 3)
+
+
+def test_missing_and_forbidden(tmp_path: Path) -> None:
+    with pytest.raises(BadVideo, match="no such file"):
+        scan_video(tmp_path / "nowhere.mp4")
+    path = write_film(tmp_path / "film.mp4", numbered(2))
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(BadVideo, match="may not be read"):
+        scan_video(path)
+
+
+def test_a_frame_that_there_is_not(tmp_path: Path) -> None:
+    video = scan_video(write_film(tmp_path / "film.mp4", numbered(4)))
+    for number in (-1, 4):
+        with pytest.raises(UserError, match=f"frame {number} of 4"):
+            read_frames(video, [0, number])
+
+
+@pytest.mark.slow
+def test_thirty_thousand_frames(tmp_path: Path) -> None:
+    frames = np.broadcast_to(numbered(1, side=16), (30_000, 16, 16, 3))
+    video = scan_video(write_film(tmp_path / "long.mp4", frames, every=100))
+    assert video.frames == 30_000
+    assert read_frames(video, uniform(video.frames, 8).tolist()).shape == (8, 16, 16, 3)
+
+
+@given(st.integers(1, 500), st.integers(1, 64))
+def test_clips_have_their_length_and_stay_inside(frames: int, count: int) -> None:
+    for clip in (uniform(frames, count), dense(frames, count, 3, 2), looped(frames, count)):
+        assert clip.shape == (count,)
+        assert clip.min() >= 0
+        assert clip.max() < frames
+    if frames >= count:
+        assert len(set(uniform(frames, count).tolist())) == count
+
+
+def test_two_rates() -> None:
+    slow, fast = two_rates(uniform(64, 32), 8)
+    assert (len(slow), len(fast)) == (4, 32)
+    assert slow.tolist() == fast[::8].tolist()
+    with pytest.raises(UserError, match="alpha 5 does not divide a clip of 32"):
+        two_rates(fast, 5)
+
+
+def test_no_frames_are_refused() -> None:
+    for wrong in (lambda: uniform(0, 3), lambda: uniform(3, 0), lambda: dense(3, 2, 0)):
+        with pytest.raises(UserError, match="frames: "):
+            wrong()
