@@ -1,4 +1,4 @@
-"""Our trainer is TRL's: the same losses to the last digit, with its reference a model or a table that is written down."""
+"""Our trainer is TRL's: the same losses to the last digit, its reference a model or a table that is written down."""
 
 import copy
 import math
@@ -186,7 +186,7 @@ def test_every_kind_of_model_gets_what_its_prompts_hold(tmp_path: Path, kind: st
     broken["input_ids"][1, 1] += 1
     with pytest.raises(UserError, match="row 1: the model gets other tokens"):
         collate.check(broken, rows)
-    with pytest.raises(UserError, match="row 3: .* tokens of its answer are learnt"):
+    with pytest.raises(UserError, match=r"row 3: .* tokens of its answer are learnt"):
         collate.check({**batch, "completion_mask": batch["completion_mask"] * (torch.arange(8) != 3)[:, None]}, rows)
 
 
@@ -218,5 +218,5 @@ def test_a_passing_argument_of_trl_and_a_taken_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trl.labelsmoothing: not an argument of TRL's DPOConfig"):
         build_trainer(recipe({"trl": {"labelsmoothing": 1}}), chat, tmp_path / "pairs.arrow", None,
                       **quiet_arguments(tmp_path, 0))  # fmt: skip
-    with pytest.raises(ValueError, match="trl.max_length is decided by a setting"):
+    with pytest.raises(ValueError, match=r"trl\.max_length is decided by a setting"):
         recipe({"trl": {"max_length": 512}})

@@ -51,9 +51,9 @@ class PairCollator:
         twice = {name: torch.cat([value, value]) for name, value in found.items()}
         answers = [row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
         batch = with_answers(self.chat, twice, answers)
-        for name in ("ref_chosen_logps", "ref_rejected_logps"):
-            if name in rows[0]:
-                batch[name] = torch.tensor([row[name] for row in rows])  # type: ignore[literal-required]
+        if "ref_chosen_logps" in rows[0]:
+            batch["ref_chosen_logps"] = torch.tensor([row["ref_chosen_logps"] for row in rows])
+            batch["ref_rejected_logps"] = torch.tensor([row["ref_rejected_logps"] for row in rows])
         return batch
 
     def _open(self, row: PairRow) -> Any:

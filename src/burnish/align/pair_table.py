@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from burnish.align.records import Triplet
 from burnish.core.errors import UserError
@@ -29,6 +29,7 @@ class PairRow(TypedDict):
 
     ``where`` names it in messages; ``picture`` is its file; ``prompt`` the rendered text up to the assistant's turn;
     ``chosen_ids`` and ``rejected_ids`` the tokens after it, the end among them; ``key`` is the hash of all of these.
+    With a table of the reference its log-probabilities of the two answers stand beside them.
     """
 
     where: str
@@ -37,6 +38,8 @@ class PairRow(TypedDict):
     chosen_ids: list[int]
     rejected_ids: list[int]
     key: str
+    ref_chosen_logps: NotRequired[float]
+    ref_rejected_logps: NotRequired[float]
 
 
 def read_triplets(file: Path, system: str | None = None) -> Iterator[Triplet]:

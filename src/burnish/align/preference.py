@@ -84,11 +84,11 @@ class PreferenceTrainer(DPOTrainer):
         from datasets import Dataset, concatenate_datasets
 
         keys = dataset["key"][:]
-        found = [None]
+        found: list[ReferenceTable | None] = [None]
         if self.accelerator.is_main_process and self._table is not None:
             found = [read_reference(self._table, keys, self._made_with)]
         broadcast_object_list(found)
-        known: ReferenceTable | None = found[0]
+        known = found[0]
         if known is None:
             known = self._compute_reference(dataset, batch_size)
             if self.accelerator.is_main_process and self._table is not None:
