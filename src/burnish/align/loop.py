@@ -23,7 +23,7 @@ from burnish.align.pair_table import read_triplets, write_pairs
 from burnish.align.preference import build_trainer
 from burnish.align.probes import ProbeSet, read_probes
 from burnish.align.reading import Vocabulary
-from burnish.align.recipe import ProbeSettings, ShapeRecipe
+from burnish.align.recipe import ProbeSettings, ShapeRecipe, round_seed
 from burnish.align.records import Sampling
 from burnish.align.sources import read_records
 from burnish.align.store import TripletSet, open_triplets
@@ -132,7 +132,7 @@ class _Rounds:
                 pairs=recipe.pairs,
                 generator=recipe.generator,
                 vocabulary=self.vocabulary,
-                seed=self._seed(number),
+                seed=round_seed(recipe.seed, number),
                 mean=mean,
                 std=std,
                 system=recipe.system,
@@ -264,9 +264,6 @@ class _Rounds:
 
     def _folder(self, number: int) -> Path:
         return self.run.path / "artifacts" / (f"round-{number}" if number else "start")
-
-    def _seed(self, number: int) -> int:
-        return self.recipe.seed + 1_000_003 * (number - 1)  # a round's views are its own
 
     def _honour_stop(self) -> None:
         if self.run.stop_requested:

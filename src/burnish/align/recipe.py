@@ -208,3 +208,8 @@ class ShapeRecipe(Recipe):
         if self.triplets is not None and not self.train:
             raise ValueError("train: with ready triplets there is nothing else to do; leave `triplets` or `train` out")
         return self
+
+
+def round_seed(seed: int, number: int) -> int:
+    """The seed of a round's views and answers, from 1: each round draws its own."""
+    return seed + 1_000_003 * (number - 1)
