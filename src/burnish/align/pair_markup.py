@@ -28,7 +28,7 @@ STYLE = """<style>
 .pair { border-top: 1px solid var(--line); padding: 18px 0 6px; }
 .pair img { width: 100%; height: auto; border-radius: 6px; display: block; image-rendering: auto; }
 .asked { display: grid; grid-template-columns: 150px 1fr; gap: 16px; align-items: start; }
-.views { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; margin: 14px 0; padding: 0; list-style: none; }
+.views { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 14px; margin: 14px 0; padding: 0; list-style: none; }
 .views small, .side small { color: var(--soft); display: block; }
 .sides { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; }
 .side { border: 1px solid var(--line); border-left: 5px solid #2f8f4e; border-radius: 8px; padding: 10px 14px; }
@@ -86,7 +86,8 @@ def pair_markup(
     ]
     return Markup(
         '<div class="pair"><div class="asked">{picture}<div><small>{row}</small>'
-        '<p><strong>{question}</strong></p></div></div><ol class="views">{views}</ol><div class="sides">{sides}</div></div>'
+        "<p><strong>{question}</strong></p></div></div>"
+        '<ol class="views">{views}</ol><div class="sides">{sides}</div></div>'
     ).format(
         picture=_picture(picture, f"the picture of {case.row or case.sample}"),
         row=case.row or case.sample,
@@ -135,7 +136,22 @@ def _source(view: int | None, case: Case, *, loser: bool = False) -> str:
 
 
 def _change(family: str, parameters: Sequence[float]) -> str:
-    return f"{family} {', '.join(f'{value:.3g}' for value in parameters)}".strip()
+    """What was done to a picture, in a few words; parameters as :class:`burnish.align.views.View` has them."""
+    match family, *parameters:
+        case "crop", _, _, height, width:
+            return f"crop to {height * width:.0%}"
+        case "rotation", degrees:
+            return f"rotation by {degrees:+.0f}\N{DEGREE SIGN}"
+        case "contrast", gamma, factor:
+            return f"contrast x {factor:.2f}, gamma {gamma:.2f}"
+        case "blur", deviation:
+            return f"blur of {deviation:.1%}"
+        case "noise", step:
+            return f"noise, step {step:.0f}"
+        case "jitter", brightness, saturation, hue:
+            return f"brightness x {brightness:.2f}, saturation x {saturation:.2f}, hue {hue:+.0%}"
+        case _:
+            return family
 
 
 def _picture(image: Image.Image, words: str) -> Markup:

@@ -95,9 +95,9 @@ def course_figure(figures: Mapping[int, Mapping[str, float]]) -> Any:
         for title, lines in PANELS.items()
     }
     panels = {title: lines for title, lines in panels.items() if lines}
-    columns = min(4, len(panels))
+    columns = min(2, len(panels))  # a phone shows the same picture, and must be able to
     height = -(-len(panels) // columns)
-    figure, grid = subplots(height, columns, width=2.6 * columns, height=2.1 * height)
+    figure, grid = subplots(height, columns, width=3.6 * columns, height=1.9 * height)
     for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for (name, label), dash in zip(lines.items(), DASHES, strict=False):
             points = [(number, row[name]) for number, row in figures.items() if name in row]
