@@ -7,11 +7,13 @@ each save tells a whole checkpoint from a torn one.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +68,44 @@ def train(trainer: Any, run: Run, boundary: int = 1, stage: str = "") -> None:
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
     trainer.add_callback(RunCallback(run, boundary, stage))
-    trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
+    with _own_names(trainer.model):
+        trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
+
+
+@contextmanager
+def _own_names(model: Any) -> Iterator[None]:
+    """Checkpoints with the names that the weights have in the model, while this lasts.
+
+    Of LLaVA and its like transformers saves weights under older names, which ``from_pretrained`` translates and a
+    trainer that resumes does not: it would go on from the weights of the start and only log that all are missing.
+    """
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        yield
+        return
+    model.save_pretrained = functools.partial(model.save_pretrained, save_original_format=False)
+    try:
+        yield
+    finally:
+        del model.save_pretrained
 
 
 def keep_to_themselves() -> None:
     """Silence a warning of transformers about a name that TRL and PEFT still read: no user can act on it."""
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
+
+def wait_for(path: Path, run: Run) -> None:
+    """Until the first process has written a file: its work may take hours, longer than a barrier waits.
+
+    Raises:
+        Interrupted: a stop signal came.
+    """
+    while not run.is_main and not path.exists():
+        if run.stop_requested:
+            raise Interrupted(f"{run.path}: stopped while the first process worked", run.stop_signal)
+        time.sleep(0.5)
 
 
 def last_checkpoint(run: Run, stage: str = "") -> str | None:
