@@ -82,7 +82,10 @@ def outcome_rows(figures: Mapping[int, Mapping[str, float]]) -> list[dict[str, s
     }  # fmt: skip
     shown = [name for name in names if any(name in row for row in figures.values())]
     return [
-        {"round": _round(number), **{names[name]: _number(row.get(name)) for name in shown}}
+        {
+            "round": _round(number),
+            **{names[name]: _number(row.get(name), 1 if name == "words" else 3) for name in shown},
+        }
         for number, row in figures.items()
         if set(row) - {"kept"}
     ]
@@ -200,5 +203,5 @@ def _round(number: int) -> str:
     return f"round {number}" if number else "start"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
