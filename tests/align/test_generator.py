@@ -74,21 +74,27 @@ def test_sampled_answers_follow_their_seeds_and_the_distribution() -> None:
 
 
 def test_tokens_read_and_reused_sum_to_the_prompts_and_a_picture_is_read_once() -> None:
-    chat, asked = llava(), asks()
-    lengths = []
-    for ask in asked:
-        images = () if ask.image is None else (ask.image,)
-        inputs = chat.encode(chat.render([Question(ask.question, "", images=images)]), [images] if images else None)
-        lengths.append(inputs["input_ids"].shape[1])
+    chat = llava()
+    asked = [ask for ask in asks() if ask.image is not None]
     alone, together = (TransformersGenerator(chat, batch=size) for size in (1, 64))
-    for generator, pictures in ((alone, 21), (together, 5)):
-        answers = generator.answer(asked, GREEDY)
-        assert generator.counts.encoded + generator.counts.reused == sum(lengths)
-        assert generator.counts.generated == sum(answer.tokens for answer in answers)
-        assert generator.counts.pictures == pictures
+    pictures: list[int] = []
+    tokens: list[int] = []
+    chat.model.model.vision_tower.register_forward_pre_hook(lambda _module, given: pictures.append(len(given[0])))
+    chat.model.model.language_model.register_forward_pre_hook(
+        lambda _module, _given, named: tokens.append(named["inputs_embeds"][..., 0].numel()), with_kwargs=True
+    )
+    length = len(chat.tokenizer(chat.render([Question(asked[0].question, "")], images=False))["input_ids"][0]) + 16
+    for generator, seen in ((alone, 21), (together, 5)):
+        pictures.clear(), tokens.clear()
+        generator.answer(asked, Sampling(1))  # nothing is read after the prompts, which are all of one length
+        assert sum(pictures) == generator.counts.pictures == seen
+        assert sum(tokens) == generator.counts.encoded
+        assert generator.counts.encoded + generator.counts.reused == 21 * length
+        assert generator.counts.generated == 21
     assert alone.counts.reused == 0
-    # 15 distinct prompts with a picture: what all begin with once, the five pictures once, then what differs
-    assert together.counts.encoded < sum(lengths) / 2
+    # "user: " once, each picture with "What is " once, and 15 times what differs with what follows it
+    differs = len("0?\nassistant: ")
+    assert together.counts.encoded == 6 + 5 * (16 + 8) + 15 * differs
 
 
 @pytest.mark.parametrize("kind", ["llava_next", "idefics3", "qwen2_vl"])
