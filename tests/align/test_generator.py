@@ -85,7 +85,8 @@ def test_tokens_read_and_reused_sum_to_the_prompts_and_a_picture_is_read_once() 
     )
     length = len(chat.tokenizer(chat.render([Question(asked[0].question, "")], images=False))["input_ids"][0]) + 16
     for generator, seen in ((alone, 21), (together, 5)):
-        pictures.clear(), tokens.clear()
+        pictures.clear()
+        tokens.clear()
         generator.answer(asked, Sampling(1))  # nothing is read after the prompts, which are all of one length
         assert sum(pictures) == generator.counts.pictures == seen
         assert sum(tokens) == generator.counts.encoded
