@@ -14,7 +14,7 @@ from burnish.align.records import Answer, Ask, Sampling
 from burnish.core.errors import UserError
 from burnish.dialogue.generation import end_tokens
 from burnish.dialogue.rows import Question
-from tests.align.models import llava, picture
+from tests.align.models import deepseek, llava, picture
 from tests.dialogue import tiny
 
 GREEDY = Sampling(12)
@@ -111,6 +111,14 @@ def test_what_cannot_be_read_in_pieces_is_read_whole_and_that_is_said_once(kind:
     assert generator.counts.reused == 0
     assert generator.counts.pictures == 7
     assert any(answer.text for answer in answers)
+
+
+def test_the_other_family_of_the_paper_is_read_in_pieces_too() -> None:
+    chat, asked = deepseek(), asks()
+    generator = TransformersGenerator(chat)
+    assert generator.why_not_shared == ""
+    assert generator.answer(asked, DRAWN) == TransformersGenerator(chat, batch=1).answer(asked, DRAWN)
+    assert generator.counts.pictures == 5
 
 
 def test_both_ways_to_read_write_the_same() -> None:
