@@ -124,7 +124,9 @@ class TransformersGenerator:
 
     def _shared(self, rows: Sequence[_Row], sampling: Sampling, memory: Room) -> list[Answer]:
         """Answers of rows that all have a picture, or all have none; equal prompts are read once."""
-        distinct = {(row.text, row.picture): row for row in reversed(rows)}
+        distinct: dict[tuple[str, str], _Row] = {}
+        for row in rows:
+            distinct.setdefault((row.text, row.picture), row)
         prompts = self._encoded(list(distinct.values()))
         places = {each: number for number, each in enumerate(distinct)}
         of_row = [places[row.text, row.picture] for row in rows]
