@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from burnish.core.errors import UserError
+from burnish.dialogue.drawing import draw
+from burnish.dialogue.prefixes import why_not_reusable
 from burnish.reason.rftt.generators.continuous import Continuous
-from burnish.reason.rftt.generators.drawing import draw
 from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.protocol import Path, PathNode, Prompt, Sampling, TokenCounts
 from burnish.reason.rftt.generators.reencoding import Reencoding
-from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse, why_not_reusable
+from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
 from burnish.reason.rftt.generators.vllm import Vllm
 from burnish.reason.rftt.grammar import Grammar, rftt_grammar
 from burnish.reason.rftt.masks import GrammarProcessor
@@ -401,18 +402,18 @@ def test_drawing_has_the_distribution_that_transformers_samples_from(seed: int, 
         expected = warper(None, expected)
     probabilities = expected.softmax(-1)[0]
     grid = (torch.arange(4000) + 0.5) / 4000
-    tokens, log_probs = draw(logits.expand(4000, -1), sampling, grid)
+    tokens, log_probs = draw(logits.expand(4000, -1), grid, **vars(sampling))
     shares = torch.bincount(tokens, minlength=200) / 4000
     assert torch.allclose(shares, probabilities, atol=1.1 / 4000 * 2)
     assert torch.allclose(log_probs.exp(), probabilities[tokens], atol=1e-5)
-    assert torch.equal(draw(logits, Sampling(0.0), grid[:1])[0], logits.argmax(-1))
+    assert torch.equal(draw(logits, grid[:1], temperature=0.0)[0], logits.argmax(-1))
 
 
 def test_drawing_takes_what_can_come_at_the_very_ends() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]]).expand(2, -1)
     ends = torch.tensor([0.0, 1.0 - 2**-25])
     for sampling in (Sampling(1.0, 0, 1.0), Sampling(1.0, 3, 1.0), Sampling(1.0, 0, 0.999)):
-        tokens, log_probs = draw(logits, sampling, ends)
+        tokens, log_probs = draw(logits, ends, **vars(sampling))
         assert tokens.tolist() == [1, 2]
         assert log_probs.tolist() == pytest.approx([-np.log(2)] * 2)
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from burnish.reason.rftt.prefix_cache import Batch, CacheShape, PrefixCache, Room, Slice, names_of
+from burnish.dialogue.prefixes import Batch, CacheShape, Room
+from burnish.reason.rftt.prefix_cache import NodeSlice, PrefixCache, names_of
 
 
-def piece(*ids: int) -> Slice:
+def piece(*ids: int) -> NodeSlice:
     """A slice of 16 bytes a token."""
-    return Slice(ids, torch.zeros(1, 1, len(ids), 2), torch.zeros(1, 1, len(ids), 2))
+    return NodeSlice(ids, torch.zeros(1, 1, len(ids), 2), torch.zeros(1, 1, len(ids), 2))
 
 
 def put(cache: PrefixCache, *chain: tuple[int, ...]) -> list[int]:
@@ -69,13 +70,13 @@ def test_gathered_slices_give_the_logits_of_the_whole_text() -> None:
     model = LlamaForCausalLM(config).eval().requires_grad_(False)
     texts = [torch.randint(50, (length,)).tolist() for length in (9, 4, 7)]
 
-    def slices(text: list[int], *cuts: int) -> list[Slice]:
+    def slices(text: list[int], *cuts: int) -> list[NodeSlice]:
         cache = DynamicCache(config=config)
         model(torch.tensor([text]), cache=cache)
         keys, values = (torch.stack([getattr(layer, name)[0] for layer in cache.layers]) for name in ("keys", "values"))
         ends = (*cuts, len(text))
         return [
-            Slice(tuple(text[start:end]), keys[:, :, start:end], values[:, :, start:end])
+            NodeSlice(tuple(text[start:end]), keys[:, :, start:end], values[:, :, start:end])
             for start, end in zip((0, *cuts), ends, strict=False)
         ]
 

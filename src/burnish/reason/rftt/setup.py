@@ -199,9 +199,10 @@ def make_engine(
     Raises:
         UserError: prefixes cannot be kept and that was asked for; a negative cache.
     """
+    from burnish.dialogue.prefixes import why_not_reusable
     from burnish.reason.rftt.generators.continuous import Continuous
     from burnish.reason.rftt.generators.reencoding import Reencoding
-    from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse, why_not_reusable
+    from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
 
     if cache < 0:
         raise UserError(f"cache: {cache}; give the bytes to keep, 0 or more")
