@@ -13,6 +13,17 @@ from burnish.align.settings import PairSettings, ViewSettings
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
 from burnish.dialogue.rows import MOST_PIXELS
+from burnish.dialogue.training import Adapter, refuse_taken
+
+# Arguments of TRL that a recipe or the run folder decide.
+TAKEN = frozenset({
+    "activation_checkpointing", "beta", "bf16", "data_seed", "disable_dropout", "disable_tqdm",
+    "gradient_accumulation_steps", "gradient_checkpointing", "ld_alpha", "learning_rate", "logging_steps", "loss_type",
+    "lr_scheduler_type", "max_grad_norm", "max_length", "max_steps", "num_train_epochs", "output_dir",
+    "per_device_train_batch_size", "precompute_ref_log_probs", "remove_unused_columns", "report_to", "save_steps",
+    "save_strategy", "save_total_limit", "seed", "sync_ref_model", "truncation_mode", "use_cpu", "warmup_steps",
+    "weight_decay",
+})  # fmt: skip
 
 SUMMARY = (
     "Here are {count} answers that were given to one question about one picture.\n"
@@ -91,6 +102,11 @@ class TrainingSettings(Settings):
     reference: Literal["table", "model"] = "table"
     """Log-probabilities of the reference: written down once before the round's training, or of a model (an adapter
     switched off, else a copy) at every step."""
+    vision: bool = False
+    """Whether the vision tower learns too; in LLaVA's practice it stays as it is."""
+    longest: int | None = Field(default=2048, ge=1)
+    """Tokens of the longest prompt and answer, those of the picture among them. A longer pair is left out and counted,
+    never cut; so is one that the model's context does not hold."""
     activation_checkpointing: bool = False
     """Less memory for more time."""
     trl: dict[str, Any] = Field(default_factory=dict)
@@ -100,6 +116,7 @@ class TrainingSettings(Settings):
     def _fits(self) -> TrainingSettings:
         if self.micro_batch is not None and self.batch % self.micro_batch:
             raise ValueError(f"micro_batch {self.micro_batch} does not divide batch {self.batch}")
+        refuse_taken(self.trl, TAKEN)
         return self
 
 
@@ -115,8 +132,16 @@ class ProbeSettings(Settings):
     """Stop after this many pictures."""
     each: int = Field(default=3, ge=1)
     """POPE: positives and negatives of a picture."""
+    pope: str = "Is there {} in the image?"
+    """POPE: the question; `{}` is the thing with its article."""
     tokens: int = Field(default=128, ge=1)
     """Longest description."""
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> ProbeSettings:
+        if self.pope.count("{}") != 1:
+            raise ValueError("pope: `{}` must stand in it once")
+        return self
 
 
 class DriftSettings(Settings):
@@ -142,6 +167,9 @@ class ShapeRecipe(Recipe):
     """Compute in bfloat16 where that is safe (autocast); none does so on a GPU."""
     device: Literal["auto", "cpu"] = "auto"
     """`cpu` stays there even where there is a GPU."""
+    adapter: Adapter | None = None
+    """Train a LoRA adapter (on the language model alone, unless `training.vision`), merged after each round; the
+    release trained all weights."""
     data: QuestionSettings
     """Captioned pictures: `answer` is the supervised text."""
     system: str | None = None

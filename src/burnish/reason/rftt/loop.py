@@ -20,9 +20,9 @@ from burnish.core.trainer import keep_to_themselves, train, trainer_arguments
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rows import Question
+from burnish.dialogue.saving import Gathered, is_spread
+from burnish.dialogue.training import device_settings, lora_config
 from burnish.dialogue.verify import Verifier
-from burnish.reason.grpo.saving import Gathered, is_spread
-from burnish.reason.grpo.settings import device_settings, lora_config
 from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
 from burnish.reason.rftt.generators.protocol import Prompt
 from burnish.reason.rftt.grammar import Grammar

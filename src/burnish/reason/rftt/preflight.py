@@ -13,7 +13,7 @@ from burnish.core.errors import UserError, nearest
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rows import Question
-from burnish.reason.grpo.preflight import count_parameters, training_memory
+from burnish.dialogue.sizes import count_parameters, training_memory
 from burnish.reason.rftt.forecast import Forecast, forecast
 from burnish.reason.rftt.grammar import prefixes
 from burnish.reason.rftt.prm import load_scorer

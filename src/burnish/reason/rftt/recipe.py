@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
-from burnish.reason.grpo.settings import TAKEN, Adapter, refuse_taken
+from burnish.dialogue.training import Adapter, refuse_taken
+from burnish.reason.grpo.settings import TAKEN
 
 # Arguments of TRL's GRPOConfig that the recipe or the run folder decide.
 RL_TAKEN = TAKEN - {"max_grad_norm", "num_iterations", "reward_weights", "steps_per_generation", "vllm_mode"}
