@@ -93,7 +93,8 @@ def test_tokens_read_and_reused_sum_to_the_prompts_and_a_picture_is_read_once() 
 
 @pytest.mark.parametrize("kind", ["llava_next", "idefics3", "qwen2_vl"])
 def test_what_cannot_be_read_in_pieces_is_read_whole_and_that_is_said_once(kind: str) -> None:
-    chat, told = tiny.build(kind), []
+    chat = tiny.build(kind)
+    told: list[str] = []
     generator = TransformersGenerator(chat, batch=64, note=told.append)
     asked = [Ask(f"What is {number % 3}?", picture(number % 2), number) for number in range(7)] + [Ask("Why?", None)]
     answers = generator.answer(asked, DRAWN)

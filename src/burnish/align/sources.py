@@ -6,7 +6,7 @@ A stream: of what went by only hashes are held. Knows the readers of dialogue an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from burnish.align.records import MOST_ASPECT, Record, make_record
 from burnish.core.errors import UserError
-from burnish.dialogue.readers import NAMED, QuestionSettings, read_questions
+from burnish.dialogue.readers import NAMED, Note, QuestionSettings, read_questions
 from burnish.dialogue.rows import MOST_PIXELS, Question, open_picture
 
 ANIMATED = "animated, of which the first frame is shown"
@@ -22,7 +22,7 @@ ANIMATED = "animated, of which the first frame is shown"
 
 def read_records(
     settings: QuestionSettings,
-    note: Callable[[str], object] = lambda _line: None,
+    note: Note = lambda _line: None,
     *,
     most_pixels: int = MOST_PIXELS,
     exclude: Container[str] = (),
@@ -53,7 +53,7 @@ def read_records(
 
 def _new_records(
     settings: QuestionSettings,
-    note: Callable[[str], object],
+    note: Note,
     most_pixels: int,
     exclude: Container[str],
     left_out: Counter[str],
@@ -79,11 +79,9 @@ def _new_records(
         yield record
 
 
-def _with_a_picture(
-    settings: QuestionSettings, note: Callable[[str], object], left_out: Counter[str]
-) -> Iterator[Question]:
+def _with_a_picture(settings: QuestionSettings, note: Note, left_out: Counter[str]) -> Iterator[Question]:
     """Questions with one picture. A row without a text is no question to begin with."""
-    for question in read_questions(settings.model_copy(update={"limit": None}), lambda line: note(line)):
+    for question in read_questions(settings.model_copy(update={"limit": None}), note):
         if len(question.images) == 1:
             yield question
         else:
@@ -91,9 +89,7 @@ def _with_a_picture(
             _leave_out(question, reason, settings, note, left_out)
 
 
-def _leave_out(
-    question: Question, reason: str, settings: QuestionSettings, note: Callable[[str], object], left_out: Counter[str]
-) -> None:
+def _leave_out(question: Question, reason: str, settings: QuestionSettings, note: Note, left_out: Counter[str]) -> None:
     """Count a row that makes no record, and name the first few.
 
     Raises:

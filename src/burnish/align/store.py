@@ -155,8 +155,8 @@ class Shards:
             header = _header(path, file.readline())
         for name, own in (("plan", self._plan), ("samples", _digest(records))):
             if header[name] != own:
-                made = {"plan": "with other settings", "samples": "of other records"}[name]
-                raise UserError(f"{path}: it was made {made}; remove {self.folder}, or choose another folder")
+                made = {"plan": "made with other settings", "samples": "made of other records"}[name]
+                raise UserError(f"{path}: {made}; remove {self.folder}, or choose another folder")
         return True
 
     def write(self, number: int, records: Sequence[Record], cases: Sequence[Case], counts: TokenCounts) -> None:
@@ -182,9 +182,7 @@ class Shards:
             UserError: there are shards beyond the last record.
         """
         if others := sorted({*_shards(self.folder)} - self._used):
-            raise UserError(
-                f"{others[0]}: it was made of other records; remove {self.folder}, or choose another folder"
-            )
+            raise UserError(f"{others[0]}: made of other records; remove {self.folder}, or choose another folder")
         found = TripletSet(self.folder, tally([]), TokenCounts())
         rows = (json.dumps(_row(case, pair, self._system), ensure_ascii=False) for case, pair in found.pairs())
         write_atomic(self.folder / TRIPLETS, "".join(f"{row}\n" for row in rows))
