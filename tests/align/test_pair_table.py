@@ -19,10 +19,15 @@ def test_a_row_holds_prompt_and_answers_with_their_end(tmp_path: Path) -> None:
     row = read_pairs(tmp_path / "pairs.arrow")[1]
     assert row["where"] == "row 1"
     assert row["prompt"] == "user: <image>what is it? ?\nassistant: "
-    assert Path(row["picture"]) == tmp_path / "1.png"
+    assert row["picture"] == "1.png"
     *letters, end = row["chosen_ids"]
     assert chat.tokenizer.decode(letters) == "there is 1 there is 1"
     assert end == chat.tokenizer.eos_token_id
+
+
+def test_a_picture_elsewhere_keeps_its_whole_path(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "table/pairs.arrow", triplets(tmp_path / "pictures", 2), llava())
+    assert read_pairs(tmp_path / "table/pairs.arrow")[1]["picture"] == str(tmp_path / "pictures/1.png")
 
 
 def test_an_end_that_the_template_writes_is_kept_and_what_follows_it_is_not(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_every_kind_of_model_gets_what_its_prompts_hold(tmp_path: Path, kind: st
     chat = tiny.build(kind)
     write_pairs(tmp_path / "pairs.arrow", triplets(tmp_path), chat)
     rows = [read_pairs(tmp_path / "pairs.arrow")[place] for place in range(4)]
-    collate = PairCollator(chat)
+    collate = PairCollator(chat, tmp_path)
     batch = collate(rows)
     collate.check(batch, rows)
     for place, row in enumerate(rows):
@@ -195,7 +195,7 @@ def test_a_picture_that_goes_missing_is_named(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.arrow", triplets(tmp_path), chat)
     (tmp_path / "2.png").unlink()
     with pytest.raises(UserError, match=r"2\.png: no such picture"):
-        PairCollator(chat)([read_pairs(tmp_path / "pairs.arrow")[2]])
+        PairCollator(chat, tmp_path)([read_pairs(tmp_path / "pairs.arrow")[2]])
 
 
 def test_the_vision_tower_learns_only_where_it_is_asked_to(tmp_path: Path) -> None:

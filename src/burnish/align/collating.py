@@ -30,10 +30,12 @@ class PairCollator:
 
     Attributes:
         chat: whose processor prepares prompts and pictures.
+        root: the table's folder, from which relative paths of pictures start.
         most_pixels: larger pictures are shrunk to this many.
     """
 
     chat: ChatModel
+    root: Path
     most_pixels: int = MOST_PIXELS
 
     def __call__(self, rows: Sequence[PairRow]) -> dict[str, Tensor]:
@@ -57,7 +59,7 @@ class PairCollator:
         return batch
 
     def _open(self, row: PairRow) -> Any:
-        return open_picture(Path(row["picture"]), row["where"], self.most_pixels)
+        return open_picture(self.root / row["picture"], row["where"], self.most_pixels)
 
     def check(self, batch: Mapping[str, Tensor], rows: Sequence[PairRow]) -> None:
         """Compare a batch with what each prompt gives when it is encoded alone: before the first step.

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-import torch
 from PIL import Image
 
+from burnish.align.factory import show_views
 from burnish.align.facts import Reading, agreement
 from burnish.align.meters import Described, describe
 from burnish.align.pope import PopeScore, Split, score_pope
@@ -23,7 +22,7 @@ from burnish.align.recipe import ProbeSettings
 from burnish.align.records import Ask, Generator, Sampling
 from burnish.align.settings import ViewSettings
 from burnish.align.truths import allowed_families
-from burnish.align.views import CLIP_MEAN, CLIP_STD, View, make_views, plan_views
+from burnish.align.views import CLIP_MEAN, CLIP_STD, View, plan_views
 from burnish.dialogue.rows import MOST_PIXELS
 
 AT_ONCE = 256
@@ -154,10 +153,11 @@ class ViewAsking:
             )
             for each, truth in zip(pictures, truths, strict=True)
         ]
+        made = show_views(list(zip(images, plans, strict=True)), self.mean, self.std)
         asks = [
-            Ask(question, view, seed=row.key % 2**63)
-            for image, rows in zip(images, plans, strict=True)
-            for view, row in zip(self._made(image, rows), rows, strict=True)
+            Ask(question, image, seed=view.key % 2**63)
+            for row, views in zip(made, plans, strict=True)
+            for image, view in zip(row, views, strict=True)
         ]
         answers = generator.answer(asks, self.sampling)
         read_answers = [read(answer.text, vocabulary) for answer in answers]
@@ -169,12 +169,32 @@ class ViewAsking:
         families = allowed_families(question, truth, self.settings).families
         return plan_views(picture.picture, families, self.settings, self.seed)
 
-    def _made(self, image: Image.Image, plans: Sequence[View]) -> list[Image.Image]:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
-        made = make_views(pixels, [plans], mean=self.mean, std=self.std)
-        return [Image.fromarray(each) for each in (made * 255).round().byte().permute(0, 2, 3, 1).numpy()]
-
 
 def _own(readings: Sequence[Reading]) -> float:
     pairs = list(combinations(readings, 2))
     return sum(agreement(first, second) for first, second in pairs) / len(pairs)
+
+
+def sampled(
+    generator: Generator, probes: ProbeSet, settings: ProbeSettings, *, seed: int, most_pixels: int = MOST_PIXELS
+) -> list[str]:
+    """A description of each picture drawn from the model's own distribution: temperature 1, no nucleus.
+
+    Args:
+        generator: the model.
+        probes: on what.
+        settings: what is asked, and how long a description may be.
+        seed: of the draws.
+        most_pixels: larger pictures are shrunk to this many.
+
+    Raises:
+        UserError: a picture that can no longer be read.
+    """
+    drawn = Sampling(settings.tokens, temperature=1.0)
+    texts: list[str] = []
+    for part in _parts(probes.pictures):
+        asks = [
+            Ask(settings.question, each.open(most_pixels), (seed + int(each.picture[:15], 16)) % 2**63) for each in part
+        ]
+        texts += [answer.text for answer in generator.answer(asks, drawn)]
+    return texts

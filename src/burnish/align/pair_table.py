@@ -27,7 +27,8 @@ AT_ONCE = 256
 class PairRow(TypedDict):
     """A row of the table; datasets and TRL want mappings.
 
-    ``where`` names it in messages; ``picture`` is its file; ``prompt`` the rendered text up to the assistant's turn;
+    ``where`` names it in messages; ``picture`` is its file, relative to the table's folder where it lies below that (so
+    that a run can be moved); ``prompt`` the rendered text up to the assistant's turn;
     ``chosen_ids`` and ``rejected_ids`` the tokens after it, the end among them; ``key`` is the hash of all of these.
     With a table of the reference its log-probabilities of the two answers stand beside them.
     """
@@ -128,7 +129,7 @@ def write_pairs(
         work = temporary(path)
         try:
             with ArrowWriter(features=features, path=str(work), writer_batch_size=256) as writer:
-                for row, length in _rows(triplets, chat, system):
+                for row, length in _rows(triplets, chat, system, path.parent.resolve()):
                     if bound is not None and length > bound:
                         too_long += 1
                         first = first or f"{row['where']} with {length:,}"
@@ -164,7 +165,9 @@ def _bound(chat: ChatModel, longest: int | None) -> int | None:
     return min(limits, default=None)
 
 
-def _rows(triplets: Iterable[Triplet], chat: ChatModel, system: str | None) -> Iterator[tuple[PairRow, int]]:
+def _rows(
+    triplets: Iterable[Triplet], chat: ChatModel, system: str | None, root: Path
+) -> Iterator[tuple[PairRow, int]]:
     """Each triplet as a row, with the tokens of its longer conversation."""
     waiting = iter(triplets)
     while batch := list(islice(waiting, AT_ONCE)):
@@ -174,10 +177,11 @@ def _rows(triplets: Iterable[Triplet], chat: ChatModel, system: str | None) -> I
         chosen = answer_ids(chat, questions, [each.chosen for each in batch], system)
         rejected = answer_ids(chat, questions, [each.rejected for each in batch], system)
         for each, prompt, length, won, lost in zip(batch, prompts, lengths, chosen, rejected, strict=True):
+            picture = each.image.resolve()
             key = hashlib.sha256(json.dumps([sha256(each.image), prompt, won, lost]).encode()).hexdigest()
             row = PairRow(
                 where=each.sample,
-                picture=str(each.image.resolve()),
+                picture=str(picture.relative_to(root) if picture.is_relative_to(root) else picture),
                 prompt=prompt,
                 chosen_ids=won,
                 rejected_ids=lost,

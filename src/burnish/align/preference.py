@@ -31,11 +31,11 @@ from burnish.dialogue.training import device_settings, lora_config, trl_config
 
 
 class PreferenceTrainer(DPOTrainer):
-    """TRL's trainer on rows of :func:`burnish.align.pair_table.write_pairs`.
+    """TRL's trainer on a table of :func:`burnish.align.pair_table.write_pairs`.
 
     Args:
         chat: the model, trained in place, and its processor.
-        pairs: of :func:`burnish.align.pair_table.read_pairs`.
+        pairs: the table.
         args: TRL's configuration. With ``precompute_ref_log_probs`` the reference is a table, else a model: with an
             adapter the model without it, otherwise a copy of it as it is now.
         most_pixels: larger pictures are shrunk to this many.
@@ -49,15 +49,16 @@ class PreferenceTrainer(DPOTrainer):
     def __init__(
         self,
         chat: ChatModel,
-        pairs: Any,
+        pairs: Path,
         args: DPOConfig,
         *,
         most_pixels: int,
         table: Path | None = None,
         peft_config: Any = None,
     ) -> None:
-        collate = PairCollator(chat, most_pixels)
-        first = [pairs[place] for place in range(min(len(pairs), args.per_device_train_batch_size))]
+        rows = read_pairs(pairs)
+        collate = PairCollator(chat, pairs.parent, most_pixels)
+        first = [rows[place] for place in range(min(len(rows), args.per_device_train_batch_size))]
         collate.check(collate(first), first)
         precomputed = args.precompute_ref_log_probs
         self._table, self._made_with = table, ""
@@ -70,7 +71,7 @@ class PreferenceTrainer(DPOTrainer):
             ref_model=copied,
             args=args,
             data_collator=collate,
-            train_dataset=pairs,
+            train_dataset=rows,
             processing_class=chat.processor,
             peft_config=peft_config,
         )
@@ -157,7 +158,7 @@ def build_trainer(
     kept = {} if tower is None else {"exclude_modules": rf"{re.escape(tower)}\..*"}
     return PreferenceTrainer(
         chat,
-        read_pairs(pairs),
+        pairs,
         config,
         most_pixels=recipe.most_pixels,
         table=table,

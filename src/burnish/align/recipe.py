@@ -181,6 +181,11 @@ class ShapeRecipe(Recipe):
     `module:OBJECT`."""
     rounds: int = Field(default=2, ge=1)
     """T; the paper's number is not at hand: ours."""
+    triplets: str | None = None
+    """Ready pairs instead of a factory: a folder of triplets that a run made, or anyone's .jsonl in TRL's layout; for
+    one round."""
+    train: bool = True
+    """False: the triplets of the first round are made, and nothing is trained."""
     views: ViewSettings = Field(default_factory=ViewSettings)
     """The views."""
     generator: GeneratorSettings = Field(default_factory=GeneratorSettings)
@@ -195,3 +200,16 @@ class ShapeRecipe(Recipe):
     """When to stop."""
     judge: EndpointSettings | None = None
     """A judge of answers before against after (positions swapped); none asks nobody."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> ShapeRecipe:
+        if self.triplets is not None and self.rounds != 1:
+            raise ValueError("triplets: ready pairs are of one round; set rounds: 1")
+        if self.triplets is not None and not self.train:
+            raise ValueError("train: with ready triplets there is nothing else to do; leave `triplets` or `train` out")
+        return self
+
+
+def round_seed(seed: int, number: int) -> int:
+    """The seed of a round's views and answers, from 1: each round draws its own."""
+    return seed + 1_000_003 * (number - 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -30,8 +32,8 @@ def load_vocabulary(name: str) -> Vocabulary:
     """The vocabulary of that name.
 
     Args:
-        name: `coco`, a YAML file with `entities` and `attributes`, or `module:OBJECT` (a vocabulary, or a function that
-            gives one).
+        name: `coco`, a YAML file with `entities` and `attributes`, or `module:OBJECT` (a vocabulary, a mapping as such
+            a file holds it, or a function that gives either).
 
     Raises:
         UserError: no such vocabulary; a file that holds something else, or one word for two things.
@@ -44,6 +46,8 @@ def load_vocabulary(name: str) -> Vocabulary:
         raise UserError(f"vocabulary: {name}: write `coco`, a YAML file, or an object of yours, module:OBJECT")
     found = import_object(name, "vocabulary")
     found = found() if callable(found) else found
+    if isinstance(found, Mapping):
+        return _checked(found, lambda _: f"vocabulary: {name}")
     if not isinstance(found, Vocabulary):
         raise UserError(f"vocabulary: {name} is a {type(found).__name__}, not a burnish.align.reading.Vocabulary")
     return found
@@ -51,11 +55,15 @@ def load_vocabulary(name: str) -> Vocabulary:
 
 def _from_file(path: Path) -> Vocabulary:
     data, locate = load_yaml(path)
+    return _checked(data, lambda place: f"{path}:{locate(place)}" if place else str(path))
+
+
+def _checked(data: Any, where: Callable[[tuple[str | int, ...]], str]) -> Vocabulary:
     try:
         held = VocabularyFile.model_validate(data)
     except ValidationError as error:
-        raise UserError(explain(error, VocabularyFile, lambda place: f"{path}:{locate(place)}")) from None
+        raise UserError(explain(error, VocabularyFile, where)) from None
     try:
         return Vocabulary(held.entities, held.attributes)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{where(())}: {error}") from None

@@ -74,6 +74,18 @@ def keep_to_themselves() -> None:
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
+def wait_for(path: Path, run: Run) -> None:
+    """Until the first process has written a file: its work may take hours, longer than a barrier waits.
+
+    Raises:
+        Interrupted: a stop signal came.
+    """
+    while not run.is_main and not path.exists():
+        if run.stop_requested:
+            raise Interrupted(f"{run.path}: stopped while the first process worked", run.stop_signal)
+        time.sleep(0.5)
+
+
 def last_checkpoint(run: Run, stage: str = "") -> str | None:
     """The newest whole ``checkpoint-N`` of a training, for ``resume_from_checkpoint``; ``None`` for a new one.
 

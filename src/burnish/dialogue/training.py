@@ -6,6 +6,7 @@ Knows no trainer and no method. Cheap to import: TRL and PEFT are imported where
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -45,6 +46,13 @@ def device_settings(device: Literal["auto", "cpu"], bf16: bool | None) -> dict[s
 
     gpu = device != "cpu" and torch.cuda.is_available()
     return {"use_cpu": device == "cpu", "bf16": gpu if bf16 is None else bf16, "dataloader_pin_memory": gpu}
+
+
+def own_device() -> str | None:
+    """The GPU of this process, where there is one."""
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else None
 
 
 def trl_config(kind: type[Any], settings: Mapping[str, Any], run: Mapping[str, Any], trl: Mapping[str, Any]) -> Any:

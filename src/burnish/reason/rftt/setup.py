@@ -13,6 +13,7 @@ from burnish.core.method import import_object
 from burnish.core.models import load_tokenizer
 from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.rows import Question
+from burnish.dialogue.training import own_device
 from burnish.dialogue.verify import Verifier
 from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.prompted import LocalWriter, Prompted, Writer
@@ -39,13 +40,6 @@ def open_model(recipe: RFTTRecipe, name: str | Path) -> ChatModel:
         raise UserError(f"model: {name}: takes images; functional tokens are for text, choose a causal language model")
     chat.render([Question("?", "!")], recipe.system)  # a template that is missing or refuses is known at once
     return chat
-
-
-def own_device() -> str | None:
-    """The GPU of this process, where there is one."""
-    import torch
-
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else None
 
 
 def make_grammar(settings: GrammarSettings) -> Grammar:
