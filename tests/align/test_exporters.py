@@ -188,7 +188,7 @@ def test_descriptions_for_lmms_eval(tmp_path: Path, cache: str) -> None:
 
 def test_answers_for_lmms_eval(tmp_path: Path) -> None:
     mixed = [*PROBES[6:], *PROBES[:6]]  # in no order of splits
-    answers = [f"{probe.answer} " if number % 2 else "perhaps" for number, probe in enumerate(mixed)]
+    answers = [f"{probe.answer} " if number % 2 else f"perhaps {number}" for number, probe in enumerate(mixed)]
     samples, log = lmms_eval.write_answers(tmp_path, "runs/x/tiny", mixed, answers, "our_pope")
     assert re.fullmatch(r"\d{8}_\d{6}_samples_our_pope\.jsonl", samples.name)
     assert samples.parent == log.parent == tmp_path / "tiny"

@@ -256,13 +256,33 @@ def test_other_rows_beams_and_calibration_are_refused(eyes: ChatModel, other_eye
         answer_questions(eyes, QUESTIONS, Calibration(), SHORT, partner=partner)
 
 
-def test_tokens_that_only_one_model_has_are_never_written(eyes: ChatModel, words: ChatModel) -> None:
-    loud = build("llava")
+@pytest.mark.parametrize("wide", [False, True])
+def test_tokens_that_only_one_model_has_are_never_written(wide: bool) -> None:
+    loud, words = build("llava"), build("text", seed=2)
     mark = image_token_id(loud)
     with torch.no_grad():  # the image mark is the likeliest token of all
         loud.model.lm_head.weight[mark] = 100 * loud.model.lm_head.weight.abs().max()
         loud.model.lm_head.weight[mark] *= torch.sign(torch.randn(loud.model.lm_head.weight.shape[1]))
+    if wide:  # rows that only pad the matrix are no tokens
+        words.model.resize_token_embeddings(len(loud.tokenizer))
     partner: Partner = pair_up(loud, words, 0.01)
     assert mark not in partner.shared.tolist()
     found = answer_questions(loud, QUESTIONS, decoding=SHORT, partner=partner)
     assert all(mark not in answer.ids for answer in found)
+
+
+def test_a_token_without_a_row_in_a_model_is_never_written() -> None:
+    first, second = build("text"), build("text", seed=1)
+    for chat in (first, second):
+        chat.tokenizer.add_special_tokens({"additional_special_tokens": ["<more>"]})
+    shared = pair_up(first, second, 0.3).shared.tolist()
+    assert shared == list(range(len(first.tokenizer) - 1))
+
+
+def test_special_tokens_at_other_places_are_a_difference() -> None:
+    first, second = text_model(), text_model()
+    number = len(first.tokenizer)
+    first.tokenizer.add_special_tokens({"additional_special_tokens": ["<a>", "<b>"]})
+    second.tokenizer.add_special_tokens({"additional_special_tokens": ["<b>", "<a>"]})
+    with pytest.raises(UserError, match=f"token {number} is '<a>' in text and '<b>' in text"):
+        pair_up(first, second, 0.3)
