@@ -13,6 +13,7 @@ from burnish.align.settings import PairSettings, ViewSettings
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
 from burnish.dialogue.rows import MOST_PIXELS
+from burnish.dialogue.server import EndpointSettings
 from burnish.dialogue.training import Adapter, refuse_taken
 
 # Arguments of TRL that a recipe or the run folder decide.
@@ -34,24 +35,13 @@ SUMMARY = (
 """The prompt of the summary. Ours: neither the paper's text at hand nor its release has one."""
 
 
-class EndpointSettings(Settings):
-    """A server with OpenAI's interface that takes images."""
-
-    url: str
-    """Its address, up to `/v1`."""
-    model: str
-    """The model's name there."""
-    key: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key; a server without keys needs none."""
-    parallel: int = Field(default=16, ge=1)
-    """Requests at a time."""
-
-
 class GeneratorSettings(Settings):
     """How the answers on the views are written. The release has no generation code: all of this is ours."""
 
-    engine: Literal["transformers", "vllm"] = "transformers"
-    """What generates with the model that is trained."""
+    engine: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    """What generates: the model that is trained, here or in vLLM; or a server's, which no round changes."""
+    endpoint: EndpointSettings | None = None
+    """That server, for `engine: endpoint`."""
     temperature: float = Field(default=0.7, ge=0)
     """Of the answers; the summary takes the likeliest token."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -66,9 +56,11 @@ class GeneratorSettings(Settings):
     """The prompt of the summary, with `{count}`, `{question}` and `{answers}`."""
 
     @model_validator(mode="after")
-    def _has_answers(self) -> GeneratorSettings:
+    def _goes_together(self) -> GeneratorSettings:
         if "{answers}" not in self.summary:
             raise ValueError("summary: `{answers}` must stand in it")
+        if (self.engine == "endpoint") != (self.endpoint is not None):
+            raise ValueError("endpoint: give the server's `url` and `model` with `engine: endpoint`, and only then")
         return self
 
 
