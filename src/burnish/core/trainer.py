@@ -7,11 +7,13 @@ each save tells a whole checkpoint from a torn one.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,27 @@ def train(trainer: Any, run: Run, boundary: int = 1, stage: str = "") -> None:
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
     trainer.add_callback(RunCallback(run, boundary, stage))
-    trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
+    with _own_names(trainer.model):
+        trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
+
+
+@contextmanager
+def _own_names(model: Any) -> Iterator[None]:
+    """Checkpoints with the names that the weights have in the model, while this lasts.
+
+    Of LLaVA and its like transformers saves weights under older names, which ``from_pretrained`` translates and a
+    trainer that resumes does not: it would go on from the weights of the start and only log that all are missing.
+    """
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        yield
+        return
+    model.save_pretrained = functools.partial(model.save_pretrained, save_original_format=False)
+    try:
+        yield
+    finally:
+        del model.save_pretrained
 
 
 def keep_to_themselves() -> None:
