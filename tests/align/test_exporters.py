@@ -19,10 +19,13 @@ from datasets import List, Value, load_dataset
 from PIL import Image
 
 from burnish.align.exporters import lmms_eval, vlmevalkit
-from burnish.align.exporters.sets import Description, description
+from burnish.align.exporters.sets import Description, description, from_probe_set
 from burnish.align.facts import Thing
 from burnish.align.pope import Probe, pope_probes, score_pope
+from burnish.align.probes import read_probes
+from burnish.align.recipe import ProbeSettings
 from burnish.core.errors import UserError
+from tests.align.words import VOCABULARY
 from tests.dialogue.tiny import picture
 
 PICTURES = {"a": picture(16, 12), "b": picture(1, 1, 1), "c": picture(9, 20, 2).convert("L")}
@@ -251,6 +254,25 @@ def test_what_cannot_be_exported(exporter: Any, tmp_path: Path) -> None:
 def test_vlmevalkit_knows_pope_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="take POPE_mine, say"):
         vlmevalkit.write_pope(tmp_path, PROBES, PICTURES, "mine")
+
+
+def test_the_probe_set_of_a_run(tmp_path: Path) -> None:
+    rows = [("red.png", [["circle", "red"], "dog"]), ("blue.png", ["owl"])]
+    for name, _ in rows:
+        Image.new("RGB", (12, 8), name.removesuffix(".png")).save(tmp_path / name)
+    lines = [json.dumps({"image": name, "objects": objects}) for name, objects in rows]
+    (tmp_path / "probe.jsonl").write_text("\n".join(lines))
+    settings = ProbeSettings(source=str(tmp_path / "probe.jsonl"), each=1)
+    probes = read_probes(settings, VOCABULARY)
+    pictures, descriptions = from_probe_set(probes, settings.question)
+    data = loaded(vlmevalkit.write_pope(tmp_path, probes.probes, pictures))
+    assert data["question"].tolist() == [probe.question for probe in probes.probes]
+    described = loaded(vlmevalkit.write_descriptions(tmp_path, descriptions, pictures))
+    assert [ast.literal_eval(each) for each in described["answer"]] == [
+        ["There is a red circle and a dog."],
+        ["There is an owl."],
+    ]
+    assert [decoded(each).getpixel((0, 0)) for each in described["image"]] == [(255, 0, 0), (0, 0, 255)]
 
 
 def test_a_picture_without_anything_known_in_it() -> None:

@@ -2,7 +2,7 @@
 
 Judges like one place better than the other, so each pair is shown twice with the places swapped, and only who wins both
 times has won. Where a reply names no winner the judge is asked again a few times, and then that is counted. Knows
-generators (an OpenAI-compatible endpoint is one); knows no model and no run.
+generators (an OpenAI-compatible endpoint is one) and probe sets; knows no model and no run.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Literal
 from PIL import Image
 
 from burnish.align.meters import share
+from burnish.align.probes import ProbeSet
 from burnish.align.reading import normal_words
 from burnish.align.records import Ask, Generator, Sampling
 from burnish.core.intervals import Interval, mean_share_interval
+from burnish.dialogue.rows import MOST_PIXELS
 
 Verdict = Literal["A", "B", "tie"]
 """Which of the answers shown, by its place."""
@@ -112,6 +114,32 @@ def judge_pairs(judge: Generator, comparisons: Iterable[Comparison], *, retries:
         first_place=share(named.count("A"), len(named)),
         win_rate=mean_share_interval(values) if values else None,
     )
+
+
+def judge_descriptions(
+    judge: Generator,
+    probes: ProbeSet,
+    question: str,
+    before: Sequence[str],
+    after: Sequence[str],
+    *,
+    most_pixels: int = MOST_PIXELS,
+) -> Judged:
+    """Ask a judge about two models' descriptions of the pictures of a probe set.
+
+    Args:
+        judge: as of :func:`judge_pairs`.
+        probes: whose pictures were described.
+        question: as the models were asked.
+        before: of one model, in the order of the pictures.
+        after: of the other.
+        most_pixels: larger pictures are shrunk to this many.
+
+    Raises:
+        UserError: a picture that can no longer be read; as the judge raises it.
+    """
+    described = zip(probes.pictures, before, after, strict=True)
+    return judge_pairs(judge, (Comparison(each.open(most_pixels), question, *texts) for each, *texts in described))
 
 
 def read_verdict(reply: str) -> Verdict | None:

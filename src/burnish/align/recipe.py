@@ -195,6 +195,8 @@ class ShapeRecipe(Recipe):
 
     @model_validator(mode="after")
     def _goes_together(self) -> ShapeRecipe:
+        if self.judge is not None and self.probe is None:
+            raise ValueError("judge: compares descriptions of the probe set's pictures; set `probe` too")
         if self.triplets is not None and self.rounds != 1:
             raise ValueError("triplets: ready pairs are of one round; set rounds: 1")
         if self.triplets is not None and not self.train:

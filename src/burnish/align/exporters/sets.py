@@ -1,4 +1,4 @@
-"""What is exported: probes, pictures to describe, answers; checked before anything is written. Knows Pillow only."""
+"""What is exported: probes, pictures to describe, answers; checked before anything is written. Knows no layout."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from burnish.align.facts import Thing
 from burnish.align.pope import Probe
+from burnish.align.probes import ProbeSet
 from burnish.align.winners import render
 from burnish.core.errors import UserError
 
@@ -44,6 +45,20 @@ def description(image: str, question: str, truth: Sequence[Thing]) -> Descriptio
     ('There is a red circle and an owl.',)
     """
     return Description(image, question, (render(truth, "sentence") or "There is nothing.",))
+
+
+def from_probe_set(probes: ProbeSet, question: str) -> tuple[dict[str, Image.Image], list[Description]]:
+    """The pictures of a run's probe set, opened, and each of them to be described; its ``probes`` are POPE's.
+
+    Args:
+        probes: of :func:`burnish.align.probes.read_probes`.
+        question: what is asked about each picture.
+
+    Raises:
+        UserError: a picture that can no longer be read.
+    """
+    pictures = {each.picture: each.open() for each in probes.pictures}
+    return pictures, [description(each.picture, question, each.truth) for each in probes.pictures]
 
 
 def check_set(name: str, asked: Asked, pictures: Pictures) -> None:
