@@ -74,9 +74,7 @@ class World:
         return [other for other in self.things if other != thing and other[0] == thing[0]]
 
 
-def shape_world(
-    shapes: Sequence[str] = ("ring", "square", "cross"), colours: Sequence[str] = tuple(COLOURS)
-) -> World:
+def shape_world(shapes: Sequence[str] = ("ring", "square", "cross"), colours: Sequence[str] = tuple(COLOURS)) -> World:
     """A world of shapes (of :data:`burnish.testbeds.shapes.SHAPES`), each in each colour (of :data:`COLOURS`)."""
     return World(tuple((shape, (colour,)) for shape in shapes for colour in colours))
 
