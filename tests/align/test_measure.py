@@ -151,6 +151,18 @@ def test_no_figure_depends_on_what_is_asked_together(
     assert max(speaker.sizes) <= 6 * size
 
 
+def test_large_pictures_are_opened_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = write_set(tmp_path)
+    probes = read_probes(settings, VOCABULARY)
+    whole = measure(Speaker(), probes, VOCABULARY, settings)
+    monkeypatch.setattr(room, "MOST_OPEN", 2 * 12 * 8)
+    speaker = Speaker()
+    assert measure(speaker, probes, VOCABULARY, settings) == whole
+    described = speaker.sizes[::2]  # each part is described, then asked POPE's questions
+    assert described == [2, 1]
+    assert room.sampled(speaker, probes, settings, seed=1) == room.sampled(Speaker(), probes, settings, seed=1)
+
+
 def test_agreement_of_views_by_hand(tmp_path: Path) -> None:
     """Of views that say two things, two of one kind and one of the other: one pair in three agrees."""
     settings = write_set(tmp_path)
