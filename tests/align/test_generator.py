@@ -173,6 +173,15 @@ def test_a_mark_in_a_text_asks_for_no_picture() -> None:
     assert marked == plain
 
 
+def test_a_mark_that_a_model_spells_is_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = llava()
+    monkeypatch.setattr(
+        type(chat.tokenizer), "batch_decode", lambda _self, rows, **_: ["a <image> of a dog" for _ in rows]
+    )
+    (answer,) = TransformersGenerator(chat).answer([Ask("What is it?", picture(0))], GREEDY)
+    assert answer.text == "a   of a dog"
+
+
 def test_a_text_model_answers_and_refuses_pictures() -> None:
     generator = TransformersGenerator(tiny.build("text"))
     assert generator.why_not_shared == ""

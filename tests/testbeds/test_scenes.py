@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from burnish.align.reading import Vocabulary, read
 from burnish.align.records import picture_hash
 from burnish.align.settings import ViewSettings
 from burnish.align.truths import allowed_families
+from burnish.core.errors import UserError
 from burnish.dialogue.readers import QuestionSettings, read_questions
 from burnish.testbeds import scenes
 from burnish.testbeds.scenes import (
@@ -120,3 +122,29 @@ def test_views_leave_colours_alone() -> None:
 
 def test_things_alike_are_those_of_another_colour() -> None:
     assert SHAPE_WORLD.near(("ring", ("red",))) == [("ring", (colour,)) for colour in COLOURS if colour != "red"]
+
+
+def test_scenes_of_real_pictures_from_folders(tmp_path: Path) -> None:
+    for name in EMOJI:
+        (tmp_path / "emoji").mkdir(exist_ok=True)
+        picture = Image.new("RGBA", (64, 64))
+        picture.paste((200, 20, 20, 255), (16, 0, 48, 64))
+        picture.save(tmp_path / "emoji" / f"{name}.png")
+    for name in STAMPS:
+        (tmp_path / "stamps").mkdir(exist_ok=True)
+        Image.new("RGBA", (40, 40), (20, 20, 200, 255)).save(tmp_path / "stamps" / f"{name}.png")
+        (tmp_path / "stamps" / f"{name}.txt").write_text(f"{'An' if name == 'owl' else 'A'} {name}.\n")
+    world = sprite_world(tmp_path / "emoji", tmp_path / "stamps")
+    assert world.sprites is not None
+    assert [name for name, _ in world.things] == [*EMOJI, *STAMPS]
+    # twice as high as wide, in the middle of its cell
+    assert world.sprites[0, :, :, 3].sum(axis=0).tolist() == [0] * 4 + [16] * 8 + [0] * 4
+    drawn = draw_scenes(30, seed=1, world=world)
+    assert {len(scene.truth) for scene in drawn} == {2, 3, 4, 5}
+    readable = Vocabulary(**vocabulary_of(world))
+    assert all(len(read(caption(scene.truth), readable).claimed) == len(scene.truth) for scene in drawn)
+    reddish = [(scene.pixels[..., 0].astype(int) - scene.pixels[..., 2] > 90).any() for scene in drawn]
+    assert reddish == [any(name in EMOJI for name, _ in scene.truth) for scene in drawn]
+    (tmp_path / "stamps" / "owl.txt").unlink()
+    with pytest.raises(UserError, match=r"no picture captioned `An owl\.`"):
+        sprite_world(tmp_path / "emoji", tmp_path / "stamps")

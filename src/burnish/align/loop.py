@@ -18,6 +18,8 @@ from typing import Any
 from burnish.align.drift import divergence, score_answers, stop_reason
 from burnish.align.engines import make_generator
 from burnish.align.factory import FactoryPlan, make_triplets
+from burnish.align.generators.endpoint import EndpointGenerator
+from burnish.align.judge import judge_descriptions
 from burnish.align.measure import ViewAsking, measure, sampled
 from burnish.align.pair_table import read_triplets, write_pairs
 from burnish.align.preference import build_trainer
@@ -106,8 +108,8 @@ class _Rounds:
         if stopped is not None:
             kept = Path(best).parent.name if best != self.recipe.model else "the model that was given"
             self.run.note(f"round {number}: {stopped}; {kept} is kept")
-        if self.recipe.judge is not None and best != self.recipe.model:
-            self._judge()
+        if best != self.recipe.model:
+            self._judge(Path(best).parent)
         good = Path(best).parent.name if best != self.recipe.model else None
         self.run.artifact("outcome.json", {"best": good, "stopped": stopped, "rounds": figures})
         return Path(best) if good else resolve(split_reference(self.recipe.model)[0])
@@ -251,6 +253,23 @@ class _Rounds:
         counts = {"described": asdict(measured.described), "cut": measured.cut}
         counts["pope"] = {split: asdict(score) for split, score in measured.pope.items()}
         return {"figures": figures, "counts": counts, "texts": list(measured.texts), "sampled": answers}
+
+    def _judge(self, round_folder: Path) -> None:
+        """What the recipe's judge thinks of the last good model's descriptions, against the start's."""
+        recipe, run, probes, file = self.recipe, self.run, self.probes, round_folder / "judged.json"
+        if recipe.judge is None or recipe.probe is None or probes is None or not run.is_main or file.exists():
+            return
+        self._honour_stop()
+        before, after = (read_json(folder / "measured.json")["texts"] for folder in (self._folder(0), round_folder))
+        judge = EndpointGenerator(recipe.judge)
+        try:
+            found = judge_descriptions(
+                judge, probes, recipe.probe.question, before, after, most_pixels=recipe.most_pixels
+            )
+        finally:
+            judge.close()
+        rate = None if found.win_rate is None else found.win_rate.model_dump(mode="json")
+        run.artifact(str(file.relative_to(run.path / "artifacts")), {**asdict(found), "win_rate": rate})
 
     # Around them
 

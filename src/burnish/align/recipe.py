@@ -19,7 +19,8 @@ from burnish.dialogue.training import Adapter, refuse_taken
 # Arguments of TRL that a recipe or the run folder decide.
 TAKEN = frozenset({
     "activation_checkpointing", "beta", "bf16", "data_seed", "disable_dropout", "disable_tqdm",
-    "gradient_accumulation_steps", "gradient_checkpointing", "ld_alpha", "learning_rate", "logging_steps", "loss_type",
+    "gradient_accumulation_steps", "gradient_checkpointing", "ld_alpha", "learning_rate", "logging_nan_inf_filter",
+    "logging_steps", "loss_type",
     "lr_scheduler_type", "max_grad_norm", "max_length", "max_steps", "num_train_epochs", "output_dir",
     "per_device_train_batch_size", "precompute_ref_log_probs", "remove_unused_columns", "report_to", "save_steps",
     "save_strategy", "save_total_limit", "seed", "sync_ref_model", "truncation_mode", "use_cpu", "warmup_steps",
@@ -195,6 +196,8 @@ class ShapeRecipe(Recipe):
 
     @model_validator(mode="after")
     def _goes_together(self) -> ShapeRecipe:
+        if self.judge is not None and self.probe is None:
+            raise ValueError("judge: compares descriptions of the probe set's pictures; set `probe` too")
         if self.triplets is not None and self.rounds != 1:
             raise ValueError("triplets: ready pairs are of one round; set rounds: 1")
         if self.triplets is not None and not self.train:
