@@ -51,13 +51,18 @@ def open_generator(
         yield TransformersGenerator(open_model(recipe, model), system=recipe.system, batch=asked.batch, note=note)
 
 
-def open_model(recipe: ShapeRecipe, model: str | Path) -> ChatModel:
-    """An image-text model on the recipe's device.
+def open_model(recipe: ShapeRecipe, model: str | Path, *, placed: bool = True) -> ChatModel:
+    """An image-text model of a recipe.
+
+    Args:
+        recipe: what was asked.
+        model: a folder or hub id.
+        placed: whether it goes to the recipe's device at once; trainers place, and spread, it themselves.
 
     Raises:
         UserError: it cannot be read, takes no images, or has no chat template that takes the system turn.
     """
-    device = "cpu" if recipe.device == "cpu" else own_device()
+    device = "cpu" if recipe.device == "cpu" or not placed else own_device()
     chat = load_chat_model(model, dtype=recipe.dtype, device=device)
     if not chat.takes_images:
         raise UserError(f"model: {model}: takes no images; choose an image-text model")

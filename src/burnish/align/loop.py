@@ -168,7 +168,7 @@ class _Rounds:
         trained, stage = folder / "model", f"round-{number}"
         if not (trained / "config.json").exists():
             pairs = folder / "pairs.arrow"
-            chat = open_model(recipe, model)
+            chat = open_model(recipe, model, placed=False)
             as_loaded = copy.deepcopy(chat.processor)  # a fast tokenizer's file keeps how the last call padded
             if run.is_main and not pairs.exists():
                 if recipe.triplets is None:
