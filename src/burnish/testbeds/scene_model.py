@@ -84,7 +84,7 @@ def train_model(seed: int = 0, spend: Spend | None = None, world: World = SHAPE_
     def batches() -> Iterator[tuple[Rows, list[tuple[str, str]]]]:
         for _ in range(spend.steps):
             rows = rng.integers(spend.scenes, size=spend.batch)
-            asked, moved = rng.random(2) < (spend.asked, spend.moved)  # one kind a step: their lengths differ
+            asked, moved = (rng.random(2) < (spend.asked, spend.moved)).tolist()
             yield rows + spend.scenes * moved, [lesson(pool[row], asked) for row in rows]
 
     still = pixel_values(chat, pool)
