@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,14 @@ def test_what_cannot_be_exported(exporter: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="2 questions and 1 answers"):
         exporter.write_answers(tmp_path, "m", DESCRIPTIONS, ["x"], "D")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match="`datasets` is not installed") as caught:
+        lmms_eval.write_pope(tmp_path, PROBES, PICTURES)
+    assert caught.value.extra == "align"
+    assert vlmevalkit.write_pope(tmp_path, PROBES, PICTURES).exists()  # needs no such thing
 
 
 def test_vlmevalkit_knows_pope_by_its_name(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_meters_are_shares(text: str, truth: list[Thing], views: list[str]) -> N
 def test_pope_counts_every_answer_once(asked: list[tuple[Any, str]]) -> None:
     probes = [Probe("a", "random", "dog", "Is there a dog in the image?", right) for right, _ in asked]
     for rule in ("first_sentence", "substring"):
-        score = score_pope(probes, [text for _, text in asked], rule)["random"]  # type: ignore[arg-type]
+        score = score_pope(probes, [text for _, text in asked], rule)["random"]
         assert score.asked == len(asked)
         shares = (score.accuracy, score.precision, score.recall, score.f1, score.yes_rate)
         assert all(0 <= value <= 1 for value in shares)

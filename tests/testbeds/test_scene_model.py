@@ -15,7 +15,7 @@ from burnish.testbeds import scene_model
 from burnish.testbeds.scene_model import Spend, new_model, pixel_values, train_model
 from burnish.testbeds.scenes import QUESTION, SHAPE_WORLD, answer, caption, draw_scenes
 
-TINY = Spend(scenes=64, steps=4, batch=8)
+TINY = Spend(scenes=64, seeing=2, steps=4, batch=8)
 
 
 def test_pixels_are_those_of_the_processor() -> None:
@@ -34,7 +34,7 @@ def test_only_answers_and_their_end_are_learnt() -> None:
     found = scene_model._encoded(chat, prompts, list(zip((QUESTION, probe), replies, strict=True)))
     tokenizer = chat.tokenizer
     learnt = [tokenizer.decode(row[row != -100]) for row in found["labels"]]
-    assert learnt == ["there is a red ring and a green ring. <eos>", "no. <eos>"]
+    assert learnt == ["there is a red ring and a green ring . <eos>", "no . <eos>"]
     for row, (labels, kept) in enumerate(zip(found["labels"], found["attention_mask"].bool(), strict=True)):
         shown = tokenizer.decode(found["input_ids"][row][kept])
         assert shown.count("<image>") == (SHAPE_WORLD.side // scene_model.PATCH) ** 2
@@ -53,6 +53,36 @@ def test_the_template_ends_an_answer_as_training_does() -> None:
     assert whole.startswith(start)
     ids = chat.tokenizer(whole.removeprefix(start))["input_ids"]
     assert ids == chat.tokenizer("There is a red ring. <eos>")["input_ids"]
+
+
+def test_labels_of_patches_follow_the_pictures() -> None:
+    """Pictures of plain numbers: each patch of a moved one shows what its label says, but where cells meet."""
+    world = SHAPE_WORLD
+    layout = torch.tensor([[[0, 1], [2, 3]]] * 50)
+    plain = layout[:, None].float().repeat_interleave(world.cell, 2).repeat_interleave(world.cell, 3)
+    pictures = plain.expand(-1, 3, -1, -1).contiguous()
+    moved, labels = scene_model._moved(pictures, layout, seed=0)
+    assert labels.shape == (100, (world.side // scene_model.PATCH) ** 2)
+    assert labels[0].tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 3, 3]
+    assert not torch.equal(moved, pictures)
+    middles = moved[:, 0, 3 :: scene_model.PATCH, 3 :: scene_model.PATCH].flatten(1)
+    assert float((middles - labels[50:]).abs().lt(0.3).float().mean()) > 0.85
+
+
+def test_a_tower_learns_what_stands_where() -> None:
+    spend = Spend(scenes=512, seeing=150, steps=1, batch=16)
+    chat = train_model(5, spend)
+    seen = draw_scenes(64, seed=99)
+    with torch.no_grad():
+        features = chat.model.model.vision_tower(pixel_values(chat, seen)).last_hidden_state[:, 1:]
+    kinds = torch.tensor([scene.layout.repeat(2, 0).repeat(2, 1).flatten().tolist() for scene in seen]).flatten()
+    # a linear reading of the features, fitted on half of the pictures
+    half = len(kinds) // 2
+    plain = torch.cat([features.flatten(0, 1), torch.ones(len(kinds), 1)], dim=1)
+    wanted = torch.nn.functional.one_hot(kinds).float()
+    fitted = torch.linalg.lstsq(plain[:half], wanted[:half]).solution
+    right = (plain[half:] @ fitted).argmax(1) == kinds[half:]
+    assert float(right.float().mean()) > 0.55  # an eighth of the patches has no thing, each thing a fourteenth
 
 
 def test_training_is_the_same_every_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,8 +32,10 @@ from burnish.testbeds.scenes import (
     partial_caption,
     probes,
     shape_world,
+    vocabulary_of,
     with_article,
 )
+from burnish.testbeds.sprites import EMOJI, STAMPS, sprite_world
 
 READABLE = Vocabulary(**VOCABULARY)
 
@@ -56,6 +59,9 @@ def test_what_is_true_can_be_seen_and_nothing_else() -> None:
 def test_scenes_follow_their_seed() -> None:
     one, same, other = (draw_scenes(5, seed) for seed in (3, 3, 4))
     assert [a.truth for a in one] == [a.truth for a in same]
+    for scene in one:
+        shown = [SHAPE_WORLD.things[kind] for kind in scene.layout.flat if kind < len(SHAPE_WORLD.things)]
+        assert sorted(shown) == sorted(scene.truth)
     assert np.array_equal(one[2].pixels, same[2].pixels)
     assert not np.array_equal(one[2].pixels, other[2].pixels)
     assert one[0].image.size == (SHAPE_WORLD.side, SHAPE_WORLD.side)
@@ -139,7 +145,7 @@ def test_scenes_of_real_pictures_from_folders(tmp_path: Path) -> None:
     assert [name for name, _ in world.things] == [*EMOJI, *STAMPS]
     # twice as high as wide, in the middle of its cell
     assert world.sprites[0, :, :, 3].sum(axis=0).tolist() == [0] * 4 + [16] * 8 + [0] * 4
-    drawn = draw_scenes(30, seed=1, world=world)
+    drawn = draw_scenes(30, seed=1, world=replace(world, grain=0.0))
     assert {len(scene.truth) for scene in drawn} == {2, 3, 4, 5}
     readable = Vocabulary(**vocabulary_of(world))
     assert all(len(read(caption(scene.truth), readable).claimed) == len(scene.truth) for scene in drawn)

@@ -66,7 +66,7 @@ class TripletSet:
         Raises:
             UserError: the package ``datasets`` is not installed; there is no pair.
         """
-        datasets = _datasets()
+        datasets = datasets_library()
         rows = [_with_whole_paths(row, self.folder) for row in self._rows()]
         if not rows:
             raise UserError(f"{self.folder}: no pair in it ({_dropped(self.tally)})")
@@ -79,7 +79,7 @@ class TripletSet:
             UserError: the package ``datasets`` is not installed.
             BurnishError: the disk is full; no file is left.
         """
-        datasets = _datasets()
+        datasets = datasets_library()
         import pyarrow
         import pyarrow.parquet as parquet
 
@@ -241,12 +241,17 @@ def _features(datasets: Any) -> Any:
     )
 
 
-def _datasets() -> Any:
+def datasets_library() -> Any:
+    """The package ``datasets``.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import datasets
     except ModuleNotFoundError:
         raise UserError(
-            "triplets: the package `datasets` is not installed; it comes with the extra `align`", extra="align"
+            "align: the package `datasets` is not installed; it comes with the extra `align`", extra="align"
         ) from None
     return datasets
 

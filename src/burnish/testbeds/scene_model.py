@@ -47,7 +47,9 @@ class Spend:
 
     Attributes:
         scenes: drawn once; their captions and questions are drawn anew each time.
-        steps: of AdamW.
+        seeing: steps of the vision tower alone, of twice the batch.
+        seeing_rate: its highest learning rate, of one cycle.
+        steps: of the whole model.
         batch: scenes a step.
         rate: highest learning rate, of one cycle.
         asked: share of steps on yes/no questions; the others are on captions.
@@ -57,9 +59,11 @@ class Spend:
     """
 
     scenes: int = 6144
-    steps: int = 1200
+    seeing: int = 600
+    seeing_rate: float = 3e-3
+    steps: int = 700
     batch: int = 32
-    rate: float = 1.2e-3
+    rate: float = 1e-3
     asked: float = 0.4
     moved: float = 0.5
     layers: int = 1
@@ -72,11 +76,18 @@ def new_model(seed: int = 0, world: World = SHAPE_WORLD, layers: int = 1) -> Cha
 
 
 def train_model(seed: int = 0, spend: Spend | None = None, world: World = SHAPE_WORLD) -> ChatModel:
-    """Train one from scratch on its own scenes; the same on every call on a CPU."""
+    """Train one from scratch on its own scenes; the same on every call on a CPU.
+
+    As with its large kin the tower learns to see before it is joined to a language model: what stands in each cell.
+    """
     spend = spend or Spend()
     chat = new_model(seed, world, spend.layers)
     rng = np.random.default_rng([seed, 63])
     pool = draw_scenes(spend.scenes, seed, world)
+    still = pixel_values(chat, pool)
+    moved, cells = _moved(still, torch.from_numpy(np.stack([scene.layout for scene in pool])), seed)
+    pixels = torch.cat([still, moved])
+    _teach_tower(chat, pixels, cells, len(world.things) + 1, spend, rng)
 
     def lesson(scene: Scene, asked: bool) -> tuple[str, str]:
         return draw_probe(scene.truth, rng, world) if asked else (QUESTION, partial_caption(scene.truth, rng))
@@ -84,12 +95,36 @@ def train_model(seed: int = 0, spend: Spend | None = None, world: World = SHAPE_
     def batches() -> Iterator[tuple[Rows, list[tuple[str, str]]]]:
         for _ in range(spend.steps):
             rows = rng.integers(spend.scenes, size=spend.batch)
-            asked, moved = (rng.random(2) < (spend.asked, spend.moved)).tolist()
-            yield rows + spend.scenes * moved, [lesson(pool[row], asked) for row in rows]
+            asked, turned = rng.random() < spend.asked, rng.random() < spend.moved  # one kind a step: lengths differ
+            yield rows + spend.scenes * turned, [lesson(pool[row], asked) for row in rows]
 
-    still = pixel_values(chat, pool)
-    teach(chat, torch.cat([still, _moved(still, seed)]), batches(), spend.steps, spend.rate, world)
+    teach(chat, pixels, batches(), spend.steps, spend.rate, world)
     return chat
+
+
+def _teach_tower(
+    chat: ChatModel,
+    pixels: Float[torch.Tensor, "pictures 3 side side"],
+    cells: Int64[torch.Tensor, "pictures patches"],
+    kinds: int,
+    spend: Spend,
+    rng: np.random.Generator,
+) -> None:
+    """Have the vision tower say of every patch what stands there, by a head that is thrown away."""
+    tower = chat.model.model.vision_tower
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        head = torch.nn.Linear(tower.config.hidden_size, kinds)
+    optimizer = torch.optim.AdamW([*tower.parameters(), *head.parameters()], lr=spend.seeing_rate, weight_decay=0.05)
+    chat.model.train()
+    for step in range(spend.seeing):
+        rows = torch.from_numpy(rng.integers(len(pixels), size=2 * spend.batch))
+        seen = tower(pixels[rows]).last_hidden_state[:, 1:]
+        loss = torch.nn.functional.cross_entropy(head(seen).flatten(0, 1), cells[rows].flatten())
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.param_groups[0]["lr"] = spend.seeing_rate * cycle(step / spend.seeing)
+        optimizer.step()
 
 
 def teach(
@@ -131,16 +166,30 @@ def pixel_values(chat: ChatModel, scenes: Sequence[Scene]) -> Float[torch.Tensor
     return (pixels * settings.rescale_factor - mean) / std
 
 
-def _moved(pixels: Float[torch.Tensor, "scenes 3 side side"], seed: int) -> Float[torch.Tensor, "scenes 3 side side"]:
-    """The same pictures turned by up to 15 degrees and cut to a side of .78 or more, borders drawn out."""
+def _moved(
+    pixels: Float[torch.Tensor, "scenes 3 side side"], layout: Int64[torch.Tensor, "scenes grid grid"], seed: int
+) -> tuple[Float[torch.Tensor, "scenes 3 side side"], Int64[torch.Tensor, "pictures patches"]]:
+    """The same pictures turned by up to 15 degrees and cut to a side of .78 or more, borders drawn out.
+
+    Returns:
+        These, and what stands in each patch of the pictures as they are and then of the moved ones.
+    """
     random = torch.Generator().manual_seed(seed)
     turn, size, right, down = (torch.rand(len(pixels), generator=random) for _ in range(4))
     turn, size = math.radians(15) * (2 * turn - 1), 1 - 0.22 * size
     x, y = (1 - size) * (2 * right - 1), (1 - size) * (2 * down - 1)
     cos, sin = size * turn.cos(), size * turn.sin()
     matrix = torch.stack([torch.stack([cos, -sin, x], dim=1), torch.stack([sin, cos, y], dim=1)], dim=1)
-    grid = torch.nn.functional.affine_grid(matrix, list(pixels.shape), align_corners=False)
-    return torch.nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    patches = pixels.shape[-1] // PATCH
+    cells = layout[:, None].float()
+    straight = torch.eye(2, 3).expand(len(pixels), 2, 3)
+
+    def shown(values: torch.Tensor, how: torch.Tensor, side: int, mode: str) -> torch.Tensor:
+        grid = torch.nn.functional.affine_grid(how, [len(values), values.shape[1], side, side], align_corners=False)
+        return torch.nn.functional.grid_sample(values, grid, mode, padding_mode="border", align_corners=False)
+
+    labels = [shown(cells, how, patches, "nearest").flatten(1) for how in (straight, matrix)]
+    return shown(pixels, matrix, pixels.shape[-1], "bilinear"), torch.cat(labels).round().long()
 
 
 def _prompts(chat: ChatModel, world: World) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from PIL import Image
 
 from burnish.dialogue.rows import Question
@@ -57,7 +57,7 @@ class World:
     cell: int = 16
     fewest: int = 2
     most: int = 4
-    grain: float = 0.05
+    grain: float = 0.1
 
     @property
     def side(self) -> int:
@@ -89,10 +89,12 @@ class Scene:
     Attributes:
         pixels: bytes.
         truth: the things, in no particular order.
+        layout: in each cell the number of its thing among the world's, or how many there are where it is empty.
     """
 
     pixels: UInt8[np.ndarray, "side side 3"]
     truth: tuple[Thing, ...]
+    layout: Int64[np.ndarray, "grid grid"]
 
     @property
     def image(self) -> Image.Image:
@@ -113,19 +115,22 @@ def draw_scenes(count: int, seed: int, world: World = SHAPE_WORLD) -> list[Scene
     number = rng.integers(world.fewest, world.most + 1, size=count)
     kinds = rng.random((count, len(world.things))).argsort(axis=1)[:, : world.most]
     places = rng.random((count, cells)).argsort(axis=1)[:, : world.most]
+    layout = np.full((count, world.grid, world.grid), len(world.things))
     canvas = np.empty((count, world.grid, world.cell, world.grid, world.cell, 3))
-    canvas[:] = rng.uniform(0.3, 0.7, (count, 1, 1, 1, 1, 1))
+    canvas[:] = rng.uniform(0.0, 0.15, (count, 1, 1, 1, 1, 1))
     for turn in range(world.most):
         ink, cover = _drawn(kinds[:, turn], world, rng)
-        cover = cover * (turn < number)[:, None, None, None]
+        there = turn < number
+        cover = cover * there[:, None, None, None]
         row, column = np.divmod(places[:, turn], world.grid)
+        layout[there, row[there], column[there]] = kinds[there, turn]
         where = np.arange(count), row, slice(None), column
         canvas[where] = canvas[where] * (1 - cover) + ink * cover
     canvas += rng.normal(0, world.grain, canvas.shape)
     pixels = np.rint(255 * canvas.clip(0, 1)).astype(np.uint8).reshape(count, world.side, world.side, 3)
     return [
-        Scene(picture, tuple(world.things[kind] for kind in row[:things]))
-        for picture, row, things in zip(pixels, kinds.tolist(), number.tolist(), strict=True)
+        Scene(picture, tuple(world.things[kind] for kind in row[:things]), cells)
+        for picture, row, things, cells in zip(pixels, kinds.tolist(), number.tolist(), layout, strict=True)
     ]
 
 

@@ -22,6 +22,7 @@ import yaml
 
 from burnish.align.exporters.sets import Asked, Description, Pictures, check_answers, check_set, png
 from burnish.align.pope import SPLITS, Probe
+from burnish.align.store import datasets_library
 from burnish.core.files import folder_atomic, write_atomic
 
 POPE_METRICS = ("pope_accuracy", "pope_precision", "pope_recall", "pope_f1_score", "pope_yes_ratio")
@@ -46,20 +47,20 @@ def write_pope(folder: Path, probes: Sequence[Probe], pictures: Pictures, name: 
         ``folder/NAME``: the data set, with the tasks (``NAME.yaml``, ``NAME_random.yaml``, ...) in its ``tasks``.
 
     Raises:
-        UserError: a name that is none for a file, no probes, or a picture that is not there.
+        UserError: a name that is none for a file, no probes, a picture that is not there, or the package ``datasets``
+            is not installed.
     """
-    from datasets import Features, Image, Value
-
     check_set(name, probes, pictures)
-    text = Value("string")
-    features = Features(
+    datasets = datasets_library()
+    text = datasets.Value("string")
+    features = datasets.Features(
         {
             "id": text,
             "question_id": text,
             "question": text,
             "answer": text,
             "image_source": text,
-            "image": Image(),
+            "image": datasets.Image(),
             "category": text,
         }
     )
@@ -101,20 +102,20 @@ def write_descriptions(
         ``folder/NAME``: the data set, with the task ``NAME.yaml`` in its ``tasks``.
 
     Raises:
-        UserError: a name that is none for a file, nothing to ask, or a picture that is not there.
+        UserError: a name that is none for a file, nothing to ask, a picture that is not there, or the package
+            ``datasets`` is not installed.
     """
-    from datasets import Features, Image, List, Value
-
     check_set(name, descriptions, pictures)
-    text = Value("string")
-    features = Features(
+    datasets = datasets_library()
+    text = datasets.Value("string")
+    features = datasets.Features(
         {
             "question_id": text,
-            "id": Value("int64"),
+            "id": datasets.Value("int64"),
             "question": text,
-            "answer": List(text),
+            "answer": datasets.List(text),
             "image_source": text,
-            "image": Image(),
+            "image": datasets.Image(),
         }
     )
     final = (folder / name).resolve()

@@ -30,7 +30,14 @@ class Design(NamedTuple):
 
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(
-        WorldDesign(Spend(scenes=64, steps=3, batch=8), weak=2, records=8, views=2, tests=6, validation=4),
+        WorldDesign(
+            Spend(scenes=64, seeing=3, steps=3, batch=8),
+            weak=Spend(scenes=64, seeing=0, steps=2, batch=8),
+            records=8,
+            views=2,
+            tests=6,
+            validation=4,
+        ),
         ArmDesign(rates=(1e-4,), supervised_rates=(1e-3,), steps=2, batch=4),
     ),
     "tour": Design(
@@ -39,7 +46,14 @@ DESIGNS: dict[Size, Design] = {
     ),
     "quick": Design(),
     "full": Design(
-        WorldDesign(Spend(steps=6000), weak=1200, records=1000, tests=1000, validation=300, sprites=True),
+        WorldDesign(
+            Spend(seeing=3000, steps=6000),
+            weak=Spend(seeing=0, steps=1200),
+            records=1000,
+            tests=1000,
+            validation=300,
+            sprites=True,
+        ),
         ArmDesign(rates=(3e-5, 1e-4, 3e-4, 1e-3), supervised_rates=(1e-4, 3e-4, 1e-3), steps=125),
     ),
 }

@@ -59,7 +59,7 @@ class WorldDesign(NamedTuple):
 
     Attributes:
         spend: on a fit start.
-        weak: steps after which a weak one is broken off; none leaves this regime out.
+        weak: on a weak one; none leaves this regime out.
         records: captioned scenes of a round.
         views: of each.
         temperature: of the answers.
@@ -69,7 +69,7 @@ class WorldDesign(NamedTuple):
     """
 
     spend: Spend = Spend()
-    weak: int | None = 300
+    weak: Spend | None = Spend(seeing=0, steps=300)
     records: int = 320
     views: int = 4
     temperature: float = 1.0
@@ -234,8 +234,7 @@ def make_start(job: WorldJob) -> None:
     """Train a start, have it answer the views of both rounds' records, measure it."""
     started = time.process_time()
     design = job.design
-    steps = design.spend.steps if job.regime == "fit" or design.weak is None else design.weak
-    spend = Spend(**{**vars(design.spend), "steps": steps})
+    spend = design.weak if job.regime == "weak" and design.weak is not None else design.spend
     with one_thread(), folder_atomic(job.path) as work:
         chat = train_model(job.world, spend, scenes_of(design.sprites))
         chat.model.save_pretrained(work / "model")
