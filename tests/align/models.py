@@ -4,6 +4,7 @@ import torch
 import transformers
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.deepseek_vl.image_processing_pil_deepseek_vl import DeepseekVLImageProcessorPil
 
 from burnish.dialogue.models import ChatModel
 from burnish.testbeds.models import character_tokenizer
@@ -48,6 +49,35 @@ def llava(seed: int = 0, *, context: int = 512, spread: float = 12.0, patch: int
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
     )
+    return ChatModel(model, processor, "tiny")
+
+
+def deepseek() -> ChatModel:
+    """A DeepSeek-VL (SigLIP tower) of the same size, the other family of the paper."""
+    tokenizer = character_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer.image_token = "<image>"
+    config = transformers.DeepseekVLConfig(
+        text_config={
+            "model_type": "llama", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        vision_config={
+            "model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.DeepseekVLForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.mul_(8)
+    images = DeepseekVLImageProcessorPil(size={"height": 32, "width": 32}, min_size=4)
+    processor = transformers.DeepseekVLProcessor(images, tokenizer, chat_template=TEMPLATE, num_image_tokens=16)
     return ChatModel(model, processor, "tiny")
 
 

@@ -14,7 +14,7 @@ from burnish.align.records import Answer, Ask, Sampling
 from burnish.core.errors import UserError
 from burnish.dialogue.generation import end_tokens
 from burnish.dialogue.rows import Question
-from tests.align.models import llava, picture
+from tests.align.models import deepseek, llava, picture
 from tests.dialogue import tiny
 
 GREEDY = Sampling(12)
@@ -74,26 +74,34 @@ def test_sampled_answers_follow_their_seeds_and_the_distribution() -> None:
 
 
 def test_tokens_read_and_reused_sum_to_the_prompts_and_a_picture_is_read_once() -> None:
-    chat, asked = llava(), asks()
-    lengths = []
-    for ask in asked:
-        images = () if ask.image is None else (ask.image,)
-        inputs = chat.encode(chat.render([Question(ask.question, "", images=images)]), [images] if images else None)
-        lengths.append(inputs["input_ids"].shape[1])
+    chat = llava()
+    asked = [ask for ask in asks() if ask.image is not None]
     alone, together = (TransformersGenerator(chat, batch=size) for size in (1, 64))
-    for generator, pictures in ((alone, 21), (together, 5)):
-        answers = generator.answer(asked, GREEDY)
-        assert generator.counts.encoded + generator.counts.reused == sum(lengths)
-        assert generator.counts.generated == sum(answer.tokens for answer in answers)
-        assert generator.counts.pictures == pictures
+    pictures: list[int] = []
+    tokens: list[int] = []
+    chat.model.model.vision_tower.register_forward_pre_hook(lambda _module, given: pictures.append(len(given[0])))
+    chat.model.model.language_model.register_forward_pre_hook(
+        lambda _module, _given, named: tokens.append(named["inputs_embeds"][..., 0].numel()), with_kwargs=True
+    )
+    length = len(chat.tokenizer(chat.render([Question(asked[0].question, "")], images=False))["input_ids"][0]) + 16
+    for generator, seen in ((alone, 21), (together, 5)):
+        pictures.clear()
+        tokens.clear()
+        generator.answer(asked, Sampling(1))  # nothing is read after the prompts, which are all of one length
+        assert sum(pictures) == generator.counts.pictures == seen
+        assert sum(tokens) == generator.counts.encoded
+        assert generator.counts.encoded + generator.counts.reused == 21 * length
+        assert generator.counts.generated == 21
     assert alone.counts.reused == 0
-    # 15 distinct prompts with a picture: what all begin with once, the five pictures once, then what differs
-    assert together.counts.encoded < sum(lengths) / 2
+    # "user: " once, each picture with "What is " once, and 15 times what differs with what follows it
+    differs = len("0?\nassistant: ")
+    assert together.counts.encoded == 6 + 5 * (16 + 8) + 15 * differs
 
 
 @pytest.mark.parametrize("kind", ["llava_next", "idefics3", "qwen2_vl"])
 def test_what_cannot_be_read_in_pieces_is_read_whole_and_that_is_said_once(kind: str) -> None:
-    chat, told = tiny.build(kind), []
+    chat = tiny.build(kind)
+    told: list[str] = []
     generator = TransformersGenerator(chat, batch=64, note=told.append)
     asked = [Ask(f"What is {number % 3}?", picture(number % 2), number) for number in range(7)] + [Ask("Why?", None)]
     answers = generator.answer(asked, DRAWN)
@@ -103,6 +111,14 @@ def test_what_cannot_be_read_in_pieces_is_read_whole_and_that_is_said_once(kind:
     assert generator.counts.reused == 0
     assert generator.counts.pictures == 7
     assert any(answer.text for answer in answers)
+
+
+def test_the_other_family_of_the_paper_is_read_in_pieces_too() -> None:
+    chat, asked = deepseek(), asks()
+    generator = TransformersGenerator(chat)
+    assert generator.why_not_shared == ""
+    assert generator.answer(asked, DRAWN) == TransformersGenerator(chat, batch=1).answer(asked, DRAWN)
+    assert generator.counts.pictures == 5
 
 
 def test_both_ways_to_read_write_the_same() -> None:
@@ -155,6 +171,15 @@ def test_a_mark_in_a_text_asks_for_no_picture() -> None:
     generator = TransformersGenerator(llava())
     marked, plain = generator.answer([Ask("What <image>is it?", picture(0)), Ask("What  is it?", picture(0))], GREEDY)
     assert marked == plain
+
+
+def test_a_mark_that_a_model_spells_is_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = llava()
+    monkeypatch.setattr(
+        type(chat.tokenizer), "batch_decode", lambda _self, rows, **_: ["a <image> of a dog" for _ in rows]
+    )
+    (answer,) = TransformersGenerator(chat).answer([Ask("What is it?", picture(0))], GREEDY)
+    assert answer.text == "a   of a dog"
 
 
 def test_a_text_model_answers_and_refuses_pictures() -> None:

@@ -68,6 +68,33 @@ def test_a_probe_set_from_annotations(tmp_path: Path) -> None:
     assert "Is there a green circle in the image?" in adversarial  # of the picture with a red one
 
 
+def test_a_thing_with_more_attributes_is_no_negative_for_less(tmp_path: Path) -> None:
+    settings = write_set(tmp_path)
+    file = Path(settings.source)
+    Image.new("RGB", (12, 8), "white").save(tmp_path / "big.png")
+    big = json.dumps({"image": "big.png", "objects": [["circle", "red", "big"]]})
+    file.write_text("\n".join([file.read_text(), big]))
+    found = read_probes(settings.model_copy(update={"each": 9}), VOCABULARY)
+    picture = found.pictures[-1]
+    assert picture.truth == (Thing("circle", ("big", "red")),)
+    asked = {(probe.label, probe.answer) for probe in found.probes if probe.image == picture.picture}
+    assert {label for label, answer in asked if answer == "yes"} == {"big red circle", "red circle"}
+    assert not {label for label, answer in asked if answer == "no"} & {"red circle", "big red circle"}
+    of_red = {(probe.label, probe.answer) for probe in found.probes if probe.image == found.pictures[0].picture}
+    assert ("red circle", "yes") in of_red
+    assert ("big red circle", "no") in of_red
+
+
+def test_a_picture_that_no_processor_takes_is_left_out(tmp_path: Path) -> None:
+    settings = write_set(tmp_path)
+    file = Path(settings.source)
+    Image.new("RGB", (402, 2), "white").save(tmp_path / "thread.png")
+    file.write_text("\n".join([json.dumps({"image": "thread.png", "objects": ["dog"]}), file.read_text()]))
+    told: list[str] = []
+    assert len(read_probes(settings, VOCABULARY, note=told.append).pictures) == 3
+    assert told == ["probe: 1 pictures are left out, over 200 times as long as wide"]
+
+
 def test_rows_that_are_none_are_named(tmp_path: Path) -> None:
     settings = write_set(tmp_path)
     file = Path(settings.source)
@@ -122,6 +149,18 @@ def test_no_figure_depends_on_what_is_asked_together(
     speaker = Speaker()
     assert measure(speaker, probes, VOCABULARY, settings, views=views) == whole
     assert max(speaker.sizes) <= 6 * size
+
+
+def test_large_pictures_are_opened_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = write_set(tmp_path)
+    probes = read_probes(settings, VOCABULARY)
+    whole = measure(Speaker(), probes, VOCABULARY, settings)
+    monkeypatch.setattr(room, "MOST_OPEN", 2 * 12 * 8)
+    speaker = Speaker()
+    assert measure(speaker, probes, VOCABULARY, settings) == whole
+    described = speaker.sizes[::2]  # each part is described, then asked POPE's questions
+    assert described == [2, 1]
+    assert room.sampled(speaker, probes, settings, seed=1) == room.sampled(Speaker(), probes, settings, seed=1)
 
 
 def test_agreement_of_views_by_hand(tmp_path: Path) -> None:

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("trl")
 
 from burnish.align.collating import PairCollator
 from burnish.align.pair_table import read_pairs, write_pairs
-from burnish.align.preference import align_in_memory, build_trainer, quiet_arguments, vision_tower
+from burnish.align.preference import align_in_memory, build_trainer, quiet_arguments, vision_towers
 from burnish.align.reference import ReferenceTable, read_reference, write_reference
 from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
-from burnish.dialogue.rows import open_picture
+from burnish.dialogue.rows import Question, open_picture
+from tests.align.models import deepseek
 from tests.align.pairs import llava, recipe, triplets
 from tests.dialogue import tiny
 
@@ -60,7 +62,7 @@ def plain_trl(folder: Path, chat: ChatModel, asked: Any) -> Any:
         per_device_train_batch_size=1, gradient_accumulation_steps=2, num_train_epochs=2, max_length=None,
         logging_steps=1, use_cpu=True, bf16=False, gradient_checkpointing=False,
     )  # fmt: skip
-    chat.model.get_submodule(vision_tower(chat.model)).requires_grad_(False)
+    chat.model.get_submodule(vision_towers(chat.model)[0]).requires_grad_(False)
     reference = None if asked.adapter is not None else copy.deepcopy(chat.model)
     lora = lora_config(asked.adapter, exclude_modules=r".*vision_tower.*") if asked.adapter is not None else None
     trainer = DPOTrainer(chat.model, reference, config, train_dataset=Dataset.from_list(rows),
@@ -170,9 +172,9 @@ def test_a_table_knows_its_rows_in_any_order_and_misses_new_ones(tmp_path: Path)
     assert read_reference(file, keys, "here") is None
 
 
-@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("kind", [*tiny.KINDS, "deepseek"])
 def test_every_kind_of_model_gets_what_its_prompts_hold(tmp_path: Path, kind: str) -> None:
-    chat = tiny.build(kind)
+    chat = deepseek() if kind == "deepseek" else tiny.build(kind)
     write_pairs(tmp_path / "pairs.arrow", triplets(tmp_path), chat)
     rows = [read_pairs(tmp_path / "pairs.arrow")[place] for place in range(4)]
     collate = PairCollator(chat, tmp_path)
@@ -188,6 +190,17 @@ def test_every_kind_of_model_gets_what_its_prompts_hold(tmp_path: Path, kind: st
         collate.check(broken, rows)
     with pytest.raises(UserError, match=r"row 3: .* tokens of its answer are learnt"):
         collate.check({**batch, "completion_mask": batch["completion_mask"] * (torch.arange(8) != 3)[:, None]}, rows)
+
+
+def test_deepseek_learns_too(tmp_path: Path) -> None:
+    """Its processor cannot say how many tokens a picture takes; its tower has another name than LLaVA's."""
+    chat = deepseek()
+    before = {name: value.clone() for name, value in chat.model.state_dict().items()}
+    align_in_memory(recipe({"steps": 2, "batch": 2}, adapter={"rank": 2}), chat, triplets(tmp_path), tmp_path)
+    moved = {name for name, value in chat.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any("language_model" in name for name in moved)
+    assert not any("vision" in name for name in moved)
+    assert any(row < 80 for row in chat.prompt_lengths([Question("?", "", images=(Image.new("RGB", (9, 9)),))]))
 
 
 def test_a_picture_that_goes_missing_is_named(tmp_path: Path) -> None:
@@ -210,6 +223,36 @@ def test_the_vision_tower_learns_only_where_it_is_asked_to(tmp_path: Path) -> No
             moved = {name for name in before if not torch.equal(before[name], after[name])}
             assert any("vision_tower" in name for name in moved) is vision
             assert any("language_model" in name for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("kind", "towers"),
+    [
+        ("llava", ["model.vision_tower"]),
+        ("idefics3", ["model.vision_model"]),
+        ("qwen2_vl", ["model.visual"]),
+        ("text", []),
+    ],
+)
+def test_vision_towers_by_name(kind: str, towers: list[str]) -> None:
+    assert vision_towers(tiny.build(kind).model) == towers
+
+
+def test_deepseeks_two_towers_are_both_found() -> None:
+    import transformers
+
+    config = transformers.DeepseekVLHybridConfig(
+        text_config={"model_type": "llama", **tiny.TEXT, "vocab_size": 32},
+        vision_config={**HALF, "image_size": 16, "patch_size": 8},
+        high_res_vision_config={**HALF, "image_size": 64, "patch_size": 16, "output_channels": 32},
+    )
+    with torch.device("meta"):
+        model = transformers.DeepseekVLHybridForConditionalGeneration(config)
+    assert {"model.vision_model", "model.high_res_vision_model"} <= set(vision_towers(model))
+    assert not any("language" in name for name in vision_towers(model))
+
+
+HALF = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 def test_a_passing_argument_of_trl_and_a_taken_one(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def make_cases(records: Sequence[Record], generator: CountingGenerator, plan: Fa
             record.question,
             record.text,
             tuple(Heard(view.family, view.parameters, answer) for view, answer in zip(each.views, found, strict=True)),
-            each.allowed.excluded,
+            {str(family): words for family, words in each.allowed.excluded.items()},
             summary,
             form_pair(case, plan.vocabulary, plan.pairs),
         )

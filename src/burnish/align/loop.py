@@ -10,34 +10,30 @@ model, whatever engine runs it, its reference is the same model with the new ada
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.align.drift import divergence, score_answers, stop_reason
-from burnish.align.engines import make_generator
+from burnish.align.drift import stop_reason
+from burnish.align.engines import normalisation, open_generator, open_model
 from burnish.align.factory import FactoryPlan, make_triplets
-from burnish.align.measure import ViewAsking, measure, sampled
+from burnish.align.figures import figures_of
+from burnish.align.generators.endpoint import EndpointGenerator
+from burnish.align.judge import judge_descriptions
 from burnish.align.pair_table import read_triplets, write_pairs
 from burnish.align.preference import build_trainer
 from burnish.align.probes import ProbeSet, read_probes
 from burnish.align.reading import Vocabulary
-from burnish.align.recipe import ProbeSettings, ShapeRecipe, round_seed
-from burnish.align.records import Sampling
+from burnish.align.recipe import ShapeRecipe, round_seed
 from burnish.align.sources import read_records
 from burnish.align.store import TripletSet, open_triplets
-from burnish.align.views import CLIP_MEAN, CLIP_STD
 from burnish.align.vocabularies import load_vocabulary
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.files import read_json, remove
 from burnish.core.models import resolve, save_model, split_reference
 from burnish.core.run import Run
 from burnish.core.trainer import keep_to_themselves, train, trainer_arguments, wait_for
-from burnish.dialogue.models import ChatModel, load_chat_model
-from burnish.dialogue.rows import Question
 from burnish.dialogue.saving import Gathered, is_spread
-from burnish.dialogue.training import own_device
 
 CARD = """---
 library_name: transformers
@@ -106,8 +102,8 @@ class _Rounds:
         if stopped is not None:
             kept = Path(best).parent.name if best != self.recipe.model else "the model that was given"
             self.run.note(f"round {number}: {stopped}; {kept} is kept")
-        if self.recipe.judge is not None and best != self.recipe.model:
-            self._judge()
+        if best != self.recipe.model:
+            self._judge(Path(best).parent)
         good = Path(best).parent.name if best != self.recipe.model else None
         self.run.artifact("outcome.json", {"best": good, "stopped": stopped, "rounds": figures})
         return Path(best) if good else resolve(split_reference(self.recipe.model)[0])
@@ -125,8 +121,7 @@ class _Rounds:
                 most_pixels=recipe.most_pixels,
                 exclude=frozenset() if self.probes is None else self.probes.hashes,
             )
-            chat = self._open(model)
-            mean, std = _normalisation(chat)
+            mean, std = normalisation(model)
             plan = FactoryPlan(
                 views=recipe.views,
                 pairs=recipe.pairs,
@@ -137,13 +132,13 @@ class _Rounds:
                 std=std,
                 system=recipe.system,
             )
-            generator = make_generator(recipe, chat, note=run.note)
 
             def stop() -> None:
                 if run.stop_requested:
                     raise Interrupted(f"{run.path}: stopped between shards; the same command goes on", run.stop_signal)
 
-            made = make_triplets(records, generator, plan, folder, progress=run.progress, after_shard=stop)
+            with open_generator(recipe, model, run.note) as generator:
+                made = make_triplets(records, generator, plan, folder, progress=run.progress, after_shard=stop)
             run.note(f"round {number}: {made.tally.kept:,} pairs of {made.tally.kept + _dropped(made):,} records")
         wait_for(done, run)
 
@@ -173,7 +168,7 @@ class _Rounds:
         trained, stage = folder / "model", f"round-{number}"
         if not (trained / "config.json").exists():
             pairs = folder / "pairs.arrow"
-            chat = self._open(model)
+            chat = open_model(recipe, model, placed=False)
             as_loaded = copy.deepcopy(chat.processor)  # a fast tokenizer's file keeps how the last call padded
             if run.is_main and not pairs.exists():
                 if recipe.triplets is None:
@@ -218,9 +213,8 @@ class _Rounds:
             return {}
         if self.run.is_main and not file.exists():
             self._honour_stop()
-            self.run.artifact(
-                str(file.relative_to(self.run.path / "artifacts")), self._measured(model, number, settings)
-            )
+            found = figures_of(self.recipe, settings, model, self.probes, self.vocabulary, self.run.note)
+            self.run.artifact(str(file.relative_to(self.run.path / "artifacts")), found)
         wait_for(file, self.run)
         found = read_json(file)
         if found is None:
@@ -228,39 +222,24 @@ class _Rounds:
         figures: dict[str, float] = found["figures"]
         return figures
 
-    def _measured(self, model: str | Path, number: int, settings: ProbeSettings) -> Mapping[str, Any]:
-        recipe, probes = self.recipe, self.probes
-        assert probes is not None
-        chat = self._open(model)
-        generator = make_generator(recipe, chat, note=self.run.note)
-        mean, std = _normalisation(chat)
-        asked = recipe.generator
-        sampling = Sampling(min(settings.tokens, asked.tokens), asked.temperature, asked.top_p)
-        views = ViewAsking(recipe.views, sampling, recipe.seed, mean, std)
-        measured = measure(generator, probes, self.vocabulary, settings, views=views, most_pixels=recipe.most_pixels)
-        answers = sampled(generator, probes, settings, seed=recipe.seed, most_pixels=recipe.most_pixels)
-        questions = [Question(settings.question, "", images=(each.image,), row=each.row) for each in probes.pictures]
-        batch = recipe.training.micro_batch or recipe.training.batch
-        scoring = {"system": recipe.system, "batch": batch, "most_pixels": recipe.most_pixels}
-        own = score_answers(chat, questions, answers, **scoring)
-        kl = 0.0
-        if number:
-            del generator, chat  # one model at a time
-            kl = divergence(own, score_answers(self._open(recipe.model), questions, answers, **scoring))
-        figures = {**measured.shown, "entropy": own.entropy, "kl": kl}
-        counts = {"described": asdict(measured.described), "cut": measured.cut}
-        counts["pope"] = {split: asdict(score) for split, score in measured.pope.items()}
-        return {"figures": figures, "counts": counts, "texts": list(measured.texts), "sampled": answers}
+    def _judge(self, round_folder: Path) -> None:
+        """What the recipe's judge thinks of the last good model's descriptions, against the start's."""
+        recipe, run, probes, file = self.recipe, self.run, self.probes, round_folder / "judged.json"
+        if recipe.judge is None or recipe.probe is None or probes is None or not run.is_main or file.exists():
+            return
+        self._honour_stop()
+        before, after = (read_json(folder / "measured.json")["texts"] for folder in (self._folder(0), round_folder))
+        judge = EndpointGenerator(recipe.judge)
+        try:
+            found = judge_descriptions(
+                judge, probes, recipe.probe.question, before, after, most_pixels=recipe.most_pixels
+            )
+        finally:
+            judge.close()
+        rate = None if found.win_rate is None else found.win_rate.model_dump(mode="json")
+        run.artifact(str(file.relative_to(run.path / "artifacts")), {**asdict(found), "win_rate": rate})
 
     # Around them
-
-    def _open(self, model: str | Path) -> ChatModel:
-        device = "cpu" if self.recipe.device == "cpu" else own_device()
-        chat = load_chat_model(model, dtype=self.recipe.dtype, device=device)
-        if not chat.takes_images:
-            raise UserError(f"model: {model}: takes no images; choose an image-text model")
-        chat.render([Question("?", "!")], self.recipe.system)  # a template that is missing or refuses is known at once
-        return chat
 
     def _folder(self, number: int) -> Path:
         return self.run.path / "artifacts" / (f"round-{number}" if number else "start")
@@ -279,12 +258,3 @@ def _dropped(made: TripletSet) -> int:
 def _ready(given: str) -> Path:
     path = Path(given).expanduser()
     return path / "triplets.jsonl" if path.is_dir() else path
-
-
-def _normalisation(chat: ChatModel) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and deviation of the model's image processor; CLIP's where it has none of three channels."""
-    images = chat.processor.image_processor
-    mean, std = getattr(images, "image_mean", None), getattr(images, "image_std", None)
-    if mean is None or std is None or len(mean) != 3 or len(std) != 3:
-        return CLIP_MEAN, CLIP_STD
-    return tuple(map(float, mean)), tuple(map(float, std))  # type: ignore[return-value]

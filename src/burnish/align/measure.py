@@ -6,7 +6,7 @@ pictures are asked together. Knows generators, probes and meters; knows no train
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -26,7 +26,9 @@ from burnish.align.views import CLIP_MEAN, CLIP_STD, View, plan_views
 from burnish.dialogue.rows import MOST_PIXELS
 
 AT_ONCE = 256
-"""Pictures that are opened and asked about together; a generator makes its own batches of them."""
+"""Pictures that are opened and asked about together at most; a generator makes its own batches of them."""
+MOST_OPEN = 1 << 25
+"""Pixels of these pictures together; their views are several times as many, of three bytes each."""
 POPE_TOKENS = 16
 """Longest answer to a question of yes or no."""
 
@@ -92,8 +94,7 @@ def measure(
     texts: list[str] = []
     said = [""] * len(probes.probes)
     described, cut, agreements = Described(), 0, list[float]()
-    for part in _parts(probes.pictures):
-        images = [each.open(most_pixels) for each in part]
+    for part, images in _opened(probes.pictures, most_pixels):
         greedy = Sampling(tokens=settings.tokens)
         answers = generator.answer([Ask(settings.question, image) for image in images], greedy)
         cut += sum(answer.cut for answer in answers)
@@ -113,8 +114,24 @@ def measure(
     return Measured(described, score_pope(probes.probes, said), tuple(texts), cut, mean)
 
 
-def _parts(pictures: Sequence[ProbePicture]) -> Iterator[Sequence[ProbePicture]]:
-    return (pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE))
+def _opened(
+    pictures: Iterable[ProbePicture], most_pixels: int
+) -> Iterator[tuple[list[ProbePicture], list[Image.Image]]]:
+    """Pictures with their images, as many at a time as memory should hold."""
+    part: list[ProbePicture] = []
+    images: list[Image.Image] = []
+    held = 0
+    for each in pictures:
+        image = each.open(most_pixels)
+        size = image.width * image.height
+        if part and (len(part) == AT_ONCE or held + size > MOST_OPEN):
+            yield part, images
+            part, images, held = [], [], 0
+        part.append(each)
+        images.append(image)
+        held += size
+    if part:
+        yield part, images
 
 
 @dataclass(frozen=True)
@@ -146,13 +163,7 @@ class ViewAsking:
         """Mean agreement of two views of each picture, 0 to 1; nothing for a single view."""
         if self.settings.views < 2:
             return []
-        truths = [", ".join(map(str, each.truth)) for each in pictures]
-        plans = [
-            plan_views(
-                each.picture, allowed_families(question, truth, self.settings).families, self.settings, self.seed
-            )
-            for each, truth in zip(pictures, truths, strict=True)
-        ]
+        plans = [self._plan(each, question) for each in pictures]
         made = show_views(list(zip(images, plans, strict=True)), self.mean, self.std)
         asks = [
             Ask(question, image, seed=view.key % 2**63)
@@ -192,9 +203,10 @@ def sampled(
     """
     drawn = Sampling(settings.tokens, temperature=1.0)
     texts: list[str] = []
-    for part in _parts(probes.pictures):
+    for part, images in _opened(probes.pictures, most_pixels):
         asks = [
-            Ask(settings.question, each.open(most_pixels), (seed + int(each.picture[:15], 16)) % 2**63) for each in part
+            Ask(settings.question, image, (seed + int(each.picture[:15], 16)) % 2**63)
+            for each, image in zip(part, images, strict=True)
         ]
         texts += [answer.text for answer in generator.answer(asks, drawn)]
     return texts

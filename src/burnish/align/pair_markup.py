@@ -137,19 +137,20 @@ def _source(view: int | None, case: Case, *, loser: bool = False) -> str:
 
 def _change(family: str, parameters: Sequence[float]) -> str:
     """What was done to a picture, in a few words; parameters as :class:`burnish.align.views.View` has them."""
-    match family, *parameters:
-        case "crop", _, _, height, width:
-            return f"crop to {height * width:.0%}"
-        case "rotation", degrees:
-            return f"rotation by {degrees:+.0f}\N{DEGREE SIGN}"
-        case "contrast", gamma, factor:
-            return f"contrast x {factor:.2f}, gamma {gamma:.2f}"
-        case "blur", deviation:
-            return f"blur of {deviation:.1%}"
-        case "noise", step:
-            return f"noise, step {step:.0f}"
-        case "jitter", brightness, saturation, hue:
-            return f"brightness x {brightness:.2f}, saturation x {saturation:.2f}, hue {hue:+.0%}"
+    values = tuple(parameters)
+    match family:
+        case "crop":
+            return f"crop to {values[2] * values[3]:.0%}"
+        case "rotation":
+            return f"rotation by {values[0]:+.0f}\N{DEGREE SIGN}"
+        case "contrast":
+            return f"contrast x {values[1]:.2f}, gamma {values[0]:.2f}"
+        case "blur":
+            return f"blur of {values[0]:.1%}"
+        case "noise":
+            return f"noise, step {values[0]:.0f}"
+        case "jitter":
+            return f"brightness x {values[0]:.2f}, saturation x {values[1]:.2f}, hue {values[2]:+.0%}"
         case _:
             return family
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -112,8 +113,8 @@ def write_pairs(
         How many pairs the table has.
 
     Raises:
-        UserError: no triplet that fits; a picture that cannot be read, an answer that writes the image placeholder, a
-            tokenizer without chat template or end-of-sequence token.
+        UserError: no triplet that fits; a picture that cannot be read, a tokenizer without chat template or
+            end-of-sequence token.
         BurnishError: the disk is full.
     """
     from datasets import Features, List, Value
@@ -121,31 +122,27 @@ def write_pairs(
 
     text, ids = Value("string"), List(Value("int32"))
     features = Features(where=text, picture=text, prompt=text, chosen_ids=ids, rejected_ids=ids, key=text)
-    kept = too_long = same = 0
-    first = ""
-    bound = _bound(chat, longest)
+    kept, left_out, bound = 0, _LeftOut(), _bound(chat, longest)
+    usable = _without_marks(triplets, getattr(chat.processor, "image_token", None), left_out)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = temporary(path)
         try:
             with ArrowWriter(features=features, path=str(work), writer_batch_size=256) as writer:
-                for row, length in _rows(triplets, chat, system, path.parent.resolve()):
+                for row, length in _rows(usable, chat, system, path.parent.resolve()):
                     if bound is not None and length > bound:
-                        too_long += 1
-                        first = first or f"{row['where']} with {length:,}"
+                        left_out.add(f"longer than {bound:,} tokens", f"{row['where']} with {length:,}")
                     elif row["chosen_ids"] == row["rejected_ids"]:
-                        same += 1
+                        left_out.add("whose answers are the same tokens", row["where"])
                     else:
                         kept += 1
                         writer.write(row)
                 if kept:
                     writer.finalize()
-            why = f"{too_long:,} longer than {bound:,} tokens (the first: {first})" if too_long else ""
-            why += f"{', ' if why else ''}{same:,} whose answers are the same tokens" if same else ""
             if not kept:
-                raise UserError(f"training: not one pair to learn from ({why or 'there are no triplets'})")
-            if why:
-                note(f"pairs left out: {why}")
+                raise UserError(f"training: not one pair to learn from ({left_out or 'there are no triplets'})")
+            if left_out:
+                note(f"pairs left out: {left_out}")
             work.replace(path)
         finally:
             work.unlink(missing_ok=True)
@@ -157,6 +154,35 @@ def read_pairs(path: Path) -> Any:
     from datasets import Dataset
 
     return Dataset.from_file(str(path))
+
+
+class _LeftOut:
+    """What makes no row: how many by reason, and the first of each."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def add(self, reason: str, which: str) -> None:
+        self._counts[reason] += 1
+        self._first.setdefault(reason, which)
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{count:,} {reason} (the first: {self._first[reason]})" for reason, count in self._counts.items()
+        )
+
+
+def _without_marks(triplets: Iterable[Triplet], mark: str | None, left_out: _LeftOut) -> Iterator[Triplet]:
+    """Triplets whose texts are text: a mark of an image in them would be read as one more picture."""
+    for each in triplets:
+        if mark and any(mark in text for text in (each.question, each.chosen, each.rejected)):
+            left_out.add(f"with {mark}, the mark of an image, in a text", each.sample)
+        else:
+            yield each
 
 
 def _bound(chat: ChatModel, longest: int | None) -> int | None:

@@ -152,10 +152,10 @@ def build_trainer(
         **device_settings(recipe.device, recipe.bf16),
     }
     config = trl_config(DPOConfig, settings, arguments, asked.trl)
-    tower = None if asked.vision else vision_tower(chat.model)
-    if tower is not None:
+    towers = [] if asked.vision else vision_towers(chat.model)
+    for tower in towers:
         chat.model.get_submodule(tower).requires_grad_(False)
-    kept = {} if tower is None else {"exclude_modules": rf"{re.escape(tower)}\..*"}
+    kept = {"exclude_modules": rf"(?:{'|'.join(map(re.escape, towers))})\..*"} if towers else {}
     return PreferenceTrainer(
         chat,
         pairs,
@@ -166,10 +166,17 @@ def build_trainer(
     )
 
 
-def vision_tower(model: Any) -> str | None:
-    """The name of a model's vision tower among its modules; none where transformers knows of none."""
+def vision_towers(model: Any) -> list[str]:
+    """The names of a model's vision tower and of what stands beside it for pictures (DeepSeek-VL-7B has a second one);
+    none where transformers knows of no tower.
+    """
     found = model.get_encoder(modality="image")
-    return next((name for name, module in model.named_modules() if name and module is found), None)
+    name = next((name for name, module in model.named_modules() if name and module is found), None)
+    if name is None:
+        return []
+    parent, _, own = name.rpartition(".")
+    beside = [child for child, _ in model.get_submodule(parent).named_children() if "vision" in child or child == own]
+    return [f"{parent}.{child}".lstrip(".") for child in beside]
 
 
 def align_in_memory(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from burnish.align.facts import Thing
 from burnish.align.pope import Probe, pope_probes
 from burnish.align.reading import Vocabulary, read
 from burnish.align.recipe import ProbeSettings
-from burnish.align.records import picture_hash
+from burnish.align.records import MOST_ASPECT, picture_hash
 from burnish.core.errors import UserError
 from burnish.dialogue.rows import MOST_PIXELS, open_picture
 from burnish.dialogue.sources import rows
@@ -87,7 +87,7 @@ def read_probes(
             an object that the vocabulary knows, or nothing to ask.
     """
     found: dict[str, ProbePicture] = {}
-    again = unknown = 0
+    again = narrow = unknown = 0
     first = ""
     root = Path(settings.source).expanduser().parent
     for where, row in rows(settings.source, "train", None):
@@ -95,6 +95,9 @@ def read_probes(
             raise UserError(f"{where}: {row if isinstance(row, str) else 'no row of `image` and `objects`'}")
         image = _image(row, where, root)
         opened = open_picture(image, where, most_pixels)
+        if max(opened.size) > MOST_ASPECT * min(opened.size):
+            narrow += 1
+            continue
         things = [(each, _thing(each, where, vocabulary)) for each in _objects(row, where)]
         missing = [str(each) for each, thing in things if thing is None]
         unknown, first = unknown + len(missing), first or next(iter(missing), "")
@@ -109,13 +112,15 @@ def read_probes(
             break
     if unknown:
         note(f"probe: {unknown:,} objects that the vocabulary has no word for, the first {first}")
+    if narrow:
+        note(f"probe: {narrow:,} pictures are left out, over {MOST_ASPECT} times as long as wide")
     if again:
         note(f"probe: {again:,} pictures occur again and are measured once")
     if not any(each.truth for each in found.values()):
         raise UserError(
             f"probe: {settings.source}: no picture with an object that the vocabulary knows; check `vocabulary`"
         )
-    labels = {each.picture: sorted(map(str, each.truth)) for each in found.values()}
+    labels = _labels(found.values())
     probes = pope_probes(labels, each=settings.each, seed=seed, near=_near(found.values()), template=settings.pope)
     return ProbeSet(tuple(found.values()), tuple(probes))
 
@@ -146,6 +151,15 @@ def _thing(given: Any, where: str, vocabulary: Vocabulary) -> Thing | None:
     name, *attributes = words
     claimed = read(" ".join([*attributes, name]), vocabulary).claimed
     return claimed[-1] if claimed else None
+
+
+def _labels(pictures: Collection[ProbePicture]) -> dict[str, list[str]]:
+    """What may be said of each picture: a big red circle is a red circle too, and no negative for its picture."""
+    known = {thing for each in pictures for thing in each.truth}
+    return {
+        each.picture: sorted(str(thing) for thing in known if any(thing.facts <= own.facts for own in each.truth))
+        for each in pictures
+    }
 
 
 def _near(pictures: Any) -> dict[str, list[str]]:

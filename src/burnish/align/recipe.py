@@ -13,12 +13,14 @@ from burnish.align.settings import PairSettings, ViewSettings
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
 from burnish.dialogue.rows import MOST_PIXELS
+from burnish.dialogue.server import EndpointSettings
 from burnish.dialogue.training import Adapter, refuse_taken
 
 # Arguments of TRL that a recipe or the run folder decide.
 TAKEN = frozenset({
     "activation_checkpointing", "beta", "bf16", "data_seed", "disable_dropout", "disable_tqdm",
-    "gradient_accumulation_steps", "gradient_checkpointing", "ld_alpha", "learning_rate", "logging_steps", "loss_type",
+    "gradient_accumulation_steps", "gradient_checkpointing", "ld_alpha", "learning_rate", "logging_nan_inf_filter",
+    "logging_steps", "loss_type",
     "lr_scheduler_type", "max_grad_norm", "max_length", "max_steps", "num_train_epochs", "output_dir",
     "per_device_train_batch_size", "precompute_ref_log_probs", "remove_unused_columns", "report_to", "save_steps",
     "save_strategy", "save_total_limit", "seed", "sync_ref_model", "truncation_mode", "use_cpu", "warmup_steps",
@@ -34,24 +36,13 @@ SUMMARY = (
 """The prompt of the summary. Ours: neither the paper's text at hand nor its release has one."""
 
 
-class EndpointSettings(Settings):
-    """A server with OpenAI's interface that takes images."""
-
-    url: str
-    """Its address, up to `/v1`."""
-    model: str
-    """The model's name there."""
-    key: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key; a server without keys needs none."""
-    parallel: int = Field(default=16, ge=1)
-    """Requests at a time."""
-
-
 class GeneratorSettings(Settings):
     """How the answers on the views are written. The release has no generation code: all of this is ours."""
 
-    engine: Literal["transformers", "vllm"] = "transformers"
-    """What generates with the model that is trained."""
+    engine: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    """What generates: the model that is trained, here or in vLLM; or a server's, which no round changes."""
+    endpoint: EndpointSettings | None = None
+    """That server, for `engine: endpoint`."""
     temperature: float = Field(default=0.7, ge=0)
     """Of the answers; the summary takes the likeliest token."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -66,9 +57,11 @@ class GeneratorSettings(Settings):
     """The prompt of the summary, with `{count}`, `{question}` and `{answers}`."""
 
     @model_validator(mode="after")
-    def _has_answers(self) -> GeneratorSettings:
+    def _goes_together(self) -> GeneratorSettings:
         if "{answers}" not in self.summary:
             raise ValueError("summary: `{answers}` must stand in it")
+        if (self.engine == "endpoint") != (self.endpoint is not None):
+            raise ValueError("endpoint: give the server's `url` and `model` with `engine: endpoint`, and only then")
         return self
 
 
@@ -203,6 +196,8 @@ class ShapeRecipe(Recipe):
 
     @model_validator(mode="after")
     def _goes_together(self) -> ShapeRecipe:
+        if self.judge is not None and self.probe is None:
+            raise ValueError("judge: compares descriptions of the probe set's pictures; set `probe` too")
         if self.triplets is not None and self.rounds != 1:
             raise ValueError("triplets: ready pairs are of one round; set rounds: 1")
         if self.triplets is not None and not self.train:

@@ -10,6 +10,10 @@ from typing import Protocol
 
 from PIL import Image
 
+MOST_ASPECT = 200
+"""A picture over so many times as long as wide is left out: processors refuse it (Qwen-VL's) in the middle of a run, or
+make it as many times as long as the model's own side, which no memory holds (CLIP's)."""
+
 
 @dataclass(frozen=True)
 class Record:

@@ -21,6 +21,7 @@ from burnish.align.views import plan_views
 from burnish.align.vocabularies import load_vocabulary
 from burnish.core.errors import UserError
 from burnish.core.files import read_json
+from burnish.core.intervals import Interval
 from burnish.core.report import Section, subplots, whole_steps
 
 SHOWN = 3
@@ -59,6 +60,7 @@ def run_sections(path: Path) -> list[Section]:
                 figure=course_figure(figures),
             )
         )
+    found += _judged(artifacts, outcome)
     if sets:
         found.append(
             Section(
@@ -82,7 +84,10 @@ def outcome_rows(figures: Mapping[int, Mapping[str, float]]) -> list[dict[str, s
     }  # fmt: skip
     shown = [name for name in names if any(name in row for row in figures.values())]
     return [
-        {"round": _round(number), **{names[name]: _number(row.get(name)) for name in shown}}
+        {
+            "round": _round(number),
+            **{names[name]: _number(row.get(name), 1 if name == "words" else 3) for name in shown},
+        }
         for number, row in figures.items()
         if set(row) - {"kept"}
     ]
@@ -145,6 +150,23 @@ def _outcome_text(outcome: Mapping[str, Any]) -> str:
     return f"Stopped early: {outcome['stopped']}. {kept}" if outcome["stopped"] else kept
 
 
+def _judged(artifacts: Path, outcome: Mapping[str, Any]) -> list[Section]:
+    """What a judge said of the model that is kept; nothing where none was asked."""
+    said = read_json(artifacts / str(outcome.get("best")) / "judged.json")
+    if not isinstance(said, dict):
+        return []
+    rate = None if said["win_rate"] is None else Interval.model_validate(said["win_rate"])
+    text = (
+        "Which description of a picture is better, the start's or the kept model's, asked in both orders. Only who won "
+        f"both times has won; the judge named the first one shown in {said['first_place']:.0%} of its choices."
+    )
+    row = {
+        "win rate of the kept model": "-" if rate is None else str(rate),
+        **{name: f"{said[name]:,}" for name in ("wins", "losses", "ties", "inconsistent", "unread")},
+    }
+    return [Section("What the judge says", text, table=[row])]
+
+
 def _pairs_row(number: int, made: Tally) -> dict[str, str]:
     return {
         "round": _round(number),
@@ -200,5 +222,5 @@ def _round(number: int) -> str:
     return f"round {number}" if number else "start"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -6,15 +6,15 @@ A stream: of what went by only hashes are held. Knows the readers of dialogue an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 
-from burnish.align.records import Record, make_record
+from burnish.align.records import MOST_ASPECT, Record, make_record
 from burnish.core.errors import UserError
-from burnish.dialogue.readers import NAMED, QuestionSettings, read_questions
+from burnish.dialogue.readers import NAMED, Note, QuestionSettings, read_questions
 from burnish.dialogue.rows import MOST_PIXELS, Question, open_picture
 
 ANIMATED = "animated, of which the first frame is shown"
@@ -22,7 +22,7 @@ ANIMATED = "animated, of which the first frame is shown"
 
 def read_records(
     settings: QuestionSettings,
-    note: Callable[[str], object] = lambda _line: None,
+    note: Note = lambda _line: None,
     *,
     most_pixels: int = MOST_PIXELS,
     exclude: Container[str] = (),
@@ -53,7 +53,7 @@ def read_records(
 
 def _new_records(
     settings: QuestionSettings,
-    note: Callable[[str], object],
+    note: Note,
     most_pixels: int,
     exclude: Container[str],
     left_out: Counter[str],
@@ -63,6 +63,9 @@ def _new_records(
         if _animated(question.images[0]):
             left_out[ANIMATED] += 1
         image = open_picture(question.images[0], f"{question.row}: its picture", most_pixels)
+        if max(image.size) > MOST_ASPECT * min(image.size):
+            _leave_out(question, f"over {MOST_ASPECT} times as long as wide", settings, note, left_out)
+            continue
         record = make_record(image, question.question, question.answer, question.row)
         if record.picture in exclude:
             raise UserError(
@@ -76,22 +79,27 @@ def _new_records(
         yield record
 
 
-def _with_a_picture(
-    settings: QuestionSettings, note: Callable[[str], object], left_out: Counter[str]
-) -> Iterator[Question]:
+def _with_a_picture(settings: QuestionSettings, note: Note, left_out: Counter[str]) -> Iterator[Question]:
     """Questions with one picture. A row without a text is no question to begin with."""
-    bad = 0
-    for question in read_questions(settings.model_copy(update={"limit": None}), lambda line: note(line)):
+    for question in read_questions(settings.model_copy(update={"limit": None}), note):
         if len(question.images) == 1:
             yield question
-            continue
-        reason = "several pictures" if question.images else "no picture"
-        if settings.bad_rows == "fatal":
-            raise UserError(f"{question.row}: {reason}; correct the row, or set bad_rows: skip")
-        left_out[reason] += 1
-        bad += 1
-        if bad <= NAMED:
-            note(f"{question.row}: skipped: {reason}")
+        else:
+            reason = "several pictures" if question.images else "no picture"
+            _leave_out(question, reason, settings, note, left_out)
+
+
+def _leave_out(question: Question, reason: str, settings: QuestionSettings, note: Note, left_out: Counter[str]) -> None:
+    """Count a row that makes no record, and name the first few.
+
+    Raises:
+        UserError: ``bad_rows: fatal``.
+    """
+    if settings.bad_rows == "fatal":
+        raise UserError(f"{question.row}: {reason}; correct the row, or set bad_rows: skip")
+    left_out[reason] += 1
+    if left_out[reason] <= NAMED:
+        note(f"{question.row}: skipped: {reason}")
 
 
 def _animated(picture: Image.Image | Path) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -24,7 +23,7 @@ from burnish.align.gate import Pair, Tally, tally
 from burnish.align.generators.counts import TokenCounts
 from burnish.align.records import Record, Triplet
 from burnish.core.errors import BurnishError, UserError
-from burnish.core.files import explained, fsync_folder, remove, stale, temporary, write_atomic
+from burnish.core.files import file_atomic, remove, stale, write_atomic
 
 FORMAT = 1
 TRIPLETS = "triplets.jsonl"
@@ -67,7 +66,7 @@ class TripletSet:
         Raises:
             UserError: the package ``datasets`` is not installed; there is no pair.
         """
-        datasets = _datasets()
+        datasets = datasets_library()
         rows = [_with_whole_paths(row, self.folder) for row in self._rows()]
         if not rows:
             raise UserError(f"{self.folder}: no pair in it ({_dropped(self.tally)})")
@@ -80,27 +79,16 @@ class TripletSet:
             UserError: the package ``datasets`` is not installed.
             BurnishError: the disk is full; no file is left.
         """
-        datasets = _datasets()
+        datasets = datasets_library()
         import pyarrow
         import pyarrow.parquet as parquet
 
         # with the kinds of the columns in the schema, as the library reads them back
         schema = _features(datasets).arrow_schema
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            work = temporary(path)
-            try:
-                with work.open("wb") as file:
-                    with parquet.ParquetWriter(file, schema) as writer:
-                        for part in _batched(self._rows(), 64):
-                            rows = [_with_pictures(row, self.folder) for row in part]
-                            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-                    file.flush()
-                    os.fsync(file.fileno())
-                work.replace(path)
-            finally:
-                work.unlink(missing_ok=True)
-        fsync_folder(path.parent)
+        with file_atomic(path) as file, parquet.ParquetWriter(file, schema) as writer:
+            for part in _batched(self._rows(), 64):
+                rows = [_with_pictures(row, self.folder) for row in part]
+                writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         return path
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -155,8 +143,8 @@ class Shards:
             header = _header(path, file.readline())
         for name, own in (("plan", self._plan), ("samples", _digest(records))):
             if header[name] != own:
-                made = {"plan": "with other settings", "samples": "of other records"}[name]
-                raise UserError(f"{path}: it was made {made}; remove {self.folder}, or choose another folder")
+                made = {"plan": "made with other settings", "samples": "made of other records"}[name]
+                raise UserError(f"{path}: {made}; remove {self.folder}, or choose another folder")
         return True
 
     def write(self, number: int, records: Sequence[Record], cases: Sequence[Case], counts: TokenCounts) -> None:
@@ -182,12 +170,11 @@ class Shards:
             UserError: there are shards beyond the last record.
         """
         if others := sorted({*_shards(self.folder)} - self._used):
-            raise UserError(
-                f"{others[0]}: it was made of other records; remove {self.folder}, or choose another folder"
-            )
+            raise UserError(f"{others[0]}: made of other records; remove {self.folder}, or choose another folder")
         found = TripletSet(self.folder, tally([]), TokenCounts())
-        rows = (json.dumps(_row(case, pair, self._system), ensure_ascii=False) for case, pair in found.pairs())
-        write_atomic(self.folder / TRIPLETS, "".join(f"{row}\n" for row in rows))
+        with file_atomic(self.folder / TRIPLETS) as file:
+            for case, pair in found.pairs():
+                file.write(json.dumps(_row(case, pair, self._system), ensure_ascii=False).encode() + b"\n")
         return open_triplets(self.folder)
 
     def _path(self, number: int) -> Path:
@@ -254,12 +241,17 @@ def _features(datasets: Any) -> Any:
     )
 
 
-def _datasets() -> Any:
+def datasets_library() -> Any:
+    """The package ``datasets``.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import datasets
     except ModuleNotFoundError:
         raise UserError(
-            "triplets: the package `datasets` is not installed; it comes with the extra `align`", extra="align"
+            "align: the package `datasets` is not installed; it comes with the extra `align`", extra="align"
         ) from None
     return datasets
 

@@ -43,6 +43,8 @@ def trainer_arguments(run: Run, stage: str = "") -> dict[str, Any]:
         "save_total_limit": max(2, run.recipe.keep),
         "report_to": "none",
         "disable_tqdm": True,
+        # The filter would log a loss that is no number as 0, and the training would go on.
+        "logging_nan_inf_filter": False,
     }
 
 
@@ -58,7 +60,7 @@ def train(trainer: Any, run: Run, boundary: int = 1, stage: str = "") -> None:
 
     Raises:
         Interrupted: a stop signal came; the state is saved.
-        BurnishError: every checkpoint is damaged.
+        BurnishError: every checkpoint is damaged; the loss is no number.
     """
     import transformers
 

@@ -183,8 +183,13 @@ class ChatModel:
 
     def _image_tokens(self, picture: Image.Image | Path, where: str) -> int:
         width, height = _size(picture, where)
-        counted = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
-        return int(counted["num_image_tokens"][0])
+        if hasattr(self.processor, "_get_num_multimodal_tokens"):
+            counted = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+            return int(counted["num_image_tokens"][0])
+        # DeepSeek-VL's, for one, cannot say it: seen on a blank picture of that size
+        mark = str(self.processor.image_token)
+        ids = self.encode([mark], [[Image.new("RGB", (width, height))]], device="cpu")["input_ids"]
+        return int((ids == self.tokenizer.convert_tokens_to_ids(mark)).sum())
 
 
 def load_chat_model(name: str | Path, *, dtype: str = "auto", device: str | None = None) -> ChatModel:
@@ -229,7 +234,7 @@ def image_features(model: Any, inputs: Mapping[str, Any]) -> int:
     """How many feature vectors the vision part gives for encoded images: the image tokens that these fill."""
     accepted = inspect.signature(model.model.get_image_features).parameters
     vision = {key: value for key, value in inputs.items() if key in accepted and key != "input_ids"}
-    found = model.get_image_features(**vision, return_dict=True).pooler_output
+    found = model.model.get_image_features(**vision, return_dict=True).pooler_output
     return sum(part.numel() // part.shape[-1] for part in ([found] if hasattr(found, "numel") else found))
 
 

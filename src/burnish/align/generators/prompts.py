@@ -95,7 +95,7 @@ def encode_prompts(
 
 def _features(model: Any, pixels: Float[Tensor, "pictures 3 height width"]) -> Float[Tensor, "places width"]:
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    found = inner.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
+    found = inner.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
     rows = torch.cat(list(found)) if isinstance(found, list | tuple) else found.flatten(0, -2)
     if len(rows) % len(pixels):
         raise UserError("the vision part gives pictures of one size different numbers of features")

@@ -111,11 +111,8 @@ class TransformersGenerator:
         for ask in asks:
             if ask.image is not None and id(ask.image) not in names:
                 names[id(ask.image)] = picture_hash(ask.image)
-        mark = str(getattr(self.chat.processor, "image_token", None) or "\0")
         questions = [
-            # a mark in a text would ask for a second picture
-            Question(ask.question.replace(mark, " "), "", images=() if ask.image is None else (ask.image,))
-            for ask in asks
+            Question(self._unmarked(ask.question), "", images=() if ask.image is None else (ask.image,)) for ask in asks
         ]
         return [
             _Row(number, text, ask.image, names.get(id(ask.image), ""), ask.seed)
@@ -124,7 +121,9 @@ class TransformersGenerator:
 
     def _shared(self, rows: Sequence[_Row], sampling: Sampling, memory: Room) -> list[Answer]:
         """Answers of rows that all have a picture, or all have none; equal prompts are read once."""
-        distinct = {(row.text, row.picture): row for row in reversed(rows)}
+        distinct: dict[tuple[str, str], _Row] = {}
+        for row in rows:
+            distinct.setdefault((row.text, row.picture), row)
         prompts = self._encoded(list(distinct.values()))
         places = {each: number for number, each in enumerate(distinct)}
         of_row = [places[row.text, row.picture] for row in rows]
@@ -253,8 +252,13 @@ class TransformersGenerator:
         self.counts += TokenCounts(generated=sum(len(ids) for ids, _ in written))
         texts = self.chat.tokenizer.batch_decode([ids for ids, _ in written], skip_special_tokens=True)
         return [
-            Answer(text.strip(), len(ids), cut=not ended) for text, (ids, ended) in zip(texts, written, strict=True)
+            Answer(self._unmarked(text).strip(), len(ids), cut=not ended)
+            for text, (ids, ended) in zip(texts, written, strict=True)
         ]
+
+    def _unmarked(self, text: str) -> str:
+        """Without the mark of an image, which a model can spell too: in a conversation it would ask for a picture."""
+        return text.replace(str(getattr(self.chat.processor, "image_token", None) or "\0"), " ")
 
     def _why_not_shared(self) -> str:
         """Why prompts cannot be read piece by piece; empty if two of them, tried so, give the model's own logits."""

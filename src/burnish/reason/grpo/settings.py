@@ -10,7 +10,8 @@ from burnish.dialogue.training import trl_config
 # Arguments of TRL that a recipe or the run folder decide.
 TAKEN = frozenset({
     "beta", "bf16", "data_seed", "disable_tqdm", "epsilon", "generation_batch_size", "gradient_accumulation_steps",
-    "activation_checkpointing", "gradient_checkpointing", "learning_rate", "logging_steps", "loss_type",
+    "activation_checkpointing", "gradient_checkpointing", "learning_rate", "logging_nan_inf_filter",
+    "logging_steps", "loss_type",
     "lr_scheduler_type", "max_completion_length", "max_grad_norm", "max_steps", "num_generations", "num_iterations",
     "num_train_epochs", "output_dir", "per_device_train_batch_size", "report_to", "reward_weights", "save_steps",
     "save_strategy", "save_total_limit", "seed", "steps_per_generation", "temperature", "top_p", "use_cpu", "use_vllm",
