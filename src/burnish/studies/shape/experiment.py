@@ -87,8 +87,8 @@ class ArmDesign(NamedTuple):
 
     arms: tuple[str, ...] = (CAPTIONS, WINNERS, RANDOM, SEVA, LONGEST, PUBLISHED, GATED, TWICE, SECOND)
     weak_arms: tuple[str, ...] = (PUBLISHED, GATED)
-    rates: tuple[float, ...] = (1e-4, 3e-4)
-    supervised_rates: tuple[float, ...] = (3e-4, 1e-3)
+    rates: tuple[float, ...] = (3e-5, 1e-4, 3e-4)
+    supervised_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     steps: int = 40
     batch: int = 16
 
