@@ -7,6 +7,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ jaxtyping.install_import_hook(CHECKED, "tests.checker.checked")
 # Thousands of fsyncs on a busy disk take minutes and test nothing more: SIGKILL does not empty the page cache.
 if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
+
+# A shell that starts the tests in the background has them ignore it, and all that they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("burnish", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("burnish")
