@@ -149,7 +149,7 @@ def test_terminated_then_resumed(tmp_path: Path, whole: Path) -> None:
 
 
 def test_a_first_save_that_was_never_finished_is_no_damage(tmp_path: Path) -> None:
-    """Killed between the mark and the manifest of its only checkpoint, a training begins anew; a damaged one does not."""
+    """Killed between mark and manifest of its only checkpoint, a training begins anew; a damaged one does not."""
     from burnish.core.files import write_manifest
     from burnish.core.run import Run
     from burnish.core.trainer import MARK, last_checkpoint
