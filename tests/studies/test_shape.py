@@ -47,7 +47,7 @@ def test_smoke_and_resume(tmp_path_factory: pytest.TempPathFactory, tmp_path: Pa
     path = smoke_study(tmp_path_factory, "shape", tmp_path / "run")
     claims = json.loads((path / "artifacts" / "claims.json").read_text())
     names = [claim["name"] for claim in claims]
-    assert len(set(names)) == len(names) == 18
+    assert len(set(names)) == len(names) == 20
     assert all(claim["verdict"] == "undecided" for claim in claims)
     recipe = StudyRecipe(method="study:shape", size="smoke", seeds=1)
     with Run(recipe, path, quiet=True) as run:
@@ -118,6 +118,8 @@ def test_verdicts_follow_the_arms() -> None:
         "facts_a_word": "holds",
         "published_recall": "holds",
         "gate": "holds",
+        "gate_precision": "undecided",
+        "gate_a_word": "undecided",
         "captions": "holds",
         "sft_winners": "does not hold",
         "random": "holds",
@@ -143,7 +145,7 @@ def test_a_start_out_of_bounds_is_not_judged() -> None:
         if not claim.name.startswith("weak")
     )
     assert next(claim for claim in claims if claim.name == "weak").verdict == "does not hold"
-    assert "Nothing is judged on it" in sections(read_cells(cells))[0].words
+    assert "Nothing is judged on it" in sections(read_cells(cells))[0].text
 
 
 def test_worlds_that_lack_an_arm_wait() -> None:

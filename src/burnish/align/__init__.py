@@ -24,6 +24,7 @@ METHOD = Method(
     run="burnish.align.loop:align",
     check="burnish.align.preflight:check",
     report="burnish.align.report:run_sections",
+    study="burnish.studies.shape.study:STUDY",
     needs=("trl", "datasets", "kornia"),
     extra="align",
     parallel="ranks",

@@ -215,6 +215,8 @@ def align_in_memory(
     trainer.train()
     if recipe.adapter is not None:
         trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+    # TRL put its head into the forward pass, bound to this model: a copy of it would run this one's weights.
+    vars(chat.model).pop("forward", None)
     chat.model.eval()
     return trainer
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 
@@ -84,7 +84,7 @@ def train_model(seed: int = 0, spend: Spend | None = None, world: World = SHAPE_
     chat = new_model(seed, world, spend.layers)
     rng = np.random.default_rng([seed, 63])
     pool = draw_scenes(spend.scenes, seed, world)
-    still = pixel_values(chat, pool)
+    still = pixel_values(chat, np.stack([scene.pixels for scene in pool]))
     moved, cells = _moved(still, torch.from_numpy(np.stack([scene.layout for scene in pool])), seed)
     pixels = torch.cat([still, moved])
     _teach_tower(chat, pixels, cells, len(world.things) + 1, spend, rng)
@@ -158,12 +158,13 @@ def teach(
     chat.model.eval()
 
 
-def pixel_values(chat: ChatModel, scenes: Sequence[Scene]) -> Float[torch.Tensor, "scenes 3 side side"]:
-    """What the model's processor makes of scenes, which have its size already: all at once, without a Python loop."""
+def pixel_values(
+    chat: ChatModel, pictures: UInt8[np.ndarray, "scenes side side 3"]
+) -> Float[torch.Tensor, "scenes 3 side side"]:
+    """What the model's processor makes of pictures, which have its size already: all at once, without a Python loop."""
     settings = chat.processor.image_processor
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (settings.image_mean, settings.image_std))
-    pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes])).permute(0, 3, 1, 2)
-    return (pixels * settings.rescale_factor - mean) / std
+    return (torch.from_numpy(pictures).permute(0, 3, 1, 2) * settings.rescale_factor - mean) / std
 
 
 def _moved(

@@ -60,7 +60,7 @@ from burnish.studies.shape.world import (
     worth_of,
 )
 from burnish.testbeds.scene_model import pixel_values, teach
-from burnish.testbeds.scenes import QUESTION, Scene
+from burnish.testbeds.scenes import QUESTION
 
 SUMMARISED: Mapping[str, Any] = {"winner": "merger", "original_votes": True}
 """A model this small cannot summarise: the merger of facts stands for it, which reads the original as one view more."""
@@ -87,8 +87,8 @@ class ArmDesign(NamedTuple):
 
     arms: tuple[str, ...] = (CAPTIONS, WINNERS, RANDOM, SEVA, LONGEST, PUBLISHED, GATED, TWICE, SECOND)
     weak_arms: tuple[str, ...] = (PUBLISHED, GATED)
-    rates: tuple[float, ...] = (1e-4, 3e-4)
-    supervised_rates: tuple[float, ...] = (3e-4, 1e-3)
+    rates: tuple[float, ...] = (3e-5, 1e-4, 3e-4)
+    supervised_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     steps: int = 40
     batch: int = 16
 
@@ -253,7 +253,7 @@ class _Arm:
 
     def _teach(self, chat: ChatModel, texts: Sequence[Text], rate: float, steps: int) -> None:
         """Supervised training on the chosen texts, by passes in new orders."""
-        scenes = [Scene(np.asarray(each.shown.record.image), ()) for each in texts]
+        pictures = pixel_values(chat, np.stack([each.shown.record.image for each in texts]))
         rng, batch = generator_for(self.job.start.world, self.job.arm), self.job.design.batch
         rows = np.concatenate([rng.permutation(len(texts)) for _ in range(-(-steps * batch // len(texts)))])
 
@@ -263,7 +263,7 @@ class _Arm:
                 yield some, [(QUESTION, texts[row].chosen) for row in some]
 
         frozen = chat.model.model.vision_tower.requires_grad_(False)  # as preference training leaves it
-        teach(chat, pixel_values(chat, scenes), batches(), steps, rate, scenes_of(self.job.start.design.sprites))
+        teach(chat, pictures, batches(), steps, rate, scenes_of(self.job.start.design.sprites))
         frozen.requires_grad_(True)
 
     def _worth(self, chat: ChatModel) -> Worth:
