@@ -64,7 +64,7 @@ def killed_after(owner: Any, name: str, times: int) -> None:
 
 def killed(seam: str, world: str, path: str, changes: dict[str, Any]) -> None:
     """A run that is killed at a seam: what it had called by then is done and written."""
-    from burnish.align import preference
+    from burnish.align import figures, preference
     from burnish.align.generators.transformers import TransformersGenerator
     from burnish.core.trainer import RunCallback
 
@@ -74,7 +74,7 @@ def killed(seam: str, world: str, path: str, changes: dict[str, Any]) -> None:
         "table": (preference, "write_reference", 1),
         "step": (RunCallback, "on_step_end", 3),
         "model": (loop, "save_model", 1),
-        "measure": (loop, "score_answers", 1),
+        "measure": (figures, "score_answers", 1),
     }[seam]
     killed_after(owner, name, times)
     ran(shape(Path(world), **changes), Path(path))
