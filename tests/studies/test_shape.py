@@ -99,8 +99,7 @@ def world(seed: int, gains: Mapping[str, float], start: float = 0.6, regime: str
 
 
 def read_cells(plain: list[dict[str, Any]]) -> list[Cell]:
-    kinds = {True: StartCell, False: ArmCell}
-    return [kinds["ceiling" in each].model_validate(each) for each in plain]
+    return [StartCell.model_validate(each) if "ceiling" in each else ArmCell.model_validate(each) for each in plain]
 
 
 GAINS = {GATED: 0.1, SECOND: 0.2, PUBLISHED: 0.05, WINNERS: 0.15, TWICE: 0.1}
