@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
 
 def recipe(folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
-    chat = train_model(spend=Spend(scenes=256, steps=60))
+    chat = train_model(spend=Spend(scenes=256, seeing=20, steps=60, batch=64, rate=4e-3))
     chat.model.save_pretrained(folder / "scenes")
     chat.processor.save_pretrained(folder / "scenes")
     return {"method": METHOD, "model": "scenes", **SETTINGS}

@@ -212,3 +212,20 @@ def test_bad_and_good_rows_together_from_the_file_to_the_triplets(tmp_path: Path
         (name,) = json.loads(line)["images"]
         with Image.open(tmp_path / "set" / name) as kept:
             assert kept.mode == "RGB"
+
+
+def test_a_run_without_a_single_pair_is_one_line_that_says_why(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    from burnish.align.loop import align
+    from burnish.core.run import Run
+    from tests.align.scenes import shape
+
+    recipe = shape(tmp_path, rounds=1, probe=None, pairs={"winner": "merger", "margin": 1.0})
+    with (
+        pytest.raises(UserError, match=r"round 1: not one record yields a pair \(\d+ ") as caught,
+        Run(recipe, tmp_path / "run", quiet=True) as run,
+    ):
+        align(recipe, run)
+    assert "not above the margin" in str(caught.value)
+    assert "require_better_winners" not in str(caught.value)  # which would not help
+    assert "\n" not in str(caught.value)

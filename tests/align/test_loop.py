@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from burnish.core.errors import Interrupted, UserError
 from burnish.core.run import Run
 from burnish.dialogue.models import load_chat_model
 from tests.align.scenes import shape
+from tests.align.test_engines import Server, completion
 from tests.forked import CONTEXT
 
 SEAMS = ("shard", "pairs", "table", "step", "model", "measure")
@@ -177,6 +179,24 @@ def test_triplets_alone_and_training_on_them_are_the_two_halves_of_a_round(world
         shape(world, triplets="x", rounds=2)
     with pytest.raises(ValueError, match="nothing else to do"):
         shape(world, triplets="x", rounds=1, train=False)
+
+
+def test_a_server_writes_the_answers_and_no_model_is_opened(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes the triplets on one machine while the model is served on another."""
+    texts = ["There is a red ring.", "There is a red ring and a blue square.", "There is a blue square."]
+    server = Server(then=lambda body: completion(texts[body["seed"] % 3]))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setattr("burnish.align.engines.load_chat_model", lambda *_arguments, **_options: pytest.fail("opened"))
+    asked = {"engine": "endpoint", "endpoint": server.settings.model_dump(mode="json")}
+    try:
+        made = ran(shape(world, train=False, probe=None, generator=asked), tmp_path / "run")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(server.asked) == 60
+    assert sum(1 for _ in (made / "triplets.jsonl").open()) > 0
 
 
 def test_an_adapter_is_merged_into_a_plain_model(world: Path, tmp_path: Path) -> None:

@@ -100,6 +100,13 @@ def test_table_model_and_trl_learn_the_same_to_the_last_bit(
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_workers_open_the_pictures_to_the_same_end(tmp_path: Path) -> None:
+    training = {"steps": 3, "batch": 2}
+    alone = trained(tmp_path / "alone", llava(), recipe(training))
+    helped = trained(tmp_path / "helped", llava(), recipe({**training, "trl": {"dataloader_num_workers": 2}}))
+    assert losses(alone) == losses(helped)
+
+
 def test_the_table_holds_no_second_model(tmp_path: Path) -> None:
     assert trained(tmp_path, llava(), recipe({"steps": 1, "batch": 2})).ref_model is None
 

@@ -148,6 +148,25 @@ def test_terminated_then_resumed(tmp_path: Path, whole: Path) -> None:
     assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
 
 
+def test_a_first_save_that_was_never_finished_is_no_damage(tmp_path: Path) -> None:
+    """Killed between mark and manifest of its only checkpoint, a training begins anew; a damaged one does not."""
+    from burnish.core.files import write_manifest
+    from burnish.core.run import Run
+    from burnish.core.trainer import MARK, last_checkpoint
+
+    folder = tmp_path / "run/checkpoints/checkpoint-1"
+    with Run(Recipe(method="sft"), tmp_path / "run", quiet=True) as run:
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"1234")
+        (folder / MARK).write_text('{"metrics": 0}')
+        assert last_checkpoint(run) is None
+        write_manifest(folder)
+        assert last_checkpoint(run) == str(folder)
+        (folder / "weights").write_bytes(b"1235")
+        with pytest.raises(BurnishError, match="every checkpoint is damaged"):
+            last_checkpoint(run)
+
+
 def test_a_second_training_forgets_its_own_lines_only(tmp_path: Path) -> None:
     """Killed before its first checkpoint, it starts again; what the first training logged stays."""
     from burnish.core.run import Run

@@ -156,10 +156,9 @@ class _Rounds:
         else:
             return None
         if number == 1:
-            raise UserError(
-                f"round 1: {why}; take a stronger model, more views, or `pairs.winner: merger`, or train on them all "
-                "the same with `drift.require_better_winners: false`"
-            )
+            # with no pair at all there is nothing to insist on
+            insist = ", or train on them all the same with `drift.require_better_winners: false`" if tally.kept else ""
+            raise UserError(f"round 1: {why}; take a stronger model, more views, or `pairs.winner: merger`{insist}")
         return why
 
     def _train(self, model: str | Path, number: int) -> Path:

@@ -58,13 +58,13 @@ class PreferenceTrainer(DPOTrainer):
     ) -> None:
         rows = read_pairs(pairs)
         collate = PairCollator(chat, pairs.parent, most_pixels)
-        first = [rows[place] for place in range(min(len(rows), args.per_device_train_batch_size))]
-        collate.check(collate(first), first)
         precomputed = args.precompute_ref_log_probs
         self._table, self._made_with = table, ""
-        if precomputed and args.distributed_state.is_main_process:
-            # Under FSDP only the first process has the weights that were loaded.
-            self._made_with = f"{hash_module(chat.model)} {args.mixed_precision} ld_alpha {args.ld_alpha}"
+        if args.distributed_state.is_main_process:  # under FSDP only the first has the weights that were loaded
+            first = [rows[place] for place in range(min(len(rows), args.per_device_train_batch_size))]
+            collate.check(collate(first), first)
+            if precomputed:
+                self._made_with = f"{hash_module(chat.model)} {args.mixed_precision} ld_alpha {args.ld_alpha}"
         copied = None if precomputed or peft_config is not None else copy.deepcopy(chat.model)
         super().__init__(
             model=chat.model,

@@ -79,7 +79,7 @@ def outcome_rows(figures: Mapping[int, Mapping[str, float]]) -> list[dict[str, s
     """A row for the start and for each round."""
     names = {
         "recall": "recall", "precision": "precision", "chair_i": "CHAIR", "words": "words",
-        "pope_random_f1": "POPE random", "pope_popular_f1": "popular", "pope_adversarial_f1": "adversarial",
+        "pope_random_f1": "POPE random", "pope_popular_f1": "POPE popular", "pope_adversarial_f1": "POPE adversarial",
         "agreement": "agreement", "entropy": "entropy", "kl": "KL",
     }  # fmt: skip
     shown = [name for name in names if any(name in row for row in figures.values())]
@@ -173,7 +173,7 @@ def _pairs_row(number: int, made: Tally) -> dict[str, str]:
         "records": f"{made.kept + sum(made.dropped.values()):,}",
         "pairs": f"{made.kept:,}",
         "quality of winners": _number(made.winner_quality),
-        "of losers": _number(made.loser_quality),
+        "quality of losers": _number(made.loser_quality),
         "words of winners": f"{made.winner_words:.1f}",
         "words of losers": f"{made.loser_words:.1f}",
         "winner longer": f"{made.longer:.0%}",

@@ -20,7 +20,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from burnish.core.errors import BurnishError, Interrupted
-from burnish.core.files import damage, explained, read_json, write_atomic, write_manifest
+from burnish.core.files import MANIFEST, damage, explained, read_json, write_atomic, write_manifest
 from burnish.core.parallel import any_rank
 from burnish.core.run import Run
 
@@ -133,7 +133,7 @@ def last_checkpoint(run: Run, stage: str = "") -> str | None:
             run.cut_metrics(mark["metrics"])
             run.note(f"{run.path}: resumed from {path.relative_to(run.path / 'checkpoints')}")
             return str(path)
-        torn += (path / MARK).exists()
+        torn += (path / MANIFEST).exists()  # written last: without it the save was never finished
         run.note(f"{path}: damaged checkpoint ({fault or 'not finished'}); trying the one before")
     if torn:
         raise BurnishError(f"{folder}: every checkpoint is damaged; start afresh", arguments=("fresh",))
