@@ -30,6 +30,7 @@ from burnish.studies.shape.records import (
     ArmCell,
     Cell,
     StartCell,
+    Texts,
 )
 from burnish.studies.shape.report import arm_table, description_figure, glance, pair_table, rate_table, sections
 from burnish.studies.shape.study import DESIGNS, STUDY
@@ -99,8 +100,7 @@ def world(seed: int, gains: Mapping[str, float], start: float = 0.6, regime: str
 
 
 def read_cells(plain: list[dict[str, Any]]) -> list[Cell]:
-    kinds = {True: StartCell, False: ArmCell}
-    return [kinds["ceiling" in each].model_validate(each) for each in plain]
+    return [StartCell.model_validate(each) if "ceiling" in each else ArmCell.model_validate(each) for each in plain]
 
 
 GAINS = {GATED: 0.1, SECOND: 0.2, PUBLISHED: 0.05, WINNERS: 0.15, TWICE: 0.1}
@@ -171,6 +171,13 @@ def test_pictures_and_tables() -> None:
         "chosen": "1 of 2",
     }
     assert pair_table(worlds)[0]["dropped"] == "2 no answer"
+    assert pair_table(worlds)[0]["loser's recall"] == "0.600"
+    first = worlds[0][CAPTIONS]
+    assert isinstance(first, ArmCell)
+    assert first.pairs is not None
+    alone = first.pairs.model_copy(update={"rejected": Texts(recall=0, precision=0, words=0)})
+    lone = {CAPTIONS: first.model_copy(update={"pairs": alone})}
+    assert pair_table([lone])[0]["loser's recall"] == "-"
     assert "describes 70%" in glance(cells).words
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 
-from burnish.dialogue.models import ChatModel
+from burnish.dialogue.models import ChatModel, opened
 from burnish.dialogue.rows import Question
 from burnish.testbeds.scenes import (
     PROBE,
@@ -164,7 +164,8 @@ def pixel_values(
     """What the model's processor makes of pictures, which have its size already: all at once, without a Python loop."""
     settings = chat.processor.image_processor
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (settings.image_mean, settings.image_std))
-    return (torch.from_numpy(pictures).permute(0, 3, 1, 2) * settings.rescale_factor - mean) / std
+    values: torch.Tensor = (torch.from_numpy(pictures).permute(0, 3, 1, 2) * settings.rescale_factor - mean) / std
+    return values
 
 
 def _moved(
@@ -230,8 +231,7 @@ def write_model(work: Path) -> None:
     lines = []
     for index, question in enumerate(captioned(256, TRAINING)):
         path = f"images/train-{index:03}.png"
-        picture = question.images[0]
-        picture.save(work / path)
+        opened([question])[0][0].save(work / path)
         lines.append(json.dumps({"question": question.question, "answer": question.answer, "image": path}))
     (work / "train.jsonl").write_text("\n".join(lines) + "\n")
     lines = []

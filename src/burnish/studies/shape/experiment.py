@@ -49,10 +49,10 @@ from burnish.studies.shape.world import (
     WorldJob,
     answer_views,
     draw_records,
-    generator_for,
     load_start,
     measure_on,
     probe_set,
+    random_numbers,
     scenes_of,
     start_model,
     texts_against,
@@ -179,7 +179,7 @@ class _Arm:
         if arm == CAPTIONS:
             return [Text(each, each.record.text, "") for each in shown]
         if arm == RANDOM:
-            return _other_captions(shown, generator_for(self.job.start.world, arm))
+            return _other_captions(shown, random_numbers(self.job.start.world, arm))
         if arm == SEVA:
             return list(_clean_over_changed(shown, cases, dropped))
         settings = SETTINGS.get(arm, SETTINGS[GATED])
@@ -253,8 +253,8 @@ class _Arm:
 
     def _teach(self, chat: ChatModel, texts: Sequence[Text], rate: float, steps: int) -> None:
         """Supervised training on the chosen texts, by passes in new orders."""
-        pictures = pixel_values(chat, np.stack([each.shown.record.image for each in texts]))
-        rng, batch = generator_for(self.job.start.world, self.job.arm), self.job.design.batch
+        pictures = pixel_values(chat, np.stack([np.asarray(each.shown.record.image) for each in texts]))
+        rng, batch = random_numbers(self.job.start.world, self.job.arm), self.job.design.batch
         rows = np.concatenate([rng.permutation(len(texts)) for _ in range(-(-steps * batch // len(texts)))])
 
         def batches() -> Iterator[tuple[np.ndarray, list[tuple[str, str]]]]:

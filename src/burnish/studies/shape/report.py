@@ -137,6 +137,8 @@ def pair_table(worlds: Sequence[World]) -> list[dict[str, str]]:
         if not pairs:
             continue
         chosen, rejected = _shown([each.chosen for each in pairs]), _shown([each.rejected for each in pairs])
+        if not any(each.rejected.words for each in pairs):  # supervised on texts that nothing loses to
+            rejected = dict.fromkeys(rejected, "-")
         reasons = dict.fromkeys(reason for each in pairs for reason in each.dropped)
         dropped = {reason: _mean([each.dropped.get(reason, 0) for each in pairs]) for reason in reasons}
         rows.append(

@@ -306,6 +306,6 @@ def start_model(job: WorldJob) -> ChatModel:
     return load_chat_model(job.path / "model", dtype="float32", device="cpu")
 
 
-def generator_for(world: int, arm: str) -> np.random.Generator:
+def random_numbers(world: int, arm: str) -> np.random.Generator:
     """Random numbers of an arm's own."""
     return np.random.default_rng([world, 67, *arm.encode()])
