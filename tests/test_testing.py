@@ -101,6 +101,7 @@ def test_a_recipe_of_another_method_and_a_planned_one_are_refused(tmp_path: Path
     ("html", "fetched"),
     [
         ('<a href="https://x.example/">x</a> https://x.example <svg xmlns="http://www.w3.org/2000/svg"/>', False),
+        ('<img src="data:image/png;base64,iVBO//8A">', False),
         ('<img src="//x.example/a.png">', True),
         ('<image href="https://x.example/a.png"/>', True),
         ('<img srcset="https://x.example/a.png 2x">', True),

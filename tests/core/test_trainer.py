@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from burnish.core.errors import BurnishError
 from burnish.core.recipe import Recipe
 from tests.forked import CONTEXT
 
 pytest.importorskip("trl")
 
 
-def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0) -> str:
+def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0, rate: float = 1e-2) -> str:
     """Ten steps of supervised fine-tuning of a tiny Qwen3 through the callback; the hash of the final weights."""
     import torch
     from datasets import Dataset
@@ -54,7 +55,7 @@ def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0) ->
             model=Qwen3ForCausalLM(config),
             args=SFTConfig(
                 **trainer_arguments(run), max_steps=steps, per_device_train_batch_size=4, use_cpu=True, bf16=False,
-                logging_steps=1, learning_rate=1e-2, max_length=32, gradient_checkpointing=False,
+                logging_steps=1, learning_rate=rate, max_length=32, gradient_checkpointing=False,
             ),
             train_dataset=Dataset.from_list([{"text": f"{n} and {n * 3 % 97}"} for n in range(60)]),
             processing_class=tokenizer,
@@ -88,6 +89,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     process.join(300)
     assert process.exitcode == 0
     return path
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
+    """Transformers would log it as 0 and go on."""
+    with pytest.raises(BurnishError, match=r"step \d: loss is nan; .* lower the learning rate"):
+        sft(str(tmp_path / "run"), rate=1e30)
 
 
 def steps_and_losses(path: Path) -> list[tuple[int, float]]:
@@ -139,6 +146,25 @@ def test_terminated_then_resumed(tmp_path: Path, whole: Path) -> None:
     process = child(tmp_path / "run")
     process.join(300)
     assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
+
+
+def test_a_first_save_that_was_never_finished_is_no_damage(tmp_path: Path) -> None:
+    """Killed between mark and manifest of its only checkpoint, a training begins anew; a damaged one does not."""
+    from burnish.core.files import write_manifest
+    from burnish.core.run import Run
+    from burnish.core.trainer import MARK, last_checkpoint
+
+    folder = tmp_path / "run/checkpoints/checkpoint-1"
+    with Run(Recipe(method="sft"), tmp_path / "run", quiet=True) as run:
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"1234")
+        (folder / MARK).write_text('{"metrics": 0}')
+        assert last_checkpoint(run) is None
+        write_manifest(folder)
+        assert last_checkpoint(run) == str(folder)
+        (folder / "weights").write_bytes(b"1235")
+        with pytest.raises(BurnishError, match="every checkpoint is damaged"):
+            last_checkpoint(run)
 
 
 def test_a_second_training_forgets_its_own_lines_only(tmp_path: Path) -> None:

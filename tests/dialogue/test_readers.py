@@ -73,6 +73,28 @@ def test_llava_cot_with_the_papers_filters(images: Path) -> None:
     ]
 
 
+def test_llava_conversations_without_tags_are_read_by_their_first_turns(images: Path) -> None:
+    turns = [
+        {"from": "human", "value": "What is it?\n<image>"},
+        {"from": "gpt", "value": "A red dog."},
+        {"from": "human", "value": "Where?"},
+        {"from": "gpt", "value": "Outside."},
+    ]
+    rows = [
+        {"id": "1", "image": "chartqa/1.png", "conversations": turns},
+        {"id": "2", "conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hello!"}]},
+        {"id": "3", "image": "chartqa/1.png", "conversations": turns[:1]},
+        cot("geoqa+/1.png", "Find x.", "4"),
+    ]
+    source = write(images / "plain.jsonl", rows)
+    found, notes = read(source)
+    assert found[0] == Question("What is it?", "A red dog.", images=(images / "chartqa" / "1.png",), row=f"{source}:1")
+    assert (found[1].question, found[1].images, found[1].rationale) == ("Hello", (), None)
+    assert found[2].answer.startswith("<SUMMARY>s</SUMMARY>")  # the layout is the first row's
+    assert notes[0] == f"{source}:3: skipped: `conversations` is not a list of at least two turns"
+    assert [question.answer for question in read(source, layout="llava_cot")[0]] == ["4"]
+
+
 def test_geo170k_and_plain_rows(images: Path) -> None:
     geo = write(images / "test.jsonl", [{"image_path": "geoqa+/1.png", "question": "Find x.", "ground_truth": "55"}])
     assert read(geo)[0] == [Question("Find x.", "55", None, None, (images / "geoqa+" / "1.png",), f"{geo}:1")]
@@ -256,7 +278,9 @@ lines = st.binary(max_size=40) | st.dictionaries(names, json_values, max_size=6)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(lines, max_size=6), st.sampled_from(["auto", "llava_cot", "geo170k", "generic"]), st.booleans())
+@given(
+    st.lists(lines, max_size=6), st.sampled_from(["auto", "llava", "llava_cot", "geo170k", "generic"]), st.booleans()
+)
 def test_no_file_does_more_than_one_line_of_harm(
     tmp_path: Path, given_lines: list[bytes], layout: Any, fatal: bool
 ) -> None:

@@ -20,7 +20,11 @@ QUESTION = "how many?"
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     save(build("llava"), folder / "eyes")
+    save(build("llava", seed=1), folder / "tuned")
     save(build("text"), folder / "text")
+    other = text_model()
+    other.tokenizer.add_tokens(["hello"])
+    save(other, folder / "other")
     save(text_model(template=False), folder / "mute")
     picture(20, 16).save(folder / "a.png")
     picture(16, 16, 1).save(folder / "b.png")
@@ -59,6 +63,31 @@ def test_the_answer_is_written_as_it_comes(shop: Path) -> None:
     assert "".join(pieces).strip() == found["answer"]
 
 
+def test_a_second_model_has_a_say(shop: Path) -> None:
+    options = ["--question", QUESTION, "--image", str(shop / "a.png"), "--tokens", "8", "--device", "cpu", "--json"]
+    plain = json.loads(run(str(shop / "eyes"), *options).stdout)
+    beside = [*options, "--with-model", str(shop / "tuned")]
+    found = json.loads(run(str(shop / "eyes"), *beside, "--weight", "0.6").stdout)
+    mine = answer(
+        shop / "eyes",
+        QUESTION,
+        [shop / "a.png"],
+        with_model=build("llava", seed=1),
+        weight=0.6,
+        max_new_tokens=8,
+        device="cpu",
+    )
+    assert (found["answer"], found["weight"]) == (mine["answer"], 0.6)
+    assert (found["with_model"], mine["with_model"]) == (str(shop / "tuned"), "llava")
+    assert found["answer"] != plain["answer"]
+    assert "weight" not in plain
+    assert json.loads(run(str(shop / "eyes"), *beside).stdout)["weight"] == 0.3
+    alone = json.loads(run(str(shop / "eyes"), *beside, "--weight", "0").stdout)
+    assert alone["answer"] == plain["answer"]
+    words = answer(shop / "eyes", QUESTION, [shop / "a.png"], with_model=shop / "text", max_new_tokens=2, device="cpu")
+    assert words["tokens"] == 2
+
+
 def test_words_alone_need_no_eyes(shop: Path) -> None:
     found = answer(shop / "text", QUESTION, max_new_tokens=4, temperature=1.0, seed=1, system="be brief")
     assert found["tokens"] == 4
@@ -86,6 +115,13 @@ def test_words_alone_need_no_eyes(shop: Path) -> None:
         (["mute"], "has no chat template"),
         (["nothing"], "nothing: no such folder"),
         (["eyes", "--device", "cuda:77"], "device: cuda:77: not here"),
+        (["eyes", "--weight", "0.3"], "weight: is a second model's, and there is none"),
+        (["eyes", "--with-model", "tuned", "--weight", "1.1"], "fusion: `weight`: input should be less than or equal"),
+        (["eyes", "--with-model", "tuned", "--weight", "nan"], "fusion: `weight`"),
+        (["eyes", "--with-model", "nothing"], "nothing: no such folder"),
+        (["eyes", "--with-model", "mute"], "has no chat template"),
+        (["text", "--with-model", "other"], "is none in text and 'hello' in other; their logits can only be mixed"),
+        (["eyes", "--image", "a.png", "--with-model", "tuned", "--calibrate", "1"], "one at a time; leave one of them"),
         (["eyes", "--device", "toaster"], "device: toaster: not here"),
     ],
 )

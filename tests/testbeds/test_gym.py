@@ -4,7 +4,7 @@ import pytest
 
 from burnish.core.errors import UserError
 from burnish.testbeds import gym
-from burnish.testbeds.gym import FAMILIES, draw_problems
+from burnish.testbeds.gym import FAMILIES, draw_problems, last_number
 
 pytest.importorskip("reasoning_gym")
 
@@ -26,3 +26,18 @@ def test_training_and_test_share_no_problem() -> None:
 def test_an_unknown_family_is_named() -> None:
     with pytest.raises(UserError, match="reasoning-gym has no problems `chain_sums`"):
         draw_problems(1, 0, ["chain_sums"])
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("12 - 20 is -8.", "-8"),
+        ("1,234 in all", "1234"),
+        ("5-3=2", "2"),
+        ("from 2-5", "5"),
+        ("it is 3.5", None),
+        ("I do not know.", None),
+    ],
+)
+def test_the_last_whole_number(text: str, number: str | None) -> None:
+    assert last_number(text) == number

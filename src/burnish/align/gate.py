@@ -145,23 +145,19 @@ def quality(text: Reading, judges: Sequence[Reading], penalty: float) -> float:
 
 def tally(results: Iterable[Pair | Drop]) -> Tally:
     """What was kept, what was dropped and why, and whether winners are better than losers."""
-    found = list(results)
-    pairs = [each for each in found if isinstance(each, Pair)]
-    reasons = Counter(each.reason for each in found if isinstance(each, Drop))
-    lengths = [(len(normal_words(pair.chosen)), len(normal_words(pair.rejected))) for pair in pairs]
-
-    def mean(values: Iterable[float]) -> float:
-        return sum(values) / max(1, len(pairs))
-
-    return Tally(
-        len(pairs),
-        {reason: reasons[reason] for reason in REASONS if reasons[reason]},
-        mean(pair.winner_quality for pair in pairs),
-        mean(pair.loser_quality for pair in pairs),
-        mean(winner for winner, _ in lengths),
-        mean(loser for _, loser in lengths),
-        mean(winner > loser for winner, loser in lengths),
-    )
+    reasons: Counter[Reason] = Counter()
+    kept = 0
+    sums = [0.0] * 5
+    for each in results:  # a stream: of a large set only the sums are held
+        if isinstance(each, Drop):
+            reasons[each.reason] += 1
+            continue
+        kept += 1
+        winner, loser = len(normal_words(each.chosen)), len(normal_words(each.rejected))
+        found = (each.winner_quality, each.loser_quality, winner, loser, winner > loser)
+        sums = [total + value for total, value in zip(sums, found, strict=True)]
+    dropped = {reason: reasons[reason] for reason in REASONS if reasons[reason]}
+    return Tally(kept, dropped, *(total / max(1, kept) for total in sums))
 
 
 def _check_views(heard: Heard, settings: PairSettings) -> None:

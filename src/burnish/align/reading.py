@@ -93,7 +93,7 @@ def plurals(word: str) -> tuple[str, ...]:
     irregular |= {"tooth": "teeth", "sheep": "sheep", "fish": "fish", "knife": "knives", "leaf": "leaves"}
     if word in irregular:
         return (irregular[word],)
-    if word == "man" or word.endswith("woman") or word in ("fireman", "policeman", "snowman"):
+    if word == "man" or word.endswith("woman") or word in ("fireman", "gentleman", "policeman", "snowman"):
         return (word[:-3] + "men",)
     if re.search(r"[^aeiou]y$", word):
         return (word[:-1] + "ies",)

@@ -163,12 +163,17 @@ def choose_loser(heard: Heard, winner: Choice, vocabulary: Vocabulary, settings:
 
     if settings.loser == "view":
         return min(pool, key=agreement_with_views)
-    if long := [each for each in pool if len(each.reading.words) >= len(words)]:
-        least = min(long, key=agreement_with_views)
-        return Choice(read(truncate(least.reading.text, len(words)), vocabulary), least.view)
-    longest = max(pool, key=lambda each: len(each.reading.words))
-    if len(longest.reading.words) < (1 - settings.length_slack) * len(words):
-        raise Refused("no loser of its length", f"{len(longest.reading.words)} words against {len(words)}")
+    least = (1 - settings.length_slack) * len(words)
+    for each in sorted(pool, key=agreement_with_views):
+        if len(each.reading.words) >= len(words):
+            cut = read(truncate(each.reading.text, len(words)), vocabulary)
+            if cut.words and len(cut.words) >= least:  # "blue-green" goes as a whole
+                return Choice(cut, each.view)
+    short = [each for each in pool if len(each.reading.words) < len(words)]
+    longest = max(short, key=lambda each: len(each.reading.words), default=None)
+    if longest is None or len(longest.reading.words) < least:
+        count = 0 if longest is None else len(longest.reading.words)
+        raise Refused("no loser of its length", f"{count} words against {len(words)}")
     return longest
 
 

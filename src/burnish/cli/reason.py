@@ -25,6 +25,10 @@ def reason_answer(
     plausibility: Annotated[
         float | None, typer.Option(help="Cut off tokens below this share of the likeliest one's probability.")
     ] = None,
+    with_model: Annotated[
+        str | None, typer.Option(help="A second model with the same vocabulary, which has a say in every token.")
+    ] = None,
+    weight: Annotated[float | None, typer.Option(help="How much it has to say, 0 to 1; default: 0.3.")] = None,
     tokens: Annotated[int, typer.Option(help="Cut the answer off after this many.")] = 1024,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token; above 0 samples.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens with this much probability.")] = 1.0,
@@ -36,7 +40,7 @@ def reason_answer(
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Ask a language model about pictures, decoding plainly or calibrated against text bias.
+    """Ask a language model about pictures, decoding plainly, calibrated against text bias, or with a second model.
 
     Example: burnish reason answer tiny-llava --image tiny-llava/scene.png --question "what is on the left ?"
     """
@@ -51,6 +55,8 @@ def reason_answer(
         image or (),
         calibrate=calibrate,
         plausibility=plausibility,
+        with_model=with_model,
+        weight=weight,
         max_new_tokens=tokens,
         temperature=temperature,
         top_p=top_p,

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from burnish.core.errors import BurnishError, UserError
 
@@ -30,13 +30,24 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o666) -> Path:
     Raises:
         BurnishError: the disk is full or the folder cannot be written.
     """
-    data = data.encode() if isinstance(data, str) else data
+    with file_atomic(path, mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+@contextmanager
+def file_atomic(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """What :func:`write_atomic` does, for content that comes piece by piece. Yields the file to write into.
+
+    Raises:
+        BurnishError: the disk is full or the folder cannot be written.
+    """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         work = temporary(path)
         try:
             with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(work, path)
@@ -44,7 +55,6 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o666) -> Path:
             work.unlink(missing_ok=True)
             raise
     fsync_folder(path.parent)
-    return path
 
 
 def temporary(path: Path) -> Path:

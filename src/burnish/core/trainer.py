@@ -7,18 +7,20 @@ each save tells a whole checkpoint from a torn one.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from burnish.core.errors import BurnishError, Interrupted
-from burnish.core.files import damage, explained, read_json, write_atomic, write_manifest
+from burnish.core.files import MANIFEST, damage, explained, read_json, write_atomic, write_manifest
 from burnish.core.parallel import any_rank
 from burnish.core.run import Run
 
@@ -41,6 +43,8 @@ def trainer_arguments(run: Run, stage: str = "") -> dict[str, Any]:
         "save_total_limit": max(2, run.recipe.keep),
         "report_to": "none",
         "disable_tqdm": True,
+        # The filter would log a loss that is no number as 0, and the training would go on.
+        "logging_nan_inf_filter": False,
     }
 
 
@@ -56,7 +60,7 @@ def train(trainer: Any, run: Run, boundary: int = 1, stage: str = "") -> None:
 
     Raises:
         Interrupted: a stop signal came; the state is saved.
-        BurnishError: every checkpoint is damaged.
+        BurnishError: every checkpoint is damaged; the loss is no number.
     """
     import transformers
 
@@ -66,12 +70,44 @@ def train(trainer: Any, run: Run, boundary: int = 1, stage: str = "") -> None:
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
     trainer.add_callback(RunCallback(run, boundary, stage))
-    trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
+    with _own_names(trainer.model):
+        trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
+
+
+@contextmanager
+def _own_names(model: Any) -> Iterator[None]:
+    """Checkpoints with the names that the weights have in the model, while this lasts.
+
+    Of LLaVA and its like transformers saves weights under older names, which ``from_pretrained`` translates and a
+    trainer that resumes does not: it would go on from the weights of the start and only log that all are missing.
+    """
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        yield
+        return
+    model.save_pretrained = functools.partial(model.save_pretrained, save_original_format=False)
+    try:
+        yield
+    finally:
+        del model.save_pretrained
 
 
 def keep_to_themselves() -> None:
     """Silence a warning of transformers about a name that TRL and PEFT still read: no user can act on it."""
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+
+
+def wait_for(path: Path, run: Run) -> None:
+    """Until the first process has written a file: its work may take hours, longer than a barrier waits.
+
+    Raises:
+        Interrupted: a stop signal came.
+    """
+    while not run.is_main and not path.exists():
+        if run.stop_requested:
+            raise Interrupted(f"{run.path}: stopped while the first process worked", run.stop_signal)
+        time.sleep(0.5)
 
 
 def last_checkpoint(run: Run, stage: str = "") -> str | None:
@@ -97,7 +133,7 @@ def last_checkpoint(run: Run, stage: str = "") -> str | None:
             run.cut_metrics(mark["metrics"])
             run.note(f"{run.path}: resumed from {path.relative_to(run.path / 'checkpoints')}")
             return str(path)
-        torn += (path / MARK).exists()
+        torn += (path / MANIFEST).exists()  # written last: without it the save was never finished
         run.note(f"{path}: damaged checkpoint ({fault or 'not finished'}); trying the one before")
     if torn:
         raise BurnishError(f"{folder}: every checkpoint is damaged; start afresh", arguments=("fresh",))

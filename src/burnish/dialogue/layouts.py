@@ -1,4 +1,4 @@
-"""A row of a data set as a :class:`Question`: LLaVA-CoT's conversations, Geo170K's test file, plain columns.
+"""A row of a data set as a :class:`Question`: LLaVA's and LLaVA-CoT's conversations, Geo170K's test file, columns.
 
 Pure but for Pillow: it knows what a row means, not where it comes from. A row that makes no question raises
 :class:`BadRow`; one that a filter of the paper leaves out raises :class:`Filtered`.
@@ -20,9 +20,10 @@ from burnish.core.recipe import Settings
 from burnish.dialogue.choices import to_open
 from burnish.dialogue.rows import Question, check_picture, open_picture
 
-Layout = Literal["llava_cot", "geo170k", "generic"]
+Layout = Literal["llava", "llava_cot", "geo170k", "generic"]
 _PLACEHOLDER = re.compile(r"\s*<image>\s*")
 _TAG = r"<{name}>(.*?)</{name}>"
+_TAGGED = re.compile(r"<(?:SUMMARY|CAPTION|REASONING|CONCLUSION)>", re.IGNORECASE)
 
 
 class BadRow(Exception):
@@ -64,9 +65,9 @@ class Filters(Settings):
 
 
 def detect(row: Mapping[str, Any]) -> Layout:
-    """The layout of a data set, from the names of a row's columns."""
+    """The layout of a data set, from the names of a row's columns; of conversations, from the tags of LLaVA-CoT."""
     if "conversations" in row:
-        return "llava_cot"
+        return "llava_cot" if _TAGGED.search(str(row["conversations"])) else "llava"
     return "geo170k" if {"image_path", "ground_truth"} <= row.keys() else "generic"
 
 
@@ -84,8 +85,8 @@ def to_question(
         BadRow: something is missing, of the wrong kind, or a picture cannot be read.
         Filtered: a filter leaves it out.
     """
-    if layout == "llava_cot":
-        found = _llava_cot(row)
+    if layout in ("llava", "llava_cot"):
+        found = _conversation(row, tagged=layout == "llava_cot")
     elif layout == "geo170k":
         found = _Found(_text(row, "question"), _text(row, "ground_truth"), pictures=[_text(row, "image_path")])
     else:
@@ -134,8 +135,11 @@ class _Found:
     pictures: Sequence[Any] = ()
 
 
-def _llava_cot(row: Mapping[str, Any]) -> _Found:
-    """Source: LLaVA-CoT's released data; the assistant's turn is in tag blocks of capitals."""
+def _conversation(row: Mapping[str, Any], *, tagged: bool) -> _Found:
+    """The first turn of a user and the first of the assistant; what later turns ask may rest on what was said before.
+
+    Source: LLaVA's and LLaVA-CoT's released data; in the latter the assistant's turn is in tag blocks of capitals.
+    """
     turns = row.get("conversations")
     if not isinstance(turns, Sequence) or isinstance(turns, str) or len(turns) < 2:
         raise BadRow("`conversations` is not a list of at least two turns")
@@ -146,13 +150,15 @@ def _llava_cot(row: Mapping[str, Any]) -> _Found:
         raise BadRow("`conversations` has no turn from `human` or none from `gpt`")
     question = _PLACEHOLDER.sub("\n", _text(by_speaker["human"], "value")).strip()
     reply = _text(by_speaker["gpt"], "value")
-    conclusion = _block(reply, "CONCLUSION")
+    conclusion = _block(reply, "CONCLUSION") if tagged else reply
     if not conclusion:
         raise BadRow("the reply has no <CONCLUSION> block")
     if not question:
         raise BadRow("the question is empty")
     image = row.get("image")
     pictures = [] if image is None else [image]
+    if not tagged:
+        return _Found(question, conclusion, pictures=pictures)
     return _Found(question, conclusion, _block(reply, "REASONING"), _steps(row.get("reasoning_steps")), pictures)
 
 

@@ -63,25 +63,49 @@ class ChatModel:
         Raises:
             UserError: no chat template, images for a text-only model, or a question that writes the placeholder.
         """
+        conversations = [self._messages(question, system, images=images) for question in questions]
+        return [text + start for text in self._apply_template(conversations, answered=False)]
+
+    def render_answered(
+        self, questions: Sequence[Question], answers: Sequence[str], system: str | None = None
+    ) -> list[str]:
+        """Whole conversations as text: those of :meth:`render` with the assistant's turn, as the template ends it.
+
+        Args:
+            questions: one user turn each.
+            answers: the assistant's turn after each.
+            system: the system turn; none leaves it out.
+
+        Raises:
+            UserError: as :meth:`render`; an answer that writes the image placeholder.
+        """
+        conversations = []
+        for question, answer in zip(questions, answers, strict=True):
+            self._refuse_mark(answer, f"{question.row or 'the question'}: its answer")
+            content = [{"type": "text", "text": answer}] if self.takes_images else answer
+            turns = self._messages(question, system, images=True)
+            conversations.append([*turns, {"role": "assistant", "content": content}])
+        return self._apply_template(conversations, answered=True)
+
+    def _apply_template(self, conversations: Sequence[Sequence[Mapping[str, Any]]], *, answered: bool) -> list[str]:
         template = getattr(self.processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
         if not template:
             raise UserError(
                 f"{self.name}: its tokenizer has no chat template, so no conversation can be rendered; "
                 "put the template of the model's chat version beside it as chat_template.jinja"
             )
-        conversations = [self._messages(question, system, images=images) for question in questions]
         try:
-            texts = self.processor.apply_chat_template(
+            texts: list[str] = self.processor.apply_chat_template(
                 conversations,
                 chat_template=template,
                 tokenize=False,
-                add_generation_prompt=True,
+                add_generation_prompt=not answered,
                 **self.template_options,
             )
         # The template is the model's own Jinja: it may raise anything, on a system turn for one.
         except Exception as error:
             raise UserError(f"{self.name}: its chat template refuses the conversation ({error})") from error
-        return [text + start for text in texts]
+        return texts
 
     def _messages(self, question: Question, system: str | None, *, images: bool) -> list[dict[str, Any]]:
         if question.images and images and not self.takes_images:
@@ -92,21 +116,25 @@ class ChatModel:
         if not self.takes_images:
             turns = [] if system is None else [{"role": "system", "content": system}]
             return [*turns, {"role": "user", "content": question.question}]
-        mark = getattr(self.processor, "image_token", None)
-        if mark and mark in question.question:
-            raise UserError(
-                f"{question.row or 'the question'}: its text holds {mark}, the mark of an image; take it out"
-            )
+        self._refuse_mark(question.question, f"{question.row or 'the question'}: its text")
         pictures: list[dict[str, str]] = [{"type": "image"} for _ in question.images] if images else []
         user = {"role": "user", "content": [*pictures, {"type": "text", "text": question.question}]}
         return [*([] if system is None else [{"role": "system", "content": [{"type": "text", "text": system}]}]), user]
 
-    def encode(self, texts: Sequence[str], pictures: Pictures | None = None) -> dict[str, Any]:
-        """Tensors of rendered prompts, padded on the left, on the model's device.
+    def _refuse_mark(self, text: str, what: str) -> None:
+        mark = getattr(self.processor, "image_token", None)
+        if mark and mark in text:
+            raise UserError(f"{what} holds {mark}, the mark of an image; take it out")
+
+    def encode(
+        self, texts: Sequence[str], pictures: Pictures | None = None, device: str | None = None
+    ) -> dict[str, Any]:
+        """Tensors of rendered prompts, padded on the left.
 
         Args:
             texts: of :meth:`render`.
             pictures: opened images of each prompt; none for prompts rendered without.
+            device: where they go; none: where the model is.
 
         Raises:
             UserError: the processor refuses them (a placeholder without an image, say).
@@ -126,7 +154,7 @@ class ChatModel:
             raise UserError(
                 f"{self.name}: its processor refuses the prompts ({' '.join(str(error).split())[:200]})"
             ) from error
-        return {key: value.to(self.model.device) for key, value in found.items()}
+        return {key: value.to(device or self.model.device) for key, value in found.items()}
 
     def _marks(self, texts: Sequence[str]) -> dict[str, bool]:
         """As transformers and TRL encode conversations: a tokenizer adds no marks to what the template wrote.
@@ -155,8 +183,13 @@ class ChatModel:
 
     def _image_tokens(self, picture: Image.Image | Path, where: str) -> int:
         width, height = _size(picture, where)
-        counted = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
-        return int(counted["num_image_tokens"][0])
+        if hasattr(self.processor, "_get_num_multimodal_tokens"):
+            counted = self.processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+            return int(counted["num_image_tokens"][0])
+        # DeepSeek-VL's, for one, cannot say it: seen on a blank picture of that size
+        mark = str(self.processor.image_token)
+        ids = self.encode([mark], [[Image.new("RGB", (width, height))]], device="cpu")["input_ids"]
+        return int((ids == self.tokenizer.convert_tokens_to_ids(mark)).sum())
 
 
 def load_chat_model(name: str | Path, *, dtype: str = "auto", device: str | None = None) -> ChatModel:
@@ -201,7 +234,7 @@ def image_features(model: Any, inputs: Mapping[str, Any]) -> int:
     """How many feature vectors the vision part gives for encoded images: the image tokens that these fill."""
     accepted = inspect.signature(model.model.get_image_features).parameters
     vision = {key: value for key, value in inputs.items() if key in accepted and key != "input_ids"}
-    found = model.get_image_features(**vision, return_dict=True).pooler_output
+    found = model.model.get_image_features(**vision, return_dict=True).pooler_output
     return sum(part.numel() // part.shape[-1] for part in ([found] if hasattr(found, "numel") else found))
 
 

@@ -30,7 +30,7 @@ class QuestionSettings(Settings):
 
     source: str
     """A file (.jsonl, .parquet), a folder of them, a hub id (`org/name`), or `module:function` of your own."""
-    layout: Literal["auto", "llava_cot", "geo170k", "generic"] = "auto"
+    layout: Literal["auto", "llava", "llava_cot", "geo170k", "generic"] = "auto"
     """What a row looks like; `auto` sees it from the first row's columns."""
     columns: Columns = Field(default_factory=Columns)
     """Names of the columns, for the layout `generic`."""

@@ -78,6 +78,11 @@ def open_picture(source: Image.Image | Path | bytes, where: str = "", most_pixel
         raise UserError(f"{name}: no such picture; check the image root") from None
     except UnidentifiedImageError:
         raise UserError(f"{name}: not a picture that can be read") from None
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{name}: the picture has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, as only a trap for "
+            "memory has; shrink it"
+        ) from None
     # Pillow's decoders raise whatever the damage leads them to, SyntaxError and struct.error among it.
     except Exception as error:  # noqa: BLE001 - see above
         raise UserError(f"{name}: the picture cannot be read ({error}); it is damaged or cut off") from None

@@ -16,6 +16,8 @@ def answer(
     *,
     calibrate: float = 0.0,
     plausibility: float | None = None,
+    with_model: str | Path | Any | None = None,
+    weight: float | None = None,
     max_new_tokens: int = 1024,
     temperature: float = 0.0,
     top_p: float = 1.0,
@@ -25,7 +27,9 @@ def answer(
     constrained: bool = False,
     write: Callable[[str], Any] | None = None,
 ) -> dict[str, Any]:
-    """Ask a language model one question, with pictures or without, decoding plainly or calibrated against text bias.
+    """Ask a language model one question, with pictures or without.
+
+    It decodes plainly, calibrated against text bias, or with a second model that has a say in every token.
 
     Examples:
         >>> answer("tiny-llava", "what is on the left ?", ["tiny-llava/scene.png"], calibrate=0.8, device="cpu")
@@ -37,6 +41,9 @@ def answer(
         images: paths or opened pictures, shown before the text.
         calibrate: strength of the calibration; 0 is plain decoding, the paper's is 0.8.
         plausibility: cut off tokens with less than this share of the likeliest one's probability, given the image.
+        with_model: a second model with the same vocabulary, whose logits are mixed in; named or loaded as ``model`` is.
+            One that takes no pictures reads the words alone.
+        weight: of the second model, in [0, 1]; none is 0.3, as in SHAPE's release.
         max_new_tokens: where an answer is cut off.
         temperature: 0 takes the likeliest token; above 0 samples.
         top_p: sample from the smallest set of tokens with this share of the probability.
@@ -49,12 +56,12 @@ def answer(
 
     Returns:
         Plain data: ``answer``, ``tokens``, ``finished`` (false if it was cut off), ``calibrate``, ``model``,
-            ``seconds`` (the model's loading left out); of a model with functional tokens the ``steps`` too, each an
-            action and its text.
+            ``seconds`` (the model's loading left out); with a second model its name and ``weight``; of a model with
+            functional tokens the ``steps`` too, each an action and its text.
 
     Raises:
         UserError: a model or picture that cannot be read, pictures for a text-only model, calibration without a
-            picture, or a setting out of range.
+            picture, two models that do not fit, or a setting out of range.
     """
     from burnish.reason.calibration.inference import ask
 
@@ -63,6 +70,8 @@ def answer(
         question,
         images,
         calibration={"gamma": calibrate, "plausibility": plausibility},
+        with_model=with_model,
+        weight=weight,
         decoding={
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,

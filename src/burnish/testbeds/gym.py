@@ -5,6 +5,7 @@ The package's own scorers give part marks; what is asked here has one number for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from burnish.core.errors import UserError
@@ -47,3 +48,13 @@ def training() -> Iterator[Question]:
 def test() -> Iterator[Question]:
     """40 others; `burnish.testbeds.gym:test`."""
     yield from draw_problems(EACH, seed=10_000)
+
+
+def last_number(text: str) -> str | None:
+    """The last whole number of a text, for models too small to put their answer into a box; none if it has none.
+
+    >>> last_number("so 12 - 20 is -8."), last_number("I do not know.")
+    ('-8', None)
+    """
+    found = re.findall(r"(?<![\d.,])-?\d[\d,]*(?!\.?\d)", text)
+    return found[-1].replace(",", "") if found else None

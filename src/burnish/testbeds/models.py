@@ -109,6 +109,12 @@ def _tiny_llava(work: Path, _source: Path | None) -> None:
     write_model(work)
 
 
+def _scenes(work: Path, _source: Path | None) -> None:
+    from burnish.testbeds.scene_model import write_model
+
+    write_model(work)
+
+
 def character_tokenizer(alphabet: str | None = None) -> Any:
     """A tokenizer with one token a character, special tokens and a chat template; printable ASCII by default."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -148,6 +154,10 @@ MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
         "a LLaVA of 0.14 M parameters trained from scratch to guess from the text, with questions, for `reason answer`",
         _tiny_llava,
     ),
+    "scenes": (
+        "a LLaVA of 0.15 M parameters trained from scratch to caption scenes in part, with scenes, for `shape/tiny`",
+        _scenes,
+    ),
     "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
 }
 
@@ -156,7 +166,7 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``arithmetic``, ``ways`` or ``vit-experts``.
+        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``scenes``, ``arithmetic``, ``ways`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
         source: the wheel or GGUF of ``smollm2``, if it is here already.
 

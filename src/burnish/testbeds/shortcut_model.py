@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +12,9 @@ import torch
 from burnish.dialogue.models import ChatModel, opened
 from burnish.dialogue.rows import Question
 from burnish.testbeds.shortcut import CELL, HELD_OUT, SHAPE_THINGS, Things, ask, held_out, scenes, vocabulary
+from burnish.testbeds.small_llava import cycle, new_llava, word_tokenizer
 
-TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] }} : {% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<image> {% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %}assistant : {% endif %}"
-)
 PATCH = CELL
-START = (
-    3.0  # transformers' first weights are for models a hundred times wider; these learn nothing for hundreds of steps
-)
 
 
 @dataclass(frozen=True)
@@ -54,54 +45,8 @@ class Spend:
 
 def new_model(seed: int = 0, things: Things = SHAPE_THINGS) -> ChatModel:
     """A LLaVA (CLIP tower, Llama) of 0.14 M parameters with random weights and a word tokenizer."""
-    import transformers
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-    tokenizer = _tokenizer(things)
-    side = 2 * CELL
-    config = transformers.LlavaConfig(
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "max_position_embeddings": 256,
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-        },
-        vision_config={
-            "model_type": "clip_vision_model",
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 4,
-            "image_size": side,
-            "patch_size": PATCH,
-            "projection_dim": 64,
-        },
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        vision_feature_layer=-1,
-    )
-    torch.manual_seed(seed)
-    model = transformers.LlavaForConditionalGeneration(config)
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.ndim > 1:
-                weights.mul_(START)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    processor = transformers.LlavaProcessor(
-        CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}),
-        tokenizer,
-        patch_size=PATCH,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=TEMPLATE,
-    )
-    return ChatModel(model.eval(), processor, "the shortcut world's LLaVA")
+    tokenizer = word_tokenizer(vocabulary(things))
+    return new_llava(tokenizer, seed, side=2 * CELL, patch=PATCH, name="the shortcut world's LLaVA")
 
 
 def train_model(seed: int = 0, spend: Spend | None = None, things: Things = SHAPE_THINGS) -> ChatModel:
@@ -122,15 +67,10 @@ def train_model(seed: int = 0, spend: Spend | None = None, things: Things = SHAP
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(chat.model.parameters(), 1.0)
-            optimizer.param_groups[0]["lr"] = spend.rate * _cycle(step / steps)
+            optimizer.param_groups[0]["lr"] = spend.rate * cycle(step / steps)
             optimizer.step()
     chat.model.eval()
     return chat
-
-
-def _cycle(done: float) -> float:
-    """Share of the learning rate when ``done`` (0 to 1) of a stage is over: up in a tenth, then down to nothing."""
-    return min(1.0, 10 * done + 0.1) * math.cos(done * math.pi / 2)
 
 
 def _encoded(chat: ChatModel, questions: list[Question], *, images: bool) -> dict[str, torch.Tensor]:
@@ -143,21 +83,6 @@ def _encoded(chat: ChatModel, questions: list[Question], *, images: bool) -> dic
     labels = torch.full_like(ids, -100)
     labels[:, -2:] = answers
     return {**found, "input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
-
-
-def _tokenizer(things: Things) -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    specials = ["<pad>", "<bos>", "<eos>", "<unk>", "<image>"]
-    words = {word: index for index, word in enumerate([*specials, "user", "assistant", ":", *vocabulary(things)])}
-    backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
-    )
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    return tokenizer
 
 
 SCENE = "what is on the left in the kitchen ?"

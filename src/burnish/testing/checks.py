@@ -280,8 +280,9 @@ class _Page(HTMLParser):
         """An element: its attributes."""
         self._code = tag in ("script", "style")
         for name, value in attrs:
-            a_name = name.startswith(("xmlns", "rdf:")) or (tag == "a" and name == "href")
-            if value and "//" in value and not a_name and name not in ("data-label", "title", "alt"):
+            inside = name.startswith(("xmlns", "rdf:")) or (tag == "a" and name == "href")
+            inside |= (value or "").startswith("data:")  # the picture itself; base64 has slashes too
+            if value and "//" in value and not inside and name not in ("data-label", "title", "alt"):
                 self.fetched.append(f"{name}={value[:80]}")
 
     def handle_endtag(self, _tag: str) -> None:

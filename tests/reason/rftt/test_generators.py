@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
-from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import LogitsProcessorList
 
 from burnish.core.errors import UserError
+from burnish.dialogue.prefixes import why_not_reusable
 from burnish.reason.rftt.generators.continuous import Continuous
-from burnish.reason.rftt.generators.drawing import draw
 from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.protocol import Path, PathNode, Prompt, Sampling, TokenCounts
 from burnish.reason.rftt.generators.reencoding import Reencoding
-from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse, why_not_reusable
+from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
 from burnish.reason.rftt.generators.vllm import Vllm
 from burnish.reason.rftt.grammar import Grammar, rftt_grammar
 from burnish.reason.rftt.masks import GrammarProcessor
@@ -384,37 +382,6 @@ def test_a_model_in_training_searches_without_dropout_and_goes_on_training() -> 
         model.config.attention_dropout = 0.0
         model.eval()
     assert first == second == engine_of("llama").complete(paths, actions, GREEDY, [0] * 3)
-
-
-@given(
-    st.integers(0, 10**6), st.sampled_from([(1.0, 0, 1.0), (0.7, 5, 1.0), (1.3, 0, 0.8), (0.5, 9, 0.6), (1, 0, 0.99)])
-)
-def test_drawing_has_the_distribution_that_transformers_samples_from(seed: int, how: tuple[float, int, float]) -> None:
-    sampling = Sampling(*how)
-    logits = 2 * torch.randn(1, 200, generator=torch.Generator().manual_seed(seed))
-    logits[0, ::7] = -torch.inf
-    warpers: list[Any] = [TemperatureLogitsWarper(float(how[0]))]
-    warpers += [TopKLogitsWarper(how[1])] if how[1] else []
-    warpers += [TopPLogitsWarper(how[2])] if how[2] < 1 else []
-    expected = logits
-    for warper in warpers:
-        expected = warper(None, expected)
-    probabilities = expected.softmax(-1)[0]
-    grid = (torch.arange(4000) + 0.5) / 4000
-    tokens, log_probs = draw(logits.expand(4000, -1), sampling, grid)
-    shares = torch.bincount(tokens, minlength=200) / 4000
-    assert torch.allclose(shares, probabilities, atol=1.1 / 4000 * 2)
-    assert torch.allclose(log_probs.exp(), probabilities[tokens], atol=1e-5)
-    assert torch.equal(draw(logits, Sampling(0.0), grid[:1])[0], logits.argmax(-1))
-
-
-def test_drawing_takes_what_can_come_at_the_very_ends() -> None:
-    logits = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]]).expand(2, -1)
-    ends = torch.tensor([0.0, 1.0 - 2**-25])
-    for sampling in (Sampling(1.0, 0, 1.0), Sampling(1.0, 3, 1.0), Sampling(1.0, 0, 0.999)):
-        tokens, log_probs = draw(logits, sampling, ends)
-        assert tokens.tolist() == [1, 2]
-        assert log_probs.tolist() == pytest.approx([-np.log(2)] * 2)
 
 
 def test_counts_add_up() -> None:

@@ -193,6 +193,8 @@ def test_what_a_user_writes_is_no_functional_token_and_a_constrained_answer_is_a
     assert free["answer"] != kept["answer"]
     with pytest.raises(UserError, match="constrained: plain has no functional tokens"):
         answer(ChatModel(tiny_llama(), tiny_tokenizer(), "plain"), "1 + 1?", constrained=True)
+    with pytest.raises(UserError, match=r"with_model: .* writes functional tokens"):
+        answer(chat, "1 + 1?", with_model=ChatModel(tiny_llama(), tiny_tokenizer(), "plain"))
 
 
 def test_what_is_cut_off_gives_no_answer_however_it_looks() -> None:

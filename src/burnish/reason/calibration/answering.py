@@ -1,4 +1,4 @@
-"""Questions answered in batches, plain or calibrated. Knows chat models and generation; judges nothing."""
+"""Questions answered in batches, plain, calibrated or fused. Knows chat models and generation; judges nothing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel, opened
 from burnish.dialogue.rows import Question
 from burnish.reason.calibration.contrasts import Contrast, without_images
 from burnish.reason.calibration.decoding import Calibrated
+from burnish.reason.calibration.fusion import Fused, Partner
 from burnish.reason.calibration.settings import Calibration, Decoding
+from burnish.reason.calibration.stepping import Stepping
 
 if TYPE_CHECKING:
     from burnish.reason.rftt.inference import Traced
 
 PLAIN = Calibration(gamma=0.0)
+NOT_BOTH = "calibrate, with_model: one at a time; leave one of them out"
+"""No source says what calibrated logits and a second model's make together, and nothing here has measured it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ def answer_questions(
     decoding: Decoding | None = None,
     *,
     contrast: Contrast = without_images,
+    partner: Partner | None = None,
     streamer: Any = None,
     traced: Traced | None = None,
     constrained: bool = False,
@@ -57,13 +63,16 @@ def answer_questions(
         calibration: strength 0, the default, is plain decoding.
         decoding: length, sampling, batch size.
         contrast: what the image is compared with.
+        partner: a second model whose logits are mixed in.
         streamer: of transformers; gets the tokens of each batch as they come.
         traced: of a model with functional tokens: what is asked can then hold none of them.
         constrained: whether it writes only what their grammar allows.
 
     Raises:
-        UserError: a question that the model cannot take, or a picture that cannot be read.
+        UserError: a question that a model cannot take, a picture that cannot be read, or a partner and calibration.
     """
+    if partner is not None and calibration.gamma:
+        raise UserError(NOT_BOTH)
     decoding = decoding or Decoding()
     config = _generation(chat, decoding)
     found: list[Answer] = []
@@ -72,17 +81,23 @@ def answer_questions(
         torch.manual_seed(decoding.seed)
         for start in range(0, len(questions), decoding.batch):
             batch = questions[start : start + decoding.batch]
+            pictures = opened(batch)
             if traced is None:
-                inputs = chat.encode(chat.render(batch, decoding.system), opened(batch))
+                inputs = chat.encode(chat.render(batch, decoding.system), pictures)
             else:
                 inputs = traced.encode(batch, decoding.system)
             width = inputs["input_ids"].shape[1]
             processors = [traced.processor(width)] if traced is not None and constrained else []
-            other = contrast(chat, batch, inputs, decoding.system) if calibration.gamma else {}
+            stepping: Stepping
+            if partner is not None:
+                stepping = Fused(partner, partner.encode(batch, pictures, decoding.system), streamer)
+            else:
+                other = contrast(chat, batch, inputs, decoding.system) if calibration.gamma else {}
+                stepping = Calibrated(other, calibration, streamer)
             sequences = chat.model.generate(
                 **inputs,
                 generation_config=config,
-                custom_generate=Calibrated(other, calibration, streamer),
+                custom_generate=stepping,
                 logits_processor=processors,
             )
             found += _read(chat, sequences[:, width:], config)

@@ -1,7 +1,7 @@
-"""Logits calibrated against what the text alone makes likely. Pure tensors.
+"""Logits calibrated against what the text alone makes likely, and logits of two models mixed. Pure tensors.
 
 Source: Text-Debiased Hint-GRPO, equation of the calibrated logits; cut-off: contrastive decoding (Li et al., 2023), as
-in VCD.
+in VCD. The mix: SHAPE's release.
 """
 
 from __future__ import annotations
@@ -43,3 +43,25 @@ def calibrate(
         return calibrated
     floor = image.amax(-1, keepdim=True) + math.log(plausibility)
     return calibrated.masked_fill(image < floor, -math.inf)
+
+
+def fuse(
+    base: Float[Tensor, "*batch vocab"], other: Float[Tensor, "*batch vocab"], weight: float
+) -> Float[Tensor, "*batch vocab"]:
+    """``(1 - weight) base + weight other`` in float32: the logits of two models over one vocabulary, mixed.
+
+    Adding a constant to either input changes no probability, so that mixing logits is mixing log-probabilities: a
+    weighted geometric mean of the two models' probabilities. A token that a model with any weight rules out (minus
+    infinity) stays ruled out.
+
+    >>> fuse(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 3.0]), 0.3)
+    tensor([1.4000, 0.9000])
+
+    Args:
+        base: raw next-token logits of one model.
+        other: of the other, for the same tokens.
+        weight: of the other, in [0, 1]; 0 gives ``base`` back, bit for bit, and 1 ``other``.
+    """
+    if weight in (0, 1):  # nothing times minus infinity is no number
+        return (other if weight else base).float()
+    return (1 - weight) * base.float() + weight * other.float()

@@ -1,4 +1,4 @@
-"""What a user may set about calibrated decoding. Knows pydantic only."""
+"""What a user may set about calibrated and fused decoding. Knows pydantic only."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ class Calibration(Settings):
     together: bool = True
     """Both branches in one forward pass a token: weights are read once, but the branch without the image keeps as many
     cache entries as the one with it. False runs two passes. Models whose caches cannot be joined always run two."""
+
+
+class Fusion(Settings):
+    """How much a second model has to say. The default is that of SHAPE's release."""
+
+    weight: float = Field(default=0.3, ge=0, le=1, allow_inf_nan=False)
+    """Of the second model: logits = (1 - weight) first + weight second. 0 is plain decoding, exactly."""
 
 
 class Decoding(Settings):

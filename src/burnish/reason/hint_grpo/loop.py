@@ -19,10 +19,11 @@ from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rewards import Accuracy, Format
 from burnish.dialogue.rows import Question
+from burnish.dialogue.saving import Gathered, load_whole
+from burnish.dialogue.saving import is_spread as _sharded
+from burnish.dialogue.training import device_settings, lora_config
 from burnish.dialogue.verify import Verifier
-from burnish.reason.grpo.saving import Gathered, load_whole
-from burnish.reason.grpo.saving import is_spread as _sharded
-from burnish.reason.grpo.settings import batch_settings, device_settings, grpo_config, lora_config
+from burnish.reason.grpo.settings import batch_settings, grpo_config
 from burnish.reason.hint_grpo.evaluate import Sampling, hint_free_accuracy
 from burnish.reason.hint_grpo.questions import make_input_check, prompt_lengths, with_template_options, write_questions
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe

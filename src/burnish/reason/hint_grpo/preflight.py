@@ -9,7 +9,7 @@ from burnish.core.errors import UserError
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import QuestionSettings, read_questions
 from burnish.dialogue.rows import Question
-from burnish.reason.grpo.preflight import count_parameters, training_memory
+from burnish.dialogue.sizes import count_parameters, training_memory
 from burnish.reason.hint_grpo.hints import distinct_levels
 from burnish.reason.hint_grpo.recipe import HintGRPORecipe
 from burnish.reason.hint_grpo.rows import steps_of

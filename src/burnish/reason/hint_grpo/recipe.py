@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
 from burnish.dialogue.rows import MOST_PIXELS
-from burnish.reason.grpo.settings import Adapter, refuse_taken
+from burnish.dialogue.training import Adapter, refuse_taken
+from burnish.reason.grpo.settings import TAKEN
 from burnish.reason.hint_grpo.steps import Style
 
 SYSTEM = (
@@ -158,5 +159,5 @@ class HintGRPORecipe(Recipe):
         names = [reward.name for reward in self.rewards]
         if self.success is not None and self.success not in names:
             raise ValueError(f"success `{self.success}` is none of the rewards {', '.join(names)}")
-        refuse_taken(self.trl)
+        refuse_taken(self.trl, TAKEN)
         return self

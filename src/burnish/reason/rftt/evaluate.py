@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from burnish.dialogue.generation import reading
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.rftt.generators.local import reading
 from burnish.reason.rftt.generators.protocol import Prompt
 from burnish.reason.rftt.grammar import Grammar
 from burnish.reason.rftt.rewards import Judge

@@ -6,7 +6,6 @@ What a phase leaves is an artifact, and what is there is not made again: trees, 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,13 +15,13 @@ from burnish.core.errors import Interrupted, UserError
 from burnish.core.files import read_json
 from burnish.core.models import save_model
 from burnish.core.run import Run
-from burnish.core.trainer import keep_to_themselves, train, trainer_arguments
+from burnish.core.trainer import keep_to_themselves, train, trainer_arguments, wait_for
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rows import Question
+from burnish.dialogue.saving import Gathered, is_spread
+from burnish.dialogue.training import device_settings, lora_config
 from burnish.dialogue.verify import Verifier
-from burnish.reason.grpo.saving import Gathered, is_spread
-from burnish.reason.grpo.settings import device_settings, lora_config
 from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
 from burnish.reason.rftt.generators.protocol import Prompt
 from burnish.reason.rftt.grammar import Grammar
@@ -117,7 +116,7 @@ def _rows(
     _measure(recipe, run, "before", recipe.model, tests, judge, plain=True)
     if run.is_main and not file.exists():
         _write_rows(recipe, settings, run, questions[: settings.search.questions], judge)
-    _wait_for(file, run)
+    wait_for(file, run)
     return file
 
 
@@ -300,7 +299,7 @@ def _measure(
     if not tests or (run.path / "artifacts" / name).exists():
         return
     if not run.is_main:
-        _wait_for(run.path / "artifacts" / name, run)
+        wait_for(run.path / "artifacts" / name, run)
         return
     chat, grammar = open_model(recipe, model), make_grammar(recipe.grammar)
     vocabulary = None if plain else _vocabulary(chat, grammar)
@@ -344,15 +343,7 @@ def _save(recipe: RFTTRecipe, run: Run, trainer: Any, chat: ChatModel, folder: P
         model = Gathered(trainer, spread=spread)
     if run.is_main:
         save_model(model, folder, chat.tokenizer, CARD.format(name=recipe.model, seed=recipe.seed, what=what))
-    _wait_for(folder / "config.json", run)
-
-
-def _wait_for(path: Path, run: Run) -> None:
-    """Until the first process has written it: a search may take hours, longer than a barrier waits."""
-    while not run.is_main and not path.exists():
-        if run.stop_requested:
-            raise Interrupted(f"{run.path}: stopped while the first process worked", run.stop_signal)
-        time.sleep(0.5)
+    wait_for(folder / "config.json", run)
 
 
 def _numbered(questions: Sequence[Question]) -> list[Question]:

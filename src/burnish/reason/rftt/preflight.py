@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -13,7 +12,7 @@ from burnish.core.errors import UserError, nearest
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rows import Question
-from burnish.reason.grpo.preflight import count_parameters, training_memory
+from burnish.dialogue.sizes import count_parameters, training_memory
 from burnish.reason.rftt.forecast import Forecast, forecast
 from burnish.reason.rftt.grammar import prefixes
 from burnish.reason.rftt.prm import load_scorer
@@ -107,8 +106,6 @@ def validate(recipe: RFTTRecipe) -> None:
             raise UserError(f"warmup.rows: {settings.rows}: no such file; give the rows.jsonl of a run")
         if settings.rows is None:
             phase_one_prompts(settings.search, phase_one_grammar(recipe, settings.search))
-        if settings.search.endpoint is not None and importlib.util.find_spec("openai") is None:
-            raise UserError("search: an endpoint needs the package `openai`; the extra `act` brings it", extra="act")
         _known(settings.trl, [field.name for field in dataclasses.fields(SFTConfig)], "warmup.trl", "SFTConfig")
     if recipe.rl is not None:
         _known(recipe.rl.trl, [field.name for field in dataclasses.fields(GRPOConfig)], "rl.trl", "GRPOConfig")

@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 
 from burnish.core.recipe import Recipe, Settings
 from burnish.dialogue.readers import QuestionSettings
-from burnish.reason.grpo.settings import TAKEN, Adapter, refuse_taken
+from burnish.dialogue.server import EndpointSettings
+from burnish.dialogue.training import Adapter, refuse_taken
+from burnish.reason.grpo.settings import TAKEN
 
 # Arguments of TRL's GRPOConfig that the recipe or the run folder decide.
 RL_TAKEN = TAKEN - {"max_grad_norm", "num_iterations", "reward_weights", "steps_per_generation", "vllm_mode"}
@@ -40,19 +42,6 @@ class GrammarSettings(Settings):
         if self.table is not None and given and (self.tags, self.max_depth) != ("guarded", 18):
             raise ValueError(f"{min(given)} is the table's own; leave it out beside table")
         return self
-
-
-class EndpointSettings(Settings):
-    """A server with OpenAI's interface that writes the steps of phase 1."""
-
-    url: str
-    """Its address, up to `/v1`."""
-    model: str
-    """The model's name there."""
-    key: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key; a server without keys needs none."""
-    parallel: int = Field(default=16, ge=1)
-    """Requests at a time."""
 
 
 class SearchSettings(Settings):

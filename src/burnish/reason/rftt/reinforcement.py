@@ -8,8 +8,9 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.grpo.saving import is_spread
-from burnish.reason.grpo.settings import batch_settings, device_settings, grpo_config, lora_config
+from burnish.dialogue.saving import is_spread
+from burnish.dialogue.training import device_settings, lora_config
+from burnish.reason.grpo.settings import batch_settings, grpo_config
 from burnish.reason.rftt.evaluate import make_prompts
 from burnish.reason.rftt.generators.protocol import Sampling
 from burnish.reason.rftt.grammar import Grammar

@@ -13,6 +13,7 @@ from burnish.core.method import import_object
 from burnish.core.models import load_tokenizer
 from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.rows import Question
+from burnish.dialogue.training import own_device
 from burnish.dialogue.verify import Verifier
 from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.prompted import LocalWriter, Prompted, Writer
@@ -39,13 +40,6 @@ def open_model(recipe: RFTTRecipe, name: str | Path) -> ChatModel:
         raise UserError(f"model: {name}: takes images; functional tokens are for text, choose a causal language model")
     chat.render([Question("?", "!")], recipe.system)  # a template that is missing or refuses is known at once
     return chat
-
-
-def own_device() -> str | None:
-    """The GPU of this process, where there is one."""
-    import torch
-
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else None
 
 
 def make_grammar(settings: GrammarSettings) -> Grammar:
@@ -199,9 +193,10 @@ def make_engine(
     Raises:
         UserError: prefixes cannot be kept and that was asked for; a negative cache.
     """
+    from burnish.dialogue.prefixes import why_not_reusable
     from burnish.reason.rftt.generators.continuous import Continuous
     from burnish.reason.rftt.generators.reencoding import Reencoding
-    from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse, why_not_reusable
+    from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
 
     if cache < 0:
         raise UserError(f"cache: {cache}; give the bytes to keep, 0 or more")

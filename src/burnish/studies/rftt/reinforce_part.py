@@ -17,8 +17,9 @@ from burnish.core.metrics import Pulse
 from burnish.core.parallel import one_thread
 from burnish.core.trainer import keep_to_themselves
 from burnish.dialogue.rows import Question
+from burnish.dialogue.training import device_settings
 from burnish.dialogue.verify import Verifier
-from burnish.reason.grpo.settings import batch_settings, device_settings, grpo_config
+from burnish.reason.grpo.settings import batch_settings, grpo_config
 from burnish.reason.rftt.evaluate import make_prompts, plain_accuracy
 from burnish.reason.rftt.prm import ProcessScores
 from burnish.reason.rftt.rewards import Judge, Rewards

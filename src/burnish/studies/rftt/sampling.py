@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from burnish.reason.rftt.generators.local import reading
+from burnish.dialogue.generation import reading
 from burnish.reason.rftt.generators.protocol import Prompt, Sampling
 from burnish.reason.rftt.generators.transformers_reuse import PrefixReuse
 from burnish.reason.rftt.rollouts import Rollout, RolloutGroup, Searching, plain_group

@@ -1,74 +1,17 @@
-"""Drawing the tokens of steps from logits, row by row, each row from noise of its own. Knows the compiled grammar.
-
-A row's noise comes from its seed alone and one uniform number makes one token, so that what a row becomes does not
-depend on its neighbours in the batch (but for the rounding of the model's own arithmetic).
-"""
+"""Drawing the tokens of steps, row by row, each row from noise of its own. Knows the compiled grammar."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from burnish.dialogue.drawing import draw, uniform_noise
 from burnish.reason.rftt.generators.protocol import Proposal, Sampling, Written
 from burnish.reason.rftt.masks import CompiledGrammar
-
-FIRST_LOOK = 64  # likeliest tokens to look at before more of them are sorted for `top_p`
-
-
-def draw(
-    logits: Float[Tensor, "rows vocab"], sampling: Sampling, uniform: Float[Tensor, " rows"]
-) -> tuple[Int[Tensor, " rows"], Float[Tensor, " rows"]]:
-    """One token a row by inverting the distribution function, and its log-probability under that distribution.
-
-    Args:
-        logits: those of tokens that may not come at minus infinity.
-        sampling: temperature and cut-offs; at temperature 0 the likeliest token, and its log-probability uncut.
-        uniform: a number in [0, 1) for each row.
-    """
-    if sampling.temperature == 0:
-        tokens = logits.argmax(-1)
-        return tokens, logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
-    scores = logits / sampling.temperature
-    if not sampling.top_k and sampling.top_p >= 1:
-        log_probs = scores.log_softmax(-1)
-        places = _invert(log_probs.exp(), uniform)
-        return places, log_probs.gather(1, places[:, None])[:, 0]
-    likeliest, ids = _nucleus(scores, sampling)
-    log_probs = likeliest.log_softmax(-1)
-    places = _invert(log_probs.exp(), uniform)
-    return ids.gather(1, places[:, None])[:, 0], log_probs.gather(1, places[:, None])[:, 0]
-
-
-def _nucleus(
-    scores: Float[Tensor, "rows vocab"], sampling: Sampling
-) -> tuple[Float[Tensor, "rows kept"], Int[Tensor, "rows kept"]]:
-    """The likeliest scores of each row that both cut-offs leave, in falling order, others at minus infinity."""
-    vocabulary = scores.shape[-1]
-    look = min(sampling.top_k or FIRST_LOOK, vocabulary)
-    while True:
-        likeliest, ids = scores.topk(look, dim=-1)
-        # As transformers cuts: first to the k likeliest, then to the share p of what these have together.
-        total = likeliest.logsumexp(-1, keepdim=True) if sampling.top_k else scores.logsumexp(-1, keepdim=True)
-        shares = (likeliest - total).exp()
-        sums = shares.cumsum(-1)
-        if sampling.top_k or look == vocabulary or bool((sums[:, -1] >= sampling.top_p).all()):
-            return likeliest.masked_fill(sums - shares >= sampling.top_p, -math.inf), ids
-        look = min(8 * look, vocabulary)
-
-
-def _invert(probabilities: Float[Tensor, "rows kept"], uniform: Float[Tensor, " rows"]) -> Int[Tensor, " rows"]:
-    """The first place of each row at which the sum of probabilities exceeds the row's number."""
-    sums = probabilities.cumsum(-1)
-    places = torch.searchsorted(sums, (uniform[:, None] * sums[:, -1:]).to(sums), right=True)[:, 0]
-    # Rounding may put the number at the very end, behind the last token that can come.
-    last = probabilities.shape[-1] - 1 - (probabilities > 0).flip(-1).long().argmax(-1)
-    return torch.minimum(places, last)
 
 
 class Drawing:
@@ -102,7 +45,7 @@ class Drawing:
         self._limits = torch.tensor(rooms, device=device)
         self._states = torch.tensor([compiled.state(row, inside=True) for row in actions], device=device)
         self._counts = torch.zeros_like(self._states)
-        self._noise = _noise(seeds, self.longest, sampling).to(device)
+        self._noise = uniform_noise(seeds, self.longest, sampling.temperature).to(device)
         self._ids = torch.zeros(len(rooms), self.longest, dtype=torch.long, device=device)
         self._log_probs = torch.zeros(len(rooms), self.longest, device=device)
         self._lengths = torch.zeros_like(self._states)
@@ -126,7 +69,7 @@ class Drawing:
         time = min(self._time, self.longest - 1)
         # What a row that is done draws is thrown away; its mask may leave nothing to draw from.
         masked = torch.where(done[:, None], 0.0, self._compiled.restrict(logits, states, counts))
-        tokens, log_probs = draw(masked, self._sampling, self._noise[rows, time])
+        tokens, log_probs = draw(masked, self._noise[rows, time], **vars(self._sampling))
         going = rows[~done]
         self._ids[going, time] = tokens[~done]
         self._log_probs[going, time] = log_probs[~done]
@@ -157,10 +100,3 @@ class Drawing:
             text = tokenizer.decode(row[: length - closed], skip_special_tokens=True)
             written.append(Written(tuple(row), tuple(row_log_probs[:length]), text, closed))
         return written, [self._proposals.get(row) for row in range(len(written))]
-
-
-def _noise(seeds: Sequence[int], longest: int, sampling: Sampling) -> Float[Tensor, "rows longest"]:
-    """Uniform numbers of each row's own stream; none are needed where nothing is drawn by chance."""
-    if sampling.temperature == 0:
-        return torch.zeros(len(seeds), longest)
-    return torch.from_numpy(np.stack([np.random.default_rng(seed).random(longest, dtype=np.float32) for seed in seeds]))

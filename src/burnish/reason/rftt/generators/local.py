@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from burnish.core.errors import UserError
+from burnish.dialogue.generation import end_tokens, reading
 from burnish.reason.rftt.generators.drawing import Drawing
 from burnish.reason.rftt.generators.protocol import Path, Proposal, Sampling, TokenCounts, Written
 from burnish.reason.rftt.grammar import Grammar
@@ -43,9 +43,9 @@ class LocalEngine:
         self.batch = batch
         self.counts = TokenCounts()
         self.context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        ends = {*_listed(model.generation_config.eos_token_id), *_listed(tokenizer.eos_token_id)}
-        specials = {*tokenizer.all_special_ids} - ends - {*vocabulary.ids}
-        self.compiled = compile_grammar(grammar, vocabulary, sorted(ends), sorted(specials)).to(model.device)
+        ends = end_tokens(model, tokenizer)
+        specials = {*tokenizer.all_special_ids} - {*ends} - {*vocabulary.ids}
+        self.compiled = compile_grammar(grammar, vocabulary, ends, sorted(specials)).to(model.device)
 
     def opening(self, action: str) -> tuple[int, ...]:
         """See the protocol."""
@@ -116,19 +116,3 @@ def stepped(
     closed = closing in step[-1:]
     text = tokenizer.decode(step[: len(step) - closed], skip_special_tokens=True)
     return Written(tuple(step), tuple(probabilities), text, closed)
-
-
-@contextmanager
-def reading(model: Any) -> Iterator[None]:
-    """A model as it reads and writes, whatever it was doing: no gradients, no dropout, no checkpointing."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
-
-
-def _listed(value: int | list[int] | None) -> list[int]:
-    return [] if value is None else list(value) if isinstance(value, list) else [value]

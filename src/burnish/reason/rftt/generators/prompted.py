@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from burnish.dialogue.drawing import Replies
+from burnish.dialogue.generation import end_tokens, reading
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
-from burnish.reason.rftt.generators.drawing import draw
-from burnish.reason.rftt.generators.local import reading
 from burnish.reason.rftt.generators.protocol import Path, Proposal, Sampling, TokenCounts, Written
 from burnish.reason.rftt.generators.reencoding import generate
 from burnish.reason.rftt.grammar import Grammar
@@ -137,11 +135,7 @@ class LocalWriter:
         self.counts = TokenCounts()
         config = chat.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
-        ends = [chat.model.generation_config.eos_token_id, chat.tokenizer.eos_token_id]
-        self._ends = torch.tensor(
-            sorted({end for each in ends for end in (each if isinstance(each, list) else [each]) if end is not None}),
-            device=chat.model.device,
-        )
+        self._ends = end_tokens(chat.model, chat.tokenizer)
 
     def write(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply]:
         """See :class:`Writer`.
@@ -166,38 +160,19 @@ class LocalWriter:
                     [asks[row].seed for row in rows],
                     sampling,
                 )
-                for row, ids in zip(rows, drawn, strict=True):
-                    finished = bool(ids) and bool(torch.isin(torch.tensor(ids[-1]), self._ends.cpu()))
+                for row, (ids, finished) in zip(rows, drawn, strict=True):
                     found[row] = Reply(self.chat.tokenizer.decode(ids, skip_special_tokens=True), finished)
                     self.counts += TokenCounts(generated=len(ids), encoded=len(prompts[row]))
         return [found[row] for row in range(len(asks))]
 
     def _draw(
         self, prompts: Sequence[Sequence[int]], rooms: Sequence[int], seeds: Sequence[int], sampling: Sampling
-    ) -> list[list[int]]:
-        """Tokens until a row ends or has no room left."""
+    ) -> list[tuple[list[int], bool]]:
+        """Tokens until a row ends or has no room left, and whether it ended."""
         device = self.chat.model.device
-        noise = torch.tensor(
-            np.stack([np.random.default_rng(seed).random(max(rooms), dtype=np.float32) for seed in seeds]),
-            device=device,
+        replies = Replies(rooms, seeds, ends=self._ends, size=len(self.chat.tokenizer), device=device, **vars(sampling))
+        rows = torch.arange(len(prompts), device=device)
+        generate(
+            self.chat.model, prompts, lambda logits: replies.step(logits, rows), lambda: replies.done, replies.longest
         )
-        size, limits = len(self.chat.tokenizer), torch.tensor(rooms, device=device)
-        ids = torch.zeros(len(prompts), max(rooms), dtype=torch.long, device=device)
-        lengths = torch.zeros(len(prompts), dtype=torch.long, device=device)
-        done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
-        time = 0
-
-        def step(logits: Tensor) -> Tensor:
-            nonlocal time
-            logits = logits.float()
-            logits[:, size:] = -math.inf  # rows that only pad the matrix
-            at = min(time, ids.shape[1] - 1)
-            tokens, _ = draw(logits, sampling, noise[:, at])
-            ids[~done, at] = tokens[~done]
-            lengths[~done] += 1
-            done.logical_or_(torch.isin(tokens, self._ends) | (lengths >= limits))
-            time += 1
-            return tokens
-
-        generate(self.chat.model, prompts, step, lambda: done, max(rooms))
-        return [row[:length] for row, length in zip(ids.tolist(), lengths.tolist(), strict=True)]
+        return replies.finish()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.dialogue import generation
 from burnish.reason.rftt.generators.drawing import Drawing
 from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.protocol import Path, Proposal, TokenCounts, Written
@@ -66,37 +67,12 @@ def generate(
     ended: Callable[[], Tensor],
     longest: int,
 ) -> None:
-    """Run transformers' loop over left-padded rows, the choice of tokens being the caller's.
-
-    Args:
-        model: any causal model.
-        begun: the tokens of each row.
-        step: gets the logits of what follows, gives the tokens to go on with.
-        ended: which rows need no further step.
-        longest: most steps.
-    """
+    """:func:`burnish.dialogue.generation.generate` over rows of tokens, padded on the left here."""
     width = max(map(len, begun))
     ids = torch.zeros(len(begun), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, tokens in enumerate(begun):
         ids[row, width - len(tokens) :] = torch.tensor(tokens)
         mask[row, width - len(tokens) :] = 1
-
-    def only(_ids: Tensor, scores: Tensor) -> Tensor:
-        return torch.full_like(scores, -torch.inf).scatter_(1, step(scores)[:, None], 0.0)
-
-    def without_others(model: Any, input_ids: Tensor, logits_processor: Any, **prepared: Any) -> Any:
-        # The model's own processors (a repetition penalty, say) have no part in this.
-        return model._sample(input_ids, type(logits_processor)([only]), **prepared)
-
-    model.generate(
-        ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        custom_generate=without_others,
-        stopping_criteria=[lambda _ids, _scores: ended()],
-        max_new_tokens=longest,
-        max_length=None,
-        do_sample=False,
-        num_beams=1,
-        pad_token_id=0,
-    )
+    inputs = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+    generation.generate(model, inputs, step, ended, longest)

@@ -7,24 +7,23 @@ of its own. What the byte budget made the cache drop is read again, and counted.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from burnish.core.errors import UserError
+from burnish.dialogue.generation import accepts
+from burnish.dialogue.prefixes import Batch, Room, probe_cache, why_not_reusable
 from burnish.reason.rftt.generators.drawing import Drawing
-from burnish.reason.rftt.generators.local import LocalEngine, reading
+from burnish.reason.rftt.generators.local import LocalEngine
 from burnish.reason.rftt.generators.protocol import Path, Proposal, TokenCounts, Written
 from burnish.reason.rftt.grammar import Grammar
-from burnish.reason.rftt.prefix_cache import Batch, CacheShape, Chain, PrefixCache, Room, Slice, names_of
+from burnish.reason.rftt.prefix_cache import Chain, NodeSlice, PrefixCache, names_of
 from burnish.reason.rftt.vocabulary import Vocabulary
 
 NOTHING = Proposal((), ())
@@ -60,8 +59,8 @@ class PrefixReuse(LocalEngine):
         self.cache = PrefixCache(budget)
         self._note: Callable[[str], object] | None = note or logging.getLogger(__name__).warning
         self._memory = Room()
-        self._shape, self._like = _probe(model)[0]
-        self._last_logits = {"logits_to_keep": 1} if _accepts(model, "logits_to_keep") else {}
+        self._shape, self._like = probe_cache(model)[0]
+        self._last_logits = {"logits_to_keep": 1} if accepts(model, "logits_to_keep") else {}
 
     def forget(self) -> None:
         """See the protocol."""
@@ -84,7 +83,7 @@ class PrefixReuse(LocalEngine):
         for row, (chain, step) in enumerate(zip(chains, written, strict=True)):
             ids = (openings[row], *step.ids)
             keys, values = (tensor[:, :, : len(ids)].clone() for tensor in made[row])
-            self._keep((*chain, ids), [*held[row], Slice(ids, keys, values, proposals[row])])
+            self._keep((*chain, ids), [*held[row], NodeSlice(ids, keys, values, proposals[row])])
         self.counts += TokenCounts(encoded=len(paths))
         return written
 
@@ -107,7 +106,7 @@ class PrefixReuse(LocalEngine):
             rows, fed = rows[left], fed[left]
             batch.only(torch.nonzero(left)[:, 0])
 
-    def _held(self, chains: Sequence[Chain], paths: Sequence[Path], *, proposals: bool) -> list[list[Slice]]:
+    def _held(self, chains: Sequence[Chain], paths: Sequence[Path], *, proposals: bool) -> list[list[NodeSlice]]:
         """The slices of all nodes of all paths; what the cache does not hold is read in, each node once.
 
         Args:
@@ -116,7 +115,7 @@ class PrefixReuse(LocalEngine):
             proposals: whether each path's last node needs its proposal.
         """
         names = [names_of(chain) for chain in chains]
-        known: dict[int, Slice] = {}
+        known: dict[int, NodeSlice] = {}
         for chain, row in zip(chains, names, strict=True):
             for name, ids in zip(row, chain, strict=True):
                 piece = self.cache.get(name, ids)
@@ -133,7 +132,7 @@ class PrefixReuse(LocalEngine):
         self.counts += TokenCounts(encoded=encoded, reused=total - encoded)
         return [[known[name] for name in row] for row in names]
 
-    def _encode(self, tails: Sequence[_Tail], known: dict[int, Slice]) -> dict[int, Slice]:
+    def _encode(self, tails: Sequence[_Tail], known: dict[int, NodeSlice]) -> dict[int, NodeSlice]:
         """Read in what follows the slices that are known, one batch; the last nodes get their proposals."""
         reads = [sum(tail.chain[tail.first :], ()) for tail in tails]
         longest = max(map(len, reads))
@@ -152,13 +151,14 @@ class PrefixReuse(LocalEngine):
         logits = self._read(batch, fed.to(self._like.device), skipped)
         states = torch.tensor([self.compiled.state(tail.actions) for tail in tails], device=logits.device)
         proposed = self.compiled.ranked(self.compiled.proposals(logits.float(), states))
-        found: dict[int, Slice] = {}
+        found: dict[int, NodeSlice] = {}
         for row, (tail, ids) in enumerate(zip(tails, reads, strict=True)):
             at = start + longest - len(ids)
             for place in range(tail.first, len(tail.chain)):
                 last = place == len(tail.chain) - 1
                 piece = batch.cut(row, at, tail.chain[place])
-                found[tail.names[place]] = replace(piece, proposal=Proposal(*proposed[row]) if last else None)
+                proposal = Proposal(*proposed[row]) if last else None
+                found[tail.names[place]] = NodeSlice(piece.ids, piece.keys, piece.values, proposal)
                 at += len(piece.ids)
         return found
 
@@ -169,7 +169,7 @@ class PrefixReuse(LocalEngine):
         logits: Tensor = self.model(**batch.inputs(fed, skipped), **self._last_logits).logits[:, -1]
         return logits
 
-    def _keep(self, chain: Chain, row: Sequence[Slice]) -> None:
+    def _keep(self, chain: Chain, row: Sequence[NodeSlice]) -> None:
         self.cache.keep(list(zip(names_of(chain), row, strict=True)))
         needed = sum(piece.nbytes for piece in row)
         if self._note is not None and needed > self.cache.budget:
@@ -190,40 +190,7 @@ class _Tail:
     first: int
 
 
-def why_not_reusable(model: Any) -> str:
-    """Why a model's prefixes cannot be cut apart and joined again, in words; empty if they can.
-
-    They can where every layer keeps the keys and values of all tokens, of one shape. A sliding window drops some, and
-    linear attention only keeps their sum.
-    """
-    if not _accepts(model, "position_ids"):
-        return (
-            f"{type(model).__name__} does not say where a token stands, so rows of different lengths cannot be joined"
-        )
-    cache = DynamicCache(config=model.config)
-    others = {type(layer).__name__ for layer in cache.layers if type(layer) is not DynamicLayer}
-    if others or not cache.layers:
-        return f"{type(model).__name__} has layers that do not keep every token ({', '.join(sorted(others)) or 'all'})"
-    if len({shape for shape, _ in _probe(model)}) > 1:
-        return f"{type(model).__name__} has layers with keys or values of different shapes"
-    return ""
-
-
-def _probe(model: Any) -> list[tuple[CacheShape, Tensor]]:
-    """What each layer keeps of one token: its shape, and an empty tensor of its kind."""
-    cache = DynamicCache(config=model.config)
-    with reading(model):
-        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), cache=cache, use_cache=True)
-    return [
-        (
-            CacheShape(len(cache.layers), layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]),
-            layer.keys.new_empty(0),
-        )
-        for layer in cache.layers
-    ]
-
-
-def _waiting(names: Sequence[Sequence[int]], known: Mapping[int, Slice], proposals: bool) -> list[tuple[int, int]]:
+def _waiting(names: Sequence[Sequence[int]], known: Mapping[int, NodeSlice], proposals: bool) -> list[tuple[int, int]]:
     """Paths to read in together, and from which node on each: of those that lack the same first node, the longest."""
     found: dict[int, tuple[int, int]] = {}
     for number in sorted(range(len(names)), key=lambda number: -len(names[number])):
@@ -240,9 +207,3 @@ def _chain(path: Path) -> Chain:
     if not path.prompt.ids:
         raise UserError(f"search: the prompt of `{path.prompt.id}` has no tokens; encode the question first")
     return (path.prompt.ids, *(node.ids for node in path.nodes))
-
-
-def _accepts(model: Any, argument: str) -> bool:
-    """Whether a model's forward pass has an argument of this name; PEFT's wrapper hides those of the model inside."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return argument in inspect.signature(inner.forward).parameters

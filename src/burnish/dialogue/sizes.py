@@ -1,4 +1,4 @@
-"""What training will need, from a model's config alone. Loads no weights."""
+"""How large a model is and what training it will need, from its config alone. Loads no weights."""
 
 from __future__ import annotations
 

@@ -1,0 +1,73 @@
+"""Two gloo processes learn what one does, with a table of the reference and with a model; the table is the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("trl")
+
+from burnish.align.pair_table import write_pairs
+from burnish.align.preference import build_trainer, quiet_arguments
+from tests.align.pairs import llava, recipe, triplets
+
+
+def learnt(folder: Path, processes: int, reference: str) -> dict[str, Any]:
+    """Three steps of four pairs over ``processes``, over more than one epoch of eight."""
+    from accelerate import PartialState
+
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    chat, own = llava(), folder / str(state.process_index)
+    with state.main_process_first():
+        if not (folder / "pairs.arrow").exists():
+            write_pairs(folder / "pairs.arrow", triplets(folder / "pictures", 8), chat)
+    # Plain gradient descent: AdamW's first step is the gradient's sign, which rounding alone turns where it is nearly
+    # 0.
+    training = {"batch": 4 // processes, "micro_batch": 2, "steps": 3, "reference": reference, "learning_rate": 0.1}
+    asked = recipe({**training, "trl": {"optim": "sgd"}})
+    trainer = build_trainer(
+        asked, chat, folder / "pairs.arrow", folder / "reference.safetensors", **quiet_arguments(own, 0)
+    )
+    trainer.train()
+    found = {
+        "weights": {name: value.tolist() for name, value in trainer.model.state_dict().items()},
+        "loss": [row["loss"] for row in trainer.state.log_history if "loss" in row],
+    }
+    if reference == "table":
+        columns = ("ref_chosen_logps", "ref_rejected_logps")
+        found["table"] = [trainer.train_dataset[name][:] for name in columns]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reference", ["table", "model"])
+def test_two_gloo_processes_learn_what_one_does(tmp_path: Path, reference: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command += ["-m", "tests.align.test_preference_two_processes", str(tmp_path / "two"), reference]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = [json.loads((tmp_path / f"two/{rank}.json").read_text()) for rank in range(2)]
+    one = learnt(tmp_path / "one", 1, reference)
+    assert one["loss"][-1] != one["loss"][0]
+    for found in two:
+        for name, value in one["weights"].items():
+            assert torch.allclose(torch.tensor(value), torch.tensor(found["weights"][name]), atol=1e-6), name
+        if reference == "table":
+            assert torch.allclose(torch.tensor(found["table"]), torch.tensor(one["table"]), atol=1e-4)
+    assert two[0]["loss"] == pytest.approx(one["loss"], abs=1e-6)
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    out.mkdir(parents=True, exist_ok=True)
+    measured = learnt(out, 2, sys.argv[2])
+    (out / f"{os.environ['RANK']}.json").write_text(json.dumps(measured))
