@@ -37,7 +37,7 @@ def test_chosen_frames_are_those_of_the_whole_file(tmp_path: Path, every: int) -
     [
         ("film.mkv", "libx264"),
         ("film.avi", "mpeg4"),  # as UCF101: its packets do not say when they are shown
-        ("film.ts", "libx264"),  # no index: jumps land anywhere
+        ("film.ts", "libx264"),  # no index
         ("film.mpg", "mpeg2video"),
         ("film.flv", "libx264"),
         ("film.webm", "libvpx-vp9"),
@@ -50,6 +50,15 @@ def test_each_frame_alone_is_that_of_the_whole_file(tmp_path: Path, name: str, c
     assert video.frames == len(whole) == 24
     for number in range(24):
         assert (read_frames(video, [number])[0] == whole[number]).all(), number
+    assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
+
+
+def test_jumps_that_land_late_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a file whose index is missing: this kind never has one."""
+    monkeypatch.setattr(decoding, "INDEXED", {"mpegts"})
+    path = write_film(tmp_path / "film.ts", noise(24, side=32), every=6, between=2)
+    video, whole = scan_video(path), everything(path)
+    assert len(video.keys) > 1
     assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
 
 

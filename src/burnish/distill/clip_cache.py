@@ -41,7 +41,9 @@ T = TypeVar("T")
 class Progress(Protocol):
     """Passes on what it is given and shows how far it is, as :meth:`burnish.core.run.Run.progress`."""
 
-    def __call__(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]: ...
+    def __call__(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """``items``, one after the other."""
+        ...
 
 
 def quiet(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:  # noqa: ARG001 - a Progress

@@ -23,6 +23,9 @@ from burnish.core.errors import UserError
 
 NEAR = 2
 """A jump over fewer frames than this costs more than decoding them."""
+INDEXED = {"mp4", "matroska", "avi"}
+"""Containers with an index. In others a jump lands near by, and what is decoded there may be another frame, or half
+one, without a word."""
 LONGEST = 32
 """A frame that covers what is wanted may be this many times as large; a strip of pixels would fill the memory."""
 CPU_SECONDS = 600
@@ -41,7 +44,7 @@ class Video:
     Attributes:
         path: the file.
         stamps: presentation time of each frame in order, in units of ``unit``.
-        keys: of those frames that need no others.
+        keys: of those frames that need no others, and that the container's index leads to.
         timed: whether each packet says when it is shown; if not, stamps are those of decoding, and frames are counted.
         unit: seconds of a unit of time.
         declared: frames that the container speaks of; 0 where it does not.
@@ -111,10 +114,11 @@ def scan_video(path: Path) -> Video:
         shown = float(end * unit)
         if promised - shown > 0.5 * shown / found:  # half a frame
             raise BadVideo(f"cut off: {shown:.2f} of {promised:.2f} s are there")
+        reachable = keys if timed and INDEXED & set(container.format.name.split(",")) else []
         return Video(
             path,
             np.sort(np.array(stamps, np.int64)),
-            np.sort(np.array(keys, np.int64)),
+            np.sort(np.array(reachable, np.int64)),
             timed,
             unit,
             declared,
@@ -149,13 +153,13 @@ def read_frames(
     """
     if outside := [number for number in wanted if not 0 <= number < video.frames]:
         raise UserError(f"{video.path}: frame {outside[0]} of {video.frames}")
-    may_jump = video.timed and len(video.keys) > 1
+    may_jump = len(video.keys) > 1
     try:
         found = _chosen(video, sorted(set(wanted)), size, may_jump)
     except BadVideo:
         if not may_jump:
             raise
-        # without an index a jump may land behind the key frame, on what cannot be decoded from there
+        # where the index is missing, a jump may land behind the key frame, on what cannot be decoded from there
         found = _chosen(video, sorted(set(wanted)), size, may_jump=False)
     return np.stack([found[number] for number in wanted])
 
