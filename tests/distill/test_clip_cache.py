@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burnish.core import files
 from burnish.core.errors import BurnishError, UserError
 from burnish.distill import clip_cache
 from burnish.distill.clip_cache import cache_both, cache_clips, cache_key, clip_bytes
@@ -282,7 +282,7 @@ def test_damage_is_seen_and_decoded_again(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clip_cache, "PART_CLIPS", 2)
     samples = films(tmp_path / "films")
-    copied, calls = clip_cache.shutil.copyfileobj, []
+    copied, calls = shutil.copyfileobj, []
 
     def full(source, target, length):
         calls.append(1)
@@ -291,12 +291,12 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: 
             raise OSError(errno.ENOSPC, "No space left on device")
         copied(source, target, length)
 
-    monkeypatch.setattr(clip_cache.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(BurnishError, match="the disk is full; free some space and run the same command again"):
         build(samples, tmp_path / "cache")
     assert (build(samples, tmp_path / "cache").pixels == build(samples, tmp_path / "other").pixels).all()
     # and in a worker, which writes its part first
-    monkeypatch.setattr(files.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(BurnishError, match="the disk is full"):
         build(samples, tmp_path / "third")
 

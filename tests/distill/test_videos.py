@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import UserError
 from burnish.distill.videos import decoding
-from burnish.distill.videos.decoding import BadVideo, read_frames, scan_video
+from burnish.distill.videos.decoding import BadVideo, read_chosen, read_frames, scan_video
 from burnish.distill.videos.sampling import dense, looped, two_rates, uniform, uniform_in_time
 from tests.distill.films import noise, number_of, numbered, write_film, write_sound
 
@@ -30,6 +30,9 @@ def test_chosen_frames_are_those_of_the_whole_file(tmp_path: Path, every: int) -
     assert (video.frames, video.declared, video.height, video.width) == (40, 40, 64, 64)
     for wanted in ([0, 13, 39], [39], [7, 7, 3, 20], range(40)):
         assert (read_frames(video, list(wanted)) == whole[list(wanted)]).all()
+        same, chosen = read_chosen(path, lambda _: list(wanted))  # noqa: B023 - called at once
+        assert (chosen == whole[list(wanted)]).all()
+        assert (same.stamps == video.stamps).all()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,9 @@ def test_each_frame_alone_is_that_of_the_whole_file(tmp_path: Path, name: str, c
     assert video.frames == len(whole) == 24
     for number in range(24):
         assert (read_frames(video, [number])[0] == whole[number]).all(), number
-    assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
+    for wanted in ([1, 13, 23], [14], [0, 22]):
+        assert (read_frames(video, wanted) == whole[wanted]).all()
+        assert (read_chosen(path, lambda _: wanted)[1] == whole[wanted]).all()  # noqa: B023 - called at once
 
 
 def test_jumps_that_land_late_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,19 +92,23 @@ def test_it_jumps_only_over_key_frames_and_stops_after_the_last(
     decoded: list[int] = []
     inside = decoding._decoded
 
-    def counted(container: object, stream: object) -> object:
-        for frame in inside(container, stream):
+    def counted(*given: object) -> object:
+        for frame in inside(*given):
             decoded.append(1)
             yield frame
 
     monkeypatch.setattr(decoding, "_decoded", counted)
     one_key = scan_video(write_film(tmp_path / "one.mp4", numbered(40), every=250))
     assert [number_of(frame) for frame in read_frames(one_key, [0, 30])] == [0, 30]
-    assert len(decoded) == 31
+    assert 5 < len(decoded) <= 31
     decoded.clear()
     many = scan_video(write_film(tmp_path / "many.mp4", numbered(40), every=5))
     assert [number_of(frame) for frame in read_frames(many, [2, 31])] == [2, 31]
     assert len(decoded) <= 3 + 2 + 5  # 0..2, then from the key frame at 30
+    decoded.clear()
+    between = scan_video(write_film(tmp_path / "between.mp4", noise(41), every=250, between=3))
+    assert (read_frames(between, [40]) == everything(between.path)[40]).all()
+    assert len(decoded) < 25  # those that no other frame needs are passed over
 
 
 def test_frames_are_known_by_their_time(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def make_view(
         clips = _cut(clips, plans)
     if settings.flip:
         turned = torch.tensor([plan.flip for plan in plans], device=clips.device)
-        clips = torch.where(turned[:, None, None, None, None], _kornia().geometry.hflip(clips), clips)
+        mirrored: Tensor = _kornia().geometry.hflip(clips)
+        clips = torch.where(turned[:, None, None, None, None], mirrored, clips)
     return clips
 
 
