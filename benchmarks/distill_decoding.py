@@ -43,7 +43,7 @@ OVER_ALL, OVER_BEST, OVER_ONE = 1.5, 1.2, 1.7
 
 
 def wanted_of(frames: int) -> list[int]:
-    return uniform(frames, FRAMES).tolist()
+    return [int(number) for number in uniform(frames, FRAMES)]
 
 
 def product(path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_it_jumps_only_over_key_frames_and_stops_after_the_last(
     decoded: list[int] = []
     inside = decoding._decoded
 
-    def counted(*given: object) -> object:
+    def counted(*given: Any) -> Any:
         for frame in inside(*given):
             decoded.append(1)
             yield frame
@@ -118,6 +119,25 @@ def test_frames_are_known_by_their_time(tmp_path: Path) -> None:
     wanted = uniform_in_time(video.times, 5)  # at 0, .25, .5, .75 and 1 s
     assert wanted.tolist() == [0, 2, 2, 4, 5]
     assert [number_of(frame) for frame in read_frames(video, wanted.tolist())] == [0, 2, 2, 4, 5]
+
+
+def test_frames_that_the_file_does_not_show_do_not_count(tmp_path: Path) -> None:
+    """Cut without decoding: the first frames are there for the later ones to be made from, and an edit list hides
+    them."""
+    import av
+
+    whole = write_film(tmp_path / "whole.mp4", numbered(20), every=250, between=0)
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.pts, packet.dts = packet.pts - 5 * 1024, packet.dts - 5 * 1024
+                packet.stream = stream
+                target.mux(packet)
+    video = scan_video(cut)
+    assert (video.frames, video.declared) == (15, 20)
+    assert [number_of(frame) for frame in read_chosen(cut, lambda _: [0, 7, 14])[1]] == [5, 12, 19]
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
