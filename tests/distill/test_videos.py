@@ -44,6 +44,7 @@ def test_chosen_frames_are_those_of_the_whole_file(tmp_path: Path, every: int) -
         ("film.ts", "libx264"),  # no index
         ("film.mpg", "mpeg2video"),
         ("film.flv", "libx264"),
+        ("film.h264", "libx264"),  # nothing but the stream: no times at all
         ("film.webm", "libvpx-vp9"),
     ],
 )
@@ -59,13 +60,22 @@ def test_each_frame_alone_is_that_of_the_whole_file(tmp_path: Path, name: str, c
         assert (read_chosen(path, lambda _: wanted)[1] == whole[wanted]).all()  # noqa: B023 - called at once
 
 
-def test_jumps_that_land_late_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a file whose index is missing: this kind never has one."""
-    monkeypatch.setattr(decoding, "INDEXED", {"mpegts"})
-    path = write_film(tmp_path / "film.ts", noise(24, side=32), every=6, between=2)
+@pytest.mark.parametrize(
+    ("name", "codec", "wanted"),
+    [
+        ("film.ts", "libx264", [1, 13, 23]),
+        ("film.mpg", "mpeg2video", [11]),  # lands on the key frame after it and decodes it, from frames that it lacks
+    ],
+)
+def test_jumps_that_land_late_are_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, wanted: list[int]
+) -> None:
+    """As in a file whose index is missing: these kinds never have one."""
+    monkeypatch.setattr(decoding, "INDEXED", {"mpegts", "mpeg"})
+    path = write_film(tmp_path / name, noise(24, side=32), codec, every=6, between=2)
     video, whole = scan_video(path), everything(path)
     assert len(video.keys) > 1
-    assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
+    assert (read_frames(video, wanted) == whole[wanted]).all()
 
 
 @pytest.mark.parametrize(
