@@ -141,7 +141,7 @@ def test_frames_that_the_file_does_not_show_do_not_count(tmp_path: Path) -> None
     with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
-            if packet.size:
+            if packet.pts is not None and packet.dts is not None:
                 packet.pts, packet.dts = packet.pts - 5 * 1024, packet.dts - 5 * 1024
                 packet.stream = stream
                 target.mux(packet)
