@@ -37,7 +37,7 @@ def choose(states: States, kind: str, trust: Any = None, labels: Any = None, see
     return select(
         states,
         np.ones(count, np.float32) if trust is None else np.asarray(trust, np.float32),
-        SelectionSettings(kind=kind, **more),
+        SelectionSettings.model_validate({"kind": kind, **more}),
         np.arange(count) % 2 if labels is None else np.asarray(labels),
         rng=np.random.default_rng(seed),
         rarity=rarity,
@@ -184,7 +184,7 @@ def test_classes_get_their_share_each() -> None:
 
 
 def test_who_needs_difficulties() -> None:
-    needing = {kind for kind in KINDS if needs_difficulty(SelectionSettings(kind=kind))}
+    needing = {kind for kind in KINDS if needs_difficulty(SelectionSettings.model_validate({"kind": kind}))}
     assert needing == {*DIVERSE, "easy", "hard"}
     assert not needs_difficulty(SelectionSettings(kind="perturbed", diversity=1.0))
 
