@@ -67,7 +67,7 @@ class SelectionSettings(Settings):
     """gamma: 0 chooses by ease alone, 1 by diversity alone."""
     ridge: float = Field(default=0.1, gt=0)
     """eps of log det(eps I + F'F): more samples than features have no determinant without it."""
-    noise: float = Field(default=1.0, ge=0)
+    noise: float = Field(default=1.0, ge=0, le=5)
     """Of `perturbed`: deviation of the Gumbel noise on the log of the quality."""
     by_class: bool = False
     """Choose within each class, the same share of each."""
