@@ -91,7 +91,7 @@ def dealt(rows: Rows, accelerator: Any) -> Rows:
     return np.append(share, rows[0]) if len(share) < -(-len(rows) // processes) else share
 
 
-def gathered(shares: Float[Tensor, "share *rest"], count: int, accelerator: Any) -> Float[Tensor, "batch *rest"]:
+def gathered(shares: Float[Tensor, "share ..."], count: int, accelerator: Any) -> Float[Tensor, "batch ..."]:
     """What the processes made of their shares of a batch of ``count``, in the batch's order, in every process."""
     if accelerator.num_processes == 1:
         return shares
