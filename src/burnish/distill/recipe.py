@@ -17,17 +17,19 @@ class DataSettings(Settings):
     """Where labelled videos or pictures are."""
 
     source: str
-    """A folder with a folder a class, a list (.csv, .jsonl: `path`, `label`), a hub id, or `module:function`."""
+    """A folder with a folder a class, a list (.csv, .jsonl: `path`, `label`), a hub id (or a folder of its Parquet
+    files), or `module:function` of your own that gives rows of `path` and `label`."""
     layout: Literal["auto", "folders", "list", "ucf101", "kinetics"] = "auto"
     """What the source looks like; `ucf101` and `kinetics` read their split files."""
     split: str = "train"
-    """Which split, where the layout has several (`ucf101`: `train01` is the first list of training)."""
+    """Which split, where the layout has several (`ucf101`: `train01` is the first list of training, and `train` is
+    that one)."""
     root: str | None = None
     """Folder that the paths of a list start from; none takes the list's own."""
     bad_files: Literal["skip", "fatal"] = "skip"
-    """A file that gives no clip: named, counted and left out, or the end."""
+    """A row or a file that gives no clip: named, counted and left out, or the end."""
     limit: int | None = Field(default=None, ge=1)
-    """Stop after this many samples."""
+    """At most this many samples, in turn from each class; of a hub's data set and of a function the first ones."""
 
 
 class ClipSettings(Settings):
@@ -36,11 +38,12 @@ class ClipSettings(Settings):
     frames: int = Field(default=32, ge=1)
     """Frames of a clip; 1 for pictures."""
     sampling: Literal["uniform", "dense"] = "uniform"
-    """From the first to the last equally far apart (in time), or each `stride` after the last."""
+    """From the first to the last equally far apart (in time), or each `stride` after the last, from the middle of the
+    video. Short videos are looped."""
     stride: int = Field(default=2, ge=1)
     """Of `dense`."""
     size: tuple[int, int] = (224, 224)
-    """Height and width to which the shorter side is scaled and the centre cut out."""
+    """Height and width: a frame is scaled until it covers them, its shape kept, and the centre is cut out."""
 
 
 class AugmentSettings(Settings):
@@ -94,6 +97,8 @@ class SakdRecipe(Recipe):
     """A video or image classifier: a folder, a hub id, or `module:function` of your own."""
     student: str
     """Likewise; what is trained. `config:FOLDER` starts from random weights of that folder's configuration."""
+    new_head: bool = False
+    """Give the student a last layer for the classes of the data, in place of its own: it was trained on others."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights of the teacher; the student's stay float32."""
     bf16: bool | None = None
@@ -103,7 +108,8 @@ class SakdRecipe(Recipe):
     data: DataSettings
     """What is learnt from."""
     test: DataSettings | None = None
-    """What accuracy is measured on, before and after; never used for a choice."""
+    """What accuracy is measured on, before, at every evaluation and after; never used for a choice, nor counted as a
+    cost."""
     clip: ClipSettings = Field(default_factory=ClipSettings)
     """The clips, of the student."""
     teacher_clip: ClipSettings | None = None

@@ -25,16 +25,31 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What a data set speaks of and does not give.
+
+    Attributes:
+        where: the file, or the place of the row.
+        why: in a few words.
+    """
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Samples:
     """A data set: what is in it, and what its classes are called.
 
     Attributes:
         items: in a fixed order; a sample's place is its index everywhere (states, tables, selections).
         labels: names of the classes, in the order of their numbers.
+        left_out: rows that name no file, or no class; files that are not there.
     """
 
     items: tuple[Sample, ...]
     labels: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,11 +60,13 @@ class Clips:
         pixels: frames of each sample, time 1 for pictures; a memory map.
         labels: of each.
         ids: of each.
+        left_out: files that gave no clip.
     """
 
     pixels: UInt8[np.ndarray, "samples time height width 3"]
     labels: Int64[np.ndarray, " samples"]
     ids: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ codecs have no checksum, and what the decoder does not notice is not noticed her
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from burnish.core.errors import UserError
 
 NEAR = 2
 """A jump over fewer frames than this costs more than decoding them."""
+LONGEST = 32
+"""A frame that covers what is wanted may be this many times as large; a strip of pixels would fill the memory."""
+CPU_SECONDS = 600
+"""A file on which a process has worked for this long, packets or frames still coming, is given up."""
 
 
 class BadVideo(Exception):
@@ -70,10 +75,12 @@ def scan_video(path: Path) -> Video:
         UserError: PyAV is not installed.
     """
     with _opened(path) as (container, stream):
+        begun = time.thread_time()
         stamps: list[int] = []
         keys: list[int] = []
         try:
             for packet in container.demux(stream):
+                _in_time(begun)
                 if packet.size and not packet.is_discard:
                     stamp = packet.pts if packet.pts is not None else packet.dts
                     stamps.append(len(stamps) if stamp is None else stamp)
@@ -105,7 +112,8 @@ def read_frames(
     Args:
         video: of :func:`scan_video`.
         wanted: numbers from 0.
-        size: height and width to scale to while converting; none keeps the video's.
+        size: height and width that a frame is scaled to cover while it is converted, its shape kept (pixels count as
+            square); what is over is cut off evenly at both ends. None keeps the video's.
 
     Raises:
         BadVideo: one of them cannot be decoded.
@@ -146,12 +154,19 @@ def _number(video: Video, frame: Any, before: int) -> int:
 
 def _pixels(frame: Any, size: tuple[int, int] | None) -> UInt8[np.ndarray, "height width 3"]:
     turns = round(frame.rotation / 90) % 4
-    scaled = {}
+    scaled: dict[str, Any] = {}
+    top = left = 0
+    height, width = frame.height, frame.width
     if size is not None:
         height, width = size if turns % 2 == 0 else size[::-1]
-        scaled = {"width": width, "height": height, "interpolation": "AREA"}
+        scale = max(height / frame.height, width / frame.width)
+        high, wide = max(height, round(frame.height * scale)), max(width, round(frame.width * scale))
+        if high * wide > LONGEST * height * width:
+            raise BadVideo(f"{frame.width} x {frame.height} px are too long and narrow for {size[1]} x {size[0]}")
+        scaled = {"width": wide, "height": high, "interpolation": "AREA"}
+        top, left = (high - height) // 2, (wide - width) // 2
     pixels: np.ndarray = frame.to_ndarray(format="rgb24", **scaled)
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+    return np.ascontiguousarray(np.rot90(pixels[top : top + height, left : left + width], turns))
 
 
 @contextmanager
@@ -180,13 +195,21 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    begun = time.thread_time()
     try:
         for frame in container.decode(stream):
+            _in_time(begun)
             if frame.is_corrupt:  # it has filled in what it could not read
                 raise BadVideo(f"damaged at {float(frame.time or 0):.2f} s")
             yield frame
     except _errors() as error:
         raise BadVideo(f"damaged ({_short(error)})") from None
+
+
+def _in_time(begun: float) -> None:
+    """The thread's own time: how busy the machine is must not say which files are left out."""
+    if time.thread_time() - begun > CPU_SECONDS:
+        raise BadVideo(f"not decoded within {CPU_SECONDS} s of CPU time")
 
 
 def _errors() -> tuple[type[Exception], ...]:

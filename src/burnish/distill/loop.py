@@ -1,0 +1,323 @@
+"""SAKD from a recipe in a run folder, or in memory: read and decode the data, load both models, train, measure, save."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from burnish.core.errors import UserError
+from burnish.core.paths import cache
+from burnish.core.run import Run
+from burnish.distill.clip_cache import cache_both, cache_clips
+from burnish.distill.cost import flops
+from burnish.distill.footage import Footage
+from burnish.distill.models import (
+    Classifier,
+    fingerprint,
+    load_classifier,
+    match_labels,
+    refuse_misfit,
+)
+from burnish.distill.passes import Seat
+from burnish.distill.recipe import SakdRecipe
+from burnish.distill.records import Clips
+from burnish.distill.rules import Selection
+from burnish.distill.samples import read_samples
+from burnish.distill.spending import PARTS, Prices
+from burnish.distill.strips import captions, film_strip, told_apart
+from burnish.distill.table import TeacherTable
+from burnish.distill.trainer import Distiller
+from burnish.distill.weights import Finished
+
+CARD = """---
+library_name: transformers
+pipeline_tag: {task}
+tags: [sakd, distillation]
+---
+{student}, taught by {teacher} with SAKD (`burnish run`): {steps} steps of training, {flops:.3g} FLOPs in all, seed {seed}.
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a distillation in memory came to.
+
+    Attributes:
+        accuracy: on the test clips at the end; none without them.
+        curve: FLOPs spent and accuracy then, from before the first step on.
+        flops: by part of the cost (``teacher``, ``student``, ``frozen``, ``selection``, ``decoding``).
+        seconds: likewise.
+        selections: the samples chosen, at each choice, rising.
+        steps: of training.
+        difficulty: of each sample, at the end.
+        strength: likewise.
+    """
+
+    accuracy: float | None
+    curve: tuple[tuple[float, float], ...]
+    flops: dict[str, float]
+    seconds: dict[str, float]
+    selections: tuple[Int64[np.ndarray, " picks"], ...]
+    steps: int
+    difficulty: np.ndarray
+    strength: np.ndarray
+
+    @property
+    def total_flops(self) -> float:
+        """Of all parts, the frozen passes too."""
+        return sum(self.flops.values())
+
+
+def distill(recipe: SakdRecipe, run: Run) -> Path:
+    """Distil a classifier. Returns the folder of the trained student.
+
+    Raises:
+        UserError: data, models or settings that do not go together.
+        BurnishError: a loss or a teacher's word that is no number (the sample is named), or a full disk.
+        Interrupted: a stop signal came; the state is saved.
+    """
+    if run.finished:
+        return run.path / "artifacts" / "model"
+    accelerator = _accelerator(recipe)
+    began = time.monotonic()
+    samples = read_samples(recipe.data, run.note)
+    options = {"workers": recipe.workers, "kind": recipe.executor, "ray_address": recipe.ray_address}
+    options |= {"note": run.note, "progress": run.progress}
+    folder = cache() / "clips"
+    with accelerator.main_process_first():
+        own, other = cache_both(
+            samples, recipe.clip, recipe.teacher_clip, folder, bad_files=recipe.data.bad_files, **options
+        )
+        test = None
+        if recipe.test is not None:
+            asked = read_samples(recipe.test, run.note)
+            found = cache_clips(asked, recipe.clip, folder, bad_files=recipe.test.bad_files, **options)
+            test = relabelled(found, asked.labels, samples.labels, recipe.test.source)
+    torch.manual_seed(recipe.seed % 2**63)  # of a new head and of weights from a configuration
+    student = load_classifier(recipe.student, "student", samples.labels, new_head=recipe.new_head)
+    teacher = load_classifier(recipe.teacher, "teacher", dtype=recipe.dtype)
+    trainer = build_distiller(
+        recipe, student, teacher, own, other, samples.labels, test, accelerator, cache() / "teachers", run.note
+    )
+    trainer.ledger.seconds["decoding"] = time.monotonic() - began
+    start = run.restore(trainer)
+    total = max(start, trainer.expected_units())
+    for unit, logged in enumerate(run.progress(trainer.units(), "batches", total), start):
+        if logged:
+            run.log(trainer.step, **logged)
+        run.checkpoint(unit, trainer)
+    if trainer.spent:
+        run.note(f"{run.path}: the budget is used up after {trainer.epoch} of {recipe.epochs} epochs")
+    run.artifact("outcome.json", _outcome(trainer))
+    run.artifact("samples.csv", _by_sample(trainer, samples.labels))
+    run.artifact("strips.json", captions(trainer.states, own, samples.labels))
+    for kind, rows in told_apart(trainer.states).items():
+        for place, row in enumerate(rows):
+            run.artifact(f"strips/{kind.replace(' ', '-')}-{place}.png", film_strip(own, row))
+    finished = Finished(student, trainer.model, accelerator)
+    return run.save_model(finished, student.kept_processor(), _card(recipe, trainer))
+
+
+def distill_in_memory(
+    recipe: SakdRecipe,
+    student: Classifier,
+    teacher: Classifier,
+    clips: Clips,
+    test: Clips | None = None,
+    *,
+    teacher_clips: Clips | None = None,
+    table: TeacherTable | None = None,
+    on_selection: Callable[[int, Selection], None] = lambda _epoch, _selection: None,
+) -> Outcome:
+    """Distil a model that is in memory on clips that are, without a run: for studies and notebooks; no resume.
+
+    Args:
+        recipe: how; its ``teacher``, ``student``, ``data``, ``test`` and clips are not looked at.
+        student: trained in place; its classes are those of the labels, in their order.
+        teacher: likewise.
+        clips: to train on.
+        test: what accuracy is measured on, before, at every evaluation and after.
+        teacher_clips: the same samples as the teacher sees them, if otherwise.
+        table: of this teacher over these samples, for arms that share it: each is charged as if it had asked itself.
+        on_selection: called with the epoch and each selection.
+
+    Raises:
+        UserError: models, clips or settings that do not go together.
+        BurnishError: a loss that is no number.
+    """
+    curve: list[tuple[float, float]] = []
+    selections: list[Int64[np.ndarray, " picks"]] = []
+
+    def chosen(epoch: int, selection: Selection) -> None:
+        selections.append(selection.indices)
+        on_selection(epoch, selection)
+
+    trainer = build_distiller(
+        recipe,
+        student,
+        teacher,
+        clips,
+        teacher_clips or clips,
+        student.labels,
+        test,
+        _accelerator(recipe),
+        table=table,
+    )
+    trainer.on_selection = chosen
+    for logged in trainer.units():
+        if "test_accuracy" in logged:
+            curve.append((logged["flops"], logged["test_accuracy"]))
+    states, ledger = trainer.states, trainer.ledger
+    return Outcome(
+        trainer.accuracy,
+        tuple(curve),
+        dict(ledger.flops),
+        dict(ledger.seconds),
+        tuple(selections),
+        trainer.step,
+        states.difficulty,
+        states.strength,
+    )
+
+
+def build_distiller(
+    recipe: SakdRecipe,
+    student: Classifier,
+    teacher: Classifier,
+    clips: Clips,
+    teacher_clips: Clips,
+    labels: Sequence[str],
+    test: Clips | None,
+    accelerator: Any,
+    tables: Path | None = None,
+    note: Callable[[str], None] = lambda _message: None,
+    table: TeacherTable | None = None,
+) -> Distiller:
+    """The training of a recipe, ready for :meth:`~burnish.distill.trainer.Distiller.units`.
+
+    Args:
+        recipe: what was asked.
+        student: what is trained.
+        teacher: what it learns from.
+        clips: as the student sees them.
+        teacher_clips: as the teacher does, row by row the same samples.
+        labels: classes of the data.
+        test: what accuracy is measured on.
+        accelerator: of accelerate.
+        tables: folder of teachers' tables; none keeps the table in memory.
+        note: told of what a person should know.
+        table: one that is there already.
+
+    Raises:
+        UserError: clips that a model was not built for, classes that it lacks, features of different widths where the
+            loss compares them.
+    """
+    refuse_unfit_loss(recipe, student, teacher)
+    seats = []
+    for name, clip, model, seen in (
+        ("student", "clip", student, clips),
+        ("teacher", "teacher_clip", teacher, teacher_clips),
+    ):
+        frames, height, width = seen.pixels.shape[1:4]
+        refuse_misfit(model.look, frames, (height, width), name, clip)
+        seats.append(Seat(model, Footage(seen), match_labels(model.labels, labels, name)))
+    device = accelerator.device
+    prices = Prices(
+        *(_price(seat, backward) for seat, backward in ((seats[1], False), (seats[0], False), (seats[0], True)))
+    )
+    student.model.to(device)
+    teacher.model.to(device)
+    if table is None:
+        own = tables if accelerator.is_main_process else None  # the first reads and writes, and tells the others
+        identity = fingerprint(teacher) if own is not None else ""
+        table = TeacherTable(seats[1].footage, len(teacher.labels), teacher.width, identity, own, note)
+    tested = None if test is None else Footage(test)
+    return Distiller(recipe, seats[0], seats[1], table, prices, accelerator, tested)
+
+
+def refuse_unfit_loss(recipe: SakdRecipe, student: Classifier, teacher: Classifier) -> None:
+    """Refuse a loss that compares features of different widths.
+
+    Raises:
+        UserError: says both.
+    """
+    if recipe.loss.kind in ("head_crossing", "feature") and student.width != teacher.width:
+        raise UserError(
+            f"loss.kind: `{recipe.loss.kind}` needs features of one width; the student's have {student.width} numbers, "
+            f"the teacher's {teacher.width}; choose `kd` or `dkd`"
+        )
+
+
+def relabelled(clips: Clips, of_clips: Sequence[str], labels: Sequence[str], source: str) -> Clips:
+    """Clips whose labels count in the order of other names.
+
+    Raises:
+        UserError: a class that the other has not.
+    """
+    places = {name: place for place, name in enumerate(labels)}
+    if unknown := [name for name in of_clips if name not in places]:
+        raise UserError(f"test: {source}: has the class `{unknown[0]}`, which the training data lack")
+    numbers = np.array([places[name] for name in of_clips], np.int64)
+    return replace(clips, labels=numbers[clips.labels])
+
+
+def _accelerator(recipe: SakdRecipe) -> Any:
+    from accelerate import Accelerator
+
+    gpu = recipe.device != "cpu" and torch.cuda.is_available()
+    half = gpu if recipe.bf16 is None else recipe.bf16
+    return Accelerator(cpu=recipe.device == "cpu", mixed_precision="bf16" if half else "no")
+
+
+def _price(seat: Seat, backward: bool) -> float:
+    look = seat.classifier.look
+    height, width = seat.footage.size
+    shape = (1, seat.footage.frames, look.channels, height, width)
+    return flops(seat.classifier.model, shape if look.video else (1, *shape[2:]), backward=backward)
+
+
+def _outcome(trainer: Distiller) -> dict[str, Any]:
+    ledger = trainer.ledger
+    return {
+        "steps": trainer.step,
+        "epochs": trainer.epoch,
+        "samples": len(trainer.seen),
+        "ever_seen": float(trainer.seen.mean()),
+        "flops": ledger.total,
+        **{f"{part}_flops": ledger.flops[part] for part in PARTS},
+        **{f"{part}_seconds": ledger.seconds[part] for part in PARTS},
+        "accuracy": trainer.accuracy,
+    }
+
+
+def _by_sample(trainer: Distiller, labels: Sequence[str]) -> str:
+    states, footage = trainer.states, trainer.student.footage
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["id", "label", "difficulty", "strength", "chosen"])
+    for name, label, *numbers in zip(
+        footage.ids, footage.labels, states.difficulty, states.strength, states.counts, strict=True
+    ):
+        rows.writerow([name, labels[label], *(f"{number:.6g}" for number in numbers)])
+    return text.getvalue()
+
+
+def _card(recipe: SakdRecipe, trainer: Distiller) -> str:
+    video = trainer.student.classifier.look.video
+    return CARD.format(
+        task="video-classification" if video else "image-classification",
+        student=recipe.student,
+        teacher=recipe.teacher,
+        steps=trainer.step,
+        flops=trainer.ledger.total,
+        seed=recipe.seed,
+    )
