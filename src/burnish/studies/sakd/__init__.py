@@ -1,1 +1,1 @@
-"""Easy and diverse subsets, adaptive strength and their rivals, at equal cost, in worlds where something could be won."""
+"""Easy and diverse subsets, adaptive strength and their rivals at equal cost, where something could be won."""

@@ -1,7 +1,7 @@
 """The arms of the sakd study: what each changes in the recipe that all share, and which regime has which.
 
-Knows recipes, no world. Everything that is not named here is the same for all arms of a regime: models, samples, order of
-seeds, optimizer, temperature and weights (chosen with the baseline on validation samples), FLOPs or updates.
+Knows recipes, no world. Everything that is not named here is the same for all arms of a regime: models, samples, seeds,
+optimizer, temperature and weights (chosen with the baseline on validation samples), and FLOPs or updates.
 """
 
 from __future__ import annotations
