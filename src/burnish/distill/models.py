@@ -73,7 +73,7 @@ class Classifier:
         return self.head.in_features
 
     def prepared(
-        self, view: Float[Tensor, "batch time channels height width"]
+        self, view: Float[Tensor, "batch time colours height width"]
     ) -> Float[Tensor, "batch time channels height width"]:
         """Pixels in [0, 1] with the model's channels, mean and deviation; time is kept, for interruption."""
         if self.look.channels == 1:
