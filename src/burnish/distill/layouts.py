@@ -17,8 +17,23 @@ from burnish.core.errors import UserError, nearest
 from burnish.core.method import import_object
 from burnish.distill.records import LeftOut
 
-VIDEOS = frozenset(".mp4 .avi .mkv .webm .mov .m4v .mpg .mpeg .wmv .flv .ts .3gp .ogv .gif".split())
-PICTURES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp".split())
+VIDEOS = {
+    ".3gp",
+    ".avi",
+    ".flv",
+    ".gif",
+    ".m4v",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".ogv",
+    ".ts",
+    ".webm",
+    ".wmv",
+}
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,8 @@ def read_samples(settings: DataSettings, note: Note = silent) -> Samples:
         UserError: no such source, not one sample in it, or (``bad_files: fatal``) the first row that gives none.
     """
     listing = _listing(settings)
-    rows: list[Row] = []
     bad: list[LeftOut] = []
-    most = settings.limit if listing.endless else None
-    for row in islice(_kept(listing, settings, bad), most):
-        rows.append(row)
+    rows = list(islice(_kept(listing, settings, bad), settings.limit if listing.endless else None))
     if not rows:
         first = f"; the first: {bad[0].where}: {bad[0].why}" if bad else ""
         raise UserError(f"data.source: {settings.source}: not one sample in it ({len(bad):,} left out{first})")
@@ -58,16 +55,16 @@ def read_samples(settings: DataSettings, note: Note = silent) -> Samples:
         # the same file may be listed twice; its second sample has states of its own
         own = row.id if times[row.id] == 1 else f"{row.id}#{times[row.id]}"
         items.append(Sample(own, row.media if isinstance(row.media, Path) else _stored(row.media), places[row.label]))
-    tell(settings.source, bad, len(items), note)
+    tell(bad, f"{settings.source}: {len(items):,} samples", note)
     return Samples(tuple(items), labels, tuple(bad))
 
 
-def tell(source: str, bad: Sequence[LeftOut], kept: int, note: Note) -> None:
-    """Name the first few of what is left out, and count all."""
+def tell(bad: Sequence[LeftOut], kept: str, note: Note) -> None:
+    """Name the first few of what is left out, and count all after saying what is kept."""
     for each in bad[:NAMED]:
         note(f"{each.where}: left out: {each.why}")
     if bad:
-        note(f"{source}: {kept:,} samples; {len(bad):,} left out")
+        note(f"{kept}; {len(bad):,} left out")
 
 
 def _kept(listing: Listing, settings: DataSettings, bad: list[LeftOut]) -> Iterator[Row]:

@@ -23,10 +23,14 @@ from burnish.core.errors import UserError
 
 NEAR = 2
 """A jump over fewer frames than this costs more than decoding them."""
+INDEXED = {"mp4", "matroska", "avi"}
+"""Containers with an index. In others a jump lands near by, and what is decoded there may be another frame, or half
+one, without a word."""
 LONGEST = 32
 """A frame that covers what is wanted may be this many times as large; a strip of pixels would fill the memory."""
 CPU_SECONDS = 600
 """A file on which a process has worked for this long, packets or frames still coming, is given up."""
+FORBIDDEN, MISSING = "may not be read", "no such file"
 
 
 class BadVideo(Exception):
@@ -40,7 +44,8 @@ class Video:
     Attributes:
         path: the file.
         stamps: presentation time of each frame in order, in units of ``unit``.
-        keys: of those frames that need no others.
+        keys: of those frames that need no others, and that the container's index leads to.
+        timed: whether each packet says when it is shown; if not, stamps are those of decoding, and frames are counted.
         unit: seconds of a unit of time.
         declared: frames that the container speaks of; 0 where it does not.
         width: as stored, before any rotation that the file asks for.
@@ -50,6 +55,7 @@ class Video:
     path: Path
     stamps: Int64[np.ndarray, " frames"]
     keys: Int64[np.ndarray, " keys"]
+    timed: bool
     unit: Fraction
     declared: int
     width: int
@@ -70,38 +76,64 @@ class Video:
 def scan_video(path: Path) -> Video:
     """List the frames of a file without decoding any.
 
+    A file that has lost its end is known by what it says of itself: frames (mp4, avi), seconds (mkv, webm), the size of
+    its last packet (flv). Streams made to be cut anywhere (ts, mpg) say nothing.
+
     Raises:
-        BadVideo: no video, no frame, or fewer frames than the file speaks of.
+        BadVideo: no video, no frame, or less than the file speaks of.
         UserError: PyAV is not installed.
     """
     with _opened(path) as (container, stream):
         begun = time.thread_time()
+        found, end, timed = 0, 0, True  # found: those too that the file has cut out of its showing
         stamps: list[int] = []
         keys: list[int] = []
         try:
             for packet in container.demux(stream):
                 _in_time(begun)
-                if packet.size and not packet.is_discard:
-                    stamp = packet.pts if packet.pts is not None else packet.dts
-                    stamps.append(len(stamps) if stamp is None else stamp)
+                if not packet.size:
+                    continue
+                if packet.is_corrupt:
+                    raise BadVideo(f"cut off in frame {found}")
+                found += 1
+                timed = timed and packet.pts is not None
+                stamp = next((each for each in (packet.pts, packet.dts) if each is not None), found)
+                end = max(end, stamp + (packet.duration or 0))
+                if not packet.is_discard:
+                    stamps.append(stamp)
                     if packet.is_keyframe:
-                        keys.append(stamps[-1])
+                        keys.append(stamp)
         except _errors() as error:
-            raise BadVideo(f"damaged after {len(stamps)} frames ({_short(error)})") from None
-        declared = int(stream.frames)
+            raise BadVideo(f"damaged after {found} frames ({_short(error)})") from None
+        declared, unit = int(stream.frames), Fraction(stream.time_base)
         if not stamps:
             raise BadVideo("no frame in it")
-        if len(stamps) < declared:
-            raise BadVideo(f"cut off: {len(stamps)} of {declared} frames are there")
+        if found < declared:
+            raise BadVideo(f"cut off: {found} of {declared} frames are there")
+        promised = _seconds(stream.metadata.get("DURATION", ""))
+        shown = float(end * unit)
+        if promised - shown > 0.5 * shown / found:  # half a frame
+            raise BadVideo(f"cut off: {shown:.2f} of {promised:.2f} s are there")
+        reachable = keys if timed and INDEXED & set(container.format.name.split(",")) else []
         return Video(
             path,
             np.sort(np.array(stamps, np.int64)),
-            np.sort(np.array(keys, np.int64)),
-            Fraction(stream.time_base),
+            np.sort(np.array(reachable, np.int64)),
+            timed,
+            unit,
             declared,
             stream.codec_context.width,
             stream.codec_context.height,
         )
+
+
+def _seconds(clock: str) -> float:
+    """Of `01:02:03.5`; 0 of anything else."""
+    try:
+        hours, minutes, seconds = (float(part) for part in clock.split(":"))
+    except ValueError:
+        return 0.0
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def read_frames(
@@ -121,33 +153,46 @@ def read_frames(
     """
     if outside := [number for number in wanted if not 0 <= number < video.frames]:
         raise UserError(f"{video.path}: frame {outside[0]} of {video.frames}")
-    missing = sorted(set(wanted))
+    may_jump = len(video.keys) > 1
+    try:
+        found = _chosen(video, sorted(set(wanted)), size, may_jump)
+    except BadVideo:
+        if not may_jump:
+            raise
+        # where the index is missing, a jump may land behind the key frame, on what cannot be decoded from there
+        found = _chosen(video, sorted(set(wanted)), size, may_jump=False)
+    return np.stack([found[number] for number in wanted])
+
+
+def _chosen(video: Video, missing: list[int], size: tuple[int, int] | None, may_jump: bool) -> dict[int, np.ndarray]:
     found: dict[int, np.ndarray] = {}
     with _opened(video.path) as (container, stream):
         here = -1  # the frame that was decoded last
         frames = _decoded(container, stream)
-        while missing:
-            key = int(np.searchsorted(video.keys, video.stamps[missing[0]], "right")) - 1
+        for wanted in missing:
+            key = int(np.searchsorted(video.keys, video.stamps[wanted], "right")) - 1
             start = int(np.searchsorted(video.stamps, video.keys[key])) if key >= 0 else 0
-            if start > here + NEAR:
+            arrived = not may_jump or start <= here + NEAR
+            if not arrived:
                 container.seek(int(video.keys[key]), stream=stream, backward=True)
                 frames = _decoded(container, stream)
             for frame in frames:
                 here = _number(video, frame, here)
-                if here >= missing[0]:
+                # frames shown before a key frame and decoded after it are rubbish where decoding begins with it
+                arrived = arrived or here == start
+                if here >= wanted:
                     break
             else:
-                raise BadVideo(f"frame {missing[0]} of {video.frames} cannot be decoded: the file ends before it")
-            if here > missing[0]:
-                raise BadVideo(f"frame {missing[0]} of {video.frames} cannot be decoded: it is skipped")
-            found[here] = _pixels(frame, size)
-            missing.pop(0)
-    return np.stack([found[number] for number in wanted])
+                raise BadVideo(f"frame {wanted} of {video.frames} cannot be decoded: the file ends before it")
+            if here > wanted or not arrived:
+                raise BadVideo(f"frame {wanted} of {video.frames} cannot be decoded: it is skipped")
+            found[wanted] = _pixels(frame, size)
+    return found
 
 
 def _number(video: Video, frame: Any, before: int) -> int:
-    """Which frame this is, by its time."""
-    if frame.pts is None:
+    """Which frame this is: by its time, or by counting where the packets do not say when they are shown."""
+    if frame.pts is None or not video.timed:
         return before + 1
     return int(np.searchsorted(video.stamps, frame.pts))
 
@@ -180,9 +225,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         container = av.open(str(path))
     except PermissionError:
-        raise BadVideo("may not be read") from None
+        raise BadVideo(FORBIDDEN) from None
     except FileNotFoundError:
-        raise BadVideo("no such file") from None
+        raise BadVideo(MISSING) from None
     except _errors() as error:
         raise BadVideo(f"not a video that can be read ({_short(error)})") from None
     with container:
