@@ -29,8 +29,10 @@ def write_film(
     stamps: Sequence[int] | None = None,
     every: int | None = None,
     rotation: int = 0,
+    between: int | None = None,
 ) -> Path:
-    """``stamps``: time of each frame in hundredths of a second; ``every``: distance of key frames."""
+    """``stamps``: time of each frame in hundredths of a second; ``every``: distance of key frames; ``between``: most
+    frames in a row that need a later one."""
     import av
 
     options = {} if every is None else {"g": str(every), "keyint_min": str(every), "sc_threshold": "0"}
@@ -38,6 +40,8 @@ def write_film(
         stream: Any = container.add_stream(codec, rate=100 if stamps is not None else 10, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixels
+        if between is not None:
+            stream.codec_context.max_b_frames = between
         if rotation:
             stream.set_display_rotation(rotation)
         for number, pixel in enumerate(frames):

@@ -235,7 +235,8 @@ def test_a_data_set_as_the_hub_has_it(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_rows_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_films.py").write_text(
-        "def rows():\n    yield {'path': 'a.mp4', 'label': 'x'}\n    yield 7\n    yield {'path': 'a.mp4', 'label': 'y'}\n"
+        "def rows():\n"
+        "    yield {'path': 'a.mp4', 'label': 'x'}\n    yield 7\n    yield {'path': 'a.mp4', 'label': 'y'}\n"
         "def broken():\n    yield {'path': 'a.mp4', 'label': 'x'}\n    raise KeyError('dough')\n"
     )
     touch(tmp_path / "a.mp4")
@@ -254,5 +255,5 @@ def test_nothing_of_that_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=said):
             read(source)
-    with pytest.raises(UserError, match="data.root: .*: no such folder"):
+    with pytest.raises(UserError, match=r"data.root: .*: no such folder"):
         read(tmp_path, root=str(tmp_path / "nowhere"))

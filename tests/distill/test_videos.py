@@ -32,6 +32,55 @@ def test_chosen_frames_are_those_of_the_whole_file(tmp_path: Path, every: int) -
         assert (read_frames(video, list(wanted)) == whole[list(wanted)]).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("film.mkv", "libx264"),
+        ("film.avi", "mpeg4"),  # as UCF101: its packets do not say when they are shown
+        ("film.ts", "libx264"),  # no index
+        ("film.mpg", "mpeg2video"),
+        ("film.flv", "libx264"),
+        ("film.webm", "libvpx-vp9"),
+    ],
+)
+def test_each_frame_alone_is_that_of_the_whole_file(tmp_path: Path, name: str, codec: str) -> None:
+    """Key frames close together, frames that need later ones between them: whatever the container does about jumps."""
+    path = write_film(tmp_path / name, noise(24, side=32), codec, every=6, between=2)
+    video, whole = scan_video(path), everything(path)
+    assert video.frames == len(whole) == 24
+    for number in range(24):
+        assert (read_frames(video, [number])[0] == whole[number]).all(), number
+    assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
+
+
+def test_jumps_that_land_late_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a file whose index is missing: this kind never has one."""
+    monkeypatch.setattr(decoding, "INDEXED", {"mpegts"})
+    path = write_film(tmp_path / "film.ts", noise(24, side=32), every=6, between=2)
+    video, whole = scan_video(path), everything(path)
+    assert len(video.keys) > 1
+    assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "said"),
+    [
+        ("film.mkv", "libx264", r"cut off: 1\.\d+ of 3\.00 s"),
+        ("film.webm", "libvpx-vp9", r"cut off: 1\.\d+ of 3\.00 s"),
+        ("film.avi", "libx264", r"cut off (in frame 1\d|: 1\d of 30 frames)"),
+        ("film.flv", "libx264", r"cut off in frame 1\d"),
+    ],
+)
+def test_a_container_that_can_be_read_up_to_its_end_is_seen_to_be_cut_off(
+    tmp_path: Path, name: str, codec: str, said: str
+) -> None:
+    path = write_film(tmp_path / name, noise(30), codec)
+    assert scan_video(path).frames == 30
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    with pytest.raises(BadVideo, match=said):
+        scan_video(path)
+
+
 def test_it_jumps_only_over_key_frames_and_stops_after_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,8 +152,8 @@ def test_broken_files_are_said_and_never_short(tmp_path: Path, name: str) -> Non
         read_frames(scan_video(path), list(range(30)))
 
 
-def test_a_container_that_ends_early_is_cut_off(tmp_path: Path) -> None:
-    path = tmp_path / "cut.mkv"
+def test_last_bytes_lost(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
     whole = write_film(tmp_path / "whole.mp4", noise(30)).read_bytes()
     path.write_bytes(whole[:-40])  # the end holds nothing that frames need
     assert scan_video(path).frames == 30

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from burnish.testbeds.clips import FRAMES, MOTIONS, SIDE, Look, Scenes, coded, draw_scenes, render, write_clips
+from burnish.testbeds.clips import (
+    ASLANT,
+    FRAMES,
+    MOTIONS,
+    SIDE,
+    Look,
+    Scenes,
+    coded,
+    draw_scenes,
+    render,
+    write_clips,
+)
 
 
 def scenes_of(motion: str, count: int = 20, seed: int = 0) -> Scenes:
@@ -29,6 +40,12 @@ def test_straight_ways(motion: str, across: int, down: int) -> None:
     for way, sign in ((mover.x, across), (mover.y, down)):
         assert (np.sign(steps(way).round(9)) == sign).all()
     assert (np.diff(mover.size, axis=1) == 0).all()
+
+
+def test_motions_of_another_task() -> None:
+    mover = draw_scenes(np.arange(4), np.random.default_rng(0), ASLANT).mover
+    assert np.sign(steps(mover.x)[:, 0].round(9)).tolist() == [-1, 1, -1, 1]
+    assert np.sign(steps(mover.y)[:, 0].round(9)).tolist() == [-1, -1, 1, 1]
 
 
 @pytest.mark.parametrize(("motion", "sign"), [("clockwise", 1), ("anticlockwise", -1)])

@@ -21,15 +21,18 @@ from burnish.core.errors import UserError
 from burnish.testbeds.shapes import SHAPES, inside
 
 MOTIONS = ("up", "down", "left", "right", "clockwise", "anticlockwise", "grows", "shrinks")
+ASLANT = ("up left", "up right", "down left", "down right")
+"""Motions of another task: what a student may have learnt before."""
 DIRECTIONS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
 """Across and down, as pictures count."""
+DIRECTIONS |= {name: (DIRECTIONS[name.split()[1]][0], DIRECTIONS[name.split()[0]][1]) for name in ASLANT}
 TURNS = {"clockwise": 1, "anticlockwise": -1}
 SCALES = {"grows": 1, "shrinks": -1}
 FRAMES, SIDE = 8, 32
 """Frames of a clip and pixels of their sides."""
-SMALLEST, LARGEST = 0.11, 0.3
+SMALLEST, LARGEST = 0.13, 0.3
 """Half the width of a shape, of a side."""
-GRAIN = (0.05, 0.15, 0.35)
+GRAIN = (0.02, 0.06, 0.12)
 """Standard deviation of a clip's noise, one of these."""
 AT_ONCE = 64
 
@@ -82,7 +85,7 @@ class Scenes:
     """Everything about clips but their noise.
 
     Attributes:
-        labels: place in :data:`MOTIONS`.
+        labels: number of the motion.
         mover: what moves.
         other: what does not, to distract.
         ground: colour behind both, where no film lies there.
@@ -109,10 +112,22 @@ class Scenes:
         )
 
 
-def draw_scenes(labels: Int64[np.ndarray, " clips"], rng: np.random.Generator, frames: int = FRAMES) -> Scenes:
-    """Scenes of given motions: shape, colours, place, size, speed, tilt and noise at random."""
+def draw_scenes(
+    labels: Int64[np.ndarray, " clips"],
+    rng: np.random.Generator,
+    motions: Sequence[str] = MOTIONS,
+    frames: int = FRAMES,
+) -> Scenes:
+    """Scenes of given motions: shape, colours, place, size, speed, tilt and noise at random.
+
+    Args:
+        labels: place in ``motions`` of each clip's motion.
+        rng: of everything.
+        motions: :data:`MOTIONS` or :data:`ASLANT`.
+        frames: of a clip.
+    """
     count, time = len(labels), np.linspace(0, 1, frames)
-    names = np.array(MOTIONS)[labels]
+    names = np.array(motions)[labels]
     pace = rng.uniform(0.45, 0.8, (count, 1)) * time  # sides, turns or octaves until the last frame
     across, down = (np.array([DIRECTIONS.get(name, (0, 0))[axis] for name in names])[:, None] for axis in (0, 1))
     turn, scale = (np.array([table.get(name, 0) for name in names])[:, None] for table in (TURNS, SCALES))
@@ -126,13 +141,13 @@ def draw_scenes(labels: Int64[np.ndarray, " clips"], rng: np.random.Generator, f
         size=SMALLEST * (LARGEST / SMALLEST) ** octave,
     )
     still = rng.random((3, count, 1))
-    other = Things(*_appearance(count, rng), still[0], still[1], SMALLEST * (LARGEST / SMALLEST) ** (0.7 * still[2]))
-    ground, film, grain = rng.uniform(0, 0.6, (count, 3)), rng.random((count, 4)), rng.choice(GRAIN, count)
+    other = Things(*_appearance(count, rng), still[0], still[1], SMALLEST * (LARGEST / SMALLEST) ** (0.5 * still[2]))
+    ground, film, grain = rng.uniform(0, 0.3, (count, 3)), rng.random((count, 4)), rng.choice(GRAIN, count)
     return Scenes(labels, mover, other, ground, film, grain)
 
 
 def _appearance(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return rng.random(count), rng.uniform(0.4, 1, (count, 3)), rng.uniform(0, 2 * np.pi, count)
+    return rng.random(count), rng.uniform(0.5, 1, (count, 3)), rng.uniform(0, 2 * np.pi, count)
 
 
 def render(scenes: Scenes, rng: np.random.Generator, look: Look = PLAIN, side: int = SIDE) -> Pixels:
@@ -214,9 +229,25 @@ def coded(clips: Pixels) -> Pixels:
     film = io.BytesIO()
     _encode(film, clips.reshape(count * frames, *clips.shape[2:]), frames)
     film.seek(0)
-    with _av().open(film) as container:
-        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return np.stack(decoded).reshape(clips.shape)
+    return read_film(film).reshape(clips.shape)
+
+
+def read_film(file: Any, lines: int | None = None) -> UInt8[np.ndarray, "frames height width 3"]:
+    """All frames of a film.
+
+    Args:
+        file: a path, or an open file.
+        lines: height to scale to, the width in proportion; none keeps its own.
+
+    Raises:
+        UserError: PyAV is not installed.
+    """
+    with _av().open(file) as container:
+        stream = container.streams.video[0]
+        scaled = {}
+        if lines is not None:
+            scaled = {"height": lines, "width": round(stream.width * lines / stream.height), "interpolation": "AREA"}
+        return np.stack([frame.to_ndarray(format="rgb24", **scaled) for frame in container.decode(stream)])
 
 
 def write_clips(folder: Path, clips: Pixels, labels: Int64[np.ndarray, " clips"], names: Sequence[str]) -> None:
