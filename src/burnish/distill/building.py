@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from burnish.core.errors import UserError
-from burnish.distill.cost import flops
+from burnish.distill.cost import ModelFlops, model_flops
 from burnish.distill.footage import Footage
 from burnish.distill.models import Classifier, fingerprint, match_labels, refuse_misfit
 from burnish.distill.passes import Seat
@@ -62,15 +62,14 @@ def build_distiller(
         refuse_misfit(model.look, frames, (height, width), name, clip)
         seats.append(Seat(model, Footage(seen), match_labels(model.labels, labels, name)))
     device = accelerator.device
-    prices = Prices(
-        *(price_of(seat, backward) for seat, backward in ((seats[1], False), (seats[0], False), (seats[0], True)))
-    )
+    own, other = count_flops(student, clips), count_flops(teacher, teacher_clips)
+    prices = Prices(other.forward, own.forward, own.training)
     student.model.to(device)
     teacher.model.to(device)
     if table is None:
-        own = tables if accelerator.is_main_process else None  # the first reads and writes, and tells the others
-        identity = fingerprint(teacher) if own is not None else ""
-        table = TeacherTable(seats[1].footage, len(teacher.labels), teacher.width, identity, own, note)
+        folder = tables if accelerator.is_main_process else None  # the first reads and writes, and tells the others
+        identity = fingerprint(teacher) if folder is not None else ""
+        table = TeacherTable(seats[1].footage, len(teacher.labels), teacher.width, identity, folder, note)
     tested = None if test is None else Footage(test)
     return Distiller(recipe, seats[0], seats[1], table, prices, accelerator, tested)
 
@@ -97,9 +96,8 @@ def accelerator_of(recipe: SakdRecipe) -> Any:
     return Accelerator(cpu=recipe.device == "cpu", mixed_precision="bf16" if half else "no")
 
 
-def price_of(seat: Seat, backward: bool) -> float:
-    """FLOPs of one sample."""
-    look = seat.classifier.look
-    height, width = seat.footage.size
-    shape = (1, seat.footage.frames, look.channels, height, width)
-    return flops(seat.classifier.model, shape if look.video else (1, *shape[2:]), backward=backward)
+def count_flops(classifier: Classifier, clips: Clips) -> ModelFlops:
+    """FLOPs of one sample, counted."""
+    frames, height, width = clips.pixels.shape[1:4]
+    shape = (frames, classifier.look.channels, height, width)
+    return model_flops(classifier.model, classifier.logits_of, shape if classifier.look.video else shape[1:])

@@ -19,12 +19,12 @@ from burnish.core.paths import cache
 from burnish.core.run import Run
 from burnish.distill.building import accelerator_of, build_distiller
 from burnish.distill.clip_cache import cache_both, cache_clips
+from burnish.distill.cost import Cost, Costs
 from burnish.distill.models import Classifier, load_classifier
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Clips
 from burnish.distill.rules import Selection
 from burnish.distill.samples import read_samples
-from burnish.distill.spending import PARTS
 from burnish.distill.strips import captions, film_strip, told_apart
 from burnish.distill.table import TeacherTable
 from burnish.distill.trainer import Distiller
@@ -46,8 +46,7 @@ class Outcome:
     Attributes:
         accuracy: on the test clips at the end; none without them.
         curve: FLOPs spent and accuracy then, from before the first step on.
-        flops: by part of the cost (``teacher``, ``student``, ``frozen``, ``selection``, ``decoding``).
-        seconds: likewise.
+        costs: FLOPs and seconds, the frozen passes too.
         selections: the samples chosen, at each choice, rising.
         steps: of training.
         difficulty: of each sample, at the end.
@@ -56,17 +55,11 @@ class Outcome:
 
     accuracy: float | None
     curve: tuple[tuple[float, float], ...]
-    flops: dict[str, float]
-    seconds: dict[str, float]
+    costs: Costs
     selections: tuple[Int64[np.ndarray, " picks"], ...]
     steps: int
     difficulty: np.ndarray
     strength: np.ndarray
-
-    @property
-    def total_flops(self) -> float:
-        """Of all parts, the frozen passes too."""
-        return sum(self.flops.values())
 
 
 def distill(recipe: SakdRecipe, run: Run) -> Path:
@@ -100,7 +93,7 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
     trainer = build_distiller(
         recipe, student, teacher, own, other, samples.labels, test, accelerator, cache() / "teachers", run.note
     )
-    trainer.ledger.seconds["decoding"] = time.monotonic() - began
+    trainer.ledger.costs += Costs(decoding=Cost(0.0, time.monotonic() - began))
     start = run.restore(trainer)
     total = max(start, trainer.expected_units())
     for unit, logged in enumerate(run.progress(trainer.units(), "batches", total), start):
@@ -165,13 +158,12 @@ def distill_in_memory(
     )
     trainer.on_selection = chosen
     measured = (logged for logged in trainer.units() if "test_accuracy" in logged)
-    curve = [(logged["flops"], logged["test_accuracy"]) for logged in measured]
-    states, ledger = trainer.states, trainer.ledger
+    curve = [(logged["total_flops"], logged["test_accuracy"]) for logged in measured]
+    states = trainer.states
     return Outcome(
         trainer.accuracy,
         tuple(curve),
-        dict(ledger.flops),
-        dict(ledger.seconds),
+        trainer.ledger.costs,
         tuple(selections),
         trainer.step,
         states.difficulty,
@@ -193,15 +185,12 @@ def relabelled(clips: Clips, of_clips: Sequence[str], labels: Sequence[str], sou
 
 
 def _outcome(trainer: Distiller) -> dict[str, Any]:
-    ledger = trainer.ledger
     return {
         "steps": trainer.step,
         "epochs": trainer.epoch,
         "samples": len(trainer.seen),
         "ever_seen": float(trainer.seen.mean()),
-        "flops": ledger.total,
-        **{f"{part}_flops": ledger.flops[part] for part in PARTS},
-        **{f"{part}_seconds": ledger.seconds[part] for part in PARTS},
+        **trainer.ledger.numbers(),
         "accuracy": trainer.accuracy,
     }
 
@@ -225,6 +214,6 @@ def _card(recipe: SakdRecipe, trainer: Distiller) -> str:
         student=recipe.student,
         teacher=recipe.teacher,
         steps=trainer.step,
-        flops=trainer.ledger.total,
+        flops=trainer.ledger.flops,
         seed=recipe.seed,
     )

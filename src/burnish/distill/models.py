@@ -97,11 +97,16 @@ class Classifier:
         first = next(self.model.parameters())
         given = (pixels if self.look.video else pixels.squeeze(1)).to(first.dtype)
         try:
-            said = (through or self.model)(**{self.look.argument: given})
+            logits = self.logits_of(through or self.model, given)
         finally:
             hook.remove()
-        logits: Tensor = getattr(said, "logits", said)
         return logits.float(), caught[-1].float()
+
+    def logits_of(self, model: nn.Module, pixels: Tensor) -> Float[Tensor, "batch classes"]:
+        """What a copy or a wrapper of its model says of pixels, as the model takes them."""
+        said = model(**{self.look.argument: pixels})
+        logits: Tensor = getattr(said, "logits", said)
+        return logits
 
     def kept_processor(self) -> Processor:
         """What is saved beside its weights."""

@@ -236,7 +236,7 @@ class Distiller:
                 logged = self._learn(chosen, counted, view)
             self.at += 1
             self.step += 1
-            yield {**logged, "flops": self.ledger.total}
+            yield {**logged, "total_flops": self.ledger.flops}
         if self.at == len(steps):
             self.epoch, self.at = self.epoch + 1, 0
 
