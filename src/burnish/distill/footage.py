@@ -23,7 +23,8 @@ from burnish.distill.records import Clips
 
 PLAIN = AugmentSettings()
 """No augmentation: how samples are judged and tested."""
-Rows = Int64[np.ndarray, " rows"]
+Rows = Int64[np.ndarray, " _"]
+"""Indices of samples."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def gathered(shares: Float[Tensor, "share ..."], count: int, accelerator: Any) -
     return stacked.reshape(-1, *shares.shape[1:])[:count]
 
 
-def batches(rows: Rows, size: int) -> list[Rows]:
+def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
     """Rows in runs of ``size``; the last may be shorter."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 

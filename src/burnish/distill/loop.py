@@ -1,4 +1,4 @@
-"""SAKD from a recipe in a run folder, or in memory: read and decode the data, load both models, train, measure, save."""
+"""SAKD from a recipe in a run folder, or in memory: decode the data, load both models, train, measure, save."""
 
 from __future__ import annotations
 
@@ -17,22 +17,14 @@ from jaxtyping import Int64
 from burnish.core.errors import UserError
 from burnish.core.paths import cache
 from burnish.core.run import Run
+from burnish.distill.building import accelerator_of, build_distiller
 from burnish.distill.clip_cache import cache_both, cache_clips
-from burnish.distill.cost import flops
-from burnish.distill.footage import Footage
-from burnish.distill.models import (
-    Classifier,
-    fingerprint,
-    load_classifier,
-    match_labels,
-    refuse_misfit,
-)
-from burnish.distill.passes import Seat
+from burnish.distill.cost import Cost, Costs
+from burnish.distill.models import Classifier, load_classifier
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Clips
 from burnish.distill.rules import Selection
 from burnish.distill.samples import read_samples
-from burnish.distill.spending import PARTS, Prices
 from burnish.distill.strips import captions, film_strip, told_apart
 from burnish.distill.table import TeacherTable
 from burnish.distill.trainer import Distiller
@@ -43,7 +35,7 @@ library_name: transformers
 pipeline_tag: {task}
 tags: [sakd, distillation]
 ---
-{student}, taught by {teacher} with SAKD (`burnish run`): {steps} steps of training, {flops:.3g} FLOPs in all, seed {seed}.
+{student}, taught by {teacher} with SAKD (`burnish run`): {steps} steps, {flops:.3g} FLOPs in all, seed {seed}.
 """
 
 
@@ -54,8 +46,7 @@ class Outcome:
     Attributes:
         accuracy: on the test clips at the end; none without them.
         curve: FLOPs spent and accuracy then, from before the first step on.
-        flops: by part of the cost (``teacher``, ``student``, ``frozen``, ``selection``, ``decoding``).
-        seconds: likewise.
+        costs: FLOPs and seconds, the frozen passes too.
         selections: the samples chosen, at each choice, rising.
         steps: of training.
         difficulty: of each sample, at the end.
@@ -64,17 +55,11 @@ class Outcome:
 
     accuracy: float | None
     curve: tuple[tuple[float, float], ...]
-    flops: dict[str, float]
-    seconds: dict[str, float]
+    costs: Costs
     selections: tuple[Int64[np.ndarray, " picks"], ...]
     steps: int
     difficulty: np.ndarray
     strength: np.ndarray
-
-    @property
-    def total_flops(self) -> float:
-        """Of all parts, the frozen passes too."""
-        return sum(self.flops.values())
 
 
 def distill(recipe: SakdRecipe, run: Run) -> Path:
@@ -87,7 +72,7 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
     """
     if run.finished:
         return run.path / "artifacts" / "model"
-    accelerator = _accelerator(recipe)
+    accelerator = accelerator_of(recipe)
     began = time.monotonic()
     samples = read_samples(recipe.data, run.note)
     options = {"workers": recipe.workers, "kind": recipe.executor, "ray_address": recipe.ray_address}
@@ -108,7 +93,7 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
     trainer = build_distiller(
         recipe, student, teacher, own, other, samples.labels, test, accelerator, cache() / "teachers", run.note
     )
-    trainer.ledger.seconds["decoding"] = time.monotonic() - began
+    trainer.ledger.costs += Costs(decoding=Cost(0.0, time.monotonic() - began))
     start = run.restore(trainer)
     total = max(start, trainer.expected_units())
     for unit, logged in enumerate(run.progress(trainer.units(), "batches", total), start):
@@ -154,7 +139,6 @@ def distill_in_memory(
         UserError: models, clips or settings that do not go together.
         BurnishError: a loss that is no number.
     """
-    curve: list[tuple[float, float]] = []
     selections: list[Int64[np.ndarray, " picks"]] = []
 
     def chosen(epoch: int, selection: Selection) -> None:
@@ -169,92 +153,22 @@ def distill_in_memory(
         teacher_clips or clips,
         student.labels,
         test,
-        _accelerator(recipe),
+        accelerator_of(recipe),
         table=table,
     )
     trainer.on_selection = chosen
-    for logged in trainer.units():
-        if "test_accuracy" in logged:
-            curve.append((logged["flops"], logged["test_accuracy"]))
-    states, ledger = trainer.states, trainer.ledger
+    measured = (logged for logged in trainer.units() if "test_accuracy" in logged)
+    curve = [(logged["total_flops"], logged["test_accuracy"]) for logged in measured]
+    states = trainer.states
     return Outcome(
         trainer.accuracy,
         tuple(curve),
-        dict(ledger.flops),
-        dict(ledger.seconds),
+        trainer.ledger.costs,
         tuple(selections),
         trainer.step,
         states.difficulty,
         states.strength,
     )
-
-
-def build_distiller(
-    recipe: SakdRecipe,
-    student: Classifier,
-    teacher: Classifier,
-    clips: Clips,
-    teacher_clips: Clips,
-    labels: Sequence[str],
-    test: Clips | None,
-    accelerator: Any,
-    tables: Path | None = None,
-    note: Callable[[str], None] = lambda _message: None,
-    table: TeacherTable | None = None,
-) -> Distiller:
-    """The training of a recipe, ready for :meth:`~burnish.distill.trainer.Distiller.units`.
-
-    Args:
-        recipe: what was asked.
-        student: what is trained.
-        teacher: what it learns from.
-        clips: as the student sees them.
-        teacher_clips: as the teacher does, row by row the same samples.
-        labels: classes of the data.
-        test: what accuracy is measured on.
-        accelerator: of accelerate.
-        tables: folder of teachers' tables; none keeps the table in memory.
-        note: told of what a person should know.
-        table: one that is there already.
-
-    Raises:
-        UserError: clips that a model was not built for, classes that it lacks, features of different widths where the
-            loss compares them.
-    """
-    refuse_unfit_loss(recipe, student, teacher)
-    seats = []
-    for name, clip, model, seen in (
-        ("student", "clip", student, clips),
-        ("teacher", "teacher_clip", teacher, teacher_clips),
-    ):
-        frames, height, width = seen.pixels.shape[1:4]
-        refuse_misfit(model.look, frames, (height, width), name, clip)
-        seats.append(Seat(model, Footage(seen), match_labels(model.labels, labels, name)))
-    device = accelerator.device
-    prices = Prices(
-        *(_price(seat, backward) for seat, backward in ((seats[1], False), (seats[0], False), (seats[0], True)))
-    )
-    student.model.to(device)
-    teacher.model.to(device)
-    if table is None:
-        own = tables if accelerator.is_main_process else None  # the first reads and writes, and tells the others
-        identity = fingerprint(teacher) if own is not None else ""
-        table = TeacherTable(seats[1].footage, len(teacher.labels), teacher.width, identity, own, note)
-    tested = None if test is None else Footage(test)
-    return Distiller(recipe, seats[0], seats[1], table, prices, accelerator, tested)
-
-
-def refuse_unfit_loss(recipe: SakdRecipe, student: Classifier, teacher: Classifier) -> None:
-    """Refuse a loss that compares features of different widths.
-
-    Raises:
-        UserError: says both.
-    """
-    if recipe.loss.kind in ("head_crossing", "feature") and student.width != teacher.width:
-        raise UserError(
-            f"loss.kind: `{recipe.loss.kind}` needs features of one width; the student's have {student.width} numbers, "
-            f"the teacher's {teacher.width}; choose `kd` or `dkd`"
-        )
 
 
 def relabelled(clips: Clips, of_clips: Sequence[str], labels: Sequence[str], source: str) -> Clips:
@@ -270,31 +184,13 @@ def relabelled(clips: Clips, of_clips: Sequence[str], labels: Sequence[str], sou
     return replace(clips, labels=numbers[clips.labels])
 
 
-def _accelerator(recipe: SakdRecipe) -> Any:
-    from accelerate import Accelerator
-
-    gpu = recipe.device != "cpu" and torch.cuda.is_available()
-    half = gpu if recipe.bf16 is None else recipe.bf16
-    return Accelerator(cpu=recipe.device == "cpu", mixed_precision="bf16" if half else "no")
-
-
-def _price(seat: Seat, backward: bool) -> float:
-    look = seat.classifier.look
-    height, width = seat.footage.size
-    shape = (1, seat.footage.frames, look.channels, height, width)
-    return flops(seat.classifier.model, shape if look.video else (1, *shape[2:]), backward=backward)
-
-
 def _outcome(trainer: Distiller) -> dict[str, Any]:
-    ledger = trainer.ledger
     return {
         "steps": trainer.step,
         "epochs": trainer.epoch,
         "samples": len(trainer.seen),
         "ever_seen": float(trainer.seen.mean()),
-        "flops": ledger.total,
-        **{f"{part}_flops": ledger.flops[part] for part in PARTS},
-        **{f"{part}_seconds": ledger.seconds[part] for part in PARTS},
+        **trainer.ledger.numbers(),
         "accuracy": trainer.accuracy,
     }
 
@@ -318,6 +214,6 @@ def _card(recipe: SakdRecipe, trainer: Distiller) -> str:
         student=recipe.student,
         teacher=recipe.teacher,
         steps=trainer.step,
-        flops=trainer.ledger.total,
+        flops=trainer.ledger.flops,
         seed=recipe.seed,
     )

@@ -73,7 +73,7 @@ class Classifier:
         return self.head.in_features
 
     def prepared(
-        self, view: Float[Tensor, "batch time channels height width"]
+        self, view: Float[Tensor, "batch time colours height width"]
     ) -> Float[Tensor, "batch time channels height width"]:
         """Pixels in [0, 1] with the model's channels, mean and deviation; time is kept, for interruption."""
         if self.look.channels == 1:
@@ -97,11 +97,16 @@ class Classifier:
         first = next(self.model.parameters())
         given = (pixels if self.look.video else pixels.squeeze(1)).to(first.dtype)
         try:
-            said = (through or self.model)(**{self.look.argument: given})
+            logits = self.logits_of(through or self.model, given)
         finally:
             hook.remove()
-        logits: Tensor = getattr(said, "logits", said)
         return logits.float(), caught[-1].float()
+
+    def logits_of(self, model: nn.Module, pixels: Tensor) -> Float[Tensor, "batch classes"]:
+        """What a copy or a wrapper of its model says of pixels, as the model takes them."""
+        said = model(**{self.look.argument: pixels})
+        logits: Tensor = getattr(said, "logits", said)
+        return logits
 
     def kept_processor(self) -> Processor:
         """What is saved beside its weights."""

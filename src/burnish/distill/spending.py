@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from burnish.distill.cost import Cost, Costs
 from burnish.distill.recipe import SakdRecipe
 
 Part = Literal["teacher", "student", "frozen", "selection", "decoding"]
-PARTS: tuple[Part, ...] = ("teacher", "student", "frozen", "selection", "decoding")
 
 
 @dataclass(frozen=True)
@@ -34,38 +34,34 @@ class Prices:
 
 
 class Ledger:
-    """FLOPs and seconds by part."""
+    """What was spent, added up."""
 
     def __init__(self) -> None:
-        self.flops: dict[str, float] = dict.fromkeys(PARTS, 0.0)
-        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+        self.costs = Costs()
 
     @property
-    def total(self) -> float:
-        """FLOPs of all parts."""
-        return sum(self.flops.values())
+    def flops(self) -> float:
+        """Of all parts."""
+        return self.costs.total.flops
 
     @contextmanager
     def charge(self, part: Part, flops: float = 0.0) -> Iterator[None]:
         """Count what happens inside."""
         start = time.monotonic()
         yield
-        self.seconds[part] += time.monotonic() - start
-        self.flops[part] += flops
+        self.costs += Costs(**{part: Cost(flops, time.monotonic() - start)})
 
     def numbers(self) -> dict[str, float]:
-        """For the metrics: ``flops`` in all, ``teacher_flops``, ``teacher_seconds`` and so on."""
-        found = {"flops": self.total}
-        found |= {f"{part}_flops": self.flops[part] for part in PARTS}
-        return found | {f"{part}_seconds": round(self.seconds[part], 4) for part in PARTS}
+        """For the metrics."""
+        return self.costs.numbers()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, float]:
         """For the checkpoint."""
-        return {"flops": dict(self.flops), "seconds": dict(self.seconds)}
+        return self.costs.numbers()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
         """From the checkpoint."""
-        self.flops, self.seconds = dict(state["flops"]), dict(state["seconds"])
+        self.costs = Costs.from_numbers(state)
 
 
 def everything(recipe: SakdRecipe, prices: Prices, samples: int) -> float:
@@ -79,9 +75,9 @@ def budget_share(recipe: SakdRecipe, prices: Prices, samples: int, ledger: Ledge
     budget = recipe.budget
     shares = [0.0]
     if budget.share is not None:
-        shares.append(ledger.total / (budget.share * everything(recipe, prices, samples)))
+        shares.append(ledger.flops / (budget.share * everything(recipe, prices, samples)))
     if budget.flops is not None:
-        shares.append(ledger.total / budget.flops)
+        shares.append(ledger.flops / budget.flops)
     if budget.seconds is not None:
-        shares.append(sum(ledger.seconds.values()) / budget.seconds)
+        shares.append(ledger.costs.total.seconds / budget.seconds)
     return max(shares)

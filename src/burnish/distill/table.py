@@ -1,10 +1,10 @@
 """What the teacher said of each view of each sample, kept on disk: asked once, never again.
 
-A table belongs to one teacher: its folder is named after the hash of the teacher's weights and of what it looks at. Below
-lies a folder a view (plain, or a number of an augmentation with these settings and this seed), with shards of logits and
-features in half precision. A row's key is a hash of the sample's pixels and id: a changed file, another set of frames,
-another order of the data never reads what is not its own. Shards are whole or absent, so a killed process loses at most
-the one that it was filling, and several runs may fill one table at once.
+A table belongs to one teacher: its folder is named after the hash of the teacher's weights and of what it looks at.
+Below lies a folder a view (plain, or a number of an augmentation with these settings and this seed), with shards of
+logits and features in half precision. A row's key is a hash of the sample's pixels and id: a changed file, another set
+of frames, another order of the data never reads what is not its own. Shards are whole or absent, so a killed process
+loses at most the one that it was filling, and several runs may fill one table at once.
 """
 
 from __future__ import annotations

@@ -150,14 +150,14 @@ class Distiller:
             yield {"epoch": self.epoch, "rate": judging.rate, **self._histograms()}
 
     def _remembered(self) -> Any:
-        self.states.losses = self._losses.cpu().numpy()
+        self.states.losses = self._losses.cpu().numpy().copy()
         return self.states.remembered_losses()
 
     def _choose(self) -> Logged:
         """The next selection: made by the first process, and told to the others."""
         before = self.selection.indices
         with self.ledger.charge("selection", self._selection_flops()):
-            self.states.losses = self._losses.cpu().numpy()
+            self.states.losses = self._losses.cpu().numpy().copy()
             rng = np.random.default_rng([self.recipe.seed, self.epoch, 2])
             labels = self.student.footage.labels
             rules, rarity = self.recipe.selection, self.recipe.difficulty.rarity
@@ -236,7 +236,7 @@ class Distiller:
                 logged = self._learn(chosen, counted, view)
             self.at += 1
             self.step += 1
-            yield {**logged, "flops": self.ledger.total}
+            yield {**logged, "total_flops": self.ledger.flops}
         if self.at == len(steps):
             self.epoch, self.at = self.epoch + 1, 0
 
