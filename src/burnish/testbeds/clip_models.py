@@ -29,7 +29,8 @@ class MotionNet(nn.Module):
     What stands still is taken off first: the mean of each pixel over time.
 
     Args:
-        width: channels of the first; the next have two and four times as many. 8 are 18,400 weights and 26 are 187,000.
+        width: channels of the first, a multiple of 4; the next have two and four times as many. 8 make 18,400 weights
+            and 28 make 217,000.
         classes: of the head.
     """
 

@@ -7,8 +7,9 @@ training, and shares the teacher's table with the others; each is charged for wh
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -191,7 +192,7 @@ def _train(job: RegimeJob, stage: Stage, arm: str, setting: tuple[float, float],
 
 def mean_overlap(chosen: Sequence[Int64[np.ndarray, " _"]]) -> float:
     """Mean share of a choice that was in the one before; of a single choice 1: it never changed."""
-    shares = [np.isin(after, before).mean() for before, after in zip(chosen[:-1], chosen[1:], strict=True)]
+    shares = [np.isin(after, before).mean() for before, after in pairwise(chosen)]
     return float(np.mean(shares)) if shares else 1.0
 
 
@@ -206,11 +207,3 @@ def named_rightly(classifier: Classifier, clips: Clips) -> float:
         logits, _ = classifier.taught(classifier.prepared(view))
         right += int((logits.argmax(-1).numpy() == clips.labels[part]).sum())
     return right / len(clips.ids)
-
-
-def by_regime(cells: Sequence[RegimeCell]) -> Mapping[Regime, list[RegimeCell]]:
-    """Cells of each regime, worlds in order."""
-    found: dict[Regime, list[RegimeCell]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.world):
-        found.setdefault(cell.regime, []).append(cell)
-    return found

@@ -53,7 +53,7 @@ DESIGNS: dict[Size, Design] = {
     ),
     "quick": Design(),
     "full": Design(
-        WorldDesign(samples=960, validation=1000, tests=2000, side=32, student=12, teacher=38, steps=4000, real=True),
+        WorldDesign(samples=960, validation=1000, tests=2000, side=32, student=12, teacher=40, steps=4000, real=True),
         Spending(epochs=100, share=0.2, batch=16, grid=tuple((t, w) for t in (1.0, 2.0, 4.0) for w in (0.5, 0.9))),
         Spending(epochs=100, share=0.1, batch=16, learning_rate=3e-3),
         Spending(epochs=100, share=0.2, batch=16, learning_rate=2e-3),

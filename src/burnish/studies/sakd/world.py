@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
@@ -68,7 +68,7 @@ class WorldDesign(NamedTuple):
     tests: int = 600
     side: int = 16
     student: int = 8
-    teacher: int = 26
+    teacher: int = 28
     steps: int = 400
     real: bool = False
 
@@ -228,12 +228,12 @@ def _make_clips(job: WorldJob, work: Path) -> Facts:
     )
 
 
-def smaller(pixels: Pixels, side: int) -> Pixels:
+def smaller(pixels: Pixels, side: int) -> UInt8[np.ndarray, "samples time side side 3"]:
     """Means over squares."""
     count, frames, before = pixels.shape[:3]
     each = before // side
     squares = pixels.reshape(count, frames, side, each, side, each, 3)
-    found: Pixels = squares.mean((3, 5), dtype=np.float32).round().astype(np.uint8)
+    found: np.ndarray = squares.mean((3, 5), dtype=np.float32).round().astype(np.uint8)
     return found
 
 
