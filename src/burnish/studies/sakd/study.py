@@ -34,7 +34,7 @@ class Design(NamedTuple):
 
     world: WorldDesign = WorldDesign()
     spending: Spending = Spending()
-    tuned: Spending = Spending(epochs=40, share=0.1, batch=12, learning_rate=3e-3)
+    tuned: Spending = Spending(epochs=40, share=0.1, batch=12, learning_rate=6e-3)
     pictures: Spending = Spending(learning_rate=2e-3)
     arms: dict[Regime, tuple[str, ...]] = ARMS
 
