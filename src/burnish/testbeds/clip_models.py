@@ -5,7 +5,8 @@ Knows torch; nothing of distillation. Deterministic on CPU by seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,16 +15,22 @@ from torch import Tensor, nn
 
 from burnish.core.parallel import one_thread
 
+Net = TypeVar("Net", bound=nn.Module)
 Pixels = UInt8[np.ndarray, "samples time height width 3"]
 MIDDLE = 0.4
 """Taken off pixels in [0, 1]: about their mean."""
+SPREAD = 0.2
+"""What is left of pixels once their mean over time is taken off is divided by this: about its deviation."""
 
 
 class MotionNet(nn.Module):
     """Three convolutions over time and place, each halving the place and the last two the time, then a mean.
 
+    What stands still is taken off first: the mean of each pixel over time.
+
     Args:
-        width: channels of the first; the next have two and four times as many. 6 are 10,500 weights and 20 are 111,000.
+        width: channels of the first, a multiple of 4; the next have two and four times as many. 8 make 18,400 weights
+            and 28 make 217,000.
         classes: of the head.
     """
 
@@ -40,20 +47,47 @@ class MotionNet(nn.Module):
 
     def forward(self, pixel_values: Float[Tensor, "batch time 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Logits; pixels with :data:`MIDDLE` taken off."""
-        logits: Tensor = self.head(self.body(pixel_values.transpose(1, 2)))
+        moving = pixel_values - pixel_values.mean(1, keepdim=True)
+        logits: Tensor = self.head(self.body(moving.transpose(1, 2) / SPREAD))
+        return logits
+
+
+class FrameNet(nn.Module):
+    """The same over single frames: what can be told without time."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(
+                layer
+                for inputs, outputs in ((3, width), (width, 2 * width), (2 * width, 4 * width))
+                for layer in (nn.Conv2d(inputs, outputs, 3, 2, padding=1), _norm(outputs), nn.ReLU())
+            ),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(4 * width, classes)
+
+    def forward(self, pixel_values: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits; pixels with :data:`MIDDLE` taken off."""
+        logits: Tensor = self.head(self.body(pixel_values / SPREAD))
         return logits
 
 
 def _layer(inputs: int, outputs: int, stride: tuple[int, int, int]) -> list[nn.Module]:
-    # groups, not batches, are normalised: subsets and frozen passes see the same model
-    return [nn.Conv3d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(max(1, outputs // 4), outputs), nn.ReLU()]
+    return [nn.Conv3d(inputs, outputs, 3, stride, padding=1), _norm(outputs), nn.ReLU()]
 
 
-def new_net(width: int, classes: int, seed: int) -> MotionNet:
-    """An untrained net, in evaluation mode."""
+def _norm(channels: int) -> nn.Module:
+    # groups, not batches: subsets and frozen passes see the same model
+    return nn.GroupNorm(max(1, channels // 4), channels)
+
+
+def seeded(make: Callable[[], Net], seed: int) -> Net:
+    """An untrained model, in evaluation mode, its weights drawn from a seed of their own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MotionNet(width, classes).eval()
+        return make().eval()
 
 
 def as_input(pixels: Pixels) -> Float[Tensor, "samples time 3 height width"]:

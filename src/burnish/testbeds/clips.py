@@ -276,8 +276,10 @@ def _encode(target: Any, pixels: UInt8[np.ndarray, "time height width 3"], group
         stream = container.add_stream("libx264", rate=10, options=options)
         stream.height, stream.width, stream.pix_fmt = *pixels.shape[1:3], "yuv420p"
         stream.thread_count = 1  # the same bytes on any machine
-        for picture in pixels:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for number, picture in enumerate(pixels):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = number  # without it the encoder goes by whatever lies in memory
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
