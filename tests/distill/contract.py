@@ -41,9 +41,9 @@ def write_world(folder: Path, train: int = 24) -> None:
         labels = np.arange(count) % len(MOTIONS)
         clips = render(draw_scenes(labels, rng, frames=4), rng, side=16)
         write_clips(folder / "clips" / part, clips, labels, [f"{number:03d}" for number in range(count)])
-    labels = sorted(MOTIONS)  # as folders are read
-    video_model(32, seed=0, labels=labels).save_pretrained(folder / "teacher")
-    video_model(16, seed=1, labels=labels, hidden_dropout_prob=0.1).save_pretrained(folder / "student")
+    classes = sorted(MOTIONS)  # as folders are read
+    video_model(32, seed=0, labels=classes).save_pretrained(folder / "teacher")
+    video_model(16, seed=1, labels=classes, hidden_dropout_prob=0.1).save_pretrained(folder / "student")
 
 
 def recipe(folder: Path) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
     accelerator = accelerator_of(recipe)
     began = time.monotonic()
     samples = read_samples(recipe.data, run.note)
-    options = {"workers": recipe.workers, "kind": recipe.executor, "ray_address": recipe.ray_address}
+    options: dict[str, Any] = {"workers": recipe.workers, "kind": recipe.executor, "ray_address": recipe.ray_address}
     options |= {"note": run.note, "progress": run.progress}
     folder = cache() / "clips"
     with accelerator.main_process_first():
