@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from burnish.distill.models import (
 from tests.distill.tiny import LABELS, classifier, names, picture_model, video_model
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "videomae": ("VideoMAE", {**SMALL, "image_size": 16, "patch_size": 8, "num_frames": 4}),
     "timesformer": ("Timesformer", {**SMALL, "image_size": 16, "patch_size": 8, "num_frames": 4}),
     "vivit": ("Vivit", {**SMALL, "image_size": 16, "num_frames": 4, "tubelet_size": [2, 8, 8]}),
@@ -154,7 +155,7 @@ def test_a_new_head_leaves_the_body(tmp_path):
     old = load_classifier(str(tmp_path), "student")
     new = load_classifier(str(tmp_path), "student", ("a", "b", "c", "d"), new_head=True)
     assert new.labels == ("a", "b", "c", "d")
-    assert new.model.config.num_labels == 4
+    assert new.model.config.num_labels == 4  # type: ignore[union-attr]
     clip = torch.rand(1, 4, 3, 16, 16)
     assert torch.equal(new.taught(clip)[1], old.taught(clip)[1])
 

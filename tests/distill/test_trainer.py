@@ -1,5 +1,6 @@
 import copy
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 
 from burnish.core import checkpoint
 from burnish.core.errors import BurnishError, UserError
+from burnish.distill import losses
 from burnish.distill import trainer as trainers
 from burnish.distill.building import accelerator_of, build_distiller
 from burnish.distill.cost import Costs, ModelFlops
@@ -66,7 +68,7 @@ def test_everything_at_a_constant_strength_is_plain_distillation_bit_for_bit(mic
                 logits = reference(pixels[part]).logits
                 supervised = F.cross_entropy(logits, labels[part], reduction="none")
                 softened = [F.log_softmax(each / 4, -1) for each in (logits, said[part])]
-                distilled = 16 * F.kl_div(*softened, reduction="none", log_target=True).sum(-1)
+                distilled = 16 * F.kl_div(softened[0], softened[1], reduction="none", log_target=True).sum(-1)
                 ((0.1 * supervised + 0.9 * distilled).sum() / len(batch)).backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -224,7 +226,7 @@ def test_labels_of_the_teacher_in_another_order():
 # Resuming
 
 
-RESUMED = {
+RESUMED: dict[str, dict[str, Any]] = {
     "published": {"epochs": 5},
     "views": {"augment": {"views": 2, "flip": True}, "difficulty": {"strength": "trust"}, "epochs": 3},
     "infobatch": {"selection": {"share": 0.5, "kind": "infobatch"}, "optimizer": "adamw", "evaluation": "history"},
@@ -290,11 +292,11 @@ def test_a_loss_that_is_no_number_names_its_sample():
     student = video_model(seed=1)
     recipe = small_recipe(selection={"share": 1, "kind": "random"}, difficulty=CONSTANT)
     trainer = built(recipe, student, video_model(32))
-    real = trainers.cross_entropy
+    real = losses.cross_entropy
 
     def broken(logits, labels):
-        losses = real(logits, labels)
-        return torch.where(torch.arange(len(losses)) == 2, torch.nan, losses)
+        found = real(logits, labels)
+        return torch.where(torch.arange(len(found)) == 2, torch.nan, found)
 
     order = np.random.default_rng([0, 0, 1]).permutation(23)
     before = weights(student)

@@ -99,5 +99,10 @@ def accelerator_of(recipe: SakdRecipe) -> Any:
 def count_flops(classifier: Classifier, clips: Clips) -> ModelFlops:
     """FLOPs of one sample, counted."""
     frames, height, width = clips.pixels.shape[1:4]
-    shape = (frames, classifier.look.channels, height, width)
+    return flops_of(classifier, frames, (height, width))
+
+
+def flops_of(classifier: Classifier, frames: int, size: tuple[int, int]) -> ModelFlops:
+    """FLOPs of one sample of that many frames of that height and width, counted."""
+    shape = (frames, classifier.look.channels, *size)
     return model_flops(classifier.model, classifier.logits_of, shape if classifier.look.video else shape[1:])

@@ -64,7 +64,7 @@ class Footage:
         """16 bytes that tell a sample, by what is in it and by its id, from any other of any data set."""
         pixels = np.ascontiguousarray(self.clips.pixels[row])
         digest = xxh3_128(f"{self.ids[row]} {pixels.shape}".encode())
-        digest.update(pixels)
+        digest.update(pixels.data)
         return digest.digest()
 
     def seen_by(
@@ -98,7 +98,8 @@ def gathered(shares: Float[Tensor, "share ..."], count: int, accelerator: Any) -
         return shares
     every = accelerator.gather(shares.contiguous())
     stacked = every.reshape(accelerator.num_processes, -1, *shares.shape[1:]).transpose(0, 1)
-    return stacked.reshape(-1, *shares.shape[1:])[:count]
+    whole: Tensor = stacked.reshape(-1, *shares.shape[1:])[:count]
+    return whole
 
 
 def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -75,7 +75,7 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
     accelerator = accelerator_of(recipe)
     began = time.monotonic()
     samples = read_samples(recipe.data, run.note)
-    options = {"workers": recipe.workers, "kind": recipe.executor, "ray_address": recipe.ray_address}
+    options: dict[str, Any] = {"workers": recipe.workers, "kind": recipe.executor, "ray_address": recipe.ray_address}
     options |= {"note": run.note, "progress": run.progress}
     folder = cache() / "clips"
     with accelerator.main_process_first():
@@ -102,7 +102,7 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
         run.checkpoint(unit, trainer)
     if trainer.spent:
         run.note(f"{run.path}: the budget is used up after {trainer.epoch} of {recipe.epochs} epochs")
-    run.artifact("outcome.json", _outcome(trainer))
+    run.artifact("outcome.json", {**_outcome(trainer), "classes": list(samples.labels)})
     run.artifact("samples.csv", _by_sample(trainer, samples.labels))
     run.artifact("strips.json", captions(trainer.states, own, samples.labels))
     for kind, rows in told_apart(trainer.states).items():

@@ -148,7 +148,8 @@ def load_classifier(
         labels: the classes that ``config:`` and a new head get.
         new_head: put a last layer for ``labels`` in the place of its own.
         dtype: of the weights.
-        weights: without them the model lies on torch's ``meta`` device: its sizes are known, and nothing is read.
+        weights: without them the model lies on torch's ``meta`` device: its sizes are known, and nothing is read. A
+            function of the user's own is called all the same.
 
     Raises:
         UserError: no such model, no classifier, or one whose head cannot be found.
@@ -156,7 +157,7 @@ def load_classifier(
     folder = None
     if reference.startswith(FRESH):
         folder = resolve(reference.removeprefix(FRESH))
-        model = _from_config(folder, labels)
+        model = _from_config(folder, labels) if weights else _outlined(folder, labels)
     elif ":" in reference and not Path(split_reference(reference)[0]).is_dir():
         found = _own(reference, setting)
         if isinstance(found, Classifier):
@@ -318,9 +319,9 @@ def _from_config(folder: Path, labels: Sequence[str]) -> Any:
     return getattr(transformers, f"AutoModelFor{_auto(config, str(folder))}").from_config(config)
 
 
-def _outlined(folder: Path) -> Any:
+def _outlined(folder: Path, labels: Sequence[str] = ()) -> Any:
     with torch.device("meta"):
-        return _from_config(folder, ())
+        return _from_config(folder, labels)
 
 
 def _trained(reference: str, folder: Path, setting: str, dtype: str, *, new_head: bool) -> Any:

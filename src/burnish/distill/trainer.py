@@ -105,7 +105,7 @@ class Distiller:
 
     def expected_units(self) -> int:
         """About how many units there are; a budget may end them earlier."""
-        samples, processes = len(self.student.footage), self.accelerator.num_processes
+        samples, processes = len(self.student.footage), int(self.accelerator.num_processes)
         share = 1.0 if self.recipe.selection.kind == "infobatch" else self.recipe.selection.share
         training = math.ceil(share * samples / (self.recipe.batch * processes)) * self.recipe.epochs
         passes = math.ceil(samples / (self.recipe.frozen_batch * processes))
@@ -207,7 +207,7 @@ class Distiller:
     # Training
 
     def _steps(self) -> int:
-        return math.ceil(len(self.selection.indices) / (self.recipe.batch * self.accelerator.num_processes))
+        return math.ceil(len(self.selection.indices) / (self.recipe.batch * int(self.accelerator.num_processes)))
 
     def _done_share(self) -> float:
         return min(1.0, max(self.epoch / self.recipe.epochs, self._budget_share()))

@@ -269,7 +269,10 @@ def report_needs_no_network(subject: Subject) -> None:
 
 
 class _Page(HTMLParser):
-    """What a page would fetch: every address outside a link's own, the names of XML, and plain text."""
+    """What a page would fetch: every address outside a link's own, the names of XML, and plain text.
+
+    A picture that lies in the page itself (``data:image/``) is no address, whatever its letters spell.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -281,6 +284,7 @@ class _Page(HTMLParser):
         self._code = tag in ("script", "style")
         for name, value in attrs:
             a_name = name.startswith(("xmlns", "rdf:")) or (tag == "a" and name == "href")
+            a_name = a_name or (value or "").startswith("data:image/")
             if value and "//" in value and not a_name and name not in ("data-label", "title", "alt"):
                 self.fetched.append(f"{name}={value[:80]}")
 
