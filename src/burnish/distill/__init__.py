@@ -21,5 +21,6 @@ METHOD = Method(
     report="burnish.distill.report:run_sections",
     needs=("av", "kornia"),
     extra="distill",
+    study="burnish.studies.sakd.study:STUDY",
     parallel="ranks",
 )

@@ -15,7 +15,7 @@ from burnish.studies.sakd.records import CE, LONG, PERTURBED, RANDOM, SAKD, Colu
 
 WHAT: dict[Regime, str] = {
     "clean": "Clips as they are.",
-    "duplicates": "85 % of the clips show one of 16 scenes again, under noise of their own.",
+    "duplicates": "85 % of the clips show one of 24 scenes again, under noise of their own.",
     "long tail": "The most frequent motion is there 50 times as often as the rarest; the test is balanced.",
     "wrong teacher": "What the teacher says of 40 % of the clips, it says of another clip.",
     "label noise": "40 % of the labels are wrong.",

@@ -18,7 +18,7 @@ from burnish.studies.sakd.claims import judge_cells
 from burnish.studies.sakd.experiment import RegimeJob, run_regime
 from burnish.studies.sakd.records import CE, FULL, PERTURBED, SAKD, Regime, RegimeCell
 from burnish.studies.sakd.report import glance, sections
-from burnish.studies.sakd.world import Kind, WorldDesign, WorldJob, facts_file, make_world
+from burnish.studies.sakd.world import CROWD, Kind, WorldDesign, WorldJob, facts_file, make_world
 
 
 class Design(NamedTuple):
@@ -27,6 +27,7 @@ class Design(NamedTuple):
     Attributes:
         world: samples and models.
         spending: on a student that begins from random weights.
+        crowded: where there are :data:`~burnish.studies.sakd.world.CROWD` times as many samples: as many in an epoch.
         tuned: on one that has learnt other motions: a tenth of the samples.
         pictures: on a vision transformer.
         arms: of each regime.
@@ -34,6 +35,7 @@ class Design(NamedTuple):
 
     world: WorldDesign = WorldDesign()
     spending: Spending = Spending()
+    crowded: Spending = Spending(share=0.25 / CROWD)
     tuned: Spending = Spending(epochs=40, share=0.1, batch=12, learning_rate=6e-3)
     pictures: Spending = Spending(learning_rate=2e-3)
     arms: dict[Regime, tuple[str, ...]] = ARMS
@@ -43,18 +45,18 @@ _FEW = ((4.0, 0.9),)
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(
         WorldDesign(samples=24, times=1, validation=16, tests=16, student=4, teacher=4, steps=60),
-        Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW),
-        Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW),
-        Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW),
+        *[Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW)] * 4,
     ),
     "tour": Design(
         spending=Spending(grid=_FEW),
+        crowded=Spending(share=0.25 / CROWD, grid=_FEW),
         arms={"clean": (CE, FULL, SAKD, PERTURBED), "duplicates": (CE, PERTURBED), "wrong teacher": (CE, PERTURBED)},
     ),
     "quick": Design(),
     "full": Design(
         WorldDesign(samples=960, validation=1000, tests=2000, side=32, student=12, teacher=40, steps=4000, real=True),
         Spending(epochs=100, share=0.2, batch=16, grid=tuple((t, w) for t in (1.0, 2.0, 4.0) for w in (0.5, 0.9))),
+        Spending(epochs=100, share=0.2 / CROWD, batch=16),
         Spending(epochs=100, share=0.1, batch=16, learning_rate=3e-3),
         Spending(epochs=100, share=0.2, batch=16, learning_rate=2e-3),
     ),
@@ -86,7 +88,8 @@ def _kind(regime: Regime) -> Kind:
 
 
 def _spending(design: Design, regime: Regime) -> Spending:
-    return {"pre-trained": design.tuned, "pictures": design.pictures}.get(regime, design.spending)
+    crowded = dict.fromkeys(("duplicates", "long tail"), design.crowded)
+    return {**crowded, "pre-trained": design.tuned, "pictures": design.pictures}.get(regime, design.spending)
 
 
 STUDY = Study(

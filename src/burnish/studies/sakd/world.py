@@ -40,8 +40,10 @@ from burnish.testbeds.data import load_mnist
 from burnish.testbeds.real_clips import real_look
 
 Kind = Literal["clips", "pictures"]
-COPIES, SOURCES = 0.85, 16
+COPIES, SOURCES = 0.85, 24
 """Of ``duplicates``: this share of the samples shows one of so many scenes again, under noise of its own."""
+CROWD = 3
+"""``duplicates`` and ``long tail`` have so many times as many samples: in fewer there is too little to tell apart."""
 TAIL = 50.0
 """Of ``long tail``: how much more often the most frequent class is there than the rarest."""
 DIGITS = tuple(map(str, range(10)))
@@ -51,7 +53,7 @@ class WorldDesign(NamedTuple):
     """What a size spends on a world.
 
     Attributes:
-        samples: a student's.
+        samples: a student's, :data:`CROWD` times as many where they are duplicates or a long tail.
         times: the teacher's, over a student's.
         validation: samples on which temperature and weights are chosen.
         tests: of clips; of pictures what MNIST has left.
@@ -201,11 +203,12 @@ def _make_clips(job: WorldJob, work: Path) -> Facts:
         return np.arange(count) % classes
 
     rng = np.random.default_rng([job.world, 99])
-    clean = scenes_of(balanced(design.samples), 0)
+    many = CROWD * design.samples
+    crowd = scenes_of(balanced(many), 1)
     sets = {
-        "clean": shown(clean, 0),
-        "duplicates": shown(clean.take(duplicated(design.samples, rng)), 1),
-        "long tail": shown(scenes_of(long_tailed(design.samples, len(motions.MOTIONS), rng), 2), 2),
+        "clean": shown(scenes_of(balanced(design.samples), 0), 0),
+        "duplicates": shown(crowd.take(duplicated(many, rng)), 1),
+        "long tail": shown(scenes_of(long_tailed(many, len(motions.MOTIONS), rng), 2), 2),
         "validation": shown(scenes_of(balanced(design.validation), 3), 3),
         "test": shown(scenes_of(balanced(design.tests), 4), 4),
     }
