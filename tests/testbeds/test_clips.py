@@ -115,7 +115,7 @@ def test_a_codec_leaves_the_clips_what_they_are(tmp_path: Path) -> None:
     scenes = Scenes(**{**vars(noisy), "grain": np.full(16, 0.05)})
     clips = render(scenes, np.random.default_rng(3))
     found = coded(clips)
-    assert (coded(clips.copy()) == found).all()
+    assert all((coded(clips.copy()) == found).all() for _ in range(3))
     assert found.shape == clips.shape
     off = np.abs(found.astype(int) - clips).mean((1, 2, 3, 4))
     assert off.min() > 0

@@ -272,13 +272,15 @@ def _encode(target: Any, pixels: UInt8[np.ndarray, "time height width 3"], group
     """``group``: frames from one key frame to the next."""
     av = _av()
     options = {"g": str(group), "keyint_min": str(group), "sc_threshold": "0", "preset": "veryfast"}
+    # with its macroblock tree the encoder makes something else of pictures this small every time
+    options["x264-params"] = "mbtree=0"
     with av.open(target, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=10, options=options)
         stream.height, stream.width, stream.pix_fmt = *pixels.shape[1:3], "yuv420p"
         stream.thread_count = 1  # the same bytes on any machine
         for number, picture in enumerate(pixels):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts = number  # without it the encoder goes by whatever lies in memory
+            frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 

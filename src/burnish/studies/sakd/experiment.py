@@ -111,8 +111,8 @@ def set_up(world: World, regime: Regime) -> Stage:
     seen, bad = own, np.zeros(len(own.ids), bool)
     if regime == "wrong teacher":
         bad = _some(len(bad), WRONG, rng)
-        order = np.arange(len(bad))
-        order[bad] = np.roll(order[bad], 1)[_within(int(bad.sum()), rng)]
+        order, rows = np.arange(len(bad)), rng.permutation(np.flatnonzero(bad))
+        order[rows] = np.roll(rows, 1)  # one circle, so that none keeps its own
         seen = Clips(own.pixels[order], own.labels, own.ids)
     elif regime == "label noise":
         bad = _some(len(bad), NOISY, rng)
@@ -130,10 +130,6 @@ def set_up(world: World, regime: Regime) -> Stage:
 def _some(count: int, share: float, rng: np.random.Generator) -> Bool[np.ndarray, " samples"]:
     """A random part of exactly this share, rounded."""
     return rng.permutation(count) < round(share * count)
-
-
-def _within(count: int, rng: np.random.Generator) -> Int64[np.ndarray, " count"]:
-    return rng.permutation(count)
 
 
 def _other_labels(

@@ -180,7 +180,8 @@ def new_reader(width: int, seed: int) -> nn.Module:
         initializer_range=0.1,
         num_labels=len(DIGITS),
     )
-    return seeded(lambda: ViTForImageClassification(config), seed)
+    net: nn.Module = seeded(lambda: ViTForImageClassification(config), seed)
+    return net
 
 
 # Clips
@@ -282,7 +283,7 @@ def _as_digits(pixels: Pixels) -> Float[Tensor, "samples 1 28 28"]:
 
 
 def _write(work: Path, sets: dict[str, tuple[Pixels, Int64[np.ndarray, " samples"]]], teacher: nn.Module) -> None:
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, (pixels, labels) in sets.items():
         arrays |= {f"{name}/pixels": np.ascontiguousarray(pixels), f"{name}/labels": labels}
     save_arrays(arrays, work / "samples.safetensors")
