@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burnish.core import files
 from burnish.core.errors import BurnishError, UserError
 from burnish.distill import clip_cache
 from burnish.distill.clip_cache import cache_both, cache_clips, cache_key, clip_bytes
@@ -277,12 +277,17 @@ def test_damage_is_seen_and_decoded_again(tmp_path: Path, monkeypatch: pytest.Mo
     notes: list[str] = []
     assert (build(samples, tmp_path / "cache", note=notes.append).pixels == before).all()
     assert notes == [f"{path}: damaged in part 2 of 3; decoded again from there"]
+    log = path.with_name("log.jsonl")
+    log.write_text(log.read_text().replace('"kept": [4]', '"kept": [3]'))
+    notes.clear()
+    assert (build(samples, tmp_path / "cache", note=notes.append).pixels == before).all()
+    assert notes == [f"{path}: damaged in part 3 of 3; decoded again from there"]
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clip_cache, "PART_CLIPS", 2)
     samples = films(tmp_path / "films")
-    copied, calls = clip_cache.shutil.copyfileobj, []
+    copied, calls = shutil.copyfileobj, []
 
     def full(source, target, length):
         calls.append(1)
@@ -291,12 +296,12 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: 
             raise OSError(errno.ENOSPC, "No space left on device")
         copied(source, target, length)
 
-    monkeypatch.setattr(clip_cache.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(BurnishError, match="the disk is full; free some space and run the same command again"):
         build(samples, tmp_path / "cache")
     assert (build(samples, tmp_path / "cache").pixels == build(samples, tmp_path / "other").pixels).all()
     # and in a worker, which writes its part first
-    monkeypatch.setattr(files.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(BurnishError, match="the disk is full"):
         build(samples, tmp_path / "third")
 
@@ -308,11 +313,17 @@ def test_what_gives_no_clip_of_one_kind_is_left_out_of_both(tmp_path: Path) -> N
     samples.items[1].path.write_bytes(_rotten(whole))
     few, many = ClipSettings(frames=2, size=(16, 16)), ClipSettings(frames=30, size=(8, 8))
     assert len(build(samples, tmp_path / "cache", few).ids) == 3
-    student, teacher = cache_both(samples, few, many, tmp_path / "cache")
+    notes: list[str] = []
+    student, teacher = cache_both(samples, few, many, tmp_path / "cache", note=notes.append)
+    assert sum("1.mp4: left out: damaged" in line for line in notes) == 1
     assert student.ids == teacher.ids == ("0.mp4", "2.mp4")
     assert student.pixels.shape == (2, 2, 16, 16, 3)
     assert teacher.pixels.shape == (2, 30, 8, 8, 3)
     assert [each.where for each in student.left_out] == [str(samples.items[1].path)]
+    samples.items[1].path.unlink()
+    notes.clear()
+    cache_both(samples, few, many, tmp_path / "cache", note=notes.append)
+    assert sum("1.mp4: left out: no such file" in line for line in notes) == 1
     alone, same = cache_both(samples, few, None, tmp_path / "cache")
     assert alone is same
 
@@ -345,5 +356,5 @@ def test_killed_with_workers_and_started_again(tmp_path: Path) -> None:
     assert process.wait() in (-signal.SIGKILL, 0)
     subprocess.run(command, check=True)
     samples = read_samples(DataSettings(source=str(tmp_path / "films")))
-    # parts of 64 here: the bytes are the same whatever the parts
+    # larger parts here: the bytes are the same whatever the parts
     assert pixels_file(cut).read_bytes() == np.array(build(samples, tmp_path / "whole").pixels).tobytes()

@@ -10,6 +10,7 @@ import burnish
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.metrics import read_metrics
 from burnish.distill.report import run_sections
+from burnish.testbeds.clips import MOTIONS
 from tests.distill import contract
 
 
@@ -60,7 +61,7 @@ def test_a_run_says_what_it_did(done):
         samples = list(csv.DictReader(file))
     assert len(samples) == 24
     assert sum(int(each["chosen"]) for each in samples) == 48
-    assert {each["label"] for each in samples} == set(contract.MOTIONS)
+    assert {each["label"] for each in samples} == set(MOTIONS)
 
 
 def test_its_report_shows_what_was_chosen(done):
@@ -74,7 +75,9 @@ def test_its_report_shows_what_was_chosen(done):
     ]
     assert [part.title for part in sections["Easy, hard, chosen"].parts] == ["Easiest", "Hardest", "Chosen most often"]
     assert sections["Easy, hard, chosen"].parts[0].html.count("data:image/png") == 5
-    rows = {row["what"]: row["value"] for row in sections["What came of it"].table}
+    table = sections["What came of it"].table
+    assert table is not None
+    rows = {row["what"]: row["value"] for row in table}
     assert "24 steps over 8 epochs" in rows["trained"]
 
 

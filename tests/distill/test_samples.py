@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.distill.recipe import DataSettings
+from burnish.distill.clip_cache import cache_clips
+from burnish.distill.recipe import ClipSettings, DataSettings
 from burnish.distill.records import LeftOut, Samples
 from burnish.distill.samples import NAMED, read_samples
+from tests.distill.films import number_of, numbered, write_film
 
 
 def touch(*paths: Path) -> None:
@@ -231,6 +233,23 @@ def test_a_data_set_as_the_hub_has_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(read(tmp_path / "set", limit=1).items) == 1
     with pytest.raises(UserError, match="no data set of that name can be loaded"):
         read("nobody/nothing")
+
+
+def test_videos_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
+    film = write_film(tmp_path / "film.mp4", numbered(3))
+    features = datasets.Features({"clip": datasets.Video(), "label": datasets.Value("string")})
+    rows = {"clip": [{"bytes": film.read_bytes(), "path": None}, None], "label": ["walk", "run"]}
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "set" / "test.parquet")
+    samples = read(tmp_path / "set", split="test")
+    assert samples.labels == ("walk",)
+    assert samples.items[0].path.read_bytes() == film.read_bytes()
+    assert [each.why for each in samples.left_out] == ["nothing in `clip`"]
+    clips = cache_clips(samples, ClipSettings(frames=3, size=(16, 16)), tmp_path / "clips")
+    assert [number_of(frame) for frame in clips.pixels[0]] == [0, 1, 2]
 
 
 def test_rows_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import UserError
 from burnish.distill.videos import decoding
-from burnish.distill.videos.decoding import BadVideo, read_frames, scan_video
+from burnish.distill.videos.decoding import BadVideo, read_chosen, read_frames, scan_video
 from burnish.distill.videos.sampling import dense, looped, two_rates, uniform, uniform_in_time
 from tests.distill.films import noise, number_of, numbered, write_film, write_sound
 
@@ -30,6 +31,9 @@ def test_chosen_frames_are_those_of_the_whole_file(tmp_path: Path, every: int) -
     assert (video.frames, video.declared, video.height, video.width) == (40, 40, 64, 64)
     for wanted in ([0, 13, 39], [39], [7, 7, 3, 20], range(40)):
         assert (read_frames(video, list(wanted)) == whole[list(wanted)]).all()
+        same, chosen = read_chosen(path, lambda _: list(wanted))  # noqa: B023 - called at once
+        assert (chosen == whole[list(wanted)]).all()
+        assert (same.stamps == video.stamps).all()
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,7 @@ def test_chosen_frames_are_those_of_the_whole_file(tmp_path: Path, every: int) -
         ("film.ts", "libx264"),  # no index
         ("film.mpg", "mpeg2video"),
         ("film.flv", "libx264"),
+        ("film.h264", "libx264"),  # nothing but the stream: no times at all
         ("film.webm", "libvpx-vp9"),
     ],
 )
@@ -50,16 +55,27 @@ def test_each_frame_alone_is_that_of_the_whole_file(tmp_path: Path, name: str, c
     assert video.frames == len(whole) == 24
     for number in range(24):
         assert (read_frames(video, [number])[0] == whole[number]).all(), number
-    assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
+    for wanted in ([1, 13, 23], [14], [0, 22]):
+        assert (read_frames(video, wanted) == whole[wanted]).all()
+        assert (read_chosen(path, lambda _: wanted)[1] == whole[wanted]).all()  # noqa: B023 - called at once
 
 
-def test_jumps_that_land_late_are_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a file whose index is missing: this kind never has one."""
-    monkeypatch.setattr(decoding, "INDEXED", {"mpegts"})
-    path = write_film(tmp_path / "film.ts", noise(24, side=32), every=6, between=2)
+@pytest.mark.parametrize(
+    ("name", "codec", "wanted"),
+    [
+        ("film.ts", "libx264", [1, 13, 23]),
+        ("film.mpg", "mpeg2video", [11]),  # lands on the key frame after it and decodes it, from frames that it lacks
+    ],
+)
+def test_jumps_that_land_late_are_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, wanted: list[int]
+) -> None:
+    """As in a file whose index is missing: these kinds never have one."""
+    monkeypatch.setattr(decoding, "INDEXED", {"mpegts", "mpeg"})
+    path = write_film(tmp_path / name, noise(24, side=32), codec, every=6, between=2)
     video, whole = scan_video(path), everything(path)
     assert len(video.keys) > 1
-    assert (read_frames(video, [1, 13, 23]) == whole[[1, 13, 23]]).all()
+    assert (read_frames(video, wanted) == whole[wanted]).all()
 
 
 @pytest.mark.parametrize(
@@ -87,19 +103,23 @@ def test_it_jumps_only_over_key_frames_and_stops_after_the_last(
     decoded: list[int] = []
     inside = decoding._decoded
 
-    def counted(container: object, stream: object) -> object:
-        for frame in inside(container, stream):
+    def counted(*given: Any) -> Any:
+        for frame in inside(*given):
             decoded.append(1)
             yield frame
 
     monkeypatch.setattr(decoding, "_decoded", counted)
     one_key = scan_video(write_film(tmp_path / "one.mp4", numbered(40), every=250))
     assert [number_of(frame) for frame in read_frames(one_key, [0, 30])] == [0, 30]
-    assert len(decoded) == 31
+    assert 5 < len(decoded) <= 31
     decoded.clear()
     many = scan_video(write_film(tmp_path / "many.mp4", numbered(40), every=5))
     assert [number_of(frame) for frame in read_frames(many, [2, 31])] == [2, 31]
     assert len(decoded) <= 3 + 2 + 5  # 0..2, then from the key frame at 30
+    decoded.clear()
+    between = scan_video(write_film(tmp_path / "between.mp4", noise(41), every=250, between=3))
+    assert (read_frames(between, [40]) == everything(between.path)[40]).all()
+    assert len(decoded) < 25  # those that no other frame needs are passed over
 
 
 def test_frames_are_known_by_their_time(tmp_path: Path) -> None:
@@ -109,6 +129,25 @@ def test_frames_are_known_by_their_time(tmp_path: Path) -> None:
     wanted = uniform_in_time(video.times, 5)  # at 0, .25, .5, .75 and 1 s
     assert wanted.tolist() == [0, 2, 2, 4, 5]
     assert [number_of(frame) for frame in read_frames(video, wanted.tolist())] == [0, 2, 2, 4, 5]
+
+
+def test_frames_that_the_file_does_not_show_do_not_count(tmp_path: Path) -> None:
+    """Cut without decoding: the first frames are there for the later ones to be made from, and an edit list hides
+    them."""
+    import av
+
+    whole = write_film(tmp_path / "whole.mp4", numbered(20), every=250, between=0)
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - 5 * 1024, packet.dts - 5 * 1024
+                packet.stream = stream
+                target.mux(packet)
+    video = scan_video(cut)
+    assert (video.frames, video.declared) == (15, 20)
+    assert [number_of(frame) for frame in read_chosen(cut, lambda _: [0, 7, 14])[1]] == [5, 12, 19]
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])

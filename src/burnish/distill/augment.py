@@ -107,7 +107,8 @@ def make_view(
         clips = _cut(clips, plans)
     if settings.flip:
         turned = torch.tensor([plan.flip for plan in plans], device=clips.device)
-        clips = torch.where(turned[:, None, None, None, None], _kornia().geometry.hflip(clips), clips)
+        mirrored: Tensor = _kornia().geometry.hflip(clips)
+        clips = torch.where(turned[:, None, None, None, None], mirrored, clips)
     return clips
 
 
@@ -130,8 +131,8 @@ def _lit(
     frames = enhance.adjust_brightness_accumulative(frames, brightness)
     factor, middle = contrast[:, None, None, None], mean[:, None, None, None]
     frames = (frames * factor + middle * (1 - factor)).clamp(0, 1)
-    frames = enhance.adjust_saturation_with_gray_subtraction(frames, saturation)
-    return frames.reshape(batch, 3, time, height, width).transpose(1, 2)
+    lit: Tensor = enhance.adjust_saturation_with_gray_subtraction(frames, saturation)
+    return lit.reshape(batch, 3, time, height, width).transpose(1, 2)
 
 
 def _cut(

@@ -31,7 +31,7 @@ from burnish.distill.videos.clips import read_clip
 from burnish.distill.videos.decoding import BadVideo
 
 FORMAT = 1
-PART_BYTES, PART_CLIPS = 32 << 20, 64
+PART_BYTES, PART_CLIPS = 32 << 20, 16
 """A part holds at most so many bytes (but at least one clip) and clips."""
 PIXELS, LOG, PARTS = "pixels.u8", "log.jsonl", "parts"
 
@@ -129,21 +129,18 @@ def cache_clips(
         BurnishError: the disk is full; the same call goes on where it was.
     """
     store = folder / cache_key(samples, clip)
-    size = max(1, min(PART_CLIPS, PART_BYTES // clip_bytes(clip)))
-    total = -(-len(samples.items) // size)
     parts = _sound_parts(store, clip)
-    if len(parts) < total:
+    if _done(parts) < len(samples.items):
         with explained(store):
             store.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{store}.lock"):
             parts = _sound_parts(store, clip)  # another process may have gone on meanwhile
             _cut(store, parts, clip, note)
+            size = max(1, min(PART_CLIPS, PART_BYTES // clip_bytes(clip)))
             paths = [item.path for item in samples.items]
             jobs = [
-                _Job(
-                    number * size, tuple(paths[number * size : (number + 1) * size]), clip, store / PARTS / f"{number}"
-                )
-                for number in range(len(parts), total)
+                _Job(first, tuple(paths[first : first + size]), clip, store / PARTS / f"{first}")
+                for first in range(_done(parts), len(paths), size)
             ]
             with executor(kind, max(1, min(workers, len(jobs))), ray_address) as pool:
                 for job, part in zip(jobs, progress(pool.map(_decode, jobs), "clips", total=len(jobs)), strict=True):
@@ -171,6 +168,15 @@ def cache_both(
         UserError: as :func:`cache_clips`.
         BurnishError: likewise.
     """
+    said: set[str] = set()
+    note = options.pop("note", silent)
+
+    def once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            note(line)
+
+    options["note"] = once
     first = cache_clips(samples, student, folder, **options)
     second = first if teacher is None else cache_clips(samples, teacher, folder, **options)
     if first.ids == second.ids:
@@ -231,10 +237,17 @@ def _sound_parts(store: Path, clip: ClipSettings) -> list[Part]:
             if part is None:
                 break
             content = file.read(len(part.kept) * clip_bytes(clip))
-            if xxhash.xxh3_128_hexdigest(content) != part.hash:
+            places = sorted([*part.kept, *(place for place, _ in part.left_out)])
+            follows = places == list(range(_done(parts), _done(parts) + len(places)))
+            if not follows or xxhash.xxh3_128_hexdigest(content) != part.hash:
                 break
             parts.append(part)
     return parts
+
+
+def _done(parts: Sequence[Part]) -> int:
+    """How many samples they deal with."""
+    return sum(len(part.kept) + len(part.left_out) for part in parts)
 
 
 def _part(line: str) -> Part | None:

@@ -87,13 +87,14 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
             asked = read_samples(recipe.test, run.note)
             found = cache_clips(asked, recipe.clip, folder, bad_files=recipe.test.bad_files, **options)
             test = relabelled(found, asked.labels, samples.labels, recipe.test.source)
+    decoding = Costs(decoding=Cost(0.0, time.monotonic() - began))
     torch.manual_seed(recipe.seed % 2**63)  # of a new head and of weights from a configuration
     student = load_classifier(recipe.student, "student", samples.labels, new_head=recipe.new_head)
     teacher = load_classifier(recipe.teacher, "teacher", dtype=recipe.dtype)
     trainer = build_distiller(
         recipe, student, teacher, own, other, samples.labels, test, accelerator, cache() / "teachers", run.note
     )
-    trainer.ledger.costs += Costs(decoding=Cost(0.0, time.monotonic() - began))
+    trainer.ledger.costs += decoding
     start = run.restore(trainer)
     total = max(start, trainer.expected_units())
     for unit, logged in enumerate(run.progress(trainer.units(), "batches", total), start):

@@ -119,7 +119,7 @@ def histogram_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
         shares = counts / counts.sum(1, keepdims=True)
         axes.grid(visible=False)
         shown = axes.imshow(
-            shares.T, origin="lower", aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=(0.5, len(judged) + 0.5, 0, 1)
+            shares.T, origin="lower", aspect="auto", cmap="Blues", vmin=0, extent=(0.5, len(judged) + 0.5, 0, 1)
         )
         whole_steps(axes)
         axes.set_xlabel("evaluation", fontsize=9)

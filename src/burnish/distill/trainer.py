@@ -192,7 +192,7 @@ class Distiller:
         if not self.wanted.features:
             return 0.0
         samples, width = self.states.features.shape
-        return 2.0 * samples * width + 4.0 * self.recipe.selection.share * samples * width**2
+        return float(2 * samples * width + 4 * self.recipe.selection.share * samples * width**2)
 
     def _histograms(self) -> Logged:
         def counts(values: np.ndarray) -> list[int]:

