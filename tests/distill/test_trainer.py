@@ -223,6 +223,20 @@ def test_labels_of_the_teacher_in_another_order():
         assert torch.allclose(value, found[3][name], atol=1e-6), name
 
 
+def test_half_precision_computes_otherwise_and_keeps_weights_single():
+    found = {}
+    for half in (False, True, False):
+        student = video_model(seed=1)
+        recipe = small_recipe(bf16=half, epochs=1)
+        teacher = video_model(32).bfloat16() if half else video_model(32)
+        outcome = distill_in_memory(recipe, classifier(student), classifier(teacher), CLIPS)
+        assert outcome.steps == 3
+        found[half] = weights(student)
+    assert all(value.dtype == torch.float32 for value in found[True].values())
+    assert not same(found[True], found[False])
+    assert all(torch.allclose(found[True][name], found[False][name], atol=0.02) for name in found[True])
+
+
 # Resuming
 
 

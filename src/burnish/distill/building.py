@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from burnish.core.errors import UserError
 from burnish.distill.cost import ModelFlops, model_flops
 from burnish.distill.footage import Footage
@@ -88,12 +86,11 @@ def refuse_unfit_loss(recipe: SakdRecipe, student: Classifier, teacher: Classifi
 
 
 def accelerator_of(recipe: SakdRecipe) -> Any:
-    """Accelerate, on the device and in the precision of a recipe."""
+    """Accelerate, on the device of a recipe. Its own mixed precision stays off: that is one for a whole process, while
+    two trainings in a notebook may differ."""
     from accelerate import Accelerator
 
-    gpu = recipe.device != "cpu" and torch.cuda.is_available()
-    half = gpu if recipe.bf16 is None else recipe.bf16
-    return Accelerator(cpu=recipe.device == "cpu", mixed_precision="bf16" if half else "no")
+    return Accelerator(cpu=recipe.device == "cpu", mixed_precision="no")
 
 
 def count_flops(classifier: Classifier, clips: Clips) -> ModelFlops:

@@ -84,20 +84,26 @@ class Classifier:
         return (view - mean) / std
 
     def taught(
-        self, pixels: Float[Tensor, "batch time channels height width"], through: nn.Module | None = None
+        self,
+        pixels: Float[Tensor, "batch time channels height width"],
+        through: nn.Module | None = None,
+        *,
+        half: bool = False,
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
         """Logits and features, in single precision.
 
         Args:
             pixels: of :meth:`prepared`.
             through: the model wrapped for training, which is called instead.
+            half: compute in bfloat16 (autocast).
         """
         caught: list[Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda _head, given: caught.append(given[0]))
         first = next(self.model.parameters())
         given = (pixels if self.look.video else pixels.squeeze(1)).to(first.dtype)
         try:
-            logits = self.logits_of(through or self.model, given)
+            with torch.autocast(given.device.type, torch.bfloat16, enabled=half):
+                logits = self.logits_of(through or self.model, given)
         finally:
             hook.remove()
         return logits.float(), caught[-1].float()

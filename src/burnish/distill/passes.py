@@ -100,6 +100,7 @@ class Frozen:
     ) -> None:
         self._recipe, self.student, self.teacher, self._model = recipe, student, teacher, model
         self._table, self._accelerator, self._prices, self._ledger = table, accelerator, prices, ledger
+        self._half = computes_half(recipe, accelerator.device)
         self.asked: dict[str, np.ndarray] = {}
         """Of each view, of which samples this training has asked (uint8, by sample)."""
         self._looked: dict[str, np.ndarray] = {}  # of these, which are in this process's memory
@@ -216,13 +217,12 @@ class Frozen:
     @torch.no_grad()
     def _student_says(self, clip: Clip) -> tuple[Tensor, Tensor]:
         self._model.eval()
-        logits, features = self.student.classifier.taught(clip, self._model)
+        logits, features = self.student.classifier.taught(clip, self._model, half=self._half)
         return self.student.ordered(logits), features
 
     @torch.no_grad()
     def _teacher_says(self, clip: Clip) -> tuple[Tensor, Tensor]:
-        with self._accelerator.autocast():
-            logits, features = self.teacher.classifier.taught(clip)
+        logits, features = self.teacher.classifier.taught(clip, half=self._half)
         return self.teacher.ordered(logits), features
 
     def _look_up(self, name: str, augment: AugmentSettings, view: int, chunk: Rows) -> None:
@@ -233,8 +233,9 @@ class Frozen:
         if known.all():
             return
         share = dealt(chunk, self._accelerator)
-        with torch.no_grad(), self._accelerator.autocast():
-            logits, features = self.teacher.classifier.taught(self._view(self.teacher, share, augment, view))
+        with torch.no_grad():
+            clip = self._view(self.teacher, share, augment, view)
+            logits, features = self.teacher.classifier.taught(clip, half=self._half)
         said = [gathered(each, len(chunk), self._accelerator).cpu().numpy() for each in (logits, features)]
         self._table.put(name, chunk, Taught(*said))
 
@@ -249,6 +250,11 @@ class Frozen:
         values = packed[known].numpy()
         self._table.put(name, rows, Taught(values[:, 1 : 1 + classes], values[:, 1 + classes :]))
         return known
+
+
+def computes_half(recipe: SakdRecipe, device: torch.device) -> bool:
+    """Whether models compute in bfloat16: as asked, or on a GPU."""
+    return device.type == "cuda" if recipe.bf16 is None else recipe.bf16
 
 
 def interrupted(clip: Clip, plans: Int64[Tensor, "batch slots"], settings: InterruptionSettings) -> Clip:

@@ -19,7 +19,7 @@ from torch import Tensor
 from burnish.distill.footage import PLAIN, Footage, Rows, batches, dealt, gathered, named
 from burnish.distill.interruption import interruption_rate
 from burnish.distill.losses import check_losses, cross_entropy, dkd, feature_distance, head_crossing, kd, mixed
-from burnish.distill.passes import Frozen, Judging, Seat
+from burnish.distill.passes import Frozen, Judging, Seat, computes_half
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Taught
 from burnish.distill.rules import Selection, select
@@ -62,6 +62,7 @@ class Distiller:
         self.model, self._optimizer = accelerator.prepare(student.classifier.model, optimizer)
         self.frozen = Frozen(recipe, student, teacher, self.model, table, accelerator, prices, self.ledger)
         self._weights = TrainingState(self.model, self._optimizer, accelerator.num_processes)
+        self._half = computes_half(recipe, accelerator.device)
         self.wanted = wanted_by(recipe)
         samples = len(student.footage)
         self.states = SampleStates(samples, teacher.classifier.width if self.wanted.features else 0)
@@ -283,7 +284,7 @@ class Distiller:
         base, device = self.recipe.loss, self.accelerator.device
         footage, augment = self.student.footage, self.recipe.augment
         clip = footage.seen_by(self.student.classifier, rows, device, augment, view, self.recipe.seed)
-        logits, features = self.student.classifier.taught(clip, self.model)
+        logits, features = self.student.classifier.taught(clip, self.model, half=self._half)
         logits = self.student.ordered(logits)
         labels = torch.from_numpy(footage.labels[rows]).to(device)
         strength = torch.from_numpy(self.states.strength[rows]).to(device)

@@ -30,9 +30,9 @@ OPPOSITE = (1, 0, 3, 2, 5, 4, 7, 6)
 """What each motion is when it is played backwards."""
 CLASSES = tuple(sorted(MOTIONS))
 """As folders are read."""
-PAIR = (("teacher", 64, 2, 1600), ("student", 32, 1, 1200))
+PAIR = (("teacher", 64, 2, 1200), ("student", 32, 1, 900))
 """Width, layers and steps of each."""
-MEAN, SPREAD = 0.4, 0.25
+MEAN, SPREAD = 0.4, 1.0
 """Of pixels in [0, 1], as both take them."""
 
 
