@@ -8,15 +8,8 @@ import transformers
 from torch import nn
 
 from burnish.core.errors import UserError
-from burnish.distill.models import (
-    Classifier,
-    Look,
-    fingerprint,
-    load_classifier,
-    look_of,
-    match_labels,
-    refuse_misfit,
-)
+from burnish.distill.looks import Look, look_of, refuse_misfit
+from burnish.distill.models import Classifier, fingerprint, load_classifier, match_labels
 from tests.distill.tiny import LABELS, classifier, names, picture_model, video_model
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, ViTConfig, ViTForImageClassification
 
-from burnish.distill.models import Classifier, find_head, look_of, names_of
+from burnish.distill.models import Classifier, classifier_of
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Clips
 
@@ -53,7 +53,7 @@ def picture_model(hidden: int = 16, seed: int = 0, labels: Sequence[str] = LABEL
 
 
 def classifier(model: Any) -> Classifier:
-    return Classifier(model.eval(), find_head(model, "model"), names_of(model.config), look_of(model))
+    return classifier_of(model)
 
 
 def some_clips(count: int = 23, frames: int = 4, seed: int = 0, side: int = 16) -> Clips:

@@ -9,7 +9,8 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.distill.cost import ModelFlops, model_flops
 from burnish.distill.footage import Footage
-from burnish.distill.models import Classifier, fingerprint, match_labels, refuse_misfit
+from burnish.distill.looks import refuse_misfit
+from burnish.distill.models import Classifier, fingerprint, match_labels
 from burnish.distill.passes import Seat
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Clips

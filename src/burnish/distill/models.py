@@ -7,7 +7,7 @@ configuration and its image processor's file; no processor is run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from burnish.core.errors import UserError
-from burnish.core.files import read_json
 from burnish.core.method import import_object
 from burnish.core.models import load_reported, read_config, resolve, split_reference
+from burnish.distill.looks import Look, Processor, classifiers, look_of
 
-PROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json")
 FRESH = "config:"
 """Before a folder: its configuration with random weights."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How pixels become what a model takes.
-
-    Attributes:
-        video: whether they have a time axis.
-        argument: what the model calls them.
-        frames: that it is built for; none: any.
-        size: height and width that it is built for; none: any.
-        channels: 3, or 1 (the mean of the colours).
-        mean: taken off pixels in [0, 1], a channel.
-        std: what they are then divided by.
-    """
-
-    video: bool = True
-    argument: str = "pixel_values"
-    frames: int | None = None
-    size: tuple[int, int] | None = None
-    channels: int = 3
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -116,23 +92,8 @@ class Classifier:
 
     def kept_processor(self) -> Processor:
         """What is saved beside its weights."""
-        return Processor(self)
-
-
-@dataclass(frozen=True)
-class Processor:
-    """The image processor's file of a model, for its saved copy: the model's own, or one that says what it looks at."""
-
-    of: Classifier
-
-    def save_pretrained(self, folder: Path) -> None:
-        """Write it into a folder."""
-        import json
-
-        files = [] if self.of.folder is None else [self.of.folder / name for name in PROCESSORS]
-        found = {file.name: text for file in files if (text := read_json(file)) is not None}
-        for name, content in (found or {PROCESSORS[0]: _described(self.of)}).items():
-            (Path(folder) / name).write_text(json.dumps(content, indent=1))
+        kind = getattr(getattr(self.model, "config", None), "model_type", "")
+        return Processor(self.look, str(kind), self.folder)
 
 
 def load_classifier(
@@ -175,7 +136,21 @@ def load_classifier(
         model = _trained(reference, folder, setting, dtype, new_head=new_head) if weights else _outlined(folder)
     if new_head:
         _renew_head(model, labels, reference)
-    head = find_head(model, reference)
+    return classifier_of(model, reference, folder)
+
+
+def classifier_of(model: Any, name: str = "model", folder: Path | None = None) -> Classifier:
+    """One of transformers' classifiers, put in evaluation mode.
+
+    Args:
+        model: the model.
+        name: what messages call it.
+        folder: where it was read from; its image processor's file lies there.
+
+    Raises:
+        UserError: its last layer cannot be found.
+    """
+    head = find_head(model, name)
     return Classifier(model.eval(), head, names_of(model.config), look_of(model, folder), folder)
 
 
@@ -191,33 +166,6 @@ def find_head(model: nn.Module, name: str) -> nn.Linear:
 def names_of(config: Any) -> tuple[str, ...]:
     """The classes of a configuration, in the order of the logits."""
     return tuple(str(config.id2label[place]) for place in sorted(config.id2label))
-
-
-def look_of(model: nn.Module, folder: Path | None = None) -> Look:
-    """What one of transformers' classifiers takes, from its configuration and its image processor's file.
-
-    Without such a file pixels go in as they are, in [0, 1].
-    """
-    config: Any = model.config
-    video = type(config) in _mapping("VIDEO")
-    first = "num_frames" if hasattr(config, "num_frames") else "frames_per_clip"
-    size = getattr(config, "image_size", None) or getattr(config, "crop_size", None)
-    given = [] if folder is None else [read_json(folder / name) for name in PROCESSORS]
-    processor: Mapping[str, Any] = next((each for each in given if isinstance(each, dict)), {})
-    normalises = bool(processor) and processor.get("do_normalize", True) and "image_mean" in processor
-    return Look(
-        video=video,
-        argument=str(getattr(model, "main_input_name", "pixel_values")),
-        frames=int(getattr(config, first)) if video and hasattr(config, first) else None if video else 1,
-        size=None
-        if size is None
-        else (int(size), int(size))
-        if isinstance(size, int)
-        else (int(size[0]), int(size[1])),
-        channels=int(getattr(config, "num_channels", getattr(config, "in_chans", 3))),
-        mean=tuple(map(float, processor["image_mean"])) if normalises else (0.0,),
-        std=tuple(map(float, processor["image_std"])) if normalises else (1.0,),
-    )
 
 
 def match_labels(of_model: Sequence[str], of_data: Sequence[str], setting: str) -> Int64[Tensor, " classes"]:
@@ -240,29 +188,6 @@ def match_labels(of_model: Sequence[str], of_data: Sequence[str], setting: str) 
         )
         raise UserError(f"{setting}: its classes are not those of the data: it {said}; {cure}")
     return torch.tensor([places[name] for name in of_data])
-
-
-def refuse_misfit(look: Look, frames: int, size: tuple[int, int], model: str, clip: str) -> None:
-    """Refuse clips that a model was not built for.
-
-    Args:
-        look: what it takes.
-        frames: of the clips.
-        size: of the clips.
-        model: name of its setting.
-        clip: name of the setting of the clips.
-
-    Raises:
-        UserError: says both numbers and the setting to change.
-    """
-    if look.frames is not None and frames != look.frames:
-        kind = "clips of" if look.video else "pictures,"
-        raise UserError(f"{model}: takes {kind} {look.frames} frames, not {frames}; set {clip}.frames: {look.frames}")
-    if look.size is not None and tuple(size) != look.size:
-        high, wide = look.size
-        raise UserError(
-            f"{model}: takes {high} x {wide} px, not {size[0]} x {size[1]}; set {clip}.size: [{high}, {wide}]"
-        )
 
 
 def fingerprint(classifier: Classifier) -> str:
@@ -292,12 +217,6 @@ def _own(reference: str, setting: str) -> Any:
     return found
 
 
-def _mapping(kind: str) -> Any:
-    import transformers
-
-    return getattr(transformers, f"MODEL_FOR_{kind}_CLASSIFICATION_MAPPING")
-
-
 def _config(folder: Path) -> Any:
     import transformers
 
@@ -310,7 +229,7 @@ def _config(folder: Path) -> Any:
 
 def _auto(config: Any, name: str) -> str:
     for kind in ("VIDEO", "IMAGE"):
-        if type(config) in _mapping(kind):
+        if type(config) in classifiers(kind):
             return f"{kind.capitalize()}Classification"
     raise UserError(f"{name}: a {config.model_type} is no classifier of videos or pictures in transformers")
 
@@ -359,29 +278,6 @@ def _renew_head(model: Any, labels: Sequence[str], name: str) -> None:
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: number for number, label in enumerate(labels)}
     model.num_labels = len(labels)
-
-
-def _described(classifier: Classifier) -> dict[str, Any]:
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
-
-    config = getattr(classifier.model, "config", None)
-    known = IMAGE_PROCESSOR_MAPPING_NAMES.get(getattr(config, "model_type", ""), {})
-    kind = known.get("torchvision") if isinstance(known, Mapping) else None
-    look, size = classifier.look, classifier.look.size or (224, 224)
-    plain = look.mean == (0.0,) and look.std == (1.0,)
-    side = {"height": size[0], "width": size[1]}
-    return {
-        "image_processor_type": kind or ("VideoMAEImageProcessor" if look.video else "ViTImageProcessor"),
-        "do_resize": True,
-        "size": {"shortest_edge": min(size)} if look.video else side,
-        "do_center_crop": look.video,
-        "crop_size": side,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": not plain,
-        "image_mean": [0.0] * 3 if plain else list(look.mean),
-        "image_std": [1.0] * 3 if plain else list(look.std),
-    }
 
 
 def _some(names: Sequence[str]) -> str:

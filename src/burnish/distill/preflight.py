@@ -9,7 +9,8 @@ from burnish.core.errors import UserError
 from burnish.core.paths import cache
 from burnish.distill.building import flops_of, refuse_unfit_loss
 from burnish.distill.clip_cache import clip_bytes
-from burnish.distill.models import Classifier, load_classifier, match_labels, refuse_misfit
+from burnish.distill.looks import refuse_misfit
+from burnish.distill.models import Classifier, load_classifier, match_labels
 from burnish.distill.recipe import ClipSettings, SakdRecipe
 from burnish.distill.rules import wanted
 from burnish.distill.samples import read_samples

@@ -30,7 +30,7 @@ OPPOSITE = (1, 0, 3, 2, 5, 4, 7, 6)
 """What each motion is when it is played backwards."""
 CLASSES = tuple(sorted(MOTIONS))
 """As folders are read."""
-PAIR = (("teacher", 64, 2, 1200), ("student", 32, 1, 900))
+PAIR = (("teacher", 96, 2, 900), ("student", 48, 2, 700))
 """Width, layers and steps of each."""
 MEAN, SPREAD = 0.4, 1.0
 """Of pixels in [0, 1], as both take them."""

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from burnish.core.cells import Record
 from burnish.core.files import folder_atomic, write_atomic
 from burnish.core.parallel import one_thread
-from burnish.distill.models import Classifier, Look
+from burnish.distill.looks import Look
+from burnish.distill.models import Classifier
 from burnish.distill.records import Clips
 from burnish.testbeds import clips as motions
 from burnish.testbeds.clip_models import (
