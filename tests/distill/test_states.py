@@ -46,7 +46,9 @@ def test_constant_strength_is_a_half_and_nothing_seen_leaves_it():
     states.judge(states.remembered_losses(), None, None, 0.0, small_recipe(evaluation="history"))
     assert states.strength.tolist() == [0.5, 0.5]
     states.losses = values(3, np.nan)
-    assert states.remembered_losses().tolist() == [3, 3]
+    remembered = states.remembered_losses()
+    assert remembered is not None
+    assert remembered.tolist() == [3, 3]
 
 
 def test_trust_is_the_strength_and_moves():
