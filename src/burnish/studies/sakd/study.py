@@ -26,9 +26,9 @@ class Design(NamedTuple):
 
     Attributes:
         world: samples and models.
-        spending: on a student that begins from random weights.
+        spending: on a student.
         crowded: where there are :data:`~burnish.studies.sakd.world.CROWD` times as many samples: as many in an epoch.
-        tuned: on one that has learnt other motions: a tenth of the samples.
+        tuned: where a tenth of the samples make an epoch.
         pictures: on a vision transformer.
         arms: of each regime.
     """
