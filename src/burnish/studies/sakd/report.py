@@ -20,8 +20,8 @@ WHAT: dict[Regime, str] = {
     "wrong teacher": "What the teacher says of 40 % of the clips, it says of another clip.",
     "label noise": "40 % of the labels are wrong.",
     "unusable clips": "Half of the clips show nothing: their pixels have changed places, their labels are random.",
-    "pre-trained": "A tenth of the clips in each epoch, as the paper has it; as everywhere but in pictures the student has learnt "
-    "four other motions before.",
+    "pre-trained": "A tenth of the clips in each epoch, as in the paper. Here as in all regimes of clips the student "
+    "has learnt four other motions before.",
     "pictures": "MNIST, vision transformers; patches are dropped and exchanged in the place of frames.",
 }
 CURVES = {RANDOM: GREY, CE: "#c8553d", LONG: "#4b9560", SAKD: "#b07aa1", PERTURBED: BLUE}

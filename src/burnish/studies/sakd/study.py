@@ -44,7 +44,7 @@ class Design(NamedTuple):
 _FEW = ((4.0, 0.9),)
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(
-        WorldDesign(samples=24, times=1, validation=16, tests=16, student=4, teacher=4, steps=60),
+        WorldDesign(samples=24, validation=16, tests=16, student=4, teacher=8, steps=200),
         *[Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW)] * 4,
     ),
     "tour": Design(
