@@ -89,10 +89,10 @@ def test_a_world_is_the_same_again(world: World, tmp_path: Path) -> None:
     for mine, other in zip(world.teacher.model.parameters(), again.teacher.model.parameters(), strict=True):
         assert (mine == other).all()
     assert set(world.sets) == {"clean", "duplicates", "long tail", "validation", "test"}
-    mine, other = (each.student().model.state_dict() for each in (world, again))
-    assert all((mine[name] == other[name]).all() for name in mine)
+    first, second = (each.student().model.state_dict() for each in (world, again))
+    assert all((first[name] == second[name]).all() for name in first)
     untrained = seeded(lambda: MotionNet(4, 8), 3).state_dict()
-    assert (mine["body.0.weight"] != untrained["body.0.weight"]).any()  # it has learnt other motions
+    assert (first["body.0.weight"] != untrained["body.0.weight"]).any()  # it has learnt other motions
 
 
 def test_few_scenes_many_times() -> None:

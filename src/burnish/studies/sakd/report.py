@@ -25,6 +25,7 @@ WHAT: dict[Regime, str] = {
     "pictures": "MNIST, vision transformers; patches are dropped and exchanged in the place of frames.",
 }
 CURVES = {RANDOM: GREY, CE: "#c8553d", LONG: "#4b9560", SAKD: "#b07aa1", PERTURBED: BLUE}
+COLOURS: dict[Column, str] = {"flops": BLUE, "updates": GREY}
 COLUMNS: dict[Column, str] = {"flops": "equal FLOPs", "updates": "equal updates"}
 
 
@@ -100,7 +101,7 @@ def difference_figure(cells: Sequence[RegimeCell]) -> Any:
     figure, axes = subplots(1, 1, height=0.8 + 0.55 * len(names))
     rows = []
     for name in names:
-        for column, colour in (("flops", BLUE), ("updates", GREY)):
+        for column, colour in COLOURS.items():
             if column == "updates" and cells[0].arms[name].flops == cells[0].arms[name].updates:
                 continue
             values = differences(cells, name, column)

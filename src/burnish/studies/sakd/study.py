@@ -42,10 +42,14 @@ class Design(NamedTuple):
 
 
 _FEW = ((4.0, 0.9),)
+_SHORT = Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW)
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(
         WorldDesign(samples=24, validation=16, tests=16, student=4, teacher=8, steps=200),
-        *[Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW)] * 4,
+        _SHORT,
+        _SHORT,
+        _SHORT,
+        _SHORT,
     ),
     "tour": Design(
         spending=Spending(grid=_FEW),
