@@ -143,6 +143,6 @@ def teach_labels(
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: Float[Tensor, "samples ..."], labels: Int64[np.ndarray, " samples"]) -> float:
     """Share of right answers."""
-    parts = [model(part) for part in inputs.split(256)]
+    parts = [model(part) for part in torch.split(inputs, 256)]
     found = torch.cat([getattr(said, "logits", said).argmax(-1) for said in parts])
     return float((found.numpy() == labels).mean())

@@ -106,7 +106,7 @@ ASKED = (
     ),
     Asked(
         "tuned",
-        "R7: from a student that has learnt other motions, on 10 % of the samples, SAKD perturbed is better (open)",
+        "R7: on 10 % of the samples, from a student that has learnt other motions, SAKD perturbed is better (open)",
         "pre-trained",
         PERTURBED,
         paper=TUNED,

@@ -1,7 +1,7 @@
 """One regime of one world of the sakd study: what is spoilt, the choice of temperature and weights, and every arm.
 
-Every arm trains the same untrained student (or the same one that has learnt other motions) by the product's own
-training, and shares the teacher's table with the others; each is charged for what it asks of it.
+Every arm trains the same student by the product's own training, and shares the teacher's table with the others; each is
+charged for what it asks of it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ class Stage:
         clips: to train on, as the student sees them.
         taught: the same, as the teacher sees them.
         bad: which of them are spoilt.
-        trained: whether the student has learnt other motions.
         table: what the teacher said of ``taught``.
     """
 
@@ -62,7 +61,6 @@ class Stage:
     clips: Clips
     taught: Clips
     bad: Bool[np.ndarray, " samples"]
-    trained: bool
     table: TeacherTable
 
 
@@ -124,7 +122,7 @@ def set_up(world: World, regime: Regime) -> Stage:
         labels[bad] = rng.integers(0, len(world.teacher.labels), int(bad.sum()))
         own = seen = Clips(pixels, labels, own.ids)
     table = TeacherTable(Footage(seen), len(world.teacher.labels), world.teacher.width, "in memory")
-    return Stage(world, own, seen, bad, regime == "pre-trained", table)
+    return Stage(world, own, seen, bad, table)
 
 
 def _some(count: int, share: float, rng: np.random.Generator) -> Bool[np.ndarray, " samples"]:
@@ -162,7 +160,7 @@ def _train(job: RegimeJob, stage: Stage, arm: str, setting: tuple[float, float],
     """One student, to a budget of FLOPs, or (none) for as many updates as the baseline has."""
     epochs = job.spending.epochs * (1 if flops is None else MOST)
     recipe = recipe_of(arm, job.spending, *setting, job.world.world, epochs=epochs, flops=flops)
-    student, sets = stage.world.student(trained=stage.trained), stage.world.sets
+    student, sets = stage.world.student(), stage.world.sets
     found = distill_in_memory(
         recipe,
         student,

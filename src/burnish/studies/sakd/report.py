@@ -20,10 +20,12 @@ WHAT: dict[Regime, str] = {
     "wrong teacher": "What the teacher says of 40 % of the clips, it says of another clip.",
     "label noise": "40 % of the labels are wrong.",
     "unusable clips": "Half of the clips show nothing: their pixels have changed places, their labels are random.",
-    "pre-trained": "The student has learnt four other motions; a tenth of the clips in each epoch.",
+    "pre-trained": "A tenth of the clips in each epoch, as in the paper. Here as in all regimes of clips the student "
+    "has learnt four other motions before.",
     "pictures": "MNIST, vision transformers; patches are dropped and exchanged in the place of frames.",
 }
 CURVES = {RANDOM: GREY, CE: "#c8553d", LONG: "#4b9560", SAKD: "#b07aa1", PERTURBED: BLUE}
+COLOURS: dict[Column, str] = {"flops": BLUE, "updates": GREY}
 COLUMNS: dict[Column, str] = {"flops": "equal FLOPs", "updates": "equal updates"}
 
 
@@ -99,7 +101,7 @@ def difference_figure(cells: Sequence[RegimeCell]) -> Any:
     figure, axes = subplots(1, 1, height=0.8 + 0.55 * len(names))
     rows = []
     for name in names:
-        for column, colour in (("flops", BLUE), ("updates", GREY)):
+        for column, colour in COLOURS.items():
             if column == "updates" and cells[0].arms[name].flops == cells[0].arms[name].updates:
                 continue
             values = differences(cells, name, column)

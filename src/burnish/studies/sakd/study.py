@@ -26,9 +26,9 @@ class Design(NamedTuple):
 
     Attributes:
         world: samples and models.
-        spending: on a student that begins from random weights.
+        spending: on a student.
         crowded: where there are :data:`~burnish.studies.sakd.world.CROWD` times as many samples: as many in an epoch.
-        tuned: on one that has learnt other motions: a tenth of the samples.
+        tuned: where a tenth of the samples make an epoch.
         pictures: on a vision transformer.
         arms: of each regime.
     """
@@ -42,10 +42,14 @@ class Design(NamedTuple):
 
 
 _FEW = ((4.0, 0.9),)
+_SHORT = Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW)
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(
-        WorldDesign(samples=24, times=1, validation=16, tests=16, student=4, teacher=4, steps=60),
-        *[Spending(epochs=2, share=0.5, interval=1, batch=6, grid=_FEW)] * 4,
+        WorldDesign(samples=24, validation=16, tests=16, student=4, teacher=8, steps=200),
+        _SHORT,
+        _SHORT,
+        _SHORT,
+        _SHORT,
     ),
     "tour": Design(
         spending=Spending(grid=_FEW),
