@@ -74,6 +74,8 @@ def strength(before: Values | None, hard: Values, trust: Values, rate: float, se
         rate: of the interruption.
         settings: which g, and lambda.
     """
+    if settings.strength == "constant":
+        return np.full_like(hard, 0.5)
     target = {"inverse": 1 - hard, "inverse_beta": 1 - hard, "official": hard, "trust": trust}[settings.strength]
     if before is None:
         return target.astype(np.float32)

@@ -97,6 +97,8 @@ class SakdRecipe(Recipe):
     """A video or image classifier: a folder, a hub id, or `module:function` of your own."""
     student: str
     """Likewise; what is trained. `config:FOLDER` starts from random weights of that folder's configuration."""
+    new_head: bool = False
+    """Give the student a last layer for the classes of the data, in place of its own: it was trained on others."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the weights of the teacher; the student's stay float32."""
     bf16: bool | None = None
@@ -106,7 +108,8 @@ class SakdRecipe(Recipe):
     data: DataSettings
     """What is learnt from."""
     test: DataSettings | None = None
-    """What accuracy is measured on, before and after; never used for a choice."""
+    """What accuracy is measured on, before, at every evaluation and after; never used for a choice, nor counted as a
+    cost."""
     clip: ClipSettings = Field(default_factory=ClipSettings)
     """The clips, of the student."""
     teacher_clip: ClipSettings | None = None

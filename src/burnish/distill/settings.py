@@ -10,7 +10,7 @@ from burnish.core.recipe import Settings
 
 RateCourse = Literal["poly", "linear", "cosine"]
 Normaliser = Literal["min_max", "rank"]
-StrengthKind = Literal["inverse", "inverse_beta", "official", "trust"]
+StrengthKind = Literal["inverse", "inverse_beta", "official", "trust", "constant"]
 Rarity = Literal["twice", "quality", "none"]
 
 
@@ -23,6 +23,8 @@ class InterruptionSettings(Settings):
     """Exponent of `poly`."""
     threshold: float = Field(default=0.5, gt=0, le=1)
     """eta: below this rate frames are dropped, from it on half of them change places; the rate stays at it."""
+    grid: int = Field(default=4, ge=2)
+    """Pictures have no frames: they are cut into this many by this many patches."""
 
 
 class DifficultySettings(Settings):
@@ -36,7 +38,7 @@ class DifficultySettings(Settings):
     strength: StrengthKind = "inverse"
     """Share of the distillation loss, from difficulty d: `inverse` 1 - d; `inverse_beta` that times the rate, as the
     text has it; `official` d times the rate, as the released code has it; `trust` the teacher's probability of the
-    label."""
+    label; `constant` .5 for all: the base loss as it is."""
     history: float = Field(default=0.1, ge=0, lt=1)
     """lambda: weight of the strength, and of the features, before."""
 
@@ -65,7 +67,7 @@ class SelectionSettings(Settings):
     """gamma: 0 chooses by ease alone, 1 by diversity alone."""
     ridge: float = Field(default=0.1, gt=0)
     """eps of log det(eps I + F'F): more samples than features have no determinant without it."""
-    noise: float = Field(default=1.0, ge=0)
+    noise: float = Field(default=1.0, ge=0, le=5)
     """Of `perturbed`: deviation of the Gumbel noise on the log of the quality."""
     by_class: bool = False
     """Choose within each class, the same share of each."""

@@ -115,6 +115,12 @@ def _scenes(work: Path, _source: Path | None) -> None:
     write_model(work)
 
 
+def _motions(work: Path, _source: Path | None) -> None:
+    from burnish.testbeds.motion_pair import write_pair
+
+    write_pair(work)
+
+
 def character_tokenizer(alphabet: str | None = None) -> Any:
     """A tokenizer with one token a character, special tokens and a chat template; printable ASCII by default."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -150,6 +156,10 @@ MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
         "a Llama of 2 layers trained from scratch to do one step of a chain when asked, with prompts, for `rftt/tiny`",
         _ways,
     ),
+    "motions": (
+        "two VideoMAE trained from scratch to tell motions apart, a big and a small one, and videos, for `sakd/tiny`",
+        _motions,
+    ),
     "tiny-llava": (
         "a LLaVA of 0.14 M parameters trained from scratch to guess from the text, with questions, for `reason answer`",
         _tiny_llava,
@@ -166,7 +176,8 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``scenes``, ``arithmetic``, ``ways`` or ``vit-experts``.
+        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``scenes``, ``arithmetic``, ``ways``, ``motions`` or
+            ``vit-experts``.
         out: copy it here; none leaves it in the cache.
         source: the wheel or GGUF of ``smollm2``, if it is here already.
 

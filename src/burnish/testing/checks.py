@@ -269,7 +269,10 @@ def report_needs_no_network(subject: Subject) -> None:
 
 
 class _Page(HTMLParser):
-    """What a page would fetch: every address outside a link's own, the names of XML, and plain text."""
+    """What a page would fetch: every address outside a link's own, the names of XML, and plain text.
+
+    A picture that lies in the page itself (``data:image/``) is no address, whatever its letters spell.
+    """
 
     def __init__(self) -> None:
         super().__init__()
