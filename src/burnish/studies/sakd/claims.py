@@ -11,6 +11,10 @@ What a prototype measured (pictures, T = 4, equal updates, passes not charged): 
 updates on each chosen one, so at equal FLOPs the published method is expected to lose. Expected not to hold: `harder`
 (difficulty does not know the label), `noise` (trust throws away what the label noise has spoilt and the teacher knows),
 both claims about SAKD as in the text. Open: the pre-trained student, the perturbed selection at equal FLOPs.
+
+World 7, looked at while lengths of training were settled, with the wrong teacher: trust as strength +.07, trust pool
++.04, easiest -.42; with label noise: trust as strength -.10; of unusable clips the easiest held .39, fewer than there
+are: here nets are sure of something else about each, where the prototype's outputs were alike.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from burnish.studies.sakd.world import World, WorldJob, load_world
 WRONG, NOISY, UNUSABLE = 0.4, 0.4, 0.5
 """Shares of the samples that are spoilt: by a teacher who saw another one, by another label, by showing nothing."""
 CURVE = 160
-"""Test samples by which the course of accuracy is drawn; what is judged is measured on all."""
+"""Test samples by which the course of accuracy on clean clips is drawn; what is judged is measured on all."""
 MOST = 4
 """Times the baseline's epochs, after which a training ends that a budget should have ended before."""
 
@@ -166,7 +166,7 @@ def _train(job: RegimeJob, stage: Stage, arm: str, setting: tuple[float, float],
         student,
         stage.world.teacher,
         stage.clips,
-        few(sets["test"], CURVE),
+        few(sets["test"], CURVE) if job.regime == "clean" else None,
         teacher_clips=stage.taught,
         table=stage.table,
     )

@@ -31,7 +31,7 @@ class Trained(Record):
     chosen_by: float
     """On the validation samples, by which temperature and weights are chosen."""
     curve: tuple[tuple[float, float], ...]
-    """FLOPs spent and test accuracy then."""
+    """FLOPs spent and test accuracy then; of clean clips alone."""
     flops: float
     """In all."""
     frozen: float

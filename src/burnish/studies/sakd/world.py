@@ -278,7 +278,7 @@ def _make_pictures(job: WorldJob, work: Path) -> Facts:
     own, validation, teachers, test = ((grey[part], labels[part]) for part in parts)
     sets = {"clean": own, "validation": validation, "test": test}
     teacher = new_reader(design.teacher, job.world + 1)
-    teach_labels(teacher, _as_digits(teachers[0]), teachers[1], 2 * design.steps, 2e-3, job.world)
+    teach_labels(teacher, _as_digits(teachers[0]), teachers[1], round(1.5 * design.steps), 2e-3, job.world)
     _write(work, sets, teacher)
     return Facts(teacher=accuracy(teacher, _as_digits(test[0]), test[1]), single_frame=None, seconds=0.0)
 
