@@ -59,7 +59,10 @@ def read_triplets(file: Path, system: str | None = None) -> Iterator[Triplet]:
             for number, line in enumerate(lines, 1):
                 yield _triplet(line, f"{file}:{number}", file.parent, system)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"triplets: {file}: cannot be read ({error}); give a JSONL file in TRL's layout") from None
+        raise UserError(
+            f"triplets: {file}: cannot be read ({getattr(error, 'strerror', None) or error}); "
+            "give a folder of triplets or a JSONL file in TRL's layout"
+        ) from None
 
 
 def _triplet(line: str, where: str, root: Path, system: str | None) -> Triplet:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from itertools import islice
 from pathlib import Path
 
+from burnish.align.generators.vllm import NO_VLLM
 from burnish.align.pair_table import read_triplets
 from burnish.align.probes import ProbeSet, read_probes
 from burnish.align.recipe import ShapeRecipe
@@ -14,7 +16,7 @@ from burnish.align.sources import read_records
 from burnish.align.truths import allowed_families
 from burnish.align.vocabularies import load_vocabulary
 from burnish.core.errors import UserError
-from burnish.core.metrics import duration
+from burnish.core.metrics import bytes_shown, duration
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.sizes import count_parameters, training_memory
 from burnish.dialogue.sources import rows
@@ -48,6 +50,8 @@ def check(recipe: ShapeRecipe) -> list[tuple[str, str]]:
     if recipe.probe is not None:
         probes = read_probes(recipe.probe, vocabulary, most_pixels=recipe.most_pixels, seed=recipe.seed)
     size = count_parameters(folder, sees=True)
+    if recipe.generator.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise UserError(NO_VLLM)
     found = [
         ("model", f"{(config.get('architectures') or ['?'])[0]}, {size / 1e6:,.2f} M parameters, takes images"),
         (
@@ -92,8 +96,8 @@ def _factory(recipe: ShapeRecipe, probes: ProbeSet | None, size: int) -> list[tu
         ),
         (
             "generation",
-            f"{rounds} rounds, at most {tokens:,} tokens; about {duration(seconds)} on two CPU cores if {SHARE:.0%} of "
-            "the limit is used, a hundredth of that on a GPU",
+            f"{rounds} rounds, at most {tokens:,} tokens; about {duration(max(1, seconds))} on two CPU cores if "
+            f"{SHARE:.0%} of the limit is used, a hundredth of that on a GPU",
         ),
     ]
 
@@ -136,12 +140,12 @@ def _training(recipe: ShapeRecipe, size: int) -> list[tuple[str, str]]:
         ),
         (
             "memory",
-            f"about {memory / 1e9:,.1f} GB in all for weights, gradients and optimizer; activations come on top",
+            f"about {bytes_shown(memory)} in all for weights, gradients and optimizer; activations come on top",
         ),
         (
             "disk",
-            f"about {size * each * recipe.rounds / 1e9:,.1f} GB of models, and while a round is trained "
-            f"{size * each * kept / 1e9:,.1f} GB of checkpoints",
+            f"about {bytes_shown(size * each * recipe.rounds)} of models, and while a round is trained "
+            f"{bytes_shown(size * each * kept)} of checkpoints",
         ),
     ]
     if recipe.dtype == "bfloat16" and not adapter:

@@ -42,7 +42,7 @@ DASHES = ("-", "--", ":")
 
 
 def run_sections(path: Path) -> list[Section]:
-    """Sections of a run's report; a run before its first pairs has none."""
+    """Sections of a run's report."""
     recipe = ShapeRecipe.load(path / "recipe.yaml")
     artifacts = path / "artifacts"
     outcome = read_json(artifacts / "outcome.json") or {}
@@ -50,16 +50,15 @@ def run_sections(path: Path) -> list[Section]:
     figures = {number: _figures(artifacts, number) for number in range(max(sets, default=0) + 1)}
     for number, made in sets.items():
         figures.setdefault(number, {})["kept"] = _share(made.tally)
-    found = []
-    if any(figures.values()):
-        found.append(
-            Section(
-                "What came of it",
-                _outcome_text(outcome),
-                table=outcome_rows(figures),
-                figure=course_figure(figures),
-            )
+    course = len(figures) > 1 and any(figures.values())
+    found = [
+        Section(
+            "What came of it",
+            _outcome_text(recipe, outcome, artifacts),
+            table=outcome_rows(figures) or None,
+            figure=course_figure(figures) if course else None,
         )
+    ]
     found += _judged(artifacts, outcome)
     if sets:
         found.append(
@@ -141,13 +140,36 @@ def _figures(artifacts: Path, number: int) -> dict[str, float]:
     return dict(measured.get("figures", {}))
 
 
-def _outcome_text(outcome: Mapping[str, Any]) -> str:
+def _outcome_text(recipe: ShapeRecipe, outcome: Mapping[str, Any], artifacts: Path) -> str:
+    if not recipe.train:
+        return "Nothing was to be trained: the run makes pairs (`train: false`)."
     if not outcome:
         return "The run has not ended."
     kept = f"The model of {outcome['best'].replace('-', ' ')} is kept." if outcome["best"] else (
         "The model that was given is kept: no round's was good."
     )  # fmt: skip
-    return f"Stopped early: {outcome['stopped']}. {kept}" if outcome["stopped"] else kept
+    if recipe.triplets is not None:
+        kept = f"Trained on the ready pairs of {recipe.triplets}. {kept}"
+    if outcome["stopped"]:
+        kept = f"Stopped early: {outcome['stopped']}. {kept}"
+    return f"{kept} {_against_start(outcome, artifacts)}"
+
+
+def _against_start(outcome: Mapping[str, Any], artifacts: Path) -> str:
+    """The kept model beside the start, in words."""
+    start = read_json(artifacts / "start" / "measured.json")
+    if start is None:
+        return "Nothing was measured: the recipe names no `probe`, so nobody knows whether it is better."
+    kept = read_json(artifacts / str(outcome["best"]) / "measured.json") if outcome["best"] else None
+    if kept is None:
+        return ""
+    before, after = start["figures"], kept["figures"]
+    moved = [
+        f"{name} from {before[key]:.3f} to {after[key]:.3f}"
+        for name, key in (("recall", "recall"), ("precision", "precision"), ("words", "words"))
+    ]
+    count = start["counts"]["described"]["texts"]
+    return f"On {count:,} pictures, one run, no interval: {', '.join(moved)}."
 
 
 def _judged(artifacts: Path, outcome: Mapping[str, Any]) -> list[Section]:

@@ -41,7 +41,10 @@ def load_vocabulary(name: str) -> Vocabulary:
     if name == "coco":
         return _from_file(COCO)
     if name.endswith((".yaml", ".yml")):
-        return _from_file(Path(name).expanduser())
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(f"vocabulary: {name}: no such file; write `coco`, a YAML file, or an object of yours")
+        return _from_file(path)
     if ":" not in name:
         raise UserError(f"vocabulary: {name}: write `coco`, a YAML file, or an object of yours, module:OBJECT")
     found = import_object(name, "vocabulary")

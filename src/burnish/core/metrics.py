@@ -231,6 +231,11 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
 
 
+def bytes_shown(count: float) -> str:
+    """Bytes as a person says them: ``7 MB``, ``1.5 GB``, ``1,200.0 GB``."""
+    return f"{count / 1e6:,.0f} MB" if count < 1e8 else f"{count / 1e9:,.1f} GB"
+
+
 class Trackers:
     """TensorBoard, Weights & Biases and the like, through accelerate. Only built when a recipe asks for one."""
 

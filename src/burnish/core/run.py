@@ -284,7 +284,7 @@ class Run:
                     remove(self.path / name)
             elif stored.exists():
                 differing = self.recipe.differences(load_yaml(stored)[0] or {})
-                if differing:
+                if differing and self._did_something():
                     raise UserError(
                         f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
                         "choose another folder, or start afresh",
@@ -300,6 +300,13 @@ class Run:
         self._describe("running")  # first: from here on the folder is known as a run
         if not (self._was_finished and stored.exists()):
             write_atomic(stored, self.recipe.to_yaml())
+
+    def _did_something(self) -> bool:
+        """Whether the run in the folder left anything; one that was refused before it began stands in nobody's way."""
+        made = [self.path / name for name in ("artifacts", "checkpoints") if (self.path / name).is_dir()]
+        metrics = self.path / "metrics.jsonl"
+        anything = any(next(folder.iterdir(), None) for folder in made)
+        return anything or self._was_finished or (metrics.exists() and metrics.stat().st_size > 0)
 
     def _describe(self, status: str, error: str = "") -> None:
         """Write ``run.json``; wall and CPU seconds add up over the sessions of a resumed run."""

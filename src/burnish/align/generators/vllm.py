@@ -16,6 +16,10 @@ from burnish.align.generators.counts import TokenCounts
 from burnish.align.records import Answer, Ask, Sampling
 from burnish.core.errors import UserError
 
+NO_VLLM = (
+    "generator: vLLM is not installed; install it on a machine with a GPU, or set generator.engine to transformers"
+)
+
 
 class VllmGenerator:
     """See the module.
@@ -37,10 +41,7 @@ class VllmGenerator:
         try:
             vllm = importlib.import_module("vllm")
         except ModuleNotFoundError:
-            raise UserError(
-                "generator: vLLM is not installed; install it on a machine with a GPU, or set generator.engine to "
-                "transformers"
-            ) from None
+            raise UserError(NO_VLLM) from None
         self._parameters = vllm.SamplingParams
         self._llm = vllm.LLM(
             model=str(model),

@@ -6,6 +6,7 @@ import os
 from itertools import islice
 
 from burnish.core.errors import UserError
+from burnish.core.metrics import bytes_shown
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import QuestionSettings, read_questions
 from burnish.dialogue.rows import Question
@@ -70,9 +71,9 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
         ("rewards", ", ".join(f"{each.name} x {each.weight:g}" for each in recipe.rewards)),
         (
             "memory",
-            f"about {memory / 1e9:,.1f} GB in all for weights, gradients, optimizer and reference",
+            f"about {bytes_shown(memory)} in all for weights, gradients, optimizer and reference",
         ),
-        ("disk", f"about {_checkpoints(recipe, size) / 1e9:,.1f} GB of checkpoints"),
+        ("disk", f"about {bytes_shown(_checkpoints(recipe, size))} of checkpoints"),
     ]
 
 

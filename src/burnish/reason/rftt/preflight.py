@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError, nearest
+from burnish.core.metrics import bytes_shown
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import read_questions
 from burnish.dialogue.rows import Question
@@ -81,8 +82,8 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
         )
     reference = recipe.rl is not None and recipe.rl.beta > 0
     memory = training_memory(size, recipe.dtype, adapter=recipe.adapter is not None, reference=reference)
-    rows.append(("memory", f"about {memory / 1e9:,.1f} GB for weights, gradients, optimizer and reference"))
-    rows.append(("cache", f"up to {recipe.cache / 1e9:,.1f} GB of keys and values while searching"))
+    rows.append(("memory", f"about {bytes_shown(memory)} for weights, gradients, optimizer and reference"))
+    rows.append(("cache", f"up to {bytes_shown(recipe.cache)} of keys and values while searching"))
     return rows
 
 

@@ -214,6 +214,11 @@ def search_answers(
     return [_answer(tree, vote, same, find) for tree in trees]
 
 
+def _unanswered(answers: Sequence[str | None]) -> str:
+    given = sum(answer is not None for answer in answers)
+    return "" if given == len(answers) else f", {given} of them with an answer"
+
+
 def _answer(tree: Tree, vote: Vote, same: Same, find: Callable[[str], str | None]) -> SearchAnswer:
     leaves = tree.distinct_leaves()
     ended = [tree.nodes[leaf].ending == "answer" for leaf in leaves]
@@ -227,7 +232,7 @@ def _answer(tree: Tree, vote: Vote, same: Same, find: Callable[[str], str | None
     return SearchAnswer(
         tree.prompt.id,
         None if winner is None else answers[winner],
-        LABELS[vote].format(len(leaves)),
+        LABELS[vote].format(len(leaves)) + _unanswered(answers),
         () if winner is None else tuple(node.number for node in tree.lineage(leaves[winner])[1:]),
         tuple(candidates),
         tuple(leaves),
