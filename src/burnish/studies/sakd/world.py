@@ -1,10 +1,12 @@
 """Worlds of the sakd study: the sets of samples, a teacher, what a student starts from. One file set a world and kind.
 
 Of clips: eight motions (:mod:`burnish.testbeds.clips`), and nets of three 3-D convolutions. Of pictures: MNIST, and
-vision transformers. The teacher learns from four times as many samples as a student gets, none of them a student's: one
-that knows nothing more cannot teach. A student of clips begins with a body that has learnt four other motions, as the
-paper's begin with weights of another data set: from random weights so small a budget is over before it has begun to see
-motion (with a long tail it stayed at .25 whatever it was taught), and arms would differ by when that happens.
+vision transformers. The teacher learns from four times as many samples as a student gets (where these are three times
+as many, from a third more than they), none of them a student's: one that knows nothing more cannot teach.
+
+A student of clips begins with a body that has learnt four other motions, as the paper's begin with weights of another
+data set: from random weights so small a budget is over before it has begun to see motion (with a long tail it stayed at
+.25 whatever it was taught), and arms would differ by when that happens.
 """
 
 from __future__ import annotations
