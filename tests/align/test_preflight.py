@@ -44,6 +44,14 @@ def test_ready_triplets_are_counted(world: Path, tmp_path: Path) -> None:
     assert "generation" not in found
 
 
+def test_an_engine_that_is_not_installed_is_missed_before_the_run(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = shape(world, generator={"engine": "vllm"})
+    with pytest.raises(UserError, match="vLLM is not installed"):
+        check(recipe)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
+    assert "a round" in dict(check(recipe))
+
+
 def test_what_cannot_work_is_refused(world: Path, tmp_path: Path) -> None:
     blind = tmp_path / "blind"
     shutil.copytree(world / "scenes", blind)

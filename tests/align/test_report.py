@@ -1,6 +1,8 @@
 """What the report of a run shows: its figures by round, and pairs with facts marked by sign, word and colour."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,7 +12,9 @@ from burnish.align.facts import vote
 from burnish.align.gate import Pair
 from burnish.align.pair_markup import marked, pair_markup
 from burnish.align.records import Answer
-from burnish.align.report import course_figure, outcome_rows
+from burnish.align.report import course_figure, outcome_rows, run_sections
+from burnish.core.recipe import Recipe
+from tests.align.scenes import shape
 from tests.align.words import VOCABULARY, said
 
 ANSWERS = ("a red circle and an owl", "a red circle", "a blue circle", "")
@@ -69,3 +73,42 @@ def test_figures_by_round_leave_out_what_nobody_measured(tmp_path: Path) -> None
     drawn = [axes.get_title() for axes in course_figure(figures).axes if axes.get_visible()]
     assert drawn == ["recall and precision", "words of a description", "share of records with a pair"]
     assert outcome_rows({0: {}, 1: {"kept": 0.5}}) == []
+
+
+def told(folder: Path, recipe: Recipe, files: dict[str, Any]) -> str:
+    """What the first section says of a run that left these files."""
+    (folder / "recipe.yaml").write_text(recipe.to_yaml())
+    for name, content in files.items():
+        (folder / "artifacts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "artifacts" / name).write_text(json.dumps(content))
+    return run_sections(folder)[0].text
+
+
+def test_it_says_what_came_of_every_kind_of_run(tmp_path: Path) -> None:
+    scenes = tmp_path / "scenes"
+    measured = {
+        f"{name}/measured.json": {
+            "figures": {"recall": recall, "precision": 0.9, "words": words},
+            "counts": {"described": {"texts": 128}},
+        }
+        for name, recall, words in (("start", 0.5, 6.0), ("round-1", 0.75, 8.0))
+    }
+    kept = {"outcome.json": {"best": "round-1", "stopped": None, "rounds": []}}
+
+    def run(name: str, files: dict[str, Any], **settings: Any) -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        return told(folder, shape(scenes, **settings), files)
+
+    assert "Nothing was to be trained" in run("pairs", {}, train=False)
+    assert run("going on", {}) == "The run has not ended."
+    assert run("measured", kept | measured) == (
+        "The model of round 1 is kept. On 128 pictures, one run, no interval: recall from 0.500 to 0.750, precision from "
+        "0.900 to 0.900, words from 6.000 to 8.000."
+    )
+    ready = run("ready", kept, rounds=1, triplets="pairs.jsonl", probe=None)
+    assert ready.startswith(
+        "Trained on the ready pairs of pairs.jsonl. The model of round 1 is kept. Nothing was measured"
+    )
+    none = {"outcome.json": {"best": None, "stopped": "precision fell", "rounds": []}}
+    assert run("stopped", none | measured).startswith("Stopped early: precision fell. The model that was given is kept")

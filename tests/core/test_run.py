@@ -13,6 +13,7 @@ from burnish.core.errors import BurnishError, Interrupted, UserError
 from burnish.core.files import damage, folder_atomic, write_atomic, write_manifest
 from burnish.core.metrics import Metrics, Progress, duration, read_metrics
 from burnish.core.run import Run
+from burnish.core.yaml_marks import load_yaml
 from tests.core.loops import LoopRecipe, train
 
 
@@ -51,6 +52,16 @@ def test_a_changed_recipe_is_refused_with_the_keys(tmp_path: Path) -> None:
         pass  # what cannot change a result may change
     with Run(LoopRecipe(steps=6, seed=1), tmp_path / "run", fresh=True, quiet=True) as run:
         assert not run.finished
+
+
+def test_a_run_that_was_refused_before_it_began_stands_in_nobodys_way(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model"), Run(LoopRecipe(steps=5), tmp_path / "run", quiet=True):
+        raise UserError("no such model")
+    with Run(LoopRecipe(steps=6), tmp_path / "run", quiet=True) as run:
+        assert load_yaml(run.path / "recipe.yaml")[0]["steps"] == 6
+        run.artifact("found.json", {})
+    with pytest.raises(UserError, match="differs in steps"):
+        Run(LoopRecipe(steps=7), tmp_path / "run", quiet=True).__enter__()
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -165,8 +165,8 @@ def _against_start(outcome: Mapping[str, Any], artifacts: Path) -> str:
         return ""
     before, after = start["figures"], kept["figures"]
     moved = [
-        f"{name} from {before[key]:.3f} to {after[key]:.3f}"
-        for name, key in (("recall", "recall"), ("precision", "precision"), ("words", "words"))
+        f"{name} from {_number(before[name], digits)} to {_number(after[name], digits)}"
+        for name, digits in (("recall", 3), ("precision", 3), ("words", 1))
     ]
     count = start["counts"]["described"]["texts"]
     return f"On {count:,} pictures, one run, no interval: {', '.join(moved)}."

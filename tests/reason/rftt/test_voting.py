@@ -92,6 +92,12 @@ def liking_seven(paths: Sequence[Path]) -> list[float]:
     return [0.9 if "7" in path.nodes[-1].text else 0.2 for path in paths]
 
 
+def test_paths_without_an_answer_are_said() -> None:
+    texts = {**TEXTS, ("analysis", "direct_answer", "output"): "no box"}
+    (found,) = search_answers([Prompt("a", "?", (1,))], Scripted(GRAMMAR, OPENINGS, texts), GRAMMAR, SIX)
+    assert found.chosen_by == "majority of 3 paths, 2 of them with an answer"
+
+
 def test_answers_by_search() -> None:
     prompts = [Prompt("a", "?", (1,)), Prompt("b", "?", (1, 2))]
     first, second = search_answers(prompts, Scripted(GRAMMAR, OPENINGS, TEXTS), GRAMMAR, SIX)
