@@ -93,7 +93,7 @@ def test_it_says_what_came_of_every_kind_of_run(tmp_path: Path) -> None:
         }
         for name, recall, words in (("start", 0.5, 6.0), ("round-1", 0.75, 8.0))
     }
-    kept = {"outcome.json": {"best": "round-1", "stopped": None, "rounds": []}}
+    kept: dict[str, Any] = {"outcome.json": {"best": "round-1", "stopped": None, "rounds": []}}
 
     def run(name: str, files: dict[str, Any], **settings: Any) -> str:
         folder = tmp_path / name
@@ -103,12 +103,12 @@ def test_it_says_what_came_of_every_kind_of_run(tmp_path: Path) -> None:
     assert "Nothing was to be trained" in run("pairs", {}, train=False)
     assert run("going on", {}) == "The run has not ended."
     assert run("measured", kept | measured) == (
-        "The model of round 1 is kept. On 128 pictures, one run, no interval: recall from 0.500 to 0.750, precision from "
-        "0.900 to 0.900, words from 6.000 to 8.000."
+        "The model of round 1 is kept. On 128 pictures, one run, no interval: recall from 0.500 to 0.750, "
+        "precision from 0.900 to 0.900, words from 6.0 to 8.0."
     )
     ready = run("ready", kept, rounds=1, triplets="pairs.jsonl", probe=None)
     assert ready.startswith(
         "Trained on the ready pairs of pairs.jsonl. The model of round 1 is kept. Nothing was measured"
     )
-    none = {"outcome.json": {"best": None, "stopped": "precision fell", "rounds": []}}
+    none: dict[str, Any] = {"outcome.json": {"best": None, "stopped": "precision fell", "rounds": []}}
     assert run("stopped", none | measured).startswith("Stopped early: precision fell. The model that was given is kept")
