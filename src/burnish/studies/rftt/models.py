@@ -51,6 +51,9 @@ def seconds_file(job: ModelJob) -> Path:
 
 def make_model(job: ModelJob) -> None:
     """Train a model and write it."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
     started = time.process_time()
     with one_thread(), folder_atomic(job.path) as work:
         warm = _base(job) if job.name == "base" else _taught(job)

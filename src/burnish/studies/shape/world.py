@@ -232,6 +232,9 @@ def cell_file(job: WorldJob) -> Path:
 
 def make_start(job: WorldJob) -> None:
     """Train a start, have it answer the views of both rounds' records, measure it."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
     started = time.process_time()
     design = job.design
     spend = design.weak if job.regime == "weak" and design.weak is not None else design.spend
