@@ -29,6 +29,7 @@ from burnish.align.store import Shards, TripletSet
 from burnish.align.summary import summary_prompt, wants_summary
 from burnish.align.truths import Allowed, allowed_families
 from burnish.align.views import CLIP_MEAN, CLIP_STD, View, make_views, plan_views
+from burnish.core.streams import batched
 
 MOST_FLOATS = 1 << 25
 """Values of the views that are made at once, and that arithmetic holds a few times over: 128 MiB."""
@@ -112,7 +113,7 @@ def make_triplets(
         BurnishError: the disk is full; the shards before are whole.
     """
     shards = Shards(folder, plan.digest, plan.system)
-    for number, batch in enumerate(progress(_batched(records, plan.generator.records), "shards")):
+    for number, batch in enumerate(progress(batched(records, plan.generator.records), "shards")):
         if not shards.holds(number, batch):
             before = generator.counts
             cases = list(make_cases(batch, generator, plan))
@@ -235,9 +236,3 @@ def _seed(seed: int, view: View) -> int:
     """Of an answer's noise, which has nothing of the view's own."""
     told = f"answer {seed} {view.sample} {view.number}"
     return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big")
-
-
-def _batched(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    waiting = iter(records)
-    while batch := list(islice(waiting, size)):
-        yield batch

@@ -8,9 +8,8 @@ generators (an OpenAI-compatible endpoint is one) and probe sets; knows no model
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 from PIL import Image
@@ -20,6 +19,7 @@ from burnish.align.probes import ProbeSet
 from burnish.align.reading import normal_words
 from burnish.align.records import Ask, Generator, Sampling
 from burnish.core.intervals import Interval, mean_share_interval
+from burnish.core.streams import batched
 from burnish.dialogue.rows import MOST_PIXELS
 
 Verdict = Literal["A", "B", "tie"]
@@ -99,7 +99,7 @@ def judge_pairs(judge: Generator, comparisons: Iterable[Comparison], *, retries:
     Raises:
         UserError: an endpoint that stays down, as the judge raises it.
     """
-    found = [pair for part in _parts(comparisons) for pair in _verdicts(judge, part, retries)]
+    found = [pair for part in batched(comparisons, AT_ONCE) for pair in _verdicts(judge, part, retries)]
     wins, losses, ties = (found.count(pair) for pair in (("B", "A"), ("A", "B"), ("tie", "tie")))
     unread = sum(None in pair for pair in found)
     inconsistent = len(found) - wins - losses - ties - unread
@@ -154,12 +154,6 @@ def read_verdict(reply: str) -> Verdict | None:
         return None
     said = found["said"].lower()
     return "tie" if said == "tie" else "A" if said == "a" else "B"
-
-
-def _parts(comparisons: Iterable[Comparison]) -> Iterator[list[Comparison]]:
-    waiting = iter(comparisons)
-    while part := list(islice(waiting, AT_ONCE)):
-        yield part
 
 
 def _verdicts(

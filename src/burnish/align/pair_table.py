@@ -11,13 +11,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from burnish.align.records import Triplet
 from burnish.core.errors import UserError
 from burnish.core.files import explained, sha256, temporary
+from burnish.core.streams import batched
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.rows import Question
 
@@ -198,8 +198,7 @@ def _rows(
     triplets: Iterable[Triplet], chat: ChatModel, system: str | None, root: Path
 ) -> Iterator[tuple[PairRow, int]]:
     """Each triplet as a row, with the tokens of its longer conversation."""
-    waiting = iter(triplets)
-    while batch := list(islice(waiting, AT_ONCE)):
+    for batch in batched(triplets, AT_ONCE):
         questions = [Question(each.question, "", images=(each.image,), row=each.sample) for each in batch]
         prompts = chat.render(questions, system)
         lengths = chat.prompt_lengths(questions, system)

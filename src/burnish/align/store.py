@@ -14,7 +14,6 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from burnish.align.generators.counts import TokenCounts
 from burnish.align.records import Record, Triplet
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import file_atomic, remove, stale, write_atomic
+from burnish.core.streams import batched
 
 FORMAT = 1
 TRIPLETS = "triplets.jsonl"
@@ -86,7 +86,7 @@ class TripletSet:
         # with the kinds of the columns in the schema, as the library reads them back
         schema = _features(datasets).arrow_schema
         with file_atomic(path) as file, parquet.ParquetWriter(file, schema) as writer:
-            for part in _batched(self._rows(), 64):
+            for part in batched(self._rows(), 64):
                 rows = [_with_pictures(row, self.folder) for row in part]
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
         return path
@@ -254,8 +254,3 @@ def datasets_library() -> Any:
             "align: the package `datasets` is not installed; it comes with the extra `align`", extra="align"
         ) from None
     return datasets
-
-
-def _batched(items: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    while part := list(islice(items, size)):
-        yield part

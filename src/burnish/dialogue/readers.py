@@ -15,6 +15,7 @@ from pydantic import Field
 
 from burnish.core.errors import UserError
 from burnish.core.recipe import Settings
+from burnish.core.streams import batched
 from burnish.dialogue.layouts import BadRow, Columns, Filtered, Filters, Layout, check_question, detect, to_question
 from burnish.dialogue.rows import Question
 from burnish.dialogue.sources import Row, rows
@@ -135,8 +136,7 @@ def _root(settings: QuestionSettings) -> Path:
 def _short_enough(
     questions: Iterable[Question], measure: Measure, longest: int, left_out: Counter[str]
 ) -> Iterator[Question]:
-    waiting = iter(questions)
-    while batch := list(islice(waiting, AT_ONCE)):
+    for batch in batched(questions, AT_ONCE):
         for question, length in zip(batch, measure(batch), strict=True):
             if length <= longest:
                 yield question

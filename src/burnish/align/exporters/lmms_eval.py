@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from burnish.align.exporters.sets import Asked, Description, Pictures, check_ans
 from burnish.align.pope import SPLITS, Probe
 from burnish.align.store import datasets_library
 from burnish.core.files import folder_atomic, write_atomic
+from burnish.core.streams import batched
 
 POPE_METRICS = ("pope_accuracy", "pope_precision", "pope_recall", "pope_f1_score", "pope_yes_ratio")
 CAPTION_METRICS = ("Bleu_4", "Bleu_3", "Bleu_2", "Bleu_1", "METEOR", "ROUGE_L", "CIDEr")
@@ -235,8 +235,7 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]], features: Any) ->
     path.parent.mkdir(exist_ok=True)
     schema = features.arrow_schema
     with parquet.ParquetWriter(path, schema) as writer:
-        waiting = iter(rows)
-        while some := list(islice(waiting, AT_ONCE)):
+        for some in batched(rows, AT_ONCE):
             writer.write_batch(pyarrow.RecordBatch.from_pylist(some, schema=schema))
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError
+from burnish.core.streams import batched
 from burnish.dialogue.models import ChatModel
 from burnish.dialogue.readers import AT_ONCE, read_questions
 from burnish.dialogue.rows import Question
@@ -61,9 +61,9 @@ def _with_room(
     if context is None:
         yield from questions
         return
-    measure, waiting, kept, left_out = prompt_lengths(recipe, chat), iter(questions), 0, 0
+    measure, kept, left_out = prompt_lengths(recipe, chat), 0, 0
     bound = recipe.data.filters.max_prompt_tokens  # a filter has measured these prompts: they are no longer
-    while batch := list(islice(waiting, AT_ONCE)):
+    for batch in batched(questions, AT_ONCE):
         steps = [steps_of(question, recipe.hints.split) for question in batch]
         hints = [hint_text(each, hint_lengths(len(each), recipe.hints.levels)[-1]) for each in steps]
         longest = [len(ids) for ids in chat.tokenizer(hints, add_special_tokens=False)["input_ids"]]
