@@ -1,0 +1,1 @@
+"""Approximate arithmetic on encrypted vectors (CKKS) behind one small interface, whatever library does it."""
