@@ -82,5 +82,5 @@ def test_a_missing_key_is_named() -> None:
     packing = Packing(SMALL.slots, 1, 1, 1, 4, 700)
     client = ClearClient(SMALL)
     evaluator = ClearEvaluator(SMALL, client.evaluation_keys([]))
-    with pytest.raises(BurnishError, match="no key for a rotation by 4$"):
+    with pytest.raises(BurnishError, match=r"no key for a rotation by 4$"):
         LinearMap(packing, np.ones((1, 4, 700)), np.zeros((1, 4)))(evaluator, [client.encrypt(np.ones(4096))])

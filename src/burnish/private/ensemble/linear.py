@@ -1,4 +1,4 @@
-"""A secret matrix times an encrypted vector: products with diagonals, baby steps, giant steps, and a sum by doubling."""
+"""A secret matrix times an encrypted vector: products with diagonals, baby and giant steps, a sum by doubling."""
 
 from __future__ import annotations
 
