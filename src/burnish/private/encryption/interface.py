@@ -15,6 +15,8 @@ from jaxtyping import Float
 from burnish.private.encryption.parameters import Parameters
 
 Slots = Float[np.ndarray, " slots"]
+Numbers = Float[np.ndarray, " numbers"]
+"""At most one a slot; zeros follow."""
 
 
 class Ciphertext(Protocol):
@@ -53,10 +55,10 @@ class Evaluator(Protocol):
     def negate(self, cipher: Any) -> Any:
         """Each slot's number with the other sign."""
 
-    def add_plain(self, cipher: Any, values: Slots | float) -> Any:
+    def add_plain(self, cipher: Any, values: Numbers | float) -> Any:
         """Numbers that the server knows, added."""
 
-    def multiply_plain(self, cipher: Any, values: Slots | float) -> Any:
+    def multiply_plain(self, cipher: Any, values: Numbers | float) -> Any:
         """Times numbers that the server knows. Takes a level when rescaled."""
 
     def multiply(self, left: Any, right: Any, *, relinearise: bool = True) -> Any:
@@ -94,7 +96,7 @@ class Client(Protocol):
 
     parameters: Parameters
 
-    def encrypt(self, values: Slots, level: int | None = None) -> Any:
+    def encrypt(self, values: Numbers, level: int | None = None) -> Any:
         """Encrypt at the highest level, or at a lower one, which is cheaper to send and to compute on."""
 
     def decrypt(self, cipher: Any) -> Slots:
