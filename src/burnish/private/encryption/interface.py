@@ -7,7 +7,7 @@ Knows NumPy and the parameters; knows no library.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +15,8 @@ from jaxtyping import Float
 from burnish.private.encryption.parameters import Parameters
 
 Slots = Float[np.ndarray, " slots"]
+Numbers = Float[np.ndarray, " numbers"]
+"""At most one a slot; zeros follow."""
 
 
 class Ciphertext(Protocol):
@@ -33,6 +35,7 @@ class Ciphertext(Protocol):
         """Polynomials it has: 2, or 3 after a product that has not been relinearised."""
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Computes on ciphertexts with public keys. Every verb gives a new ciphertext and leaves its arguments alone.
 
@@ -52,10 +55,10 @@ class Evaluator(Protocol):
     def negate(self, cipher: Any) -> Any:
         """Each slot's number with the other sign."""
 
-    def add_plain(self, cipher: Any, values: Slots | float) -> Any:
+    def add_plain(self, cipher: Any, values: Numbers | float) -> Any:
         """Numbers that the server knows, added."""
 
-    def multiply_plain(self, cipher: Any, values: Slots | float) -> Any:
+    def multiply_plain(self, cipher: Any, values: Numbers | float) -> Any:
         """Times numbers that the server knows. Takes a level when rescaled."""
 
     def multiply(self, left: Any, right: Any, *, relinearise: bool = True) -> Any:
@@ -87,12 +90,13 @@ class Evaluator(Protocol):
         """
 
 
+@runtime_checkable
 class Client(Protocol):
     """Holds the secret key. Never leaves the user's process."""
 
     parameters: Parameters
 
-    def encrypt(self, values: Slots, level: int | None = None) -> Any:
+    def encrypt(self, values: Numbers, level: int | None = None) -> Any:
         """Encrypt at the highest level, or at a lower one, which is cheaper to send and to compute on."""
 
     def decrypt(self, cipher: Any) -> Slots:
