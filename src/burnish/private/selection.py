@@ -54,6 +54,18 @@ def select_prompts(
     return chosen
 
 
+def refuse_count(count: int, prompts: int) -> None:
+    """Refuse to choose more prompts than there are.
+
+    Raises:
+        UserError: says how many there are.
+    """
+    if count > prompts:
+        raise UserError(
+            f"ensemble.prompts: {count} of {prompts} candidates; give more templates or words, or ask for fewer"
+        )
+
+
 def weights_by_right(
     clean: Logits, noisy: Logits, labels: Int64[np.ndarray, " texts"]
 ) -> Float[np.ndarray, " prompts"]:

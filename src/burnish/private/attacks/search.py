@@ -90,8 +90,9 @@ def attack(
         return Attacked(text, before, before, spent, 0, turned=False)
     spans = words_of(text)
     after, changed = before, 0
-    order = _ranked(victim, text, label, spans, max(0, min(len(spans), (plan.budget - spent) // 3)))
-    spent += min(len(spans), max(0, (plan.budget - spent) // 3))
+    ranked = max(0, min(len(spans), (plan.budget - spent) // 3))
+    order = _ranked(victim, text, label, spans, ranked)
+    spent += ranked
     moved = {at: spans[at] for at in range(len(spans))}
     for at in order:
         left = plan.budget - spent
