@@ -1,6 +1,6 @@
 """What the secret matrix puts into the slots, so that differences of two classes' scores come out with few levels.
 
-Every slot (i, j) of a question shall hold v_i - v_j, in shares of the public bound, before the comparison. Where v is
+Every slot (i, j) of a question shall hold v_i - v_j, in shares of the certain bound, before the comparison. Where v is
 linear in the representations, one matrix gives the differences themselves. Where a prompt's logits first go through
 something that is not linear, and odd, the matrix gives z_i of each prompt in one group and -z_j in another, and the sum
 over groups comes after it.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from burnish.private.heads import Aggregate, Heads, Representations
+from burnish.private.heads import Aggregate, Heads, Representations, certain_bound
 from burnish.private.polynomials.records import Polynomial
 
 PROXY_DEGREES = (3, 5, 7, 9, 11, 13, 15)
@@ -91,6 +91,13 @@ def prompt_bound(heads: Heads) -> float:
     return float((np.linalg.norm(steps, axis=-1) + offsets).max())
 
 
+def reach(heads: Heads) -> float:
+    """How far the scores' differences can go, over the heads' bound; votes and probabilities stay within 1 by nature."""
+    if heads.aggregate in ("vote", "probabilities"):
+        return 1.0
+    return max(1.0, certain_bound(heads.weights, heads.biases, heads.weights_of_prompts) / heads.bound)
+
+
 def proxy(heads: Heads) -> Polynomial:
     """The probability of a class without a softmax: an odd polynomial near tanh(n z / (2 (n - 1))) / 2 of its centred
     logit z, over z's whole range. For two classes the difference of two is that of the softmax; for more it has the
@@ -108,10 +115,10 @@ def proxy(heads: Heads) -> Polynomial:
 
 def _emit_differences(heads: Heads, shape: Shape, fill: Float[np.ndarray, "full full"]) -> Emission:
     prompts, classes, width = heads.weights.shape
-    full = shape.classes
+    full, furthest = shape.classes, heads.bound * reach(heads)
     shares = heads.weights_of_prompts[:, None, None]
-    weights = (shares * heads.weights).transpose(1, 0, 2).reshape(classes, prompts * width) / heads.bound
-    biases = (heads.weights_of_prompts[:, None] * heads.biases).sum(0) / heads.bound
+    weights = (shares * heads.weights).transpose(1, 0, 2).reshape(classes, prompts * width) / furthest
+    biases = (heads.weights_of_prompts[:, None] * heads.biases).sum(0) / furthest
     matrix, constants = np.zeros((full, full, shape.inputs)), np.zeros((full, full))
     matrix[:classes, :classes] = weights[:, None] - weights[None]
     constants[:classes, :classes] = biases[:, None] - biases[None]

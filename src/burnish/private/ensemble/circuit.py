@@ -11,7 +11,7 @@ from jaxtyping import Float
 from burnish.core.errors import BurnishError, UserError
 from burnish.private.encryption.interface import Evaluator
 from burnish.private.encryption.steps import step
-from burnish.private.ensemble.aggregates import emit, prompt_bound, proxy
+from burnish.private.ensemble.aggregates import emit, prompt_bound, proxy, reach
 from burnish.private.ensemble.linear import LinearMap
 from burnish.private.ensemble.packing import spread
 from burnish.private.ensemble.plan import CircuitPlan, doublings, make_plan
@@ -65,6 +65,7 @@ class EnsembleCircuit:
             width,
             eps,
             heads.aggregate,
+            reach=reach(heads),
             proxy_degree=degree,
             questions=questions,
             parts=parts,
@@ -103,7 +104,7 @@ class EnsembleCircuit:
         return cipher
 
     def compared(self, representations: Representations) -> Float[np.ndarray, "texts classes classes"]:
-        """What the circuit compares, in the clear: v_i - v_j of each text, in shares of the bound.
+        """What the circuit compares, in the clear: v_i - v_j of each text, in shares of the heads' bound.
 
         Of probabilities with the circuit's polynomial; of votes with its comparison, by which a prompt that is undecided
         within eps votes in part for each of the classes.

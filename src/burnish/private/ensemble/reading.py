@@ -25,7 +25,7 @@ class Label:
     Attributes:
         index: of the best class; none where it is ambiguous.
         resolving_eps: with which a service would tell this text's classes apart; none where it is clear, or where no
-            comparison explains the answer (scores beyond the public bound, or a damaged answer).
+            comparison explains the answer (a damaged one).
     """
 
     index: int | None
@@ -37,12 +37,13 @@ class Label:
         return self.index is None
 
 
-def read_label(one_hot: Float[np.ndarray, " classes"], sign: Sign) -> Label:
+def read_label(one_hot: Float[np.ndarray, " classes"], sign: Sign, unit: float = 1.0) -> Label:
     """The label in an answer.
 
     Args:
         one_hot: decrypted.
         sign: the comparison that made it.
+        unit: what a difference of 1 in the comparison is in shares of the bound that eps is measured by.
     """
     best = int(np.argmax(one_hot))
     others = np.delete(one_hot, best)
@@ -50,7 +51,7 @@ def read_label(one_hot: Float[np.ndarray, " classes"], sign: Sign) -> Label:
     if within and abs(one_hot[best] - 1) <= TOLERANCE:
         return Label(best)
     near_tie = bool(np.isfinite(one_hot).all()) and one_hot.min() >= -TOLERANCE and one_hot.max() <= 1 + TOLERANCE
-    return Label(None, _resolving(float(one_hot[best]), sign) if near_tie else None)
+    return Label(None, unit * _resolving(float(one_hot[best]), sign) if near_tie else None)
 
 
 def _resolving(value: float, sign: Sign) -> float:
