@@ -7,7 +7,7 @@ Knows NumPy and the parameters; knows no library.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,7 @@ Numbers = Float[np.ndarray, " numbers"]
 """At most one a slot; zeros follow."""
 
 
+@runtime_checkable
 class Ciphertext(Protocol):
     """An encrypted vector of real numbers, one a slot. Made and read by one library; to others a thing to hand on."""
 
@@ -35,6 +36,7 @@ class Ciphertext(Protocol):
         """Polynomials it has: 2, or 3 after a product that has not been relinearised."""
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Computes on ciphertexts with public keys. Every verb gives a new ciphertext and leaves its arguments alone.
 
@@ -89,6 +91,7 @@ class Evaluator(Protocol):
         """
 
 
+@runtime_checkable
 class Client(Protocol):
     """Holds the secret key. Never leaves the user's process."""
 
