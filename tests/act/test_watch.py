@@ -1,5 +1,4 @@
-"""The live page: what it serves, whom it lets in, and a person in front of it (Chromium), against a run in another
-thread."""
+"""The live page: what it serves, and a person in front of it (Chromium), against a run in another thread."""
 
 from __future__ import annotations
 
@@ -22,7 +21,6 @@ from burnish.act.loop import play
 from burnish.act.memory.log import Event
 from burnish.act.recipe import TeamRecipe
 from burnish.act.replay import paced, read_log, replay_run
-from burnish.act.serving import Guarded, is_loopback, listen
 from burnish.act.skill_context import SkillContext
 from burnish.act.skills.library import Skill, skill
 from burnish.act.watch.handlers import shown
@@ -30,6 +28,7 @@ from burnish.act.watch.server import watch_app
 from burnish.act.world import Happening
 from burnish.core.errors import UserError
 from burnish.core.run import Run
+from burnish.core.serving import Guarded
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -209,53 +208,6 @@ def test_the_commands(ended: Path, tmp_path: Path) -> None:
         error = CliRunner().invoke(app, ["act", *line]).exception
         assert isinstance(error, UserError)
         assert message in str(error)
-
-
-# Who is let in
-
-
-async def _inside(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"in"})
-
-
-@pytest.mark.parametrize(
-    ("token", "headers", "query", "status"),
-    [
-        (None, {}, "", 200),
-        (None, {"host": "localhost:8322"}, "", 200),
-        (None, {"host": "[::1]:8322"}, "", 200),
-        (None, {"host": "evil.example"}, "", 421),
-        (None, {"host": "127.0.0.1.evil.example:8322"}, "", 421),
-        (None, {"host": "["}, "", 421),
-        (None, {"origin": "http://evil.example"}, "", 403),
-        (None, {"origin": "null"}, "", 403),
-        (None, {"origin": "http://127.0.0.1:8322"}, "", 200),
-        ("secret", {}, "", 401),
-        ("secret", {"authorization": "Bearer wrong"}, "", 401),
-        ("secret", {"authorization": "Bearer secret"}, "", 200),
-        ("secret", {"host": "my.machine", "authorization": "bearer secret"}, "", 200),
-        ("secret", {"cookie": "burnish_token=secret"}, "", 200),
-        ("secret", {"cookie": "burnish_token=wrong; x=secret"}, "", 401),
-        ("secret", {}, "?token=wrong", 401),
-        ("secret", {}, "?token=secret", 303),
-    ],
-)
-def test_who_is_let_in(token: str | None, headers: dict[str, str], query: str, status: int) -> None:
-    found = ask(Guarded(_inside, "127.0.0.1", token), "GET", f"/{query}", headers=headers)
-    assert found.status_code == status
-    if status == 303:
-        assert found.headers["location"] == "/"
-        assert found.headers["set-cookie"] == "burnish_token=secret; Path=/; HttpOnly; SameSite=Strict"
-
-
-def test_an_address_for_others_needs_a_token() -> None:
-    assert all(is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "127.8.8.8"))
-    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "a.b", ""))
-    with pytest.raises(UserError, match="give a token"):
-        listen("0.0.0.0", 0, None)
-    with listen("0.0.0.0", 0, "secret") as bound:
-        assert bound.getsockname()[1] > 0
 
 
 # What it serves

