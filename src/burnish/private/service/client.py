@@ -1,4 +1,4 @@
-"""The client: keeps the secret key, encrypts, asks, reads. What leaves it are evaluation keys, ciphertexts and tokens."""
+"""The client keeps the secret key, encrypts, asks, reads. Evaluation keys, ciphertexts and tokens leave it: no more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json, write_atomic
-from burnish.private.ensemble.reading import Label
+from burnish.private.argmax.records import Label
 from burnish.private.heads import Representations
 from burnish.private.service import wire
 from burnish.private.service.keys import Keys

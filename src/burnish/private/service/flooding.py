@@ -2,8 +2,9 @@
 
 CKKS decrypts to the label *plus an error that depends on the secret key and on what was computed*. Who sees decrypted
 answers can compute on that error (Li and Micciancio, EUROCRYPT 2021: IND-CPA-D). Fresh noise that is much larger hides
-it: with a Gaussian of deviation sigma over an error of length rho, an answer tells at most rho^2 / (2 sigma^2) nats about
-the error, tau answers tau times as much (Gaussian mechanism; Li, Micciancio, Schultz and Sorrell, CRYPTO 2022). With
+it: with a Gaussian of deviation sigma over an error of length rho, an answer tells at most rho^2 / (2 sigma^2) nats
+about the error, tau answers tau times as much (Gaussian mechanism; Li, Micciancio, Schultz and Sorrell, CRYPTO 2022).
+With
 
     sigma = sqrt(12 tau) 2^(bits / 2) rho
 
@@ -23,13 +24,13 @@ from jaxtyping import Float
 from burnish.core.errors import UserError
 from burnish.private.encryption.clear import MARGIN, ClearClient, ClearEvaluator
 from burnish.private.encryption.interface import Evaluator
+from burnish.private.ensemble.aggregates import laid_out
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.ensemble.packing import pack
-from burnish.private.ensemble.aggregates import laid_out
 
 BLUR = 1 / 64
-"""The largest deviation that a label may have: six of them, with the comparison's error, are within the eighth of a slot
-that noise may take from a label before it is called ambiguous."""
+"""The largest deviation that a label may have: six of them are within the eighth of a slot that noise may take from a
+label before it is called ambiguous."""
 
 
 @dataclass(frozen=True)

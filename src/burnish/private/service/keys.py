@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.core.errors import UserError
-from burnish.core.files import explained, folder_atomic, write_atomic
+from burnish.core.files import explained, folder_atomic
 from burnish.private.encryption.choose import client_from_secret, make_client
 from burnish.private.encryption.interface import Client
 from burnish.private.service.offer import Offer
@@ -52,10 +52,11 @@ def make_keys(folder: Path, offer: Offer, *, unencrypted: bool = False) -> Keys:
         raise UserError(f"{folder}: is there already; keys are never overwritten; choose another folder")
     client = make_client(offer.plan.parameters, offer.backend)
     with folder_atomic(folder) as work, explained(folder):
+        work.chmod(0o700)  # before anything is in it
+        (work / SECRET).write_bytes(client.save_secret())
         (work / EVALUATION).write_bytes(client.evaluation_keys(offer.plan.rotations))
         (work / OFFER).write_text(json.dumps(offer.to_json(), indent=1), encoding="utf-8")
-    # After the folder: its own way of writing gives all files one mode. The secret key has none but the user's.
-    write_atomic(folder / SECRET, client.save_secret(), 0o600)
+    (folder / SECRET).chmod(0o600)
     return Keys(folder, offer, client)
 
 

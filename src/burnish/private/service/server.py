@@ -164,7 +164,7 @@ def service_app(service: Service, workers: Workers) -> Any:
     """
     try:
         from fastapi import FastAPI
-        from starlette.responses import JSONResponse, Response
+        from starlette.responses import JSONResponse
         from starlette.routing import Route
     except ImportError:
         raise UserError("private: needs the packages of the extra `private`", extra="private") from None
