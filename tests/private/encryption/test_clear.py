@@ -9,7 +9,7 @@ import pytest
 from burnish.private.encryption.clear import ClearClient, ClearEvaluator
 from burnish.private.encryption.seal import SealClient, SealEvaluator
 from burnish.private.encryption.steps import step
-from tests.private.encryption.backends import SMALL
+from tests.private.encryption.backends import SMALL, pair
 
 
 def small_circuit(evaluator, x):
@@ -90,3 +90,15 @@ def test_the_same_circuit_draws_the_same_errors():
     first, second = (small_circuit(ClearEvaluator(SMALL), ClearClient(SMALL).encrypt(values)) for _ in range(2))
     assert np.array_equal(first.drift, second.drift)
     assert first.noise == pytest.approx(3 * np.abs(first.drift).max())
+
+
+def test_numbers_beyond_the_modulus_are_lost_as_in_seal():
+    """At level 0 of this bottom there is room for 2 ** 14: what is larger wraps round in both."""
+    for backend in ("clear", "seal"):
+        client, evaluator = pair(backend)
+        cipher = client.encrypt(np.full(SMALL.slots, 4000.0), level=0)
+        for _ in range(2):
+            cipher = evaluator.add(cipher, cipher)
+        assert np.abs(client.decrypt(cipher) - 16000).max() < 0.1
+        lost = client.decrypt(evaluator.add(cipher, cipher))
+        assert np.median(np.abs(lost - 32000)) > 100, backend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -11,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.private.argmax.records import Label
 from burnish.private.encryption.clear import ClearClient, ClearEvaluator
 from burnish.private.encryption.seal import SealClient, SealEvaluator
 from burnish.private.ensemble.aggregates import PROXY_ERROR, prompt_bound, proxy
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.ensemble.plan import CircuitPlan, make_plan
-from burnish.private.ensemble.reading import Label, read_label
 from burnish.private.heads import Aggregate, Heads, answers, heads_of
 
 # aggregate, prompts, classes, width, eps, questions, parts
@@ -102,7 +103,7 @@ def test_a_vote_is_the_whole_one_where_every_prompt_is_decided() -> None:
     votes = np.eye(3)[logits.argmax(2)].mean(1)
     assert decided.sum() > 20
     np.testing.assert_allclose(
-        circuit.compared(texts)[decided], (votes[:, :, None] - votes[:, None])[decided], atol=0.01
+        circuit.compared(texts)[decided], (votes[:, :, None] - votes[:, None])[decided], atol=0.25 / 5
     )
 
 
@@ -138,8 +139,8 @@ def test_never_silently_wrong_around_eps(share: float, pair: int, way: float, se
         assert not label.ambiguous
     elif label.ambiguous and abs(share) > 2**-8:
         # The eps that is named would have told these two apart.
-        assert label.resolving_eps is not None
-        assert 0 < label.resolving_eps <= gap[0] * 1.01
+        assert label.resolves is not None
+        assert 0 < label.resolves <= gap[0] * 1.01
 
 
 def _three() -> tuple[EnsembleCircuit, ClearClient, ClearEvaluator]:
@@ -150,33 +151,19 @@ def _three() -> tuple[EnsembleCircuit, ClearClient, ClearEvaluator]:
 NEAR_TIES = _three()
 
 
-def test_scores_beyond_the_bound_are_no_label() -> None:
-    circuit, client, evaluator = NEAR_TIES
-    small = Heads(circuit.heads.weights, circuit.heads.biases, circuit.heads.labels, 0.2, "logits", np.ones(1))
-    beyond = EnsembleCircuit(small, circuit.plan)
-    text = np.array([[[0.9, 0.1, 0.0]]])  # a difference of four bounds
-    assert asked(beyond, client, evaluator, text) == [Label(None, None)]
-
-
-@pytest.mark.parametrize(
-    ("values", "label"),
-    [
-        ([0.0, 1.0, 0.0], Label(1)),
-        ([0.24, 0.76, 0.0], Label(1)),
-        ([float("nan"), 1.0, 0.0], Label(None)),
-        ([0.0, 1.3, 0.0], Label(None)),
-        ([-0.3, 1.0, 0.0], Label(None)),
-        ([1e9, -1e9, 3.0], Label(None)),
-    ],
-)
-def test_reading(values: list[float], label: Label) -> None:
-    assert read_label(np.array(values), NEAR_TIES[0].plan.sign) == label
-
-
-def test_a_tie_is_ambiguous_and_no_eps_is_small_enough_to_be_true() -> None:
-    label = read_label(np.array([0.5, 0.5]), NEAR_TIES[0].plan.sign)
-    assert label.ambiguous
-    assert label.resolving_eps == pytest.approx(2**-5 / 2**11)
+def test_scores_beyond_the_public_bound_are_still_right() -> None:
+    """The polynomials would swing back beyond what they are made for: a wrong label that looks right."""
+    heads = heads_of(np.eye(3)[None], np.zeros((1, 3)), ("a", "b", "c"))
+    circuit = EnsembleCircuit.make(dataclasses.replace(heads, bound=heads.bound / 5), 2**-4, questions=64)
+    assert circuit.plan.reach == pytest.approx(5)
+    texts = texts_for(heads, 64)
+    assert np.abs(circuit.compared(texts)).max() > 3
+    labels = asked(circuit, *clear(circuit), texts)
+    best, gap = margin(circuit, texts)
+    for label, wanted, space in zip(labels, best, gap, strict=True):
+        assert label.index == wanted if space >= 2**-4 else label.index in (wanted, None)
+    swung = circuit.plan.sign(np.linspace(1, 1.2, 1000))
+    assert (swung < -0.9).any()  # so it would have been
 
 
 def test_under_encryption_it_is_the_same() -> None:
@@ -219,7 +206,7 @@ def test_many_questions_of_many_prompts_cost_what_one_prompt_costs() -> None:
     [
         ((3, 1, 8, 0.1), "classes: 1; a classifier needs two or more"),
         ((3, 2, 8, 0.0), "eps: 0; the smallest difference"),
-        ((300, 2, 384, 0.1), "300|115,200 numbers .* do not fit into 1 x 16,384 slots; take fewer prompts"),
+        ((300, 2, 384, 0.1), "1 x 115,200 numbers .* do not fit into 1 x 16,384 slots; take fewer prompts"),
         ((2, 300, 8, 0.1), "do not fit"),
         ((9, 8, 8, 2**-8, "vote"), "at 128 bits; ask for a larger eps, or another aggregate"),
     ],
@@ -232,15 +219,15 @@ def test_what_cannot_be_planned_is_said(arguments: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda texts: texts[:, :2], "2 prompts of width 3; this circuit takes 1 of 3"),
+        (lambda texts: np.repeat(texts, 2, axis=1), "2 prompts of width 3; this circuit takes 1 of 3"),
         (lambda texts: texts * np.nan, "a number is not finite"),
-        (lambda texts: texts * 9, "scale them to 1"),
+        (lambda texts: texts * 2.1, "scale them to 1"),
         (lambda texts: np.repeat(texts, 9, axis=0), "9 questions: a ciphertext takes 1"),
     ],
 )
 def test_representations_that_are_refused(change: Any, said: str) -> None:
     plan = NEAR_TIES[0].plan
-    texts = np.full((1, 2, 3), 0.5)[:, :1] if "width" not in said else np.full((1, 2, 3), 0.5)
+    texts = np.full((1, 1, 3), 0.5)
     with pytest.raises(UserError, match=said):
         plan.encode(change(texts))
 

@@ -128,7 +128,8 @@ class ClearEvaluator:
         if not np.isclose(left.scale, right.scale, rtol=1e-9):
             raise BurnishError(at_step("add: one side was multiplied and not rescaled, the other was not"))
         self.ledger.count("add", left.level, parts := max(left.parts, right.parts))
-        values, drift = left.values + sign * right.values, left.drift + sign * right.drift
+        with np.errstate(over="ignore", invalid="ignore"):
+            values, drift = left.values + sign * right.values, left.drift + sign * right.drift
         return self._made(values, drift, left.level, left.scale, parts)
 
     def negate(self, cipher: ClearCipher) -> ClearCipher:
@@ -146,8 +147,9 @@ class ClearEvaluator:
         if not np.any(np.rint(plain * cipher.scale)):
             raise BurnishError(at_step("multiply_plain: every number is zero: the result would hide nothing"))
         self.ledger.count("multiply_plain", cipher.level, cipher.parts)
-        drift = cipher.drift * plain + cipher.values * self._noise.encoding(np.ndim(values) > 0)
-        return self._made(cipher.values * plain, drift, cipher.level, scale, cipher.parts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            drift = cipher.drift * plain + cipher.values * self._noise.encoding(np.ndim(values) > 0)
+            return self._made(cipher.values * plain, drift, cipher.level, scale, cipher.parts)
 
     def multiply(self, left: ClearCipher, right: ClearCipher, *, relinearise: bool = True) -> ClearCipher:
         square = left is right
@@ -157,8 +159,9 @@ class ClearEvaluator:
         self._doubled("multiply", right)
         scale = self._doubled("multiply", left)
         self.ledger.count("square" if square else "multiply", left.level)
-        drift = left.drift * right.values + right.drift * left.values + left.drift * right.drift
-        product = self._made(left.values * right.values, drift, left.level, scale, 3)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond the bound; `_made` sees to them
+            drift = left.drift * right.values + right.drift * left.values + left.drift * right.drift
+            product = self._made(left.values * right.values, drift, left.level, scale, 3)
         return self.relinearise(product) if relinearise else product
 
     def relinearise(self, cipher: ClearCipher) -> ClearCipher:
@@ -225,6 +228,11 @@ class ClearEvaluator:
         return as_slots(self.parameters, values)
 
     def _made(self, values: Slots, drift: Slots, level: int, scale: float, parts: int) -> ClearCipher:
+        # Numbers larger than the modulus wrap round, and since a coefficient is a mean of slots, all slots are lost.
+        bits = self.parameters.end_bits + level * self.parameters.scale_bits - 1
+        largest = 2.0**bits / scale
+        if not np.abs(values).mean() < largest:
+            values, drift = self._noise.wrapped(largest), np.zeros_like(drift)
         return ClearCipher(self.ledger, self.parameters, values, drift, level, scale, parts)
 
 

@@ -19,6 +19,7 @@ Numbers = Float[np.ndarray, " numbers"]
 """At most one a slot; zeros follow."""
 
 
+@runtime_checkable
 class Ciphertext(Protocol):
     """An encrypted vector of real numbers, one a slot. Made and read by one library; to others a thing to hand on."""
 

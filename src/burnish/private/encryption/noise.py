@@ -60,5 +60,9 @@ class Noise:
             return self._drawn(math.sqrt(1 / 12), self._scale)
         return np.full(self._slots, self._rng.uniform(-0.5, 0.5) / self._scale)
 
+    def wrapped(self, largest: float) -> Float[np.ndarray, " slots"]:
+        """What is left of numbers too large for the modulus."""
+        return self._rng.uniform(-largest, largest, self._slots)
+
     def _drawn(self, deviation: float, scale: float) -> Float[np.ndarray, " slots"]:
         return self._rng.normal(0.0, deviation * math.sqrt(self._ring / 2) / scale, self._slots)

@@ -9,7 +9,7 @@ from burnish.core.errors import UserError
 from burnish.private.encryption.parameters import Parameters
 
 
-def as_slots(parameters: Parameters, values: Float[np.ndarray, ...] | float) -> Float[np.ndarray, " slots"]:
+def as_slots(parameters: Parameters, values: Float[np.ndarray, " *shape"] | float) -> Float[np.ndarray, " slots"]:
     """A number a slot: one number goes into all of them, too few are followed by zeros.
 
     Raises:

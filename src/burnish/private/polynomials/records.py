@@ -45,7 +45,8 @@ class Polynomial:
         """Each value multiplied: for nothing under encryption, where a product of its own would take a level."""
         return Polynomial(tuple(factor * number for number in self.coefficients))
 
-    def __call__(self, x: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    def __call__(self, x: Float[np.ndarray, " *shape"]) -> Float[np.ndarray, " *shape"]:
+        """Its values."""
         return np.asarray(np.polynomial.chebyshev.chebval(x, np.array(self.coefficients)))
 
 
@@ -79,7 +80,12 @@ class Sign:
         """Each value multiplied, in the last stage's coefficients."""
         return replace(self, stages=(*self.stages[:-1], self.stages[-1].times(factor)))
 
-    def __call__(self, x: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    def within_one(self) -> Sign:
+        """Shrunk so that no value is beyond -1 or 1: what a running maximum needs, which must not overshoot."""
+        return replace(self.times(1 / (1 + self.error)), error=2 * self.error / (1 + self.error))
+
+    def __call__(self, x: Float[np.ndarray, " *shape"]) -> Float[np.ndarray, " *shape"]:
+        """Its values."""
         for stage in self.stages:
             x = stage(x)
         return x
