@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.private.tiny import write_encoder
+from burnish.testbeds.small_bert import write_encoder
 
 METHOD = "secpe"
 CLOCKS = ("*_seconds", "sent.bin")  # the bytes of a question are others each time: the dice of encryption

@@ -21,4 +21,5 @@ METHOD = Method(
     report="burnish.private.report:run_sections",
     needs=("tenseal",),
     extra="private",
+    study="burnish.studies.secpe.study:STUDY",
 )

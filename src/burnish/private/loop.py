@@ -20,7 +20,7 @@ from burnish.private.duels import Duel, duel
 from burnish.private.encoders import Encoder, load_encoder
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.fitting import Fitted, Seen, fit, of_prompts, represent
-from burnish.private.heads import Heads, aggregate_scores, answers, margins, spread
+from burnish.private.heads import aggregate_scores, answers, margins, spread, unit_of
 from burnish.private.prompts import make_prompts
 from burnish.private.questions import Session
 from burnish.private.recipe import EncoderSettings, SecpeRecipe
@@ -160,27 +160,23 @@ def _question(
     vectors = encoder.represent([text], [fitted.prompts[at] for at in fitted.chosen]).vectors
     scores = aggregate_scores(fitted.many, vectors)
     answer = session.ask(vectors)
+    (label,) = answer.labels
     clear = int(answers(fitted.many, vectors)[0])
     names = fitted.many.labels
     row = {
         "text": text,
         "edited": edited,
         "truth": names[given["label"]],
-        "label": None if answer.label.index is None else names[answer.label.index],
+        "label": None if label.index is None else names[label.index],
         "clear": names[clear],
-        "agrees": answer.label.index in (None, clear),
-        "margin": float(margins(scores)[0] / _unit(fitted.many)),
+        "agrees": label.index in (None, clear),
+        "margin": float(margins(scores)[0] / unit_of(fitted.many)),
         "scores": scores[0].tolist(),
         "sent_bytes": len(answer.sent),
         "received_bytes": len(answer.received),
         "key_bytes": session.key_bytes,
     }
     return row, answer.seconds, answer.sent
-
-
-def _unit(heads: Heads) -> float:
-    """What eps is a share of."""
-    return heads.bound if heads.aggregate in ("logits", "weighted") else 1.0
 
 
 def duel_row(text: str, label: int, found: Duel) -> dict[str, Any]:
@@ -209,7 +205,7 @@ def outcome(seen: Seen, parts: Parts, fitted: Fitted, circuit: EnsembleCircuit, 
     truth, plan = parts.test.labels, circuit.plan
     one, many = of_prompts(seen.test, [fitted.single]), of_prompts(seen.test, fitted.chosen)
     scores = aggregate_scores(fitted.many, many)
-    share = margins(scores) / _unit(fitted.many)
+    share = margins(scores) / unit_of(fitted.many)
     told = {
         "classes": fitted.many.labels,
         "single_prompt": fitted.prompts[fitted.single].template,
@@ -221,7 +217,7 @@ def outcome(seen: Seen, parts: Parts, fitted: Fitted, circuit: EnsembleCircuit, 
         "bound": fitted.many.bound,
         "eps": plan.eps,
         "ambiguous_share": float((share < plan.eps).mean()),
-        "beyond_bound_share": float((spread(scores) > _unit(fitted.many)).mean()),
+        "beyond_bound_share": float((spread(scores) > unit_of(fitted.many)).mean()),
         "levels": plan.levels,
         "ring": plan.parameters.ring,
         "scale_bits": plan.parameters.scale_bits,

@@ -14,16 +14,16 @@ from burnish.private.heads import Representations
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one text.
+    """What came of a question, which may hold several texts.
 
     Attributes:
-        label: as the client reads it.
+        labels: of each text, as the client reads them.
         sent: bytes of the question.
         received: bytes of the answer.
         seconds: of the server.
     """
 
-    label: Label
+    labels: tuple[Label, ...]
     sent: bytes
     received: bytes
     seconds: float
@@ -49,7 +49,7 @@ class Session:
         self._server = make_evaluator(plan.parameters, keys, backend)
 
     def ask(self, representations: Representations) -> Answer:
-        """One text.
+        """As many texts as the circuit has lanes, or fewer.
 
         Raises:
             UserError: representations that do not fit the circuit.
@@ -58,7 +58,7 @@ class Session:
         parts = [self._client.save(self._client.encrypt(row)) for row in plan.encode(representations)]
         seconds, received = self._serve(parts)
         slots = self._client.decrypt(self._client.load(received))
-        return Answer(plan.read(slots, len(representations))[0], b"".join(parts), received, seconds)
+        return Answer(tuple(plan.read(slots, len(representations))), b"".join(parts), received, seconds)
 
     def _serve(self, parts: Sequence[bytes]) -> tuple[float, bytes]:
         started = time.perf_counter()

@@ -77,8 +77,8 @@ class HeadSettings(Settings):
     ridge: float = Field(default=0.01, ge=0)
     """How strongly a fitted head is drawn towards the words."""
     bound: Literal["calibrated", "certain"] = "calibrated"
-    """The public bound of differences of scores: `certain` for every text there is, or `margin` times what was seen,
-    which resolves closer ties; a text beyond it is told as ambiguous."""
+    """What eps is a share of: the largest difference of scores that there can be (`certain`), or `margin` times the
+    largest that was seen. Answers hold for every text either way."""
     margin: float = Field(default=1.5, ge=1)
     """Of `calibrated`."""
 
