@@ -33,7 +33,7 @@ def run_sections(path: Path) -> list[Section]:
             Section(
                 "What the client typed, and got",
                 f"A text as it was, and as edited against the best single prompt. `ambiguous` is said where the "
-                f"best two classes differ by less than eps, {told['eps']:g} of the public bound; `margin` is that difference.",
+                f"best two classes differ by less than eps, {told['eps']:g} of the public bound; `margin` is that.",
                 table=question_rows(questions),
             )
         )
@@ -42,7 +42,7 @@ def run_sections(path: Path) -> list[Section]:
                 Section(
                     "What the server saw",
                     f"The first {len(data):,} of {told['sent_bytes']:,} bytes of one question, a dot a byte. The same "
-                    "text looks different each time. The server never sees more than this of a text, nor of the answer.",
+                    "text looks different each time. The server sees no more of a text, nor of its answer.",
                     figure=byte_figure(data),
                 )
             )
@@ -59,7 +59,7 @@ def run_sections(path: Path) -> list[Section]:
             Section(
                 "Under attack",
                 "Greedy edits with the same queries against the best single prompt and against the ensemble; and each "
-                "classifier on what was made against the other. The attacker sees scores, which the service gives nobody.",
+                "classifier on what was made against the other. The attacker sees scores, which nobody is given.",
                 figure=attack_figure(told),
             )
         )

@@ -1,4 +1,4 @@
-"""A BERT of a few thousand random weights, whose vocabulary has the words of the procedural texts: for trying things."""
+"""A BERT of a few thousand random weights with the words of the procedural texts: for trying things."""
 
 from __future__ import annotations
 

@@ -167,10 +167,8 @@ def sealed(
     """
     fineness = certain(fitted.many) / fitted.many.bound
     alone = replace(fitted.one, bound=certain(fitted.one) / fineness)
-    sessions = [
-        Session(EnsembleCircuit.make(heads, design.eps, questions=design.lanes), "seal")
-        for heads in (alone, fitted.many)
-    ]
+    circuits = [EnsembleCircuit.make(heads, design.eps, questions=design.lanes) for heads in (alone, fitted.many)]
+    sessions = [Session(circuit, "seal") for circuit in circuits]
     seconds: list[list[float]] = [[], []]
     labels: list[Label] = []
     for start in range(0, design.sealed, design.lanes):

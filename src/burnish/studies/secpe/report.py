@@ -31,8 +31,8 @@ def sections(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Section]:
     found = [
         Section(
             "Ensemble less the best single prompt",
-            f"Accuracy, same texts, templates and queries; encoder: {', '.join(names)}. Small dots are seeds (mean over "
-            "tasks), lines 95 % t intervals.",
+            f"Accuracy, same texts, templates and queries; encoder: {', '.join(names)}. Small dots are seeds (mean "
+            "over tasks), lines 95 % t intervals.",
             figure=difference_figure(tasks),
         ),
         Section(
@@ -42,7 +42,8 @@ def sections(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Section]:
         ),
         Section(
             "Under encryption",
-            "A wrong answer is another label than in the clear, or none where the best two classes differ by eps or more.",
+            "A wrong answer is another label than in the clear, or none where the best two classes differ by eps "
+            "or more.",
             table=agreement_table(tasks),
         ),
     ]
@@ -50,9 +51,9 @@ def sections(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Section]:
         found.append(
             Section(
                 "Argmax by number of classes",
-                "Seconds on one core, same back end, parameters and polynomial. All pairs (c) are timed whole; sequential "
-                "(a) and folding (b) are the timed step as often as they repeat it, refreshes at zero, and once more at "
-                f"{BOOTSTRAP} s each.",
+                "Seconds on one core, same back end, parameters and polynomial. All pairs (c) are timed whole; "
+                "sequential (a) and folding (b) are the timed step as often as they repeat it, refreshes at zero, and "
+                f"once more at {BOOTSTRAP} s each.",
                 figure=argmax_figure(timings),
                 table=argmax_table(timings),
             )
@@ -106,9 +107,8 @@ def agreement_table(tasks: Sequence[TaskCell]) -> list[dict[str, str]]:
         timed = [cell for cell in mine if cell.one_seconds is not None and cell.many_seconds is not None]
         row = {
             "task": task,
-            "circuit, clear back end": f"{sum(each.clear_wrong for each in mine)} of "
-            f"{sum(each.clear_asked for each in mine)} wrong",
-            "through SEAL": f"{sum(each.sealed_wrong for each in mine)} of {sum(each.sealed_asked for each in mine)} wrong",
+            "circuit, clear back end": _of(mine, "clear"),
+            "through SEAL": _of(mine, "sealed"),
             "closer than eps": f"{np.mean([each.near for each in mine]):.1%}",
             "ambiguous": f"{np.mean([each.flagged for each in mine]):.1%}",
             "levels, ring": f"{mine[0].levels}, {mine[0].ring:,}",
@@ -123,6 +123,11 @@ def agreement_table(tasks: Sequence[TaskCell]) -> list[dict[str, str]]:
             row["encoder"] = " / ".join(f"{number:.3f}" for number in np.mean(encoder, axis=0))
         rows.append(row)
     return rows
+
+
+def _of(cells: Sequence[TaskCell], part: str) -> str:
+    wrong, asked = (sum(getattr(cell, f"{part}_{name}") for cell in cells) for name in ("wrong", "asked"))
+    return f"{wrong} of {asked} wrong" if asked else "-"
 
 
 def argmax_table(cells: Sequence[ArgmaxCell]) -> list[dict[str, str]]:
@@ -173,8 +178,8 @@ def glance(cells: Sequence[TaskCell | ArgmaxCell]) -> Glance:
     values = {words: float(np.mean([getattr(cell, name) for cell in tasks])) for words, name in names.items()}
     asked, wrong = (sum(getattr(cell, name) for cell in tasks) for name in ("clear_asked", "clear_wrong"))
     words = (
-        f"{tasks[0].prompts} prompts answer together, under encryption. Small edits leave {values['one prompt, attacked']:.0%} "
-        f"right of the best prompt alone and {values['ensemble, attacked']:.0%} of the ensemble, attacked by one who knows "
-        f"it. Of {asked:,} answers of the circuit {wrong:,} were wrong."
+        f"{tasks[0].prompts} prompts answer together, under encryption. Small edits leave the best prompt alone right on "
+        f"{values['one prompt, attacked']:.0%} of the texts, the ensemble, attacked by one who knows it, on "
+        f"{values['ensemble, attacked']:.0%}. Of {asked:,} answers of the circuit {wrong:,} were wrong."
     )
     return Glance(words, small_bars(values))

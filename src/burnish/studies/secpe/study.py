@@ -1,9 +1,9 @@
 """Study of SecPE: what an ensemble of prompts is worth under attack, and what answering under encryption costs.
 
 A seed draws texts, fits heads, attacks both classifiers and asks the circuit (``experiment.py``), and times argmaxes in
-one process (``timing.py``). Claims, written before any judged run: ``claims.py``. Source: SecPE (arXiv 2502.00847, 2025);
-it names neither tasks nor prompts, so both are ours. The encoder is MiniLM where it is prepared (`burnish model minilm`),
-and else a BERT of random weights on procedural texts, which judges nothing: the report names it.
+one process (``timing.py``). Claims, written before any judged run: ``claims.py``. Source: SecPE (arXiv 2502.00847,
+2025); it names neither tasks nor prompts, so both are ours. The encoder of a judged size is MiniLM; a tour without it
+(`burnish model minilm`) has a BERT of random weights on procedural texts, and its report says so.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     jobs: list[TaskJob | ArgmaxJob] = []
     encoder, tasks = ("", design.tasks) if run.finished else _there(recipe.size, design, run)
     for seed in range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.seeds):
-        for task in tasks:
-            jobs.append(TaskJob(seed, task, encoder, design.task._replace(sealed=design.sealed.get(task, 0))))
+        of_task = (design.task._replace(sealed=design.sealed.get(task, 0)) for task in tasks)
+        jobs += [TaskJob(seed, task, encoder, each) for task, each in zip(tasks, of_task, strict=True)]
         if design.argmax is not None:
             jobs.append(ArgmaxJob(seed, design.argmax))
     cells = run_cells(recipe, run, jobs, carry_out, TaskCell | ArgmaxCell, "cells")
