@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from burnish.core.findings import Finding, average, paired
 from burnish.core.intervals import Interval, share_interval
@@ -30,6 +31,7 @@ BOOTSTRAP = 10.9
 where it is. A constant of the report, no part of a rule."""
 
 Number = Callable[[TaskCell], float]
+C = TypeVar("C", TaskCell, ArgmaxCell)
 
 
 def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
@@ -154,8 +156,8 @@ def _paired(cells: Sequence[TaskCell], ours: Number, baseline: Number) -> Findin
     return paired(cells, ours, baseline, "share difference", by=lambda cell: cell.seed) if cells else None
 
 
-def _ratio(cells: Sequence[TaskCell] | Sequence[ArgmaxCell], number: Callable[..., float]) -> Finding | None:
-    return average(list(cells), number, 1.0, "ratio", by=lambda cell: cell.seed) if cells else None
+def _ratio(cells: Sequence[C], number: Callable[[C], float]) -> Finding | None:
+    return average(cells, number, 1.0, "ratio", by=lambda cell: cell.seed) if cells else None
 
 
 def _wrong(counts: Sequence[tuple[int, int]]) -> Finding | None:

@@ -135,7 +135,8 @@ def attacks(job: TaskJob, encoder: Encoder, fitted: Fitted, test: Texts) -> dict
 def agreement(design: TaskDesign, heads: Heads, vectors: Representations) -> dict[str, Any]:
     """Answers of the circuit beside those of the clear pipeline: all test texts on the clear back end."""
     circuit = EnsembleCircuit.make(heads, design.eps, questions=design.lanes)
-    session, labels = Session(circuit, "clear"), []
+    session = Session(circuit, "clear")
+    labels: list[Label] = []
     for start in range(0, len(vectors), design.lanes):
         labels += session.ask(vectors[start : start + design.lanes]).labels
     return {
