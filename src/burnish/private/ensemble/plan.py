@@ -22,7 +22,7 @@ from burnish.private.ensemble.linear import rotations
 from burnish.private.ensemble.packing import Packing, pack
 from burnish.private.ensemble.reading import Label, read_label
 from burnish.private.heads import Aggregate, Representations
-from burnish.private.polynomials.minimax import check_eps, cheapest, minimax
+from burnish.private.polynomials.minimax import cheapest, check_eps, minimax
 from burnish.private.polynomials.records import Sign
 
 SIGN_ERROR = 2.0**-10
