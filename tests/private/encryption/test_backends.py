@@ -218,10 +218,14 @@ def test_a_servers_numbers_are_encoded_once_and_forgotten_when_too_many(monkeypa
     from burnish.private.encryption import seal
 
     chain = seal.Chain(SMALL)
-    made = []
-    monkeypatch.setattr(
-        chain, "_encoded", lambda *given, made=made, encode=chain._encoded: made.append(1) or encode(*given)
-    )
+    made: list[int] = []
+    encode = chain._encoded
+
+    def counted(*given):
+        made.append(1)
+        return encode(*given)
+
+    monkeypatch.setattr(chain, "_encoded", counted)
     numbers = np.linspace(-1, 1, SMALL.slots)
     for _ in range(3):
         chain.encoded(numbers, 2, chain.scales[2])
