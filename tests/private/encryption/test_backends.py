@@ -197,7 +197,9 @@ def test_keys_hold_nothing_secret_and_only_what_was_asked_for(numbers):
     none, two = client.evaluation_keys([]), client.evaluation_keys([1, 2, 1, 0, SMALL.slots])
     one = client.evaluation_keys([1])
     assert len(two) - len(one) == pytest.approx(len(one) - len(none), rel=0.02)
-    assert len(one) < 1.2 * SMALL.key_bytes  # seeds for half of each of two keys
+    assert len(one) == pytest.approx(2 * SMALL.sent_key_bytes, rel=0.2)
+    assert len(one) < 0.5 * 2 * SMALL.key_bytes
+    assert len(client.save(client.encrypt(numbers[0]))) == pytest.approx(SMALL.sent_bytes(3), rel=0.2)
     from burnish.private.encryption.sealed_streams import unpack
 
     secret = unpack(client.save_secret(), {"parameters", "secret"}, "")["secret"]
@@ -210,3 +212,29 @@ def test_a_fresh_ciphertext_is_sent_as_half_of_one(numbers):
     client, evaluator = pair("seal")
     fresh = client.encrypt(numbers[0])
     assert len(client.save(fresh)) < 0.55 * len(evaluator.save(fresh))
+
+
+def test_a_servers_numbers_are_encoded_once_and_forgotten_when_too_many(monkeypatch):
+    from burnish.private.encryption import seal
+
+    chain = seal.Chain(SMALL)
+    made: list[int] = []
+    encode = chain._encoded
+
+    def counted(*given):
+        made.append(1)
+        return encode(*given)
+
+    monkeypatch.setattr(chain, "_encoded", counted)
+    numbers = np.linspace(-1, 1, SMALL.slots)
+    for _ in range(3):
+        chain.encoded(numbers, 2, chain.scales[2])
+    assert len(made) == 1
+    chain.encoded(numbers, 1, chain.scales[1])
+    chain.encoded(-numbers, 2, chain.scales[2])
+    assert len(made) == 3
+    monkeypatch.setattr(seal, "REMEMBERED_BYTES", 2 * SMALL.ciphertext_bytes(3, 1))
+    chain.encoded(numbers / 2, 2, chain.scales[2])
+    chain.encoded(numbers, 2, chain.scales[2])
+    assert len(made) == 5  # the first were forgotten
+    assert len(chain._remembered) == 2

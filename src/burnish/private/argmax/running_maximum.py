@@ -47,23 +47,23 @@ def sequential(evaluator: Evaluator, scores: Any, layout: Row, sign: Sign, refre
     """The same in n comparisons.
 
     Args:
-        evaluator: with keys for rotations by 1 to the width - 1.
+        evaluator: with the key for a rotation by 1; rivals come by one after the other.
         scores: `layout.spread`, encrypted.
         layout: where they lie.
         sign: whose error is at most `needed_error("sequential", ...)`.
         refresh: called before each comparison that lacks levels.
     """
-    low = evaluator.drop(scores, comparison_levels(sign))
-    largest = low
-    for steps in range(1, layout.width):
-        largest = _lifted(evaluator, largest, low.level, refresh)
-        largest = _larger(evaluator, largest, evaluator.rotate(low, steps), sign)
+    rival = largest = evaluator.drop(scores, comparison_levels(sign))
+    for _ in range(1, layout.width):
+        rival = evaluator.rotate(rival, 1)
+        largest = _lifted(evaluator, largest, rival.level, refresh)
+        largest = _larger(evaluator, largest, rival, sign)
     return _compared(evaluator, scores, largest, sign, refresh)
 
 
 def running_rotations(layout: Row, method: str) -> Sequence[int]:
     """Rotations that either way takes."""
-    return halvings(layout.width) if method == "folding" else range(1, layout.width)
+    return halvings(layout.width) if method == "folding" else (1,)
 
 
 def _larger(evaluator: Evaluator, cipher: Any, rival: Any, sign: Sign) -> Any:

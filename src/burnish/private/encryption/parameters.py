@@ -96,6 +96,15 @@ class Parameters:
         """Of one key in memory, for relinearising or for one rotation: a pair of polynomials for each prime."""
         return (self.levels + 1) * 2 * self.ring * (self.levels + 2) * 8
 
+    def sent_bytes(self, level: int) -> int:
+        """About what a fresh ciphertext takes on the wire: a seed for one part, the other with whole bytes a prime."""
+        return self.ring * sum(-(-bits // 8) for bits in self.prime_bits[: level + 1])
+
+    @property
+    def sent_key_bytes(self) -> int:
+        """About what a key takes on the wire, likewise."""
+        return (self.levels + 1) * self.ring * sum(-(-bits // 8) for bits in self.prime_bits)
+
     def to_json(self) -> str:
         """Stable text, for files and for the digest."""
         return json.dumps(asdict(self), sort_keys=True)

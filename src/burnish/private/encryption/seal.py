@@ -9,10 +9,14 @@ SEAL offers no hoisted rotations, so `rotate_many` shares nothing here.
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import xxhash
 from jaxtyping import Float
 
 from burnish.core.errors import BurnishError, UserError
@@ -24,6 +28,9 @@ from burnish.private.encryption.steps import at_step
 
 Slots = Float[np.ndarray, " slots"]
 Numbers = Float[np.ndarray, " numbers"]
+
+REMEMBERED_BYTES = 1 << 29
+"""Of encoded plaintexts that the evaluators of one set of parameters keep, at most; those not used longest go first."""
 
 _GENERATOR = 3  # of the rotations' Galois group, as SEAL has it
 
@@ -87,16 +94,39 @@ class Chain:
             self.ids.append(data.parms_id())
             data = data.prev_context_data()
         self.encoder = api.CKKSEncoder(self.context)
+        self._remembered: OrderedDict[tuple[bytes, int, float], Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def element(self, steps: int) -> int:
         """The Galois element of a rotation to the left; keys are made and found by it."""
         return pow(_GENERATOR, steps % self.parameters.slots, 2 * self.parameters.ring)
 
     def encoded(self, values: Numbers | float, level: int, scale: float) -> Any:
-        """Numbers as a plaintext; one number is a constant polynomial, which costs next to nothing."""
+        """Numbers as a plaintext. One number is a constant polynomial, which costs next to nothing. Many cost as much
+        as three products with them, and a server's own come again with each question: they are remembered.
+        """
         checked = as_slots(self.parameters, values)
+        if not np.ndim(values):
+            return self._encoded(float(values), level, scale)
+        key = (xxhash.xxh3_128_digest(checked.tobytes()), level, scale)
+        with self._lock:
+            plain = self._remembered.pop(key, None)
+        if plain is None:
+            plain = self._encoded(checked.tolist(), level, scale)
+        size = self.parameters.ciphertext_bytes(self.parameters.levels, 1)
+        with self._lock:
+            self._remembered[key] = plain
+            while len(self._remembered) * size > REMEMBERED_BYTES:
+                self._remembered.popitem(last=False)
+        return plain
+
+    def encoded_once(self, values: Numbers, level: int) -> Any:
+        """Numbers that are nobody's business afterwards: a client's."""
+        return self._encoded(as_slots(self.parameters, values).tolist(), level, self.scales[level])
+
+    def _encoded(self, values: list[float] | float, level: int, scale: float) -> Any:
         plain = self.api.Plaintext()
-        self.encoder.encode(checked.tolist() if np.ndim(values) else float(values), self.ids[level], scale, plain)
+        self.encoder.encode(values, self.ids[level], scale, plain)
         return plain
 
     def load(self, data: bytes) -> SealCipher:
@@ -120,6 +150,16 @@ class Chain:
         return SealCipher(inner, level)
 
 
+@lru_cache(maxsize=2)
+def chain_of(parameters: Parameters) -> Chain:
+    """One context a set of parameters: the evaluators of all clients share it, and what it remembers.
+
+    Raises:
+        UserError: TenSEAL is not installed, or SEAL refuses the parameters.
+    """
+    return Chain(parameters)
+
+
 class SealEvaluator:
     """Computes on ciphertexts with a client's public keys.
 
@@ -133,7 +173,7 @@ class SealEvaluator:
 
     def __init__(self, parameters: Parameters, keys: bytes) -> None:
         self.parameters = parameters
-        self._chain = chain = Chain(parameters)
+        self._chain = chain = chain_of(parameters)
         found = unpack(keys, {"parameters", "relinearise", "rotate"}, "keys")
         if found["parameters"] != parameters.to_json():
             raise UserError("keys: made for other parameters; make them again for these")
@@ -272,7 +312,7 @@ class SealClient:
         Raises:
             UserError: TenSEAL is not installed.
         """
-        chain = Chain(parameters)
+        chain = chain_of(parameters)
         return cls(parameters, chain, chain.api.KeyGenerator(chain.context).secret_key())
 
     @classmethod
@@ -284,7 +324,7 @@ class SealClient:
         """
         found = unpack(secret, {"parameters", "secret"}, "secret key")
         parameters = Parameters.from_json(str(found["parameters"]))
-        chain = Chain(parameters)
+        chain = chain_of(parameters)
         if not isinstance(found["secret"], bytes):
             raise UserError("secret key: not what this version writes; make it again")
         return cls(parameters, chain, into(chain.api.SecretKey(), chain.context, found["secret"], "secret key"))
@@ -292,7 +332,7 @@ class SealClient:
     def encrypt(self, values: Numbers, level: int | None = None) -> SealCipher:
         level = self.parameters.levels if level is None else level
         check_drop(self.parameters.levels, level)
-        plain = self._chain.encoded(as_slots(self.parameters, values), level, self._chain.scales[level])
+        plain = self._chain.encoded_once(values, level)
         stream = to_bytes(self._encryptor.encrypt_symmetric(plain))
         return SealCipher(self._chain.load(stream).inner, level, stream)
 

@@ -23,6 +23,10 @@ DEGREES = (3, 5, 7, 13, 15, 27, 31)
 _ROUNDS = 40
 
 
+FINEST_EPS = 2.0**-14
+"""Below, what the noise of 40-bit scales is multiplied by at a near tie is no longer small."""
+
+
 @cache
 def best_odd(degree: int, low: float) -> tuple[Polynomial, float]:
     """The odd polynomial nearest to 1 on [low, 1], and its largest distance. Remez exchange on T_1, T_3, ...
@@ -100,9 +104,9 @@ def check_eps(eps: float) -> None:
     """Raises:
     UserError: no difference that could be resolved.
     """
-    if not 2.0**-20 <= eps < 1:
+    if not FINEST_EPS <= eps < 1:
         raise UserError(
-            f"eps: {eps:g}; the smallest difference to resolve lies between {2.0**-20:.3g} and 1; 0 would take "
+            f"eps: {eps:g}; the smallest difference to resolve lies between {FINEST_EPS:.3g} and 1; 0 would take "
             "infinitely many levels"
         )
 

@@ -114,16 +114,19 @@ class ServiceClient:
         parts = [client.save(client.encrypt(part)) for part in plan.encode(representations)]
         if not self._session:
             self.register()
-        for attempt in (1, 2):
-            nonce = wire.new_nonce()  # one of its own for each time that it is sent
-            message = wire.write(
+        nonce = ""
+
+        def message() -> bytes:
+            nonlocal nonce
+            nonce = wire.new_nonce()  # each time that it is sent: a server answers none twice, nor one that it lost
+            return wire.write(
                 "question", plan.parameters.digest, plan.digest, parts, session=self._session, nonce=nonce
             )
-            reply = self._send("POST", "/v1/questions", content=message, accept=(401,) if attempt == 1 else ())
-            if reply.status_code != 401:
-                break
-            self._session = ""
+
+        reply = self._send("POST", "/v1/questions", content=message, accept=(401,))
+        if reply.status_code == 401:
             self.register()
+            reply = self._send("POST", "/v1/questions", content=message)
         most = plan.parameters.ciphertext_bytes(plan.parameters.levels) + HEADER_ROOM
         answer = wire.read(reply.content, most)
         wire.expect(answer.header, "answer", plan.parameters.digest, plan.digest)
@@ -164,9 +167,8 @@ class ServiceClient:
         while True:
             body = content() if callable(content) else content
             reply = exchange(self._http, method, path, content=body, headers=headers)
-            wait = (
-                float(reply.headers.get("retry-after", "1")) if reply.headers.get("retry-after", "1").isdecimal() else 1
-            )
+            told = reply.headers.get("retry-after", "1")
+            wait = float(told) if told.isdecimal() else 1.0
             if reply.status_code not in (429, 503) or time.monotonic() + wait > end:
                 break
             time.sleep(wait)

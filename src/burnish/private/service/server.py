@@ -175,7 +175,8 @@ def service_app(service: Service, workers: Workers) -> Any:
                 return await handler(request)
             except (BurnishError, OSError) as error:
                 status, after = _status(error)
-                headers = {"retry-after": str(after)} if after else None
+                # Closed: else what a refused client goes on sending would be read, for ever, to find its end.
+                headers = {"connection": "close"} | ({"retry-after": str(after)} if after else {})
                 return JSONResponse({"detail": str(error)}, status, headers)
 
         return handle
