@@ -92,10 +92,10 @@ def open_encoder(settings: EncoderSettings, *, weights: bool = True) -> Encoder:
     )
 
 
-def attack_plan(recipe: SecpeRecipe) -> AttackPlan:
-    """As the search takes it."""
+def attack_plan(recipe: SecpeRecipe, reach: int) -> AttackPlan:
+    """As the search takes it. ``reach``: words that the encoder may read of a text, a token each."""
     given = recipe.attack
-    return AttackPlan(given.kinds, given.budget, given.share, given.each)
+    return AttackPlan(given.kinds, given.budget, given.share, given.each, reach)
 
 
 def _seen(recipe: SecpeRecipe, run: Run, encoder: Encoder, parts: Parts, prompts: list[Any]) -> Seen:
@@ -121,7 +121,7 @@ def _measured(
     recipe: SecpeRecipe, run: Run, encoder: Encoder, parts: Parts, fitted: Fitted, circuit: EnsembleCircuit
 ) -> Rows:
     """A step an attacked text, then a step a question under encryption."""
-    rows, plan, near = Rows(), attack_plan(recipe), neighbours_of(encoder.model, encoder.tokenizer)
+    rows, plan, near = Rows(), attack_plan(recipe, encoder.max_tokens), neighbours_of(encoder.model, encoder.tokenizer)
     attacks = min(recipe.attack.texts, len(parts.test.texts))
     asked = 2 * min(recipe.encryption.texts, attacks)
     session: Session | None = None

@@ -51,7 +51,7 @@ def sections(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Section]:
         found.append(
             Section(
                 "Argmax by number of classes",
-                "Seconds on one core, same back end, parameters and polynomial. All pairs (c) are timed whole; "
+                "CPU seconds of one thread, same back end, parameters and polynomial. All pairs (c) are timed whole; "
                 "sequential (a) and folding (b) are the timed step as often as they repeat it, refreshes at zero, and "
                 f"once more at {BOOTSTRAP} s each.",
                 figure=argmax_figure(timings),
