@@ -1,6 +1,7 @@
 """Labelled texts: what is read, what is left out and said, parts that share nothing."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from burnish.private.recipe import TextSettings
 from burnish.private.texts import read_texts, split_texts
 
 
-def written(path: Path, rows: list[object]) -> str:
+def written(path: Path, rows: Sequence[object]) -> str:
     path.write_text("\n".join(json.dumps(row) if not isinstance(row, str) else row for row in rows))
     return str(path)
 

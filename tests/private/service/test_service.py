@@ -269,7 +269,11 @@ def test_no_server_and_none_of_ours(tmp_path: Path) -> None:
         new_keys("http://127.0.0.1:9", tmp_path / "keys")
     with pytest.raises(UserError, match="write it as http://HOST:PORT"):
         new_keys("127.0.0.1:9", tmp_path / "keys")
-    for answer, said in [("<html>", "not JSON"), ("{}", "not one of a private service"), ("[]", "not one of a private")]:
+    for answer, said in [
+        ("<html>", "not JSON"),
+        ("{}", "not one of a private service"),
+        ("[]", "not one of a private"),
+    ]:
         with pytest.raises(UserError, match=said):
             Offer.from_text(answer)
 
