@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from burnish.private.argmax.records import Label
 from burnish.private.encryption.choose import Backend, make_client, make_evaluator
 from burnish.private.ensemble.circuit import EnsembleCircuit
-from burnish.private.ensemble.reading import Label
 from burnish.private.heads import Representations
 
 
