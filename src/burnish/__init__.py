@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from burnish import act, merge, prove, reason, testing
+    from burnish import act, merge, private, prove, reason, testing
     from burnish.api import StudyResult, check, recipes, report, run, study
     from burnish.core.errors import BurnishError, Interrupted, UserError
     from burnish.core.result import RunResult
@@ -26,6 +26,7 @@ __all__ = [
     "act",
     "check",
     "merge",
+    "private",
     "prove",
     "reason",
     "recipes",
@@ -34,7 +35,7 @@ __all__ = [
     "study",
     "testing",
 ]
-_MODULES = ("act", "merge", "prove", "reason", "testing")
+_MODULES = ("act", "merge", "private", "prove", "reason", "testing")
 _HOMES = {
     "BurnishError": "burnish.core.errors",
     "Interrupted": "burnish.core.errors",

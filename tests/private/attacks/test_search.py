@@ -1,14 +1,20 @@
 """The greedy search on victims whose weak word is known, and that no query is free."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from burnish.core.errors import UserError
 from burnish.private.attacks.neighbours import Neighbours
 from burnish.private.attacks.search import AttackPlan, attack, lead
+from burnish.private.bundle import ClientModel, save_bundle
+from burnish.private.encoders import load_encoder
+from burnish.private.heads import heads_of
+from burnish.testbeds.small_bert import write_encoder
 
 
 class Counting:
@@ -94,3 +100,23 @@ def test_neighbours_by_hand() -> None:
     assert near("car") == ["hound"]
     with pytest.raises(IndexError):
         near("")
+
+
+def test_ones_own_classifier(tmp_path: Path) -> None:
+    """By the face, on a bundle: never better after than before, and a class it lacks is named."""
+    from burnish.private import attack as attack_own
+
+    encoder = load_encoder(write_encoder(tmp_path / "encoder"), max_tokens=24)
+    rng = np.random.default_rng(0)
+    heads = heads_of(rng.normal(size=(1, 2, 16)), np.zeros((1, 2)), ("liked", "not liked"))
+    client = ClientModel(str(tmp_path / "encoder"), encoder.pooling, 24, ("{text}",), heads.labels, 0.1)
+    save_bundle(tmp_path / "service", heads, client)
+    found = attack_own(tmp_path / "service", "burnish.testbeds.phrases:reviews", count=6, budget=30)
+    again = attack_own(tmp_path / "service", "burnish.testbeds.phrases:reviews", count=6, budget=30)
+    assert len(found.attacked) == 6
+    assert found.before > 0
+    assert found.after < found.before  # of six texts at least one is turned: the heads know nothing
+    assert found.queries <= 30
+    assert [each.text for each in found.attacked] == [each.text for each in again.attacked]
+    with pytest.raises(UserError, match="the class `cardiology` is unknown to the classifier"):
+        attack_own(tmp_path / "service", "burnish.testbeds.phrases:triage")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import contextlib
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from burnish.core.errors import UserError
@@ -39,7 +42,7 @@ class Settings:
     ring: int | None = None
     flood_bits: float | None = None
     workers: int = 1
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -97,20 +100,61 @@ def serve_bundle(bundle: Path, store: Path, host: str, port: int, token: str | N
         serve(app, bound, token)
 
 
-def new_keys(service: str, folder: Path, token: str | None = None, *, unencrypted: bool = False) -> Keys:
-    """Keys for a service, by its address.
+def new_keys(service: str | Path, folder: Path, token: str | None = None, *, unencrypted: bool = False) -> Keys:
+    """Keys for a service.
+
+    Args:
+        service: address of a server; or a bundle, as it is served with default settings.
+        folder: to make.
+        token: of the server's guard.
+        unencrypted: take a service that encrypts nothing; for tests.
 
     Raises:
         UserError: the folder exists, or it is no private service.
         BurnishError: no server answers.
     """
-    with connect(service, token) as http:
+    if is_bundle(service):
+        return make_keys(folder, prepare(Path(service), Settings())[0])
+    with connect(str(service), token) as http:
         return make_keys(folder, read_offer(http), unencrypted=unencrypted)
+
+
+def is_bundle(service: str | Path) -> bool:
+    """Whether it is a folder and not an address."""
+    return isinstance(service, Path) or ("://" not in service and Path(service).is_dir())
+
+
+@contextlib.contextmanager
+def served_here(bundle: Path, settings: Settings) -> Iterator[str]:
+    """A server of this process, on loopback, while the block lasts; its address. For trying out: all goes over loopback
+    as it would over a network, but heads and texts are one user's.
+
+    Raises:
+        UserError: see :func:`prepare`.
+    """
+    import uvicorn
+
+    from burnish.core.serving import Guarded, address, listen
+    from burnish.private.service.server import open_service
+    from burnish.private.service.workers import Workers
+
+    offer, job = prepare(bundle, settings)
+    workers = Workers(job, settings.workers)
+    with tempfile.TemporaryDirectory() as store, listen("127.0.0.1", 0, None) as bound:
+        app = Guarded(open_service(offer, Path(store), workers, settings.limits), "127.0.0.1", None)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+        thread.start()
+        try:
+            yield address(bound)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def ask_service(
     texts: Sequence[str],
-    service: str,
+    service: str | Path,
     keys: Path,
     token: str | None = None,
     *,
@@ -121,7 +165,7 @@ def ask_service(
 
     Args:
         texts: to classify.
-        service: address of the server.
+        service: address of the server; or a bundle, to be served in this process.
         keys: folder of :func:`new_keys`.
         token: of the server's guard.
         encoder: folder or hub id to take in the place of the one that the service names.
@@ -132,10 +176,15 @@ def ask_service(
         BurnishError: the server refuses or is gone.
     """
     opened = load_keys(keys, unencrypted=unencrypted)
-    with ServiceClient(service, opened, token=token) as client:
-        model = client.offer.model if encoder is None else replace(client.offer.model, encoder=encoder)
-        represented = model.represent(model.load(), list(texts))
+    known = opened.offer.model
+    model = known if encoder is None else replace(known, encoder=encoder)
+    # Before anything is sent: an encoder that is missing, or a text that is none, needs no server.
+    represented = model.represent(model.load(), list(texts))
+    here = served_here(Path(service), Settings()) if is_bundle(service) else contextlib.nullcontext(str(service))
+    with here as url, ServiceClient(url, opened, token=token) as client:
         labels = client.ask(represented.vectors.astype(float))
+        if is_bundle(service):
+            client.forget()
     return [
         Answer(None if label.index is None else model.labels[label.index], label, bool(cut))
         for label, cut in zip(labels, represented.cut, strict=True)

@@ -1,0 +1,110 @@
+"""Sessions on a clock that is set by hand, and the noise on answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from burnish.core.errors import UserError
+from burnish.private.encryption.clear import ClearClient, ClearEvaluator
+from burnish.private.ensemble.circuit import EnsembleCircuit
+from burnish.private.heads import heads_of
+from burnish.private.service.flooding import BLUR, answer_error, flooding, plan_flood
+from burnish.private.service.sessions import Limits, Refused, Sessions
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refused(sessions: Sessions, name: str, nonce: str) -> tuple[int, int]:
+    with pytest.raises(Refused) as caught:
+        sessions.question(name, nonce)
+    return caught.value.status, caught.value.after
+
+
+def test_a_session_ends() -> None:
+    clock = Clock()
+    sessions = Sessions(Limits(session_seconds=10, session_questions=2), clock)
+    name = sessions.open("alice")
+    assert sessions.question(name, "1") == "alice"
+    clock.now += 9.9
+    assert sessions.question(name, "2") == "alice"
+    assert refused(sessions, name, "3")[0] == 401  # two were all
+    name = sessions.open("alice")
+    clock.now += 10
+    assert refused(sessions, name, "4")[0] == 401
+
+
+def test_a_new_session_ends_the_one_before_and_nobody_elses() -> None:
+    sessions = Sessions(Limits())
+    first, other, second = sessions.open("alice"), sessions.open("bob"), sessions.open("alice")
+    assert refused(sessions, first, "1")[0] == 401
+    assert sessions.question(other, "1") == "bob"
+    assert sessions.question(second, "1") == "alice"
+    assert refused(sessions, second, "1")[0] == 409
+    assert refused(sessions, second, "")[0] == 400
+    sessions.close("alice")
+    assert refused(sessions, second, "2")[0] == 401
+
+
+def test_the_rate_is_a_clients_not_a_sessions() -> None:
+    clock = Clock()
+    sessions = Sessions(Limits(questions_per_minute=2), clock)
+    name = sessions.open("alice")
+    for nonce in "12":
+        sessions.question(name, nonce)
+    assert refused(sessions, name, "3") == (429, 31)  # a question each 30 seconds
+    name = sessions.open("alice")
+    assert refused(sessions, name, "3") == (429, 31)
+    sessions.question(sessions.open("bob"), "1")
+    clock.now += 30
+    assert sessions.question(name, "3") == "alice"
+    assert refused(sessions, name, "4")[0] == 429
+    clock.now += 1e6  # a long pause does not add up
+    for nonce in "56":
+        sessions.question(name, nonce)
+    assert refused(sessions, name, "7")[0] == 429
+
+
+def test_a_limit_below_one_is_refused() -> None:
+    with pytest.raises(UserError, match="waiting: 0; at least 1"):
+        Limits(waiting=0)
+
+
+def test_the_noise_is_what_the_formula_says() -> None:
+    # 10 answers of 4 slots over an error of 2^-20: sqrt(12 * 10 * 4) 2^-20 = 2^-15.547; 10 bits: times 2^5.
+    flood = plan_flood(2.0**-20, 4, 10, bits=10)
+    assert flood.deviation == pytest.approx(math.sqrt(480) * 2**-15)
+    most = 2 * (math.log2(BLUR) + 20 - math.log2(480) / 2)  # 19.09
+    assert plan_flood(2.0**-20, 4, 10).bits == pytest.approx(most)
+    assert plan_flood(2.0**-20, 4, 10).deviation == BLUR
+    with pytest.raises(UserError, match=r"flood_bits: 20 asked for 10 answers, 19\.1 fit over an error of 2\^-20\.0"):
+        plan_flood(2.0**-20, 4, 10, bits=20)
+    assert plan_flood(1.0, 4, 10).bits == 0  # no security is claimed where there is none
+
+
+def test_the_noise_is_gaussian_and_never_the_same() -> None:
+    one, two = flooding(0.5, 20_000), flooding(0.5, 20_000)
+    assert stats.kstest(one / 0.5, "norm").pvalue > 1e-6
+    assert abs(np.corrcoef(one, two)[0, 1]) < 0.05
+    assert not np.array_equal(one, two)
+
+
+def test_the_error_that_is_flooded_is_that_of_ties() -> None:
+    rng = np.random.default_rng(0)
+    heads = heads_of(rng.normal(size=(3, 2, 12)), np.zeros((3, 2)), ("a", "b"))
+    circuit = EnsembleCircuit.make(heads, 0.2, questions=64)
+    error = answer_error(circuit)
+    client = ClearClient(circuit.plan.parameters)
+    evaluator = ClearEvaluator(circuit.plan.parameters)
+    clearly = np.zeros((1, 3, 12))
+    clearly[0] = heads.weights[:, 0] / np.linalg.norm(heads.weights[:, 0], axis=1, keepdims=True)
+    answer = circuit.run(evaluator, [client.encrypt(part) for part in circuit.plan.encode(clearly)])
+    assert np.abs(answer.drift[:: circuit.plan.packing.questions]).max() < error / 8  # a clear text's is far smaller
