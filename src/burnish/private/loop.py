@@ -141,7 +141,7 @@ def _measured(
             if session is None:
                 run.note(f"{run.path}: making keys for {len(circuit.plan.rotations)} rotations")
                 session = Session(circuit, recipe.encryption.backend)
-            given = rows.duels[(step - attacks) // 2]
+            given = sorted(rows.duels, key=_held)[(step - attacks) // 2]
             edited = (step - attacks) % 2 == 1
             row, seconds, sent = _question(session, encoder, fitted, given, edited=edited)
             rows.questions.append(row)
@@ -150,6 +150,11 @@ def _measured(
             run.log(step, agrees=int(row["agrees"]), ambiguous=int(row["label"] is None), answer_seconds=seconds)
         run.checkpoint(step, rows)
     return rows
+
+
+def _held(row: dict[str, Any]) -> bool:
+    """Whether the single prompt withstood: what was turned is asked about first."""
+    return not (row["single"]["right_before"] and not row["single"]["right_after"])
 
 
 def _question(

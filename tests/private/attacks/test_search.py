@@ -14,6 +14,8 @@ from burnish.private.attacks.search import AttackPlan, attack, lead
 from burnish.private.bundle import ClientModel, save_bundle
 from burnish.private.encoders import load_encoder
 from burnish.private.heads import heads_of
+from burnish.private.prompts import Prompt
+from burnish.testbeds.phrases import reviews
 from burnish.testbeds.small_bert import write_encoder
 
 
@@ -107,15 +109,16 @@ def test_ones_own_classifier(tmp_path: Path) -> None:
     from burnish.private import attack as attack_own
 
     encoder = load_encoder(write_encoder(tmp_path / "encoder"), max_tokens=24)
-    rng = np.random.default_rng(0)
-    heads = heads_of(rng.normal(size=(1, 2, 16)), np.zeros((1, 2)), ("liked", "not liked"))
+    weights = np.random.default_rng(0).normal(size=(1, 2, 16))
+    middle = encoder.represent([row["text"] for row in reviews()[:40]], [Prompt("{text}", ())]).vectors.mean((0, 1))
+    heads = heads_of(weights, -weights @ middle, ("liked", "not liked"))  # knows nothing, but says both
     client = ClientModel(str(tmp_path / "encoder"), encoder.pooling, 24, ("{text}",), heads.labels, 0.1)
     save_bundle(tmp_path / "service", heads, client)
     found = attack_own(tmp_path / "service", "burnish.testbeds.phrases:reviews", count=6, budget=30)
     again = attack_own(tmp_path / "service", "burnish.testbeds.phrases:reviews", count=6, budget=30)
     assert len(found.attacked) == 6
     assert found.before > 0
-    assert found.after < found.before  # of six texts at least one is turned: the heads know nothing
+    assert found.after < found.before  # of six texts at least one is turned
     assert found.queries <= 30
     assert [each.text for each in found.attacked] == [each.text for each in again.attacked]
     with pytest.raises(UserError, match="the class `cardiology` is unknown to the classifier"):

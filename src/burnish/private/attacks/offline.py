@@ -1,4 +1,4 @@
-"""One's own private classifier under attack, offline: both halves are here, nothing is encrypted, no server is asked."""
+"""One's own private classifier under attack, offline: both halves are here, nothing is encrypted, no server asked."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ and not with it, since every prompt goes through it once; C5 and C6 hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -157,7 +158,10 @@ def _paired(cells: Sequence[TaskCell], ours: Number, baseline: Number) -> Findin
 
 
 def _ratio(cells: Sequence[C], number: Callable[[C], float]) -> Finding | None:
-    return average(cells, number, 1.0, "ratio", by=lambda cell: cell.seed) if cells else None
+    """The interval of a ratio comes from logarithms."""
+    return (
+        average(cells, lambda cell: math.log(number(cell)), 1.0, "ratio", by=lambda cell: cell.seed) if cells else None
+    )
 
 
 def _wrong(counts: Sequence[tuple[int, int]]) -> Finding | None:
