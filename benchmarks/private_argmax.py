@@ -5,9 +5,12 @@
 (a) sequential: n comparisons one after the other. (b) folding: log2 n + 1, as SecPE's and NEXUS's artefacts do it.
 (c) all pairs at once, the differences straight from the heads; and (c') the same from encrypted scores, which have to
 be spread first. All use one sign polynomial, the one that (c) needs at the largest n: (a) and (b) would need a more
-exact one to resolve the same eps (and are often ambiguous with this), so this favours them. Their refreshes (decrypt
-and encrypt, where a service would have to bootstrap) are counted at zero, and again at the price that `--bootstrap`
-gives (benchmarks/private_bootstrap.py measures one). (d), cuts by moments as in CutMax, is left out: one cut takes a mean, a variance, an inverse square root and a
+exact one to resolve the same eps, and are often ambiguous with this; so it favours them. Their refreshes (decrypt and
+encrypt, where a service would have to bootstrap) are counted at zero, and again at the price that `--bootstrap` gives
+(benchmarks/private_bootstrap.py measures one). Seconds are of a whole ciphertext: (b) has room for more queries in one,
+so at full slots it may answer more of them a second, while (c) answers each sooner and needs no refresh.
+
+(d), cuts by moments as in CutMax, is left out: one cut takes a mean, a variance, an inverse square root and a
 power, over ten levels, and several cuts are needed; 128-bit parameters without bootstrapping have at most 25 in all.
 
 Seconds are of the CPU, of one thread. The floor is what (c) does in a bare loop on SEAL's own objects: its products,
