@@ -68,6 +68,8 @@ class Measured:
     refreshes: int
     first_level: int
     rotation_keys: int
+    key_bytes: int
+    question_bytes: int
     queries: int
     queries_a_second: float
     right: int
@@ -163,7 +165,7 @@ def main() -> None:
 def measured(
     client: SealClient, evaluator: SealEvaluator, layout: Tournament, sign: Sign, spread: bool
 ) -> list[Measured]:
-    slots, n = layout.slots, layout.classes
+    parameters, slots, n = evaluator.parameters, layout.slots, layout.classes
     row = Row(n, slots)
     found = []
     squares, rows = scores_for(layout.queries, n, sign.eps, n), scores_for(row.queries, n, sign.eps, n)
@@ -195,8 +197,8 @@ def measured(
         seconds = time.thread_time() - begun - refresh.seconds
         right, ambiguous, wrong = judged(client.decrypt(answer), place, sign, scores)
         found.append(
-            Measured(way, n, seconds, comparisons, refresh.times, level, keys, len(scores), len(scores) / seconds,
-                     right, ambiguous, wrong)
+            Measured(way, n, seconds, comparisons, refresh.times, level, keys, (1 + keys) * parameters.sent_key_bytes,
+                     parameters.sent_bytes(level), len(scores), len(scores) / seconds, right, ambiguous, wrong)
         )  # fmt: skip
     return found
 
@@ -207,7 +209,8 @@ def show(rows: list[Measured], bootstrap: float | None) -> None:
         paid = "" if bootstrap is None else f", {(row.seconds + row.refreshes * bootstrap) / ours.seconds:,.1f} paid"
         print(
             f"n = {row.classes:3d} ({row.way:2s}) {row.seconds:8.2f} s from level {row.first_level:2d}, "
-            f"{row.comparisons:3d} comparisons, {row.refreshes:3d} refreshes, {row.rotation_keys:2d} rotation keys, "
+            f"{row.comparisons:3d} comparisons, {row.refreshes:3d} refreshes, {row.rotation_keys:2d} rotation keys "
+            f"({row.key_bytes / 2**20:,.0f} MiB, question {row.question_bytes / 2**20:.1f}), "
             f"{row.queries:5d} queries: {row.queries_a_second:8.1f} a second; right {row.right}, ambiguous "
             f"{row.ambiguous}, wrong {row.wrong}; {row.seconds / ours.seconds:6.1f} times (c){paid}",
             flush=True,

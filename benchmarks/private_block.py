@@ -18,7 +18,7 @@ from transformers import GPT2Config
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 from burnish.private.block.circuit import LEVELS, EncryptedBlock, input_levels
-from burnish.private.block.fitting import approximate, fit
+from burnish.private.block.fitting import FittedBlock, approximate, fit
 from burnish.private.block.weights import exact, weights_of
 from burnish.private.encryption.cost import CostTable, cost_table
 from burnish.private.encryption.parameters import Parameters
@@ -44,20 +44,18 @@ def main() -> None:
     costs = cost_table()
     plan = plan_circuit(block.run, PARAMETERS, 3, costs=costs)
     print(f"width {given.width}, {given.tokens} tokens, {PARAMETERS}: {PARAMETERS.modulus_bits} bits, {LEVELS} levels")
-    print(
-        f"keys: {len(plan.rotations)} rotations, {plan.key_bytes / 2**30:.1f} GiB; ciphertexts {plan.peak_bytes / 2**20:.0f} MiB"
-    )
+    memory = f"{plan.key_bytes / 2**30:.1f} GiB of keys, {plan.peak_bytes / 2**20:.0f} MiB of ciphertexts"
+    print(f"{len(plan.rotations)} rotations; {memory}")
     for step in plan.steps:
-        print(
-            f"  {step.name:25s} levels {step.first:2d} to {step.last:2d}  {step.seconds:6.2f} s planned  {step.operations}"
-        )
+        levels = f"levels {step.first:2d} to {step.last:2d}"
+        print(f"  {step.name or 'between':25s} {levels}  {step.seconds:6.2f} s planned  {step.operations}")
     print(f"planned: {plan.seconds:.1f} s, and {plan.first_seconds:.1f} s the first time")
     if not given.plan_only:
         measure(block, fitted, rng.normal(size=(given.tokens, given.width)))
     extrapolate(costs)
 
 
-def measure(block: EncryptedBlock, fitted: object, states: object) -> None:
+def measure(block: EncryptedBlock, fitted: FittedBlock, states: np.ndarray) -> None:
     begun = time.thread_time()
     client = SealClient.make(PARAMETERS)
     evaluator = SealEvaluator(PARAMETERS, client.evaluation_keys(block.rotations))
@@ -69,7 +67,7 @@ def measure(block: EncryptedBlock, fitted: object, states: object) -> None:
     found = block.decode(client.decrypt(answer))
     near, true = approximate(fitted, states[None])[0], exact(fitted.weights, states[None]).result[0]
     added = np.abs(true - states).mean()
-    print(f"error: {np.abs(found - near).max():.1e} of noise, {np.abs(found - true).max():.1e} in all at most, ")
+    print(f"error: {np.abs(found - near).max():.1e} of noise, {np.abs(found - true).max():.1e} in all at most,")
     print(f"       {np.abs(found - true).mean():.1e} in all on average, where the block adds {added:.1e} to its input")
 
 
