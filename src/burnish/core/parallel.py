@@ -140,12 +140,17 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in raised.tolist())
 
 
-def _start_worker() -> None:
-    """One thread, deaf to Ctrl-C (the parent decides at its next checkpoint), and gone when the parent is."""
+def follow_parent() -> None:
+    """Make a worker process deaf to Ctrl-C (the parent decides when to stop), and gone when the parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _start_worker() -> None:
+    """One thread; see :func:`follow_parent`."""
+    follow_parent()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

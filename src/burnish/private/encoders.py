@@ -48,6 +48,12 @@ class Encoder:
         max_tokens: of a prompt with its text; no more than the model takes.
         batch: prompts at a time.
 
+    Attributes:
+        model, tokenizer: as given.
+        pooling: settled.
+        max_tokens: likewise.
+        width: of a vector.
+
     Raises:
         UserError: a slow tokenizer, or a prompt longer than the model.
     """
@@ -62,8 +68,9 @@ class Encoder:
         self.causal = model.get_output_embeddings() is not None and "CausalLM" in type(model).__name__
         self.pooling = ("last" if self.causal else "mean") if pooling == "auto" else pooling
         self._head = model.get_output_embeddings() if self.causal else None
+        self.model = model
         self._base = model.base_model if hasattr(model, "base_model") else model
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         limit = getattr(model.config, "max_position_embeddings", None) or max_tokens
         self.max_tokens = min(max_tokens, limit)
         self._batch = batch
@@ -99,10 +106,25 @@ class Encoder:
             return self._vectors([self._ids(word) for word in words], [f"word `{word}`" for word in words])
         rows = []
         for word in words:
-            ids = self._tokenizer(f" {word.strip()}", add_special_tokens=False)["input_ids"]
+            ids = self.tokenizer(f" {word.strip()}", add_special_tokens=False)["input_ids"]
             rows.append(self._head.weight[ids[0]].detach().float().numpy())
         vectors = np.stack(rows).astype(np.float32)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Refuse prompts that leave no room for a text; needs no weights.
+
+        Raises:
+            UserError: names the template.
+        """
+        for prompt in prompts:
+            self._room(prompt)
+
+    @property
+    def flops_weights(self) -> int:
+        """Weights that every token goes through: all but the tables of tokens and places."""
+        tables = sum(each.weight.numel() for each in self._base.modules() if type(each).__name__ == "Embedding")
+        return int(sum(each.numel() for each in self._base.parameters()) - tables)
 
     def _room(self, prompt: Prompt) -> int:
         room = self.max_tokens - len(self._ids(prompt.filled("")))
@@ -118,13 +140,13 @@ class Encoder:
         # a text of a megabyte need not be read to its end
         start = text[: LONGEST_TOKEN * (self.max_tokens + 1)]
         options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        return [end for _, end in self._tokenizer(start, **options)["offset_mapping"]]
+        return [end for _, end in self.tokenizer(start, **options)["offset_mapping"]]
 
     def _ids(self, text: str) -> list[int]:
-        ids = list(self._tokenizer(text, verbose=False)["input_ids"])
+        ids = list(self.tokenizer(text, verbose=False)["input_ids"])
         if ids:
             return ids[: self.max_tokens]
-        tokenizer = self._tokenizer  # an empty text of a tokenizer that adds nothing: the model must see something
+        tokenizer = self.tokenizer  # an empty text of a tokenizer that adds nothing: the model must see something
         return [next(each for each in (tokenizer.bos_token_id, tokenizer.eos_token_id, 0) if each is not None)]
 
     def _vectors(self, rows: list[list[int]], names: Sequence[str]) -> Float[np.ndarray, "rows width"]:

@@ -28,8 +28,8 @@ class Heads:
         weights: of the heads.
         biases: of the heads.
         labels: names of the classes.
-        bound: public; no difference of two classes' aggregated logits exceeds it (for representations of unit length,
-            where it is the certain one). What is compared under encryption is divided by it.
+        bound: public; what differences of two classes' aggregated logits, and eps, are measured by. The certain one
+            is exceeded by no representation of unit length; a calibrated one may be, and the circuit is made for that.
         aggregate: mean of ``logits``; mean of ``probabilities`` (a softmax of each prompt); ``weighted`` mean of
             logits; ``vote`` (a prompt votes for its best class).
         weights_of_prompts: rising to 1 together; equal ones but for ``weighted``.
@@ -93,9 +93,9 @@ def certain_bound(
 
 
 def calibrated(heads: Heads, representations: Representations, margin: float = 1.5) -> Heads:
-    """Heads with the bound that was seen, times a margin, and never above the certain one: a smaller bound makes the
-    same difference easier to resolve. A text beyond it is then possible, and is told by the answer, which is no one-hot
-    any more; in the clear by :func:`beyond_bound`."""
+    """Heads with the bound that was seen, times a margin, and never above the certain one: eps is then a share of what
+    differences are like and not of what they could be. :func:`beyond_bound` tells the texts beyond it; the circuit's
+    polynomials reach to the certain bound, so that their answers hold too."""
     seen = float(spread(mean_scores(heads, representations)).max())
     return replace(heads, bound=min(heads.bound, max(margin * seen, 1e-6)))
 
@@ -106,7 +106,7 @@ def spread(scores: Scores) -> Float[np.ndarray, " texts"]:
 
 
 def beyond_bound(heads: Heads, representations: Representations) -> Bool[np.ndarray, " texts"]:
-    """Which texts have scores beyond the public bound: no answer under encryption holds for them."""
+    """Which texts have scores beyond the public bound."""
     return np.asarray(spread(mean_scores(heads, representations)) > heads.bound)
 
 
@@ -153,6 +153,11 @@ def margins(scores: Scores) -> Float[np.ndarray, " texts"]:
     """The best class less the second."""
     ordered = np.sort(scores, axis=1)
     return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+
+def unit_of(heads: Heads) -> float:
+    """What eps is a share of: the bound where logits are compared, 1 of probabilities and votes."""
+    return heads.bound if heads.aggregate in ("logits", "weighted") else 1.0
 
 
 def chosen_prompts(heads: Heads, places: list[int]) -> Heads:

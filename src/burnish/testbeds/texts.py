@@ -82,7 +82,9 @@ TASKS: dict[str, tuple[str, Callable[[], Rows]]] = {
     "requests": ("procedural letters to a bank: which of six requests", phrases.requests),
     "reviews": ("procedural reviews: liked or not", phrases.reviews),
 }
-"""Every task with what it is: five on real texts, three procedural."""
+"""Every task with what it is."""
+PROCEDURAL = ("triage", "requests", "reviews")
+"""Those whose texts are put together here."""
 
 
 def has_data(name: str) -> bool:

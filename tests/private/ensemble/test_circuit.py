@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.private.argmax.records import Label
 from burnish.private.encryption.clear import ClearClient, ClearEvaluator
 from burnish.private.encryption.seal import SealClient, SealEvaluator
 from burnish.private.ensemble.aggregates import PROXY_ERROR, prompt_bound, proxy
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.ensemble.plan import CircuitPlan, make_plan
-from burnish.private.ensemble.reading import Label, read_label
 from burnish.private.heads import Aggregate, Heads, answers, heads_of
 
 # aggregate, prompts, classes, width, eps, questions, parts
@@ -103,7 +103,7 @@ def test_a_vote_is_the_whole_one_where_every_prompt_is_decided() -> None:
     votes = np.eye(3)[logits.argmax(2)].mean(1)
     assert decided.sum() > 20
     np.testing.assert_allclose(
-        circuit.compared(texts)[decided], (votes[:, :, None] - votes[:, None])[decided], atol=0.01
+        circuit.compared(texts)[decided], (votes[:, :, None] - votes[:, None])[decided], atol=0.25 / 5
     )
 
 
@@ -139,8 +139,8 @@ def test_never_silently_wrong_around_eps(share: float, pair: int, way: float, se
         assert not label.ambiguous
     elif label.ambiguous and abs(share) > 2**-8:
         # The eps that is named would have told these two apart.
-        assert label.resolving_eps is not None
-        assert 0 < label.resolving_eps <= gap[0] * 1.01
+        assert label.resolves is not None
+        assert 0 < label.resolves <= gap[0] * 1.01
 
 
 def _three() -> tuple[EnsembleCircuit, ClearClient, ClearEvaluator]:
@@ -164,27 +164,6 @@ def test_scores_beyond_the_public_bound_are_still_right() -> None:
         assert label.index == wanted if space >= 2**-4 else label.index in (wanted, None)
     swung = circuit.plan.sign(np.linspace(1, 1.2, 1000))
     assert (swung < -0.9).any()  # so it would have been
-
-
-@pytest.mark.parametrize(
-    ("values", "label"),
-    [
-        ([0.0, 1.0, 0.0], Label(1)),
-        ([0.24, 0.76, 0.0], Label(1)),
-        ([float("nan"), 1.0, 0.0], Label(None)),
-        ([0.0, 1.3, 0.0], Label(None)),
-        ([-0.3, 1.0, 0.0], Label(None)),
-        ([1e9, -1e9, 3.0], Label(None)),
-    ],
-)
-def test_reading(values: list[float], label: Label) -> None:
-    assert read_label(np.array(values), NEAR_TIES[0].plan.sign) == label
-
-
-def test_a_tie_is_ambiguous_and_no_eps_is_small_enough_to_be_true() -> None:
-    label = read_label(np.array([0.5, 0.5]), NEAR_TIES[0].plan.sign)
-    assert label.ambiguous
-    assert label.resolving_eps == pytest.approx(2**-5 / 2**11)
 
 
 def test_under_encryption_it_is_the_same() -> None:

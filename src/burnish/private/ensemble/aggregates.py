@@ -5,7 +5,7 @@ linear in the representations, one matrix gives the differences themselves. Wher
 something that is not linear, and odd, the matrix gives z_i of each prompt in one group and -z_j in another, and the sum
 over groups comes after it.
 
-Classes are filled up to a power of two by some that lose against every real one: a constant in their slots.
+Classes are filled up to a power of two by some that nobody meets: zeros in their slots.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from burnish.private.argmax.records import power_of_two
 from burnish.private.heads import Aggregate, Heads, Representations, certain_bound
 from burnish.private.polynomials.records import Polynomial
 
@@ -44,11 +45,11 @@ class Shape:
 
 def shape_of(aggregate: Aggregate, prompts: int, classes: int, width: int) -> Shape:
     """Of an ensemble."""
-    full = _power(classes)
+    full = power_of_two(classes)
     if aggregate in ("logits", "weighted"):
         return Shape(full, 1, full**2, prompts * width, 1)
     stride = full if aggregate == "vote" else 1
-    return Shape(full, 2 * _power(prompts), full**2 * stride, width, stride)
+    return Shape(full, 2 * power_of_two(prompts), full**2 * stride, width, stride)
 
 
 def laid_out(shape: Shape, representations: Representations) -> Float[np.ndarray, "texts groups inputs"]:
@@ -63,25 +64,22 @@ def laid_out(shape: Shape, representations: Representations) -> Float[np.ndarray
 
 @dataclass(frozen=True)
 class Emission:
-    """The secret matrix, and what is added afterwards.
+    """The secret matrix, and what is added to its outputs.
 
     Attributes:
         matrix: of each group.
         constants: added to the matrix's outputs.
-        fill: added to the differences in the slots of pairs that decide nothing.
     """
 
     matrix: Float[np.ndarray, "groups window inputs"]
     constants: Float[np.ndarray, "groups window"]
-    fill: Float[np.ndarray, "full full"]
 
 
 def emit(heads: Heads, shape: Shape) -> Emission:
     """What the heads put into the slots."""
-    fill = _fill(shape.classes, len(heads.labels))
     if heads.aggregate in ("logits", "weighted"):
-        return _emit_differences(heads, shape, fill)
-    return _emit_prompts(heads, shape, fill)
+        return _emit_differences(heads, shape)
+    return _emit_prompts(heads, shape)
 
 
 def prompt_bound(heads: Heads) -> float:
@@ -92,7 +90,7 @@ def prompt_bound(heads: Heads) -> float:
 
 
 def reach(heads: Heads) -> float:
-    """How far the scores' differences can go, over the heads' bound; votes and probabilities stay within 1 by nature."""
+    """How far the scores' differences can go, over the heads' bound; votes and probabilities stay within 1 anyway."""
     if heads.aggregate in ("vote", "probabilities"):
         return 1.0
     return max(1.0, certain_bound(heads.weights, heads.biases, heads.weights_of_prompts) / heads.bound)
@@ -113,7 +111,7 @@ def proxy(heads: Heads) -> Polynomial:
     return Polynomial(tuple(found.tolist()))
 
 
-def _emit_differences(heads: Heads, shape: Shape, fill: Float[np.ndarray, "full full"]) -> Emission:
+def _emit_differences(heads: Heads, shape: Shape) -> Emission:
     prompts, classes, width = heads.weights.shape
     full, furthest = shape.classes, heads.bound * reach(heads)
     shares = heads.weights_of_prompts[:, None, None]
@@ -122,10 +120,10 @@ def _emit_differences(heads: Heads, shape: Shape, fill: Float[np.ndarray, "full 
     matrix, constants = np.zeros((full, full, shape.inputs)), np.zeros((full, full))
     matrix[:classes, :classes] = weights[:, None] - weights[None]
     constants[:classes, :classes] = biases[:, None] - biases[None]
-    return Emission(matrix.reshape(1, -1, shape.inputs), constants.reshape(1, -1), fill)
+    return Emission(matrix.reshape(1, -1, shape.inputs), constants.reshape(1, -1))
 
 
-def _emit_prompts(heads: Heads, shape: Shape, fill: Float[np.ndarray, "full full"]) -> Emission:
+def _emit_prompts(heads: Heads, shape: Shape) -> Emission:
     prompts, classes, width = heads.weights.shape
     full, half, bound = shape.classes, shape.groups // 2, prompt_bound(heads)
     matrix = np.zeros((2, half, full, full, shape.stride, width))
@@ -155,17 +153,4 @@ def _emit_prompts(heads: Heads, shape: Shape, fill: Float[np.ndarray, "full full
                         matrix[side, :prompts, i, j, 0] = sign * weights[:, own]
                         constants[side, :prompts, i, j, 0] = sign * biases[:, own]
     flat = (shape.groups, shape.window)
-    return Emission(matrix.reshape(*flat, width), constants.reshape(flat), fill)
-
-
-def _fill(full: int, classes: int) -> Float[np.ndarray, "full full"]:
-    """1 where class i need not fear j: itself, or one that fills up; -1 in the rows of those."""
-    found = np.zeros((full, full))
-    found[:classes, classes:] = 1.0
-    found[classes:] = -1.0
-    found[np.arange(full), np.arange(full)] = 1.0
-    return found
-
-
-def _power(number: int) -> int:
-    return 1 << (number - 1).bit_length()
+    return Emission(matrix.reshape(*flat, width), constants.reshape(flat))

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import UserError
+from burnish.private.argmax.all_pairs import all_pairs_from_differences
 from burnish.private.encryption.interface import Evaluator
 from burnish.private.encryption.steps import step
 from burnish.private.ensemble.aggregates import emit, prompt_bound, proxy, reach
 from burnish.private.ensemble.linear import LinearMap
-from burnish.private.ensemble.packing import spread
 from burnish.private.ensemble.plan import CircuitPlan, doublings, make_plan
 from burnish.private.heads import Heads, Representations, prompt_logits
 from burnish.private.polynomials.evaluation import evaluate, evaluate_sign
@@ -42,11 +42,6 @@ class EnsembleCircuit:
         emission = emit(heads, plan.shape)
         self._heads = LinearMap(plan.packing, emission.matrix, emission.constants)
         self._proxy = proxy(heads).times(1 / prompts) if heads.aggregate == "probabilities" else None
-        # Votes come out in the first group and place only; what stands in others must not leave [-1, 1].
-        full, stride = plan.shape.classes, plan.shape.stride
-        filled = np.zeros((plan.shape.groups, full, full, stride))
-        filled[: 1 if plan.vote_degrees else None, ..., 0] = emission.fill
-        self._fill = spread(plan.packing, filled.reshape(plan.shape.groups, -1))
 
     @classmethod
     def make(
@@ -90,24 +85,15 @@ class EnsembleCircuit:
                 cipher = self._summed(evaluator, cipher, plan.shape.groups)
         elif plan.vote_degrees:
             cipher = self._votes(evaluator, cipher)
-        with step("comparison of votes" if plan.vote_degrees else "comparison"):
-            cipher = evaluator.add_plain(cipher, self._fill)
-            sign = plan.vote_sign if plan.vote_degrees else plan.sign
-            cipher = evaluator.add_plain(evaluate_sign(evaluator, cipher, sign.times(0.5)), 0.5)
-        with step("best"):
-            cipher = self._product(evaluator, cipher, plan.shape.stride)
-        with step("mask"):
-            # The other slots hold who beats whom: the client is told the best, not the order.
-            cipher = evaluator.rescale(evaluator.multiply_plain(cipher, plan.told.astype(np.float64)))
-        if cipher.level != 0:
-            raise BurnishError(f"circuit: {cipher.level} levels are left over; its plan is wrong")
-        return cipher
+        sign = plan.vote_sign if plan.vote_degrees else plan.sign
+        with step("argmax"):
+            return all_pairs_from_differences(evaluator, cipher, plan.lanes, sign)
 
     def compared(self, representations: Representations) -> Float[np.ndarray, "texts classes classes"]:
         """What the circuit compares, in the clear: v_i - v_j of each text, in shares of the heads' bound.
 
-        Of probabilities with the circuit's polynomial; of votes with its comparison, by which a prompt that is undecided
-        within eps votes in part for each of the classes.
+        Of probabilities with the circuit's polynomial; of votes with its comparison, by which a prompt that is
+        undecided within eps votes in part for each of the classes.
         """
         heads, classes = self.heads, self.plan.classes
         logits = prompt_logits(heads, representations)
@@ -131,7 +117,9 @@ class EnsembleCircuit:
             factor = 0.5 * plan.prompts ** (-1 / shape.classes)
             cipher = evaluator.add_plain(evaluate_sign(evaluator, cipher, plan.sign.times(factor)), factor)
         with step("best of each prompt"):
-            cipher = self._product(evaluator, cipher, 1)
+            for rival in doublings(shape.classes):
+                turned = evaluator.rotate(cipher, rival * lanes)
+                cipher = evaluator.rescale(evaluator.multiply(cipher, turned))
             other = evaluator.rotate(cipher, shape.window * shape.groups // 2 * lanes)
             return self._summed(evaluator, evaluator.subtract(cipher, other), shape.groups // 2)
 
@@ -139,11 +127,4 @@ class EnsembleCircuit:
         for group in doublings(groups):
             turned = evaluator.rotate(cipher, self.plan.shape.window * group * self.plan.packing.questions)
             cipher = evaluator.add(cipher, turned)
-        return cipher
-
-    def _product(self, evaluator: Evaluator, cipher: Any, stride: int) -> Any:
-        """Over all rivals: in the first one's place stands 1 where none is better, else 0."""
-        for rival in doublings(self.plan.shape.classes):
-            turned = evaluator.rotate(cipher, rival * stride * self.plan.packing.questions)
-            cipher = evaluator.rescale(evaluator.multiply(cipher, turned))
         return cipher

@@ -9,24 +9,24 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from burnish.core.errors import UserError
+from burnish.private.argmax.reading import needed_error, read_values
+from burnish.private.argmax.records import Label
 from burnish.private.encryption.parameters import COARSEST, FINEST, STANDARD, Parameters, most_levels
 from burnish.private.ensemble.aggregates import Shape, laid_out, shape_of
+from burnish.private.ensemble.lanes import Lanes
 from burnish.private.ensemble.linear import rotations
 from burnish.private.ensemble.packing import Packing, pack
-from burnish.private.ensemble.reading import Label, read_label
 from burnish.private.heads import Aggregate, Representations
 from burnish.private.polynomials.minimax import cheapest, check_eps, minimax
 from burnish.private.polynomials.records import Sign
 
-SIGN_ERROR = 2.0**-10
-"""How far from +-1 a comparison may be: of 128 classes' product an eighth is lost."""
 LONGER = 1e-5
 """What the length of a representation may be above 1, by rounding."""
 END_BITS, HEADROOM = 60, 10
@@ -46,9 +46,9 @@ class CircuitPlan:
         aggregate: of the prompts.
         prompts, classes, width: of the ensemble.
         eps: the smallest difference of scores, in shares of the heads' bound, that is told apart.
-        reach: the certain bound, over the heads'. Beyond what it is made for, the comparison's polynomials swing back to
-            the other sign and would give a wrong label that looks like a right one: so they are made for all that a
-            vector of unit length can do, whatever bound differences are measured by.
+        reach: the certain bound, over the heads'. Beyond what they are made for, the comparison's polynomials swing
+            back to the other sign and would give a wrong label that looks like a right one: so they are made for all
+            that a vector of unit length can do, whatever bound differences are measured by.
         degrees: of the comparison's polynomials, innermost first.
         vote_degrees: of the comparison of votes, which follows that of each prompt's logits.
         proxy_degree: of the polynomial in the place of a softmax; 0 where there is none.
@@ -109,15 +109,18 @@ class CircuitPlan:
         if self.aggregate == "vote":
             wanted.add(shape.window * shape.groups // 2 * lanes)
             wanted |= {step * lanes for step in doublings(shape.classes)}
-        wanted |= {shape.stride * step * lanes for step in doublings(shape.classes)}
-        return tuple(sorted(wanted))
+        return tuple(sorted(wanted | set(self.lanes.rotations)))
+
+    @property
+    def lanes(self) -> Lanes:
+        """Where the classes meet, and where the answers are."""
+        stride, only = self.shape.stride, self.aggregate == "vote"
+        return Lanes(self.classes, self.parameters.slots, packing=self.packing, stride=stride, only_first=only)
 
     @property
     def told(self) -> Bool[np.ndarray, " slots"]:
         """The slots that are the answer: a one-hot of the classes for each question."""
-        found = np.zeros(self.parameters.slots, bool)
-        found[self._places().reshape(-1)] = True
-        return found
+        return np.asarray(self.lanes.answers() > 0)
 
     @property
     def digest(self) -> str:
@@ -133,8 +136,8 @@ class CircuitPlan:
         """
         if representations.shape[1:] != (self.prompts, self.width):
             raise UserError(
-                f"representations: {representations.shape[1]} prompts of width {representations.shape[2]}; this circuit "
-                f"takes {self.prompts} of {self.width}"
+                f"representations: {representations.shape[1]} prompts of width {representations.shape[2]}; "
+                f"this circuit takes {self.prompts} of {self.width}"
             )
         lengths = np.linalg.norm(representations, axis=2)
         if not np.isfinite(lengths).all():
@@ -145,12 +148,15 @@ class CircuitPlan:
 
     def one_hots(self, slots: Float[np.ndarray, " slots"]) -> Float[np.ndarray, "questions classes"]:
         """The answers in decrypted slots."""
-        return np.asarray(slots[self._places()])
+        lanes = self.lanes
+        places = [[lanes.place(lane, label) for label in range(self.classes)] for lane in range(lanes.queries)]
+        return np.asarray(slots[np.array(places)])
 
     def read(self, slots: Float[np.ndarray, " slots"], texts: int) -> list[Label]:
         """The labels of the first so many lanes."""
         sign, unit = (self.vote_sign, 1.0) if self.vote_degrees else (self.sign, self.reach)
-        return [read_label(row, sign, unit) for row in self.one_hots(slots)[:texts]]
+        found = [read_values(row, self.lanes, sign) for row in self.one_hots(slots)[:texts]]
+        return [replace(label, resolves=label.resolves and unit * label.resolves) for label in found]
 
     def check(self, ciphers: Sequence[Any]) -> None:
         """Refuse a question that this circuit cannot take.
@@ -196,12 +202,6 @@ class CircuitPlan:
             raise UserError("plan: its numbers contradict one another")
         return plan
 
-    def _places(self) -> Any:
-        """Slots of each question's one-hot, [questions, classes]."""
-        shape, lanes = self.shape, self.packing.questions
-        rows = np.arange(self.classes) * shape.classes * shape.stride
-        return rows[None] * lanes + np.arange(lanes)[:, None]
-
 
 def doublings(count: int) -> tuple[int, ...]:
     """1, 2, 4, ... below a power of two."""
@@ -241,11 +241,14 @@ def make_plan(
     check_eps(eps)
     shape = shape_of(aggregate, prompts, classes, width)
     after = shape.classes.bit_length() - 1
+    error = needed_error("all_pairs", classes, eps)
     votes: tuple[int, ...] = ()
     if aggregate == "vote":
-        votes = cheapest(0.75 / prompts, SIGN_ERROR, below=after).degrees
+        votes = cheapest(0.75 / prompts, error, below=after).degrees
         after += sum(map(int.bit_length, votes)) + shape.classes.bit_length() - 1
-    degrees = cheapest(eps / reach, SIGN_ERROR, below=after + 1).degrees
+        # Of each prompt, so that what all of them lose is within the quarter of a vote that is left to it.
+        error = 1 / (4 * prompts * classes)
+    degrees = cheapest(eps / reach, error, below=after + 1).degrees
     levels = 1 + proxy_degree.bit_length() + sum(map(int.bit_length, degrees)) + after + 1
     for size in STANDARD:
         parameters = _finest(size, levels, eps / reach)

@@ -1,0 +1,70 @@
+"""Preflight: what a recipe would do. Reads texts and the model's configuration, no weights; encrypts nothing."""
+
+from __future__ import annotations
+
+from burnish.core.metrics import duration
+from burnish.private.ensemble.aggregates import PROXY_DEGREES
+from burnish.private.ensemble.plan import make_plan
+from burnish.private.loop import open_encoder
+from burnish.private.prompts import make_prompts
+from burnish.private.recipe import SecpeRecipe
+from burnish.private.selection import refuse_count
+from burnish.private.texts import read_texts, split_texts
+
+SPEED = 5e10
+"""FLOPs a second of one thread of a CPU in a small encoder (measured: .4 to 1e11); a GPU is 100 times faster."""
+
+
+def check(recipe: SecpeRecipe) -> list[tuple[str, str]]:
+    """Rows for ``burnish check``.
+
+    Raises:
+        UserError: texts, model, prompts or an eps that do not go together.
+    """
+    import numpy as np
+
+    texts = read_texts(recipe.data)
+    split_texts(texts, recipe.data, np.random.default_rng(0))
+    encoder = open_encoder(recipe.encoder, weights=False)
+    prompts = make_prompts(recipe.prompts.templates, recipe.prompts.words, texts.classes)
+    encoder.check(prompts)
+    refuse_count(recipe.ensemble.prompts, len(prompts))
+    data, attack = recipe.data, recipe.attack
+    count = data.train + 2 * data.validation + data.test
+    plan = make_plan(
+        recipe.ensemble.prompts,
+        len(texts.classes),
+        encoder.width,
+        recipe.encryption.eps,
+        recipe.ensemble.aggregate,
+        proxy_degree=max(PROXY_DEGREES) if recipe.ensemble.aggregate == "probabilities" else 0,
+    )
+    weights = encoder.flops_weights
+    mean = min(encoder.max_tokens, 16 + np.mean([len(text) for text in texts.texts[:1000]]) / 4)
+    forwards = count * len(prompts) + attack.texts * attack.budget * (1 + recipe.ensemble.prompts)
+    seconds = 2 * weights * mean * forwards / SPEED
+    parameters, keys = plan.parameters, len(plan.rotations) + 1
+    return [
+        (
+            "texts",
+            f"{data.source}: {len(texts.texts):,} of {len(texts.classes)} classes ({', '.join(texts.classes)[:80]})",
+        ),
+        ("parts", f"{data.train:,} to fit on, {data.validation:,} to choose by, {data.test:,} to measure on"),
+        ("encoder", f"{type(encoder.model).__name__}, vectors of {encoder.width}, {encoder.pooling} pooling"),
+        ("prompts", f"{recipe.ensemble.prompts} of {len(prompts)} candidates, by {recipe.ensemble.aggregate}"),
+        (
+            "attacks",
+            f"{attack.texts} texts, {attack.budget} queries each, on the best single prompt and on the ensemble",
+        ),
+        (
+            "encryption",
+            f"ring {parameters.ring}, {parameters.levels} levels of {parameters.scale_bits} bits, 128-bit secure: eps "
+            f"{recipe.encryption.eps:g} of the bound is told",
+        ),
+        (
+            "keys",
+            f"{keys} of {parameters.key_bytes / 1e6:,.0f} MB; a question of "
+            f"{plan.packing.parts * parameters.ciphertext_bytes(parameters.levels) / 1e6:,.1f} MB",
+        ),
+        ("time", f"{forwards:,} texts through the encoder: very roughly {duration(seconds)} on one thread"),
+    ]

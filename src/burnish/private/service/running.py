@@ -1,0 +1,157 @@
+"""From a classifier on disk to a server that answers, and from a text to its label: what the commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from burnish.core.errors import UserError
+from burnish.private.argmax.records import Label
+from burnish.private.bundle import load_client, load_heads
+from burnish.private.encryption.choose import Backend
+from burnish.private.ensemble.circuit import EnsembleCircuit
+from burnish.private.service.client import ServiceClient, connect, read_offer
+from burnish.private.service.flooding import answer_error, plan_flood
+from burnish.private.service.keys import Keys, load_keys, make_keys
+from burnish.private.service.offer import Offer
+from burnish.private.service.sessions import Limits
+from burnish.private.service.workers import Job
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a classifier is served.
+
+    Attributes:
+        backend: `seal`; `clear` encrypts nothing and is for tests.
+        questions: texts that one question may bring; a power of two.
+        parts: ciphertexts that a question comes in: more to send, fewer rotations to compute.
+        ring: at least this one.
+        flood_bits: of statistical security of the noise on answers; without, all that a label bears.
+        workers: processes that compute.
+        limits: of what clients may do.
+    """
+
+    backend: Backend = "seal"
+    questions: int = 1
+    parts: int = 1
+    ring: int | None = None
+    flood_bits: float | None = None
+    workers: int = 1
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UserError(f"workers: {self.workers}; at least 1")
+
+
+def prepare(bundle: Path, settings: Settings) -> tuple[Offer, Job]:
+    """What is told to everybody, and what the workers get.
+
+    Args:
+        bundle: folder that a run left (`artifacts/service`).
+        settings: see there.
+
+    Raises:
+        UserError: no such folder, damaged, or a circuit that no ring has the levels or slots for.
+    """
+    heads, eps = load_heads(bundle)
+    model = load_client(bundle)
+    if model.labels != heads.labels or len(model.templates) != len(heads.weights):
+        raise UserError(f"{bundle}: its halves do not belong together; make them again")
+    circuit = EnsembleCircuit.make(heads, eps, questions=settings.questions, parts=settings.parts, ring=settings.ring)
+    error = answer_error(circuit)
+    flood = plan_flood(error, circuit.plan.parameters.slots, settings.limits.session_questions, settings.flood_bits)
+    limits = settings.limits
+    offer = Offer(model, circuit.plan, settings.backend, flood.bits, limits.session_seconds, limits.session_questions)
+    return offer, Job(circuit, settings.backend, flood)
+
+
+def serve_bundle(bundle: Path, store: Path, host: str, port: int, token: str | None, settings: Settings) -> None:
+    """Serve until stopped.
+
+    Args:
+        bundle: folder that a run left.
+        store: folder of registered keys.
+        host, port, token: see :func:`burnish.core.serving.listen`.
+        settings: see there.
+
+    Raises:
+        UserError: see :func:`prepare` and :func:`burnish.core.serving.listen`.
+    """
+    try:
+        import fastapi  # noqa: F401 - before anything is read for nothing
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise UserError("private: needs the packages of the extra `private`", extra="private") from None
+    from burnish.core.serving import address, listen, serve
+    from burnish.private.service.server import open_service
+    from burnish.private.service.workers import Workers
+
+    bound = listen(host, port, token)
+    with bound:
+        offer, job = prepare(bundle, settings)
+        app = open_service(offer, store, Workers(job, settings.workers), settings.limits)
+        print(f"{bundle} answers at {address(bound)} (stop with Ctrl-C)", flush=True)
+        serve(app, bound, token)
+
+
+def new_keys(service: str, folder: Path, token: str | None = None, *, unencrypted: bool = False) -> Keys:
+    """Keys for a service, by its address.
+
+    Raises:
+        UserError: the folder exists, or it is no private service.
+        BurnishError: no server answers.
+    """
+    with connect(service, token) as http:
+        return make_keys(folder, read_offer(http), unencrypted=unencrypted)
+
+
+def ask_service(
+    texts: Sequence[str],
+    service: str,
+    keys: Path,
+    token: str | None = None,
+    *,
+    encoder: str | None = None,
+    unencrypted: bool = False,
+) -> list[Answer]:
+    """The label of each text. The texts and what the encoder makes of them stay here.
+
+    Args:
+        texts: to classify.
+        service: address of the server.
+        keys: folder of :func:`new_keys`.
+        token: of the server's guard.
+        encoder: folder or hub id to take in the place of the one that the service names.
+        unencrypted: take a service that encrypts nothing; for tests.
+
+    Raises:
+        UserError: keys, texts or an encoder that do not fit.
+        BurnishError: the server refuses or is gone.
+    """
+    opened = load_keys(keys, unencrypted=unencrypted)
+    with ServiceClient(service, opened, token=token) as client:
+        model = client.offer.model if encoder is None else replace(client.offer.model, encoder=encoder)
+        represented = model.represent(model.load(), list(texts))
+        labels = client.ask(represented.vectors.astype(float))
+    return [
+        Answer(None if label.index is None else model.labels[label.index], label, bool(cut))
+        for label, cut in zip(labels, represented.cut, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service says of a text.
+
+    Attributes:
+        name: of the class; none where the answer is ambiguous.
+        label: what was read; with the eps that would have told, where it is ambiguous.
+        cut: whether the text was longer than the encoder takes and its end was not read.
+    """
+
+    name: str | None
+    label: Label
+    cut: bool

@@ -1,0 +1,152 @@
+"""Processes that compute on ciphertexts: the server answers others meanwhile, and outlives what a stranger sends.
+
+The library computes for seconds without letting another thread run, and reads bytes that nobody vouches for. Each
+process has the heads, and the keys of the client that it served last; a client's questions go to one process, so that
+its keys (up to gigabytes) are read once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from burnish.core.errors import BurnishError
+from burnish.core.parallel import follow_parent
+from burnish.private.encryption.choose import Backend, make_evaluator
+from burnish.private.encryption.interface import Evaluator
+from burnish.private.ensemble.circuit import EnsembleCircuit
+from burnish.private.service.flooding import Flood, flooded
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker of a server has.
+
+    Attributes:
+        circuit: with the secret heads.
+        backend: the encryption's library.
+        flood: noise on each answer.
+    """
+
+    circuit: EnsembleCircuit
+    backend: Backend
+    flood: Flood
+
+
+class Computer:
+    """Answers questions, with the keys of one client at a time in memory."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._keys: Path | None = None
+        self._evaluator: Evaluator | None = None
+
+    def answer(self, keys: Path, parts: tuple[bytes, ...]) -> bytes:
+        """From the streams of a question to the stream of its answer.
+
+        Raises:
+            UserError: keys or streams that are refused.
+        """
+        evaluator = self._load(keys)
+        circuit = self._job.circuit
+        ciphers = [evaluator.load(part) for part in parts]
+        circuit.plan.check(ciphers)
+        answer = circuit.run(evaluator, ciphers)
+        return evaluator.save(flooded(evaluator, answer, self._job.flood))
+
+    def check(self, keys: Path) -> None:
+        """Read new keys, so that what is damaged is said when they come and not at a question.
+
+        Raises:
+            UserError: keys that are refused.
+        """
+        self._load(keys)
+
+    def _load(self, keys: Path) -> Evaluator:
+        if self._evaluator is None or keys != self._keys:
+            self._evaluator = None  # before the next are read: two clients' keys may not fit into memory
+            self._evaluator = make_evaluator(self._job.circuit.plan.parameters, keys.read_bytes(), self._job.backend)
+            self._keys = keys
+        return self._evaluator
+
+
+class Workers:
+    """Processes, one a worker, each with a queue of its own.
+
+    Args:
+        job: what they compute.
+        count: of them.
+    """
+
+    def __init__(self, job: Job, count: int) -> None:
+        self._job = job
+        self._pools: list[ProcessPoolExecutor] = [self._start() for _ in range(count)]
+
+    async def answer(self, client: str, keys: Path, parts: tuple[bytes, ...]) -> bytes:
+        """See :meth:`Computer.answer`. Cancelled, it leaves the queue if its turn has not come.
+
+        Raises:
+            WorkerDied: the process did not survive it; there is a new one by now.
+        """
+        return await self._run(client, _answer, keys, parts)
+
+    async def check(self, client: str, keys: Path) -> None:
+        """See :meth:`Computer.check`.
+
+        Raises:
+            WorkerDied: see :meth:`answer`.
+        """
+        await self._run(client, _check, keys)
+
+    def close(self) -> None:
+        """Stop them; what they are at is lost."""
+        for pool in self._pools:
+            _kill(pool)
+
+    async def _run(self, client: str, function: Callable[..., R], *arguments: object) -> R:
+        place = int(client[:8], 16) % len(self._pools)
+        pool = self._pools[place]
+        try:
+            return await asyncio.wrap_future(pool.submit(function, *arguments))
+        except BrokenProcessPool:
+            if self._pools[place] is pool:  # several may wait for the one that died
+                self._pools[place] = self._start()
+            raise WorkerDied("a process of the server died at this; ask again") from None
+
+    def _start(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(self._job,))
+
+
+class WorkerDied(BurnishError):
+    """A process died: killed, out of memory, or by what it was sent."""
+
+
+_COMPUTER: list[Computer] = []  # of a worker process; empty everywhere else
+
+
+def _begin(job: Job) -> None:
+    follow_parent()
+    _COMPUTER.append(Computer(job))
+
+
+def _answer(keys: Path, parts: tuple[bytes, ...]) -> bytes:
+    return _COMPUTER[0].answer(keys, parts)
+
+
+def _check(keys: Path) -> None:
+    _COMPUTER[0].check(keys)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):  # public only from Python 3.14 on
+        process.kill()
+    pool.shutdown(cancel_futures=True)

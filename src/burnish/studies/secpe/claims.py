@@ -1,0 +1,166 @@
+"""Claims of the secpe study, written down before any judged run. Knows numbers only.
+
+The unit of every interval is the seed: its own texts, heads, attacks and keys; tasks of a seed are averaged. Both
+classifiers get the same texts, templates, heads and attacker's allowance. Expected beforehand: C1 holds; C2 holds
+where the attack was made against the single prompt, which favours the ensemble, and shrinks to little or nothing where
+the attacker knows the ensemble, as all prompts look through one frozen encoder; C3 holds; C4 holds without the encoder
+and not with it, since every prompt goes through it once; C5 and C6 hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from burnish.core.findings import Finding, average, paired
+from burnish.core.intervals import Interval, share_interval
+from burnish.core.study import Measured, Rule
+from burnish.studies.secpe.records import ArgmaxCell, TaskCell
+
+NOT_IN_PAPER = "not in the paper"
+ROBUST = "robust accuracy above the single prompt's (8 tasks, not named)"
+GAIN = Rule("paired difference of accuracy under attack", kind="share difference", over="seeds")
+NOT_BELOW = Rule("paired difference of accuracy", kind="share difference", bound=-0.01, over="seeds")
+FEW = Rule("share of answers that are wrong, or missing outside eps", kind="share", bound=0.02, side="at most")
+OVERHEAD = Rule("ratio of seconds, all prompts over one", kind="ratio", bound=1.025, side="at most", over="seeds")
+FASTER = Rule("ratio of seconds, sequential over all pairs", kind="ratio", bound=35.4, over="seeds")
+QUICKER = Rule("least ratio of seconds, folding over all pairs", kind="ratio", bound=1.0, over="seeds")
+BOOTSTRAP = 10.9
+"""Seconds of a refresh, measured with Lattigo 6.2 at ring 32,768 and 8 levels: not 128-bit secure there, and slower
+where it is. A constant of the report, no part of a rule."""
+
+Number = Callable[[TaskCell], float]
+
+
+def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
+    """Every claim, with what was measured."""
+    tasks = [cell for cell in cells if isinstance(cell, TaskCell)]
+    timings = [cell for cell in cells if isinstance(cell, ArgmaxCell)]
+    timed = [cell for cell in tasks if cell.one_seconds is not None]
+    return [
+        Measured(
+            "clean",
+            "C1: on clean texts the ensemble is not below the single prompt that is best on validation texts (by more "
+            "than .01)",
+            "clean accuracy not lower",
+            NOT_BELOW,
+            _paired(tasks, lambda cell: cell.ensemble, lambda cell: cell.single),
+        ),
+        Measured(
+            "made_against_single",
+            "C2: on texts edited against the single prompt the ensemble is right more often than that prompt",
+            ROBUST,
+            GAIN,
+            _paired(tasks, lambda cell: cell.ensemble_on_single, lambda cell: cell.single_attacked),
+            "The attack was made against the single prompt alone, which favours the ensemble.",
+        ),
+        Measured(
+            "adaptive",
+            "C2: with the same queries against each, the ensemble under an attacker who knows it is right more often "
+            "than the single prompt under its own",
+            ROBUST,
+            GAIN,
+            _paired(tasks, lambda cell: cell.ensemble_attacked, lambda cell: cell.single_attacked),
+        ),
+        Measured(
+            "transferred",
+            "C2: each on what was made against the other, the ensemble is right more often",
+            NOT_IN_PAPER,
+            GAIN,
+            _paired(tasks, lambda cell: cell.ensemble_on_single, lambda cell: cell.single_on_ensemble),
+            "What is made against an ensemble may fool its members more than the other way round.",
+        ),
+        Measured(
+            "agreement_clear",
+            "C3: the circuit gives the clear pipeline's label outside eps, and inside it that or `ambiguous` (clear "
+            "back end, every test text)",
+            NOT_IN_PAPER,
+            FEW,
+            _wrong([(cell.clear_wrong, cell.clear_asked) for cell in tasks]),
+        ),
+        Measured(
+            "agreement_sealed",
+            "C3: the same through SEAL",
+            NOT_IN_PAPER,
+            FEW,
+            _wrong([(cell.sealed_wrong, cell.sealed_asked) for cell in timed]),
+        ),
+        Measured(
+            "overhead",
+            "C4: private inference with all prompts takes at most 1.025 times that with one (encryption, server, "
+            "decryption)",
+            "1.025",
+            OVERHEAD,
+            _ratio(timed, _overhead),
+            "The client's encoder is not in it; see the claim after this one.",
+        ),
+        Measured(
+            "overhead_with_encoder",
+            "C4: the same with the client's encoder, which every prompt goes through (expected not to hold)",
+            NOT_IN_PAPER,
+            OVERHEAD,
+            _ratio(timed, _overhead_with_encoder),
+        ),
+        Measured(
+            "argmax_sequential",
+            "C5: of the most classes, all pairs are 35.4 times as fast as one comparison after the other, refreshes "
+            "counted at zero",
+            "35.4",
+            FASTER,
+            _ratio(timings, lambda cell: cell.sequential(_most(cell)) / cell.pairs[str(_most(cell))]),
+            f"With {BOOTSTRAP} s a refresh it is {_with_refresh(timings)} times.",
+        ),
+        Measured(
+            "argmax_folding",
+            "C6: at every number of classes all pairs are faster than folding, refreshes counted at zero",
+            NOT_IN_PAPER,
+            QUICKER,
+            _ratio(timings, least_ratio),
+        ),
+    ]
+
+
+def least_ratio(cell: ArgmaxCell) -> float:
+    """Folding over all pairs, where it is least."""
+    return min(cell.folding(int(classes)) / seconds for classes, seconds in cell.pairs.items())
+
+
+def _most(cell: ArgmaxCell) -> int:
+    return max(map(int, cell.pairs))
+
+
+def _with_refresh(cells: Sequence[ArgmaxCell]) -> str:
+    if not cells:
+        return "-"
+    ratios = [cell.sequential(_most(cell), BOOTSTRAP) / cell.pairs[str(_most(cell))] for cell in cells]
+    return f"{sum(ratios) / len(ratios):.0f}"
+
+
+def _overhead(cell: TaskCell) -> float:
+    assert cell.many_seconds is not None
+    assert cell.one_seconds is not None
+    return cell.many_seconds / cell.one_seconds
+
+
+def _overhead_with_encoder(cell: TaskCell) -> float:
+    assert cell.many_seconds is not None
+    assert cell.one_seconds is not None
+    assert cell.encoder_many_seconds is not None
+    assert cell.encoder_one_seconds is not None
+    return (cell.many_seconds + cell.encoder_many_seconds) / (cell.one_seconds + cell.encoder_one_seconds)
+
+
+def _paired(cells: Sequence[TaskCell], ours: Number, baseline: Number) -> Finding | None:
+    return paired(cells, ours, baseline, "share difference", by=lambda cell: cell.seed) if cells else None
+
+
+def _ratio(cells: Sequence[TaskCell] | Sequence[ArgmaxCell], number: Callable[..., float]) -> Finding | None:
+    return average(list(cells), number, 1.0, "ratio", by=lambda cell: cell.seed) if cells else None
+
+
+def _wrong(counts: Sequence[tuple[int, int]]) -> Finding | None:
+    wrong, asked = (sum(each) for each in zip(*counts, strict=True)) if counts else (0, 0)
+    if not asked:
+        return None
+    at: Callable[[float], Interval] = partial(share_interval, wrong, asked)
+    return Finding(at, wrong / asked, 0.0)

@@ -1,0 +1,102 @@
+"""Study of SecPE: what an ensemble of prompts is worth under attack, and what answering under encryption costs.
+
+A seed draws texts, fits heads, attacks both classifiers and asks the circuit (``experiment.py``), and times argmaxes in
+one process (``timing.py``). Claims, written before any judged run: ``claims.py``. Source: SecPE (arXiv 2502.00847,
+2025); it names neither tasks nor prompts, so both are ours. The encoder of a judged size is MiniLM; a tour without it
+(`burnish model minilm`) has a BERT of random weights on procedural texts, and its report says so.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from burnish.core.cells import run_cells
+from burnish.core.errors import UserError
+from burnish.core.run import Run
+from burnish.core.study import JUDGED, Outcome, Size, Study, StudyRecipe
+from burnish.private.attacks.search import AttackPlan
+from burnish.studies.secpe.claims import judge_cells
+from burnish.studies.secpe.experiment import TaskDesign, TaskJob, run_task
+from burnish.studies.secpe.records import ArgmaxCell, TaskCell
+from burnish.studies.secpe.report import glance, sections
+from burnish.studies.secpe.timing import ArgmaxDesign, ArgmaxJob, run_argmax
+from burnish.testbeds.models import cached_model, prepare_model
+from burnish.testbeds.texts import TASKS, has_data
+
+
+class Design(NamedTuple):
+    """What a size spends on a seed.
+
+    Attributes:
+        tasks: by name.
+        task: on each.
+        sealed: tasks that SEAL is asked about, with so many texts.
+        argmax: timings; none where nothing is timed.
+        real: MiniLM is wanted, if it is there.
+    """
+
+    tasks: tuple[str, ...]
+    task: TaskDesign = TaskDesign()
+    sealed: dict[str, int] = {}  # noqa: RUF012 - never written to
+    argmax: ArgmaxDesign | None = ArgmaxDesign()
+    real: bool = True
+
+
+TINY = TaskDesign(24, 12, 12, 3, 2, AttackPlan(budget=8), attacked=3, eps=0.25, lanes=2, max_tokens=20)
+DESIGNS: dict[Size, Design] = {
+    "smoke": Design(("reviews", "triage"), TINY, argmax=ArgmaxDesign((4, 8), 0.25, 16384, 33, "clear"), real=False),
+    "tour": Design(
+        ("emoji", "triage"),
+        TaskDesign(120, 40, 60, 5, 4, AttackPlan(budget=30), attacked=8),
+        argmax=ArgmaxDesign((4,), 0.125, 16384, 33),
+    ),
+    "quick": Design(("emails", "emoji"), sealed={"emails": 12}),
+    "full": Design(
+        tuple(TASKS),
+        TaskDesign(400, 200, 400, 8, 8, AttackPlan(budget=150), attacked=60, eps=2.0**-6, max_tokens=64),
+        sealed={"emails": 40, "emoji": 20},
+        argmax=ArgmaxDesign(eps=2.0**-8, scale_bits=35),
+    ),
+}
+"""What each size spends."""
+
+FIRST_SEED = 1000
+"""Seeds below were looked at while templates and budgets were settled, on texts that are never drawn here."""
+
+
+def run(recipe: StudyRecipe, run: Run) -> Outcome:
+    """Every task of each seed, then its timings."""
+    design = DESIGNS[recipe.size]
+    jobs: list[TaskJob | ArgmaxJob] = []
+    encoder, tasks = ("", design.tasks) if run.finished else _there(recipe.size, design, run)
+    for seed in range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.seeds):
+        of_task = (design.task._replace(sealed=design.sealed.get(task, 0)) for task in tasks)
+        jobs += [TaskJob(seed, task, encoder, each) for task, each in zip(tasks, of_task, strict=True)]
+        if design.argmax is not None:
+            jobs.append(ArgmaxJob(seed, design.argmax))
+    cells = run_cells(recipe, run, jobs, carry_out, TaskCell | ArgmaxCell, "cells")
+    return Outcome(judge_cells(cells), sections(cells), glance(cells))
+
+
+def _there(size: Size, design: Design, run: Run) -> tuple[str, tuple[str, ...]]:
+    """The encoder's folder, and the tasks whose texts are there; a judged size has all of them."""
+    if size in JUDGED:
+        return str(prepare_model("minilm")), design.tasks
+    folder = cached_model("minilm") if design.real else None
+    tasks = tuple(task for task in design.tasks if has_data(task)) if folder is not None else ("reviews", "triage")
+    if design.real and (folder is None or tasks != design.tasks):
+        run.note(f"{run.path}: MiniLM or real texts are not prepared (`burnish model minilm`): procedural texts only")
+    if not tasks:
+        raise UserError("study: no task whose texts are there; prepare them (`burnish data emoji`)")
+    return str(folder or prepare_model("tiny-bert")), tasks
+
+
+def carry_out(job: TaskJob | ArgmaxJob) -> TaskCell | ArgmaxCell:
+    """One item."""
+    return run_task(job) if isinstance(job, TaskJob) else run_argmax(job)
+
+
+STUDY = Study(
+    title="SecPE: ensembles of prompts under attack, and the price of answering under encryption",
+    run=run,
+)
