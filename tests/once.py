@@ -79,5 +79,6 @@ def _begin(work: Path) -> None:
     for name in ("data", "kernels", "node"):
         (users / name).mkdir(parents=True, exist_ok=True)
         (work / name).symlink_to(users / name)
-    if (users / "models" / "smollm2").exists():
-        (work / "models" / "smollm2").symlink_to(users / "models" / "smollm2")
+    for name in ("smollm2", "minilm"):
+        if (users / "models" / name).exists():
+            (work / "models" / name).symlink_to(users / "models" / name)

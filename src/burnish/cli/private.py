@@ -134,6 +134,38 @@ def private_ask(
     print_table(rows, json_)
 
 
+@private_app.command("attack")
+def private_attack(
+    service: Annotated[Path, typer.Argument(help="Folder of a classifier of yours, with both halves.")],
+    texts: Annotated[str, typer.Argument(help="Labelled texts: a .jsonl of text and label, or module:function.")],
+    count: Annotated[int, typer.Option(help="Texts to attack.", min=1)] = 20,
+    budget: Annotated[int, typer.Option(help="Queries a text.", min=1)] = 60,
+    share: Annotated[float, typer.Option(help="Of a text's words that may be changed.", min=0.01, max=1)] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Look for small edits that turn the answers of your own classifier: offline, in the clear.
+
+    Example: burnish private attack service texts.jsonl
+    """
+    from burnish.private import attack
+
+    found = attack(service, texts, count=count, budget=budget, share=share, seed=seed)
+    rows = [
+        {
+            "right": found.labels[label],
+            "said": found.labels[int(each.after.argmax())],
+            "changed": each.changed,
+            "queries": each.queries,
+            "text": each.text if json_ else each.text[:60],
+        }
+        for each, label in zip(found.attacked, found.right, strict=True)
+    ]
+    print_table(rows, json_)
+    if not json_:
+        print(f"right before {found.before:.2f}, after {found.after:.2f}; {found.queries:.0f} queries a text")
+
+
 def _size(count: int) -> str:
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:

@@ -14,12 +14,14 @@ from burnish.core.method import Method, Paper
 from burnish.private.recipe import SecpeRecipe
 
 if TYPE_CHECKING:
+    from burnish.private.attacks.edits import EditKind
+    from burnish.private.attacks.offline import Withstood
     from burnish.private.heads import Aggregate
     from burnish.private.planning import PlannedCircuit
     from burnish.private.service.keys import Keys
     from burnish.private.service.running import Answer, Settings
 
-__all__ = ["METHOD", "SecpeRecipe", "ask", "keygen", "plan", "serve"]
+__all__ = ["METHOD", "SecpeRecipe", "ask", "attack", "keygen", "plan", "serve"]
 
 
 def plan(
@@ -131,6 +133,45 @@ def serve(
     from burnish.private.service.running import Settings, serve_bundle
 
     serve_bundle(Path(service), Path(store), host, port, token, settings or Settings())
+
+
+def attack(
+    service: str | Path,
+    texts: str | Path,
+    *,
+    count: int = 20,
+    budget: int = 60,
+    kinds: Sequence[EditKind] = ("swap", "delete", "typo", "homoglyph", "neighbour"),
+    share: float = 0.2,
+    seed: int = 0,
+) -> Withstood:
+    """Look for small edits that turn the answers of one's own classifier; offline, in the clear, by one who knows it.
+
+    Examples:
+        >>> found = attack("service", "burnish.testbeds.phrases:reviews", count=3, budget=20)
+        >>> found.after <= found.before, found.queries <= 20
+        (True, True)
+
+    Args:
+        service: folder of a classifier with both halves.
+        texts: labelled ones: a list (.jsonl, .parquet), a hub id, or ``module:function``, with `text` and `label`.
+        count: of texts, drawn at random.
+        budget: queries a text.
+        kinds: of edits.
+        share: of a text's words that may be changed, rounded up.
+        seed: of all draws.
+
+    Returns:
+        Accuracy ``before`` and ``after``, mean ``queries``, and what became of each text.
+
+    Raises:
+        UserError: a folder or texts that cannot be read, or classes that do not fit.
+    """
+    from burnish.private.attacks.offline import attack_service
+    from burnish.private.attacks.search import AttackPlan
+
+    plan = AttackPlan(tuple(kinds), budget, share)
+    return attack_service(Path(service), str(texts), count, plan, seed)
 
 
 METHOD = Method(

@@ -132,6 +132,6 @@ def _raw_heads(
     return directions, -np.einsum("pw,pcw->pc", seen.empty[0], directions)
 
 
-def of_prompts(representations: Representations, places: Sequence[int]) -> Representations:
+def of_prompts(representations: Representations, places: Sequence[int]) -> Float[np.ndarray, "texts chosen width"]:
     """The representations in some of the candidates, in their order."""
     return representations[:, list(places)]

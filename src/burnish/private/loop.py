@@ -92,10 +92,10 @@ def open_encoder(settings: EncoderSettings, *, weights: bool = True) -> Encoder:
     )
 
 
-def attack_plan(recipe: SecpeRecipe) -> AttackPlan:
-    """As the search takes it."""
+def attack_plan(recipe: SecpeRecipe, reach: int) -> AttackPlan:
+    """As the search takes it. ``reach``: words that the encoder may read of a text, a token each."""
     given = recipe.attack
-    return AttackPlan(given.kinds, given.budget, given.share, given.each)
+    return AttackPlan(given.kinds, given.budget, given.share, given.each, reach)
 
 
 def _seen(recipe: SecpeRecipe, run: Run, encoder: Encoder, parts: Parts, prompts: list[Any]) -> Seen:
@@ -121,7 +121,7 @@ def _measured(
     recipe: SecpeRecipe, run: Run, encoder: Encoder, parts: Parts, fitted: Fitted, circuit: EnsembleCircuit
 ) -> Rows:
     """A step an attacked text, then a step a question under encryption."""
-    rows, plan, near = Rows(), attack_plan(recipe), neighbours_of(encoder.model, encoder.tokenizer)
+    rows, plan, near = Rows(), attack_plan(recipe, encoder.max_tokens), neighbours_of(encoder.model, encoder.tokenizer)
     attacks = min(recipe.attack.texts, len(parts.test.texts))
     asked = 2 * min(recipe.encryption.texts, attacks)
     session: Session | None = None
@@ -141,7 +141,7 @@ def _measured(
             if session is None:
                 run.note(f"{run.path}: making keys for {len(circuit.plan.rotations)} rotations")
                 session = Session(circuit, recipe.encryption.backend)
-            given = rows.duels[(step - attacks) // 2]
+            given = sorted(rows.duels, key=_held)[(step - attacks) // 2]
             edited = (step - attacks) % 2 == 1
             row, seconds, sent = _question(session, encoder, fitted, given, edited=edited)
             rows.questions.append(row)
@@ -150,6 +150,11 @@ def _measured(
             run.log(step, agrees=int(row["agrees"]), ambiguous=int(row["label"] is None), answer_seconds=seconds)
         run.checkpoint(step, rows)
     return rows
+
+
+def _held(row: dict[str, Any]) -> bool:
+    """Whether the single prompt withstood: what was turned is asked about first."""
+    return not (row["single"]["right_before"] and not row["single"]["right_after"])
 
 
 def _question(

@@ -40,7 +40,7 @@ def check(recipe: SecpeRecipe) -> list[tuple[str, str]]:
         proxy_degree=max(PROXY_DEGREES) if recipe.ensemble.aggregate == "probabilities" else 0,
     )
     weights = encoder.flops_weights
-    mean = min(encoder.max_tokens, 16 + np.mean([len(text) for text in texts.texts[:1000]]) / 4)
+    mean = min(encoder.max_tokens, 16 + float(np.mean([len(text) for text in texts.texts[:1000]])) / 4)
     forwards = count * len(prompts) + attack.texts * attack.budget * (1 + recipe.ensemble.prompts)
     seconds = 2 * weights * mean * forwards / SPEED
     parameters, keys = plan.parameters, len(plan.rotations) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from burnish.core.study_picture import BLUE, GREY
 
 LONGEST = 220
 """Characters of a text that the report shows."""
+SIDES = {"single": "the single prompt", "ensemble": "the ensemble"}
 LINES = 8
 """Attacked texts that it shows."""
 
@@ -32,8 +34,9 @@ def run_sections(path: Path) -> list[Section]:
         found.append(
             Section(
                 "What the client typed, and got",
-                f"A text as it was, and as edited against the best single prompt. `ambiguous` is said where the "
-                f"best two classes differ by less than eps, {told['eps']:g} of the public bound; `margin` is that.",
+                f"A text as it was, and as edited against the best single prompt. `ambiguous` may be "
+                f"said where the best two classes differ by less than eps, {told['eps']:g} of the public bound; `margin` is "
+                "that difference.",
                 table=question_rows(questions),
             )
         )
@@ -42,7 +45,8 @@ def run_sections(path: Path) -> list[Section]:
                 Section(
                     "What the server saw",
                     f"The first {len(data):,} of {told['sent_bytes']:,} bytes of one question, a dot a byte. The same "
-                    "text looks different each time. The server sees no more of a text, nor of its answer.",
+                    "text looks different each time; stripes are the upper bits of its numbers of 8 bytes, which nobody "
+                    "uses. The server sees no more of a text, nor of its answer.",
                     figure=byte_figure(data),
                 )
             )
@@ -84,7 +88,7 @@ def outcome_rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
     found = {
         "accuracy on clean test texts": f"{told['ensemble_accuracy']:.3f} by the ensemble, "
         f"{told['single_accuracy']:.3f} by the best single prompt",
-        "closer than eps": f"{told['ambiguous_share']:.1%} of the test texts: answered `ambiguous`",
+        "closer than eps": f"{told['ambiguous_share']:.1%} of the test texts: those may be answered `ambiguous`",
     }
     if "single_attacked" in told:
         found["accuracy under attack"] = (
@@ -118,29 +122,30 @@ def question_rows(questions: Sequence[Mapping[str, Any]]) -> list[dict[str, str]
 
 
 def duel_rows(duels: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[dict[str, str]]:
-    """Texts that were turned first, single prompts before ensembles."""
-
-    def turned(row: Mapping[str, Any]) -> tuple[bool, bool]:
-        return tuple(
-            not (row[side]["right_before"] and not row[side]["right_after"]) for side in ("single", "ensemble")
-        )  # type: ignore[return-value]
-
-    return [
-        {
-            "as it was": shortened(row["text"]),
-            "against the single prompt": shortened(row["single"]["text"]),
-            "single said": classes[int(np.argmax(row["single"]["after"]))],
-            "against the ensemble": shortened(row["ensemble"]["text"]),
-            "ensemble said": classes[int(np.argmax(row["ensemble"]["after"]))],
-            "right": classes[row["label"]],
-        }
-        for row in sorted(duels, key=turned)[:LINES]
-    ]
+    """Texts whose answers were turned first, and what was edited."""
+    turned = [sum(row[side]["right_before"] > row[side]["right_after"] for side in SIDES) for row in duels]
+    order = sorted(range(len(duels)), key=lambda place: -turned[place])
+    rows = []
+    for row in (duels[place] for place in order[:LINES]):
+        shown = {"text": shortened(row["text"], 90), "right": classes[row["label"]]}
+        for side, words in SIDES.items():
+            shown[f"against {words}"] = edits(row["text"], row[side]["text"]) or "nothing helped"
+            shown[f"{words} said"] = classes[int(np.argmax(row[side]["after"]))]
+        rows.append(shown)
+    return rows
 
 
-def shortened(text: str) -> str:
+def edits(before: str, after: str) -> str:
+    """The words that differ, as they were and as they are."""
+    old, new = before.split(), after.split()
+    matched = difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes()
+    parts = [(" ".join(old[a:b]), " ".join(new[c:d])) for kind, a, b, c, d in matched if kind != "equal"]
+    return ", ".join(f"{one} > {other}" for one, other in parts)
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
     """The beginning of a text."""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
 def byte_figure(data: bytes) -> Any:

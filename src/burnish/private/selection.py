@@ -36,10 +36,7 @@ def select_prompts(
         UserError: more prompts are asked for than there are.
     """
     prompts = clean.shape[1]
-    if not 1 <= count <= prompts:
-        raise UserError(
-            f"ensemble.prompts: {count} of {prompts} prompts; give more templates or words, or ask for fewer"
-        )
+    refuse_count(count, prompts)
     both, truth = np.concatenate([clean, noisy]), np.concatenate([labels, labels])
     said = both.argmax(2)
     # [prompts, prompts]: share of texts on which two disagree

@@ -59,20 +59,22 @@ def neighbours_of(model: Any, tokenizer: Any) -> Neighbours:
     model's own, which no package need bring.
     """
     table = model.get_input_embeddings().weight.detach().float().cpu().numpy()
+    vocabulary, special = tokenizer.get_vocab(), set(tokenizer.all_special_tokens)
+    marks = any(mark in vocabulary for mark in ("Ġthe", "▁the"))
     found: dict[str, int] = {}
-    for token, place in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]):
-        word = _whole_word(token, tokenizer)
+    for token, place in sorted(vocabulary.items(), key=lambda item: item[1]):
+        word = "" if token in special else _whole_word(token, marks=marks)
         if word and place < len(table):
             found.setdefault(word, place)
     words = list(found)[:MOST_WORDS]
     return Neighbours(words, table[[found[word] for word in words]])
 
 
-def _whole_word(token: str, tokenizer: Any) -> str:
-    """The word that a token is, if it is one: begins a word and has three letters or more."""
+def _whole_word(token: str, *, marks: bool) -> str:
+    """The word that a token is, if it is one: three letters or more, and the beginning of a word where the vocabulary
+    marks those."""
     starts = token[:1] in ("Ġ", "▁")
-    if any(mark in tokenizer.get_vocab() for mark in ("Ġthe", "▁the")) and not starts:
-        return ""  # the vocabulary marks beginnings of words, and this is none
+    if marks and not starts:
+        return ""
     word = token[1:] if starts else token
-    plain = word.isascii() and word.isalpha() and word.islower() and len(word) >= 3
-    return word if plain and token not in tokenizer.all_special_tokens else ""
+    return word if word.isascii() and word.isalpha() and word.islower() and len(word) >= 3 else ""

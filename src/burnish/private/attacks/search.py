@@ -28,12 +28,15 @@ class AttackPlan:
         budget: queries to spend on a text, the first look at it included.
         share: of a text's words that may be changed (rounded up).
         each: edits of a kind tried on a word.
+        reach: words from the beginning of a text that may be touched, and of which ``share`` is taken: he who attacks
+            knows how much the encoder reads.
     """
 
     kinds: tuple[EditKind, ...] = ("swap", "delete", "typo", "homoglyph", "neighbour")
     budget: int = 60
     share: float = 0.2
     each: int = 2
+    reach: int = 512
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def attack(
     best, leading, spent = text, float(lead(before[None], label)[0]), 1
     if int(before.argmax()) != label:
         return Attacked(text, before, before, spent, 0, turned=False)
-    spans = words_of(text)
+    spans = words_of(text)[: plan.reach]
     after, changed = before, 0
     ranked = max(0, min(len(spans), (plan.budget - spent) // 3))
     order = _ranked(victim, text, label, spans, ranked)

@@ -9,8 +9,10 @@ and not with it, since every prompt goes through it once; C5 and C6 hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from burnish.core.findings import Finding, average, paired
 from burnish.core.intervals import Interval, share_interval
@@ -30,6 +32,7 @@ BOOTSTRAP = 10.9
 where it is. A constant of the report, no part of a rule."""
 
 Number = Callable[[TaskCell], float]
+C = TypeVar("C", TaskCell, ArgmaxCell)
 
 
 def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
@@ -154,8 +157,11 @@ def _paired(cells: Sequence[TaskCell], ours: Number, baseline: Number) -> Findin
     return paired(cells, ours, baseline, "share difference", by=lambda cell: cell.seed) if cells else None
 
 
-def _ratio(cells: Sequence[TaskCell] | Sequence[ArgmaxCell], number: Callable[..., float]) -> Finding | None:
-    return average(list(cells), number, 1.0, "ratio", by=lambda cell: cell.seed) if cells else None
+def _ratio(cells: Sequence[C], number: Callable[[C], float]) -> Finding | None:
+    """The interval of a ratio comes from logarithms."""
+    return (
+        average(cells, lambda cell: math.log(number(cell)), 1.0, "ratio", by=lambda cell: cell.seed) if cells else None
+    )
 
 
 def _wrong(counts: Sequence[tuple[int, int]]) -> Finding | None:

@@ -113,9 +113,9 @@ def run_task(job: TaskJob) -> TaskCell:
 def attacks(job: TaskJob, encoder: Encoder, fitted: Fitted, test: Texts) -> dict[str, Any]:
     """The first test texts, attacked on both classifiers."""
     near, rng = neighbours_of(encoder.model, encoder.tokenizer), np.random.default_rng([job.seed, 3])
-    rows = []
+    rows, plan = [], replace(job.design.attack, reach=job.design.max_tokens)
     for text, label in list(zip(test.texts, test.labels.tolist(), strict=True))[: job.design.attacked]:
-        found = duel(encoder, fitted, text, label, job.design.attack, rng, near)
+        found = duel(encoder, fitted, text, label, plan, rng, near)
         rows.append(
             {
                 "single_before": found.single.before.argmax() == label,
@@ -135,7 +135,8 @@ def attacks(job: TaskJob, encoder: Encoder, fitted: Fitted, test: Texts) -> dict
 def agreement(design: TaskDesign, heads: Heads, vectors: Representations) -> dict[str, Any]:
     """Answers of the circuit beside those of the clear pipeline: all test texts on the clear back end."""
     circuit = EnsembleCircuit.make(heads, design.eps, questions=design.lanes)
-    session, labels = Session(circuit, "clear"), []
+    session = Session(circuit, "clear")
+    labels: list[Label] = []
     for start in range(0, len(vectors), design.lanes):
         labels += session.ask(vectors[start : start + design.lanes]).labels
     return {
@@ -161,7 +162,7 @@ def wrong(heads: Heads, vectors: Representations, labels: Sequence[Label], eps: 
 def sealed(
     design: TaskDesign, encoder: Encoder, fitted: Fitted, test: Texts, one: Representations, many: Representations
 ) -> dict[str, Any]:
-    """Questions through SEAL, with one prompt and with all, in turn; of each kind the fastest is kept.
+    """Questions through SEAL, with one prompt and with all, in turn; CPU seconds, of each kind the fastest is kept.
 
     The single prompt's bound is set so that both compare equally finely: what differs is the number of prompts.
     """
@@ -173,17 +174,17 @@ def sealed(
     labels: list[Label] = []
     for start in range(0, design.sealed, design.lanes):
         for place, vectors in enumerate((one, many)):
-            began = time.perf_counter()
+            began = time.process_time()
             found = sessions[place].ask(vectors[start : start + design.lanes])
-            seconds[place].append(time.perf_counter() - began)
+            seconds[place].append(time.process_time() - began)
             labels += found.labels if place else ()
     asked = [[fitted.prompts[fitted.single]], [fitted.prompts[at] for at in fitted.chosen]]
     encoded = []
     for prompts in asked:
-        began = time.perf_counter()
+        began = time.process_time()
         for text in test.texts[:8]:
             encoder.represent([text], prompts)
-        encoded.append((time.perf_counter() - began) / 8)
+        encoded.append((time.process_time() - began) / 8)
     return {
         "sealed_asked": len(labels),
         "sealed_wrong": wrong(fitted.many, many[: len(labels)], labels, design.eps),

@@ -48,7 +48,7 @@ class TaskCell(Record):
     """Test texts through SEAL."""
     sealed_wrong: int = 0
     one_seconds: float | None = None
-    """Of one question with one prompt: encryption, server, decryption; none where SEAL was not asked."""
+    """CPU time of one question with one prompt: encryption, server, decryption; none where SEAL was not asked."""
     many_seconds: float | None = None
     """With all prompts."""
     encoder_one_seconds: float | None = None
@@ -68,7 +68,7 @@ class ArgmaxCell(Record):
     ring: int
     eps: float
     pairs: dict[str, float]
-    """Seconds of all pairs (c), by number of classes, from differences that the head emits to the answer."""
+    """CPU seconds of all pairs (c), by number of classes, from differences that the head emits to the answer."""
     right: bool
     """Whether every one of them gave the right class."""
     step: float

@@ -51,7 +51,7 @@ def sections(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Section]:
         found.append(
             Section(
                 "Argmax by number of classes",
-                "Seconds on one core, same back end, parameters and polynomial. All pairs (c) are timed whole; "
+                "CPU seconds of one thread, same back end, parameters and polynomial. All pairs (c) are timed whole; "
                 "sequential (a) and folding (b) are the timed step as often as they repeat it, refreshes at zero, and "
                 f"once more at {BOOTSTRAP} s each.",
                 figure=argmax_figure(timings),
@@ -178,7 +178,7 @@ def glance(cells: Sequence[TaskCell | ArgmaxCell]) -> Glance:
     values = {words: float(np.mean([getattr(cell, name) for cell in tasks])) for words, name in names.items()}
     asked, wrong = (sum(getattr(cell, name) for cell in tasks) for name in ("clear_asked", "clear_wrong"))
     words = (
-        f"{tasks[0].prompts} prompts answer together, under encryption. Small edits leave the best prompt alone right on "
+        f"{tasks[0].prompts} prompts answer together, under encryption. Small edits leave the best prompt right on "
         f"{values['one prompt, attacked']:.0%} of the texts, the ensemble, attacked by one who knows it, on "
         f"{values['ensemble, attacked']:.0%}. Of {asked:,} answers of the circuit {wrong:,} were wrong."
     )

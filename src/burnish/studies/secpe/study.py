@@ -46,7 +46,7 @@ TINY = TaskDesign(24, 12, 12, 3, 2, AttackPlan(budget=8), attacked=3, eps=0.25, 
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(("reviews", "triage"), TINY, argmax=ArgmaxDesign((4, 8), 0.25, 16384, 33, "clear"), real=False),
     "tour": Design(
-        ("emoji", "triage"),
+        ("subjects", "triage"),
         TaskDesign(120, 40, 60, 5, 4, AttackPlan(budget=30), attacked=8),
         argmax=ArgmaxDesign((4,), 0.125, 16384, 33),
     ),
@@ -87,7 +87,7 @@ def _there(size: Size, design: Design, run: Run) -> tuple[str, tuple[str, ...]]:
     if design.real and (folder is None or tasks != design.tasks):
         run.note(f"{run.path}: MiniLM or real texts are not prepared (`burnish model minilm`): procedural texts only")
     if not tasks:
-        raise UserError("study: no task whose texts are there; prepare them (`burnish data emoji`)")
+        raise UserError("study: no task whose texts are there; prepare them (`burnish data emails`)")
     return str(folder or prepare_model("tiny-bert")), tasks
 
 
