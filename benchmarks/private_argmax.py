@@ -1,13 +1,16 @@
 """Encrypted argmax, all ways, on one back end (SEAL) with one set of parameters in one process.
 
-    python benchmarks/private_argmax.py [--size quick|full] [--classes 4,16] [--bootstrap SECONDS] [--json FILE]
+    python benchmarks/private_argmax.py [--size quick|full] [--classes 4,16] [--sample 8] [--bootstrap 20] [--json FILE]
 
 (a) sequential: n comparisons one after the other. (b) folding: log2 n + 1, as SecPE's and NEXUS's artefacts do it.
 (c) all pairs at once, the differences straight from the heads; and (c') the same from encrypted scores, which have to
 be spread first. All use one sign polynomial, the one that (c) needs at the largest n: (a) and (b) would need a more
-exact one to resolve the same eps (and are often ambiguous with this), so this favours them. Their refreshes (decrypt
-and encrypt, where a service would have to bootstrap) are counted at zero, and again at the price that `--bootstrap`
-gives (benchmarks/private_bootstrap.py measures one). (d), cuts by moments as in CutMax, is left out: one cut takes a mean, a variance, an inverse square root and a
+exact one to resolve the same eps, and are often ambiguous with this; so it favours them. Their refreshes (decrypt and
+encrypt, where a service would have to bootstrap) are counted at zero, and again at the price that `--bootstrap` gives
+(benchmarks/private_bootstrap.py measures one). Seconds are of a whole ciphertext: (b) has room for more queries in one,
+so at full slots it may answer more of them a second, while (c) answers each sooner and needs no refresh.
+
+(d), cuts by moments as in CutMax, is left out: one cut takes a mean, a variance, an inverse square root and a
 power, over ten levels, and several cuts are needed; 128-bit parameters without bootstrapping have at most 25 in all.
 
 Seconds are of the CPU, of one thread. The floor is what (c) does in a bare loop on SEAL's own objects: its products,
@@ -23,6 +26,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,23 +69,32 @@ class Measured:
     refreshes: int
     first_level: int
     rotation_keys: int
+    key_bytes: int
+    question_bytes: int
     queries: int
     queries_a_second: float
     right: int
     ambiguous: int
     wrong: int
+    sampled: bool
+
+
+class Enough(Exception):
+    """So many comparisons were sampled."""
 
 
 class Refresh:
     """Decrypts and encrypts; its time is taken out."""
 
-    def __init__(self, client: SealClient) -> None:
-        self._client, self.times, self.seconds = client, 0, 0.0
+    def __init__(self, client: SealClient, most: int | None = None) -> None:
+        self._client, self._most, self._times, self.seconds = client, most, 0, 0.0
 
     def __call__(self, cipher: Any, level: int) -> Any:
+        if self._times + 1 == self._most:
+            raise Enough
         begun = time.thread_time()
         fresh = self._client.encrypt(self._client.decrypt(cipher), level)
-        self.times, self.seconds = self.times + 1, self.seconds + time.thread_time() - begun
+        self._times, self.seconds = self._times + 1, self.seconds + time.thread_time() - begun
         return fresh
 
 
@@ -101,7 +114,7 @@ def scores_for(queries: int, classes: int, eps: float, seed: int) -> Any:
 
 def judged(slots: Any, layout: Tournament | Row, sign: Sign, scores: Any) -> tuple[int, int, int]:
     labels = [read_label(slots, layout, sign, query) for query in range(len(scores))]
-    right = sum(label.index == best for label, best in zip(labels, scores.argmax(1), strict=True))
+    right = sum(label.index == best for label, best in zip(labels, scores.argmax(1).tolist(), strict=True))
     ambiguous = sum(label.ambiguous for label in labels)
     return right, ambiguous, len(labels) - right - ambiguous
 
@@ -110,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="quick")
     parser.add_argument("--classes", default="", help="instead of the size's, for example 4,16")
+    parser.add_argument("--sample", type=int, help="time so many of the comparisons of (a), and multiply")
     parser.add_argument("--bootstrap", type=float, default=None, help="seconds of one bootstrap")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -135,7 +149,7 @@ def main() -> None:
 
     rows: list[Measured] = []
     for n in classes:
-        more = measured(client, evaluator, layouts[n], sign, spreads(n, sign, parameters))
+        more = measured(client, evaluator, layouts[n], sign, spreads(n, sign, parameters), given.sample)
         show(more, given.bootstrap)
         rows += more
     floor = floor_of(client, evaluator, layouts[largest], sign)
@@ -158,9 +172,9 @@ def main() -> None:
 
 
 def measured(
-    client: SealClient, evaluator: SealEvaluator, layout: Tournament, sign: Sign, spread: bool
+    client: SealClient, evaluator: SealEvaluator, layout: Tournament, sign: Sign, spread: bool, sample: int | None
 ) -> list[Measured]:
-    slots, n = layout.slots, layout.classes
+    parameters, slots, n = evaluator.parameters, layout.slots, layout.classes
     row = Row(n, slots)
     found = []
     squares, rows = scores_for(layout.queries, n, sign.eps, n), scores_for(row.queries, n, sign.eps, n)
@@ -186,14 +200,19 @@ def measured(
             ),
         )
     for way, (level, numbers, place, scores, comparisons, keys, run) in ways.items():
-        cipher, refresh = client.encrypt(numbers, level), Refresh(client)
+        sampled = way == "a" and sample is not None and sample < comparisons
+        cipher, refresh = client.encrypt(numbers, level), Refresh(client, sample if sampled else None)
         begun = time.thread_time()
-        answer = run(cipher, refresh)
+        answer = None
+        with suppress(Enough):
+            answer = run(cipher, refresh)
         seconds = time.thread_time() - begun - refresh.seconds
-        right, ambiguous, wrong = judged(client.decrypt(answer), place, sign, scores)
+        if sampled:
+            seconds *= comparisons / sample
+        judgement = (0, 0, 0) if answer is None else judged(client.decrypt(answer), place, sign, scores)
         found.append(
-            Measured(way, n, seconds, comparisons, refresh.times, level, keys, len(scores), len(scores) / seconds,
-                     right, ambiguous, wrong)
+            Measured(way, n, seconds, comparisons, comparisons - 1, level, keys, (1 + keys) * parameters.sent_key_bytes,
+                     parameters.sent_bytes(level), len(scores), len(scores) / seconds, *judgement, sampled)
         )  # fmt: skip
     return found
 
@@ -204,9 +223,11 @@ def show(rows: list[Measured], bootstrap: float | None) -> None:
         paid = "" if bootstrap is None else f", {(row.seconds + row.refreshes * bootstrap) / ours.seconds:,.1f} paid"
         print(
             f"n = {row.classes:3d} ({row.way:2s}) {row.seconds:8.2f} s from level {row.first_level:2d}, "
-            f"{row.comparisons:3d} comparisons, {row.refreshes:3d} refreshes, {row.rotation_keys:2d} rotation keys, "
+            f"{row.comparisons:3d} comparisons, {row.refreshes:3d} refreshes, {row.rotation_keys:2d} rotation keys "
+            f"({row.key_bytes / 2**20:,.0f} MiB, question {row.question_bytes / 2**20:.1f}), "
             f"{row.queries:5d} queries: {row.queries_a_second:8.1f} a second; right {row.right}, ambiguous "
-            f"{row.ambiguous}, wrong {row.wrong}; {row.seconds / ours.seconds:6.1f} times (c){paid}",
+            f"{row.ambiguous}, wrong {row.wrong}; {row.seconds / ours.seconds:6.1f} times (c){paid}"
+            f"{' (from a sample of its comparisons)' if row.sampled else ''}",
             flush=True,
         )
 

@@ -15,12 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from typer.main import get_command
 
 from burnish import cli
 from burnish.cli import app
 from burnish.core.method import all_methods
+from burnish.private.bundle import ClientModel, save_bundle
+from burnish.private.heads import heads_of
+from burnish.testbeds.small_bert import write_encoder
 from tests.once import shared_cache, smoke_study
 from tests.prove.noise_evidence import write_noise
 
@@ -111,9 +115,21 @@ def equip(folder: Path, warm: Path) -> None:
         "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"
     )
     write_noise(folder / "evidence")
+    equip_service(folder)
 
 
-SERVING = {"act llm": "/v1/models", "act watch": "/state"}
+def equip_service(folder: Path) -> None:
+    """A private classifier of random heads, and texts to attack it with."""
+    write_encoder(folder / "encoder")
+    labels = ("ham", "spam")
+    heads = heads_of(np.random.default_rng(0).normal(size=(2, 2, 16)), np.zeros((2, 2)), labels)
+    model = ClientModel(str(folder / "encoder"), "mean", 32, ("{text}", "A mail: {text}"), labels, 0.25)
+    save_bundle(folder / "service", heads, model)
+    rows = [{"text": f"You have won prize {number}", "label": labels[number % 2]} for number in range(20)]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+SERVING = {"act llm": "/v1/models", "act watch": "/state", "private serve": "/v1/service"}
 """Commands that go on until they are stopped, and what answers at their address."""
 EXAMPLE_SECONDS = 60.0  # the longest that one example may take
 LONGER = {"tour": 120.0}  # goes through all studies
@@ -124,7 +140,7 @@ LONGER = {"tour": 120.0}  # goes through all studies
 def test_every_example_works(workshop: Path, warm: Path) -> None:
     """In an order in which later examples find what earlier ones made."""
     command = [str(warm / "burnish")]
-    first = ["model", "run"]
+    first = ["model", "run", "private keygen"]
     for name in sorted(EXAMPLES, key=lambda name: (first.index(name) if name in first else len(first), name)):
         words = shlex.split(EXAMPLES[name])
         if name in SERVING:

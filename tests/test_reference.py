@@ -14,7 +14,7 @@ import burnish
 from burnish.testbeds.models import prepare_model
 from tests.once import shared_cache
 from tests.prove.noise_evidence import write_noise
-from tests.test_cli import SHORT
+from tests.test_cli import SHORT, equip_service
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 SHOWN = re.findall(r"^::: (\S+)$", "\n".join(path.read_text() for path in sorted(PAGES.glob("*.md"))), re.MULTILINE)
@@ -93,6 +93,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lines.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "mine.py").write_text(MINE)
     write_noise(folder / "evidence")
+    equip_service(folder)
     return folder
 
 

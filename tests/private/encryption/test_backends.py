@@ -165,7 +165,7 @@ def test_damaged_ciphertexts_are_refused(backend, numbers):
         else:
             assert loaded.level == 0  # the changed byte was one that means nothing, or a coefficient
             assert loaded.parts in (2, 3)
-    assert refused >= 20
+    assert refused >= 15  # of the clear back end, most bytes are numbers, and another number is sound
 
 
 @every

@@ -67,7 +67,7 @@ def test_the_rate_is_a_clients_not_a_sessions() -> None:
     clock.now += 30
     assert sessions.question(name, "3") == "alice"
     assert refused(sessions, name, "4")[0] == 429
-    clock.now += 1e6  # a long pause does not add up
+    clock.now += 1000  # a long pause does not add up
     for nonce in "56":
         sessions.question(name, nonce)
     assert refused(sessions, name, "7")[0] == 429
@@ -104,7 +104,9 @@ def test_the_error_that_is_flooded_is_that_of_ties() -> None:
     error = answer_error(circuit)
     client = ClearClient(circuit.plan.parameters)
     evaluator = ClearEvaluator(circuit.plan.parameters)
-    clearly = np.zeros((1, 3, 12))
-    clearly[0] = heads.weights[:, 0] / np.linalg.norm(heads.weights[:, 0], axis=1, keepdims=True)
-    answer = circuit.run(evaluator, [client.encrypt(part) for part in circuit.plan.encode(clearly)])
-    assert np.abs(answer.drift[:: circuit.plan.packing.questions]).max() < error / 8  # a clear text's is far smaller
+    drawn = np.random.default_rng(9).normal(size=(64, 3, 12))
+    drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+    answer = circuit.run(evaluator, [client.encrypt(part) for part in circuit.plan.encode(drawn)])
+    told = np.abs(answer.drift[circuit.plan.told])
+    assert told.max() < error
+    assert np.median(told) < error / 50  # which most texts are far from

@@ -157,3 +157,16 @@ def test_nothing_is_allocated_by_a_length_that_a_stranger_claims() -> None:
             wire.read(data, MOST)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60), st.integers(0, 80))
+def test_padding_hides_a_length(stream: bytes, more: int) -> None:
+    data = wire.padded(stream, len(stream) + 4 + more)
+    assert len(data) == len(stream) + 4 + more
+    assert wire.unpadded(data) == stream
+    with pytest.raises(ValueError, match="do not fit"):
+        wire.padded(stream, len(stream) + 3)
+    if stream:
+        with pytest.raises(wire.WireError, match="shorter than it says"):
+            wire.unpadded(data[: 3 + len(stream)])

@@ -15,7 +15,7 @@ from burnish.private.argmax.records import Label
 from burnish.private.heads import Representations
 from burnish.private.service import wire
 from burnish.private.service.keys import Keys
-from burnish.private.service.offer import HEADER_ROOM, Offer
+from burnish.private.service.offer import Offer
 from burnish.private.service.store import Registration
 
 if TYPE_CHECKING:
@@ -127,12 +127,11 @@ class ServiceClient:
         if reply.status_code == 401:
             self.register()
             reply = self._send("POST", "/v1/questions", content=message)
-        most = plan.parameters.ciphertext_bytes(plan.parameters.levels) + HEADER_ROOM
-        answer = wire.read(reply.content, most)
+        answer = wire.read(reply.content, self.offer.answer_bytes)
         wire.expect(answer.header, "answer", plan.parameters.digest, plan.digest)
         if answer.header.nonce != nonce or len(answer.streams) != 1:
             raise BurnishError(f"{self._url}: an answer to another question came back")
-        return plan.read(client.decrypt(client.load(answer.streams[0])), len(representations))
+        return plan.read(client.decrypt(client.load(wire.unpadded(answer.streams[0]))), len(representations))
 
     def _open(self, registration: Registration) -> bool:
         reply = self._send("POST", "/v1/sessions", content=json.dumps(vars(registration)).encode(), accept=(404,))

@@ -46,6 +46,11 @@ class Offer:
         parameters, parts = self.plan.parameters, self.plan.packing.parts
         return parts * (parameters.ciphertext_bytes(parameters.levels) + HEADER_ROOM) + HEADER_ROOM
 
+    @property
+    def answer_bytes(self) -> int:
+        """What every answer's stream is padded to."""
+        return self.plan.parameters.ciphertext_bytes(0) + HEADER_ROOM
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {

@@ -33,6 +33,8 @@ class Settings:
         ring: at least this one.
         flood_bits: of statistical security of the noise on answers; without, all that a label bears.
         workers: processes that compute.
+        key_memory: bytes of keys that each of them may hold; where those of all clients do not fit, they are read from
+            the disk again and again.
         limits: of what clients may do.
     """
 
@@ -42,6 +44,7 @@ class Settings:
     ring: int | None = None
     flood_bits: float | None = None
     workers: int = 1
+    key_memory: float = 4e9
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -68,7 +71,7 @@ def prepare(bundle: Path, settings: Settings) -> tuple[Offer, Job]:
     flood = plan_flood(error, circuit.plan.parameters.slots, settings.limits.session_questions, settings.flood_bits)
     limits = settings.limits
     offer = Offer(model, circuit.plan, settings.backend, flood.bits, limits.session_seconds, limits.session_questions)
-    return offer, Job(circuit, settings.backend, flood)
+    return offer, Job(circuit, settings.backend, flood, settings.key_memory)
 
 
 def serve_bundle(bundle: Path, store: Path, host: str, port: int, token: str | None, settings: Settings) -> None:

@@ -151,7 +151,12 @@ class Service:
             self._waiting -= 1
         self._seconds = time.monotonic() - began
         told = wire.write(
-            "answer", parameters, circuit, [stream], session=message.header.session, nonce=message.header.nonce
+            "answer",
+            parameters,
+            circuit,
+            [wire.padded(stream, self._offer.answer_bytes)],
+            session=message.header.session,
+            nonce=message.header.nonce,
         )
         return Response(told, media_type=wire.MEDIA_TYPE)
 

@@ -181,6 +181,29 @@ def read(data: bytes, most: int) -> Message:
     return Message(header, tuple(streams))
 
 
+def padded(stream: bytes, size: int) -> bytes:
+    """A stream with its length before it and zeros behind it: all are of one size, however well each was compressed.
+
+    Raises:
+        ValueError: longer than that.
+    """
+    if len(stream) + 4 > size:
+        raise ValueError(f"{len(stream)} bytes do not fit into {size}")
+    return (len(stream).to_bytes(4, "big") + stream).ljust(size, b"\0")
+
+
+def unpadded(data: bytes) -> bytes:
+    """What :func:`padded` was given.
+
+    Raises:
+        WireError: its length is not within it.
+    """
+    length = int.from_bytes(data[:4], "big")
+    if len(data) < 4 or length > len(data) - 4:
+        raise WireError("message: a padded stream that is shorter than it says")
+    return data[4 : 4 + length]
+
+
 def expect(header: Header, kind: Kind, parameters: str, circuit: str) -> None:
     """Refuse what is meant for something else.
 

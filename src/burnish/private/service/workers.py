@@ -1,7 +1,7 @@
 """Processes that compute on ciphertexts: the server answers others meanwhile, and outlives what a stranger sends.
 
 The library computes for seconds without letting another thread run, and reads bytes that nobody vouches for. Each
-process has the heads, and the keys of the client that it served last; a client's questions go to one process, so that
+process has the heads, and the keys of the clients that it served last; a client's questions go to one process, so that
 its keys (up to gigabytes) are read once.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -34,20 +35,24 @@ class Job:
         circuit: with the secret heads.
         backend: the encryption's library.
         flood: noise on each answer.
+        key_memory: bytes of keys that a worker may hold; one client's at least.
     """
 
     circuit: EnsembleCircuit
     backend: Backend
     flood: Flood
+    key_memory: float
 
 
 class Computer:
-    """Answers questions, with the keys of one client at a time in memory."""
+    """Answers questions, with the keys of the clients that it served last in memory."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._keys: Path | None = None
-        self._evaluator: Evaluator | None = None
+        self._evaluators: OrderedDict[Path, Evaluator] = OrderedDict()
+        plan = job.circuit.plan
+        each = plan.parameters.key_bytes * (len(plan.rotations) + 1)
+        self._most = max(1, int(job.key_memory / each))
 
     def answer(self, keys: Path, parts: tuple[bytes, ...]) -> bytes:
         """From the streams of a question to the stream of its answer.
@@ -71,11 +76,13 @@ class Computer:
         self._load(keys)
 
     def _load(self, keys: Path) -> Evaluator:
-        if self._evaluator is None or keys != self._keys:
-            self._evaluator = None  # before the next are read: two clients' keys may not fit into memory
-            self._evaluator = make_evaluator(self._job.circuit.plan.parameters, keys.read_bytes(), self._job.backend)
-            self._keys = keys
-        return self._evaluator
+        found = self._evaluators.pop(keys, None)
+        if found is None:
+            while len(self._evaluators) >= self._most:  # before the next are read: together they may not fit
+                self._evaluators.popitem(last=False)
+            found = make_evaluator(self._job.circuit.plan.parameters, keys.read_bytes(), self._job.backend)
+        self._evaluators[keys] = found
+        return found
 
 
 class Workers:
