@@ -35,8 +35,7 @@ def test_the_tiny_audit(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, "dov4cl-demo")))
-    # seven shadows of twelve: they are nearly all of its time, and these do for a verdict
-    recipe = AuditRecipe.load(find_recipe("dov4cl/tiny"), ["shadows.count=4", "shadows.guilty=3"])
+    recipe = AuditRecipe.load(find_recipe("dov4cl/tiny"))
     with Run(recipe, tmp_path / "thief", quiet=True) as run:
         METHOD.load("run")(recipe, run)
     found = json.loads((tmp_path / "thief" / "artifacts" / "findings.json").read_text())
