@@ -6,21 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import platformdirs
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 
-def once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
-    """A folder that ``build`` fills the first time, in a place that all workers of this test run share."""
+def once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object], wait: float = -1) -> Path:
+    """A folder that ``build`` fills the first time, in a place that all workers of this test run share.
+
+    Raises:
+        Timeout: another worker fills it, and is not ready after ``wait`` seconds (-1: however long it takes).
+    """
     root = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
     folder = root / name
-    with FileLock(root / f"{name}.lock"):
+    with FileLock(root / f"{name}.lock", timeout=wait):
         if not folder.exists():
             work = root / f"{name}-unfinished"
             build(work)
@@ -39,16 +43,36 @@ def shared_cache(factory: pytest.TempPathFactory, *names: str) -> Path:
         names: models that the test will ask for. Two workers that found one missing would both train it.
     """
     folder = once(factory, "cache", _begin)
-    for name in names:
-        with FileLock(folder / f"{name}.lock"):
+
+    def prepare(name: str, wait: float) -> None:
+        with FileLock(folder / f"{name}.lock", timeout=wait):
             if not (folder / f"{name}.prepared").exists():
                 line = [sys.executable, "-c", _PREPARE[name] if name in _PREPARE else _MODEL.format(name=name)]
                 subprocess.run(line, env=os.environ | {"BURNISH_CACHE": str(folder)}, check=True)
                 (folder / f"{name}.prepared").touch()
+
+    free_first(names, prepare)
     return folder
 
 
-def smoke_study(factory: pytest.TempPathFactory, name: str, copy: Path) -> Path:
+def free_first(names: Iterable[str], make: Callable[[str, float], object]) -> None:
+    """Make each; what another worker is making just now is waited for at the end, when nothing else is left to do.
+
+    Args:
+        names: of what is made.
+        make: a function of a name and of the seconds to wait for a lock; -1 is for ever.
+    """
+    taken = []
+    for name in names:
+        try:
+            make(name, 0)
+        except Timeout:
+            taken.append(name)
+    for name in taken:
+        make(name, -1)
+
+
+def smoke_study(factory: pytest.TempPathFactory, name: str, copy: Path, wait: float = -1) -> Path:
     """A finished run of the study of the method ``name`` at size ``smoke``, with one seed; only the copy may change."""
 
     def build(folder: Path) -> None:
@@ -58,7 +82,7 @@ def smoke_study(factory: pytest.TempPathFactory, name: str, copy: Path) -> Path:
         recipe = StudyRecipe.load({"method": f"study:{name}", "size": "smoke", "seeds": 1, "checkpoint_every": 0})
         perform(find_study(name), recipe, folder)
 
-    return shutil.copytree(once(factory, f"study-{name}", build), copy)
+    return shutil.copytree(once(factory, f"study-{name}", build, wait), copy)
 
 
 # In a process of its own: training under the checks of shapes takes much longer.

@@ -25,7 +25,7 @@ from burnish.core.method import all_methods
 from burnish.private.bundle import ClientModel, save_bundle
 from burnish.private.heads import heads_of
 from burnish.testbeds.small_bert import write_encoder
-from tests.once import shared_cache, smoke_study
+from tests.once import free_first, shared_cache, smoke_study
 from tests.prove.noise_evidence import write_noise
 
 BURNISH = [sys.executable, "-m", "burnish.cli"]
@@ -90,9 +90,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Iterator[P
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BURNISH_CACHE", str(cache))
         equip(folder, warm)
-        for method in all_methods()[0]:  # the tour goes on from studies that have ended; their tests run them
-            if method.study is not None:
-                smoke_study(tmp_path_factory, method.name, folder / "runs" / "tour" / method.name)
+        # the tour goes on from studies that have ended; their tests run them
+        studied = [method.name for method in all_methods()[0] if method.study is not None]
+        tour = folder / "runs" / "tour"
+        free_first(studied, lambda name, wait: smoke_study(tmp_path_factory, name, tour / name, wait))
         yield folder
 
 

@@ -16,6 +16,8 @@ from burnish.align.pair_table import write_pairs
 from burnish.align.preference import build_trainer, quiet_arguments
 from tests.align.pairs import llava, recipe, triplets
 
+REFERENCES = ("table", "model")
+
 
 def learnt(folder: Path, processes: int, reference: str) -> dict[str, Any]:
     """Three steps of four pairs over ``processes``, over more than one epoch of eight."""
@@ -45,18 +47,25 @@ def learnt(folder: Path, processes: int, reference: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("reference", ["table", "model"])
-def test_two_gloo_processes_learn_what_one_does(tmp_path: Path, reference: str) -> None:
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes have left what they learnt, both ways: their imports take longer than the learning."""
+    out = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["-m", "tests.align.test_preference_two_processes", str(tmp_path / "two"), reference]
+    command += ["-m", "tests.align.test_preference_two_processes", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
-    two = [json.loads((tmp_path / f"two/{rank}.json").read_text()) for rank in range(2)]
-    one = learnt(tmp_path / "one", 1, reference)
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_two_gloo_processes_learn_what_one_does(launched: Path, tmp_path: Path, reference: str) -> None:
+    two = [json.loads((launched / f"{reference}-{rank}.json").read_text()) for rank in range(2)]
+    one = learnt(tmp_path, 1, reference)
     assert one["loss"][-1] != one["loss"][0]
     for found in two:
         for name, value in one["weights"].items():
@@ -67,7 +76,8 @@ def test_two_gloo_processes_learn_what_one_does(tmp_path: Path, reference: str) 
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1])
-    out.mkdir(parents=True, exist_ok=True)
-    measured = learnt(out, 2, sys.argv[2])
-    (out / f"{os.environ['RANK']}.json").write_text(json.dumps(measured))
+    for each in REFERENCES:
+        folder = Path(sys.argv[1]) / each
+        folder.mkdir(parents=True, exist_ok=True)
+        measured = learnt(folder, 2, each)
+        (Path(sys.argv[1]) / f"{each}-{os.environ['RANK']}.json").write_text(json.dumps(measured))
