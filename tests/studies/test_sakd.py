@@ -18,7 +18,6 @@ from burnish.studies.sakd.experiment import (
     RegimeJob,
     baseline_flops,
     mean_overlap,
-    prices_of,
     run_regime,
     scrambled,
     set_up,
@@ -180,7 +179,7 @@ def test_arms_pay_for_what_they_do(world: World) -> None:
     arms = (CE, LONG, SAKD, PERTURBED, TRUST)
     cell = run_regime(RegimeJob(world.job, "clean", SHORT, arms))
     stage = set_up(world, "clean")
-    prices = prices_of(stage)
+    prices = stage.prices
     assert cell.budget == baseline_flops(prices, 24, SHORT) == 2 * 12 * prices.training + 24 * prices.teacher
     assert set(cell.arms) == {RANDOM, *arms}
     assert len(cell.grid) == 2
@@ -217,7 +216,6 @@ def trained(accuracy: float, bad: float = 0.0) -> Trained:
     curve = ((0.0, 0.1), (50.0, accuracy / 2), (100.0, accuracy))
     return Trained(
         accuracy=accuracy,
-        chosen_by=accuracy,
         curve=curve,
         flops=100.0,
         frozen=10.0,

@@ -81,7 +81,7 @@ def flops_allowed(recipe: SakdRecipe, prices: Prices, samples: int) -> float:
 
 
 def first_pass(wanted: Wanted, evaluation: Evaluation, prices: Prices, samples: int) -> float:
-    """FLOPs before anything can be chosen: the teacher's table and the student on all samples, where rules need them."""
+    """FLOPs before anything can be chosen: the teacher's table, and the student on all samples, where rules ask."""
     passes = wanted.losses and evaluation != "history"
     teacher = prices.teacher * (wanted.trust or wanted.features or passes)
     return samples * (teacher + prices.student * passes)
