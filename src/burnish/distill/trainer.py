@@ -58,8 +58,11 @@ class Distiller:
     ) -> None:
         self.recipe, self.student, self.teacher, self._test = recipe, student, teacher, test
         self.accelerator, self._prices, self.ledger = accelerator, prices, Ledger()
-        optimizer = _optimizer(recipe, student.classifier.model, fused=accelerator.num_processes == 1)
-        self.model, self._optimizer = accelerator.prepare(student.classifier.model, optimizer)
+        alone = accelerator.num_processes == 1
+        optimizer = _optimizer(recipe, student.classifier.model, fused=alone)
+        self.model, prepared = accelerator.prepare(student.classifier.model, optimizer)
+        # accelerate's wrapper looks for packages at each step, and has nothing to do for one process
+        self._optimizer = optimizer if alone else prepared
         self.frozen = Frozen(recipe, student, teacher, self.model, table, accelerator, prices, self.ledger)
         self._weights = TrainingState(self.model, self._optimizer, accelerator.num_processes)
         self._half = computes_half(recipe, accelerator.device)
@@ -290,7 +293,8 @@ class Distiller:
         """One step: the mean over the batch of all processes, in passes of ``micro_batch``."""
         device, processes = self.accelerator.device, self.accelerator.num_processes
         _seed(self.recipe.seed * 1_000_003 + self.step * processes + self.accelerator.process_index, device)
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         rate = self._learning_rate()
         for group in self._optimizer.param_groups:
             group["lr"] = rate

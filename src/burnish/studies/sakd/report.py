@@ -46,8 +46,8 @@ def sections(cells: Sequence[RegimeCell]) -> list[Section]:
             "Against fresh random subsets",
             "Accuracy less that of distillation on a random subset of each epoch, same world; small dots are worlds, "
             "lines 95 % t intervals. In blue for the same FLOPs, the teacher's table and frozen passes included; in "
-            "grey for the same updates, where frozen passes come for nothing. A pass that the budget does not cover is "
-            "begun and charged, but nothing is learnt after it.",
+            "grey for the same updates, where frozen passes come for nothing. A pass is not begun where the "
+            "budget does not cover the training up to the next one as well; what is known then serves on.",
             parts=[
                 Section(name, WHAT[name], figure=difference_figure(mine), table=arm_table(mine))
                 for name, mine in regimes.items()
