@@ -361,6 +361,18 @@ def test_a_resumed_training_asks_the_teacher_nothing_twice(tmp_path):
     assert len(asked) == 1  # three of four batches lay on disk
 
 
+def test_what_was_computed_in_half_precision_is_not_read_by_others(tmp_path):
+    found = []
+    for folder, halves in (("alone", (False,)), ("after", (True, False))):
+        for half in halves:
+            student = video_model(seed=1)
+            trainer = built(small_recipe(bf16=half, epochs=1), student, video_model(32), tables=tmp_path / folder)
+            for _ in trainer.units():
+                pass
+        found.append(weights(student))
+    assert same(*found)
+
+
 # Bad input
 
 

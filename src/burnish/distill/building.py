@@ -11,7 +11,7 @@ from burnish.distill.cost import ModelFlops, model_flops
 from burnish.distill.footage import Footage
 from burnish.distill.looks import refuse_misfit
 from burnish.distill.models import Classifier, fingerprint, match_labels
-from burnish.distill.passes import Seat
+from burnish.distill.passes import Seat, computes_half
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Clips
 from burnish.distill.rules import wanted
@@ -73,7 +73,10 @@ def build_distiller(
     teacher.model.to(device)
     if table is None:
         folder = tables if accelerator.is_main_process else None  # the first reads and writes, and tells the others
-        identity = fingerprint(teacher) if folder is not None else ""
+        identity = ""
+        if folder is not None:
+            # what bfloat16 makes of a clip is another word, and a run must not depend on what others left on disk
+            identity = fingerprint(teacher) + ("-bf16" if computes_half(recipe, device) else "")
         table = TeacherTable(seats[1].footage, len(teacher.labels), teacher.width, identity, folder, note)
     tested = None if test is None else Footage(test)
     return Distiller(recipe, seats[0], seats[1], table, prices, accelerator, tested)
