@@ -131,7 +131,7 @@ def test_budget_by_hand():
 
 def test_seconds_are_reckoned_from_what_parts_took() -> None:
     ledger = Ledger()
-    ledger.costs = Costs(student=Cost(100.0, 2.0), frozen=Cost(10.0, 1.0))
+    ledger.costs = Costs(student=Cost(100.0, 2.0), frozen=Cost(10.0, 1.0), decoding=Cost(0.0, 500.0))
     budget = Budget(small_recipe(budget={"seconds": 10.0}), Prices(1, 1, 1), 5, ledger)
     assert budget.share == 0.3
     assert budget.covers(frozen=30.0, student=200.0)  # 3 and 4 s

@@ -93,7 +93,7 @@ class BudgetSettings(Settings):
     share: float | None = Field(default=None, gt=0)
     """Of the FLOPs of distilling on all samples for all epochs."""
     seconds: float | None = Field(default=None, gt=0)
-    """Wall-clock seconds of training."""
+    """Wall-clock seconds of training; decoding, which is done once, is not counted."""
     flops: float | None = Field(default=None, gt=0)
     """FLOPs in all."""
 

@@ -130,8 +130,12 @@ class Budget:
     @property
     def share(self) -> float:
         """How much is spent: 1 or more ends the training; 0 where there is no budget."""
-        total = self._ledger.costs.total
-        return max(total.flops / self._flops, 0.0 if self._seconds is None else total.seconds / self._seconds)
+        return max(self._ledger.flops / self._flops, 0.0 if self._seconds is None else self._took / self._seconds)
+
+    @property
+    def _took(self) -> float:
+        """Seconds; decoding, which happens once for all runs, is no part of a training."""
+        return self._ledger.costs.total.seconds - self._ledger.costs.decoding.seconds
 
     @property
     def left(self) -> float:
@@ -141,7 +145,7 @@ class Budget:
 
     def covers(self, **flops: float) -> bool:
         """Whether there is room for so many more, by part. Seconds are reckoned from what each part took so far."""
-        seconds = self._ledger.costs.total.seconds
+        seconds = self._took
         for part, more in flops.items():
             cost: Cost = getattr(self._ledger.costs, part)
             seconds += more * cost.seconds / cost.flops if cost.flops else 0.0

@@ -243,9 +243,7 @@ def read_film(file: Any, lines: int | None = None) -> UInt8[np.ndarray, "frames 
         UserError: PyAV is not installed.
     """
     av = _av()
-    reader = (
-        av.video.reformatter.VideoReformatter()
-    )  # one for all: set up once, not for each frame
+    reader = av.video.reformatter.VideoReformatter()  # one for all: set up once, not for each frame
     with av.open(file) as container:
         stream = container.streams.video[0]
         scaled = {}
