@@ -125,6 +125,10 @@ def test_budget_by_hand():
     assert budget.left == pytest.approx(40)
     assert budget.covers(frozen=30, student=10)
     assert not budget.covers(frozen=30, student=11)
+    assert budget.done == 0  # nothing was learnt
+    with ledger.charge("student", 10.0):
+        pass
+    assert budget.done == pytest.approx(10 / (10 + 30))
     none = Budget(small_recipe(), prices, 5, ledger)
     assert (none.share, none.left) == (0, np.inf)
 

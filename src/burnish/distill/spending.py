@@ -133,6 +133,22 @@ class Budget:
         return max(self._ledger.flops / self._flops, 0.0 if self._seconds is None else self._took / self._seconds)
 
     @property
+    def done(self) -> float:
+        """How much of the training that it pays for is over, in [0, 1]: what went into steps, of that and what is left.
+
+        What is measured before the first step is no progress: courses by this one begin where training begins.
+        """
+        spent = self._ledger.costs.student
+        shares = [0.0]
+        for trained, total, bound in (
+            (spent.flops, self._ledger.flops, self._flops),
+            (spent.seconds, self._took, math.inf if self._seconds is None else self._seconds),
+        ):
+            if trained and bound < math.inf:
+                shares.append(trained / (trained + max(0.0, bound - total)))
+        return max(shares)
+
+    @property
     def _took(self) -> float:
         """Seconds; decoding, which happens once for all runs, is no part of a training."""
         return self._ledger.costs.total.seconds - self._ledger.costs.decoding.seconds

@@ -105,13 +105,13 @@ class Distiller:
     @property
     def spent(self) -> bool:
         """Whether the budget is used up: it does not cover another step."""
-        return self._over or self._budget_share() >= 1
+        return self._over or self._in_time(self._budget.share) >= 1
 
     @property
     def progress(self) -> float:
-        """How much of the training is over, in [0, 1): of its epochs, or of its budget if that ends first."""
+        """How much of the training is over, in [0, 1]: of its epochs, or of what its budget pays for if that is less."""
         within = self.at / max(1, self._steps()) if self.chosen >= 0 else 0.0
-        return min(1.0, max((self.epoch + within) / self.recipe.epochs, self._budget_share()))
+        return min(1.0, max((self.epoch + within) / self.recipe.epochs, self._in_time(self._budget.done)))
 
     def expected_units(self) -> int:
         """About how many units there are; a budget may end them earlier."""
@@ -146,15 +146,13 @@ class Distiller:
         covered = self._budget.covers(
             frozen=cost * len(self.student.footage), selection=self._selection_flops(), student=steps * price.training
         )
-        if self.recipe.budget.seconds is not None:
-            covered = self._agreed(covered) > 0  # clocks differ: the first process's counts
-        return covered
+        return self._in_time(covered) > 0
 
     def _judge(self) -> Iterator[Logged]:
         """What the rules look at: no more is measured than that."""
         wanted, mode, frozen = self.wanted, self.recipe.evaluation, self.frozen
         if self._judging is None:
-            rate = interruption_rate(self._done_share(), self.recipe.interruption)
+            rate = interruption_rate(self.progress, self.recipe.interruption)
             self._judging = Judging(len(self.student.footage), self.states.features.shape[1], rate)
         judging = self._judging
         # Nothing is interrupted at the first evaluation: that pass is the teacher's table of plain clips.
@@ -192,9 +190,7 @@ class Distiller:
             labels = self.student.footage.labels
             rules, rarity = self.recipe.selection, self.recipe.difficulty.rarity
             states = self.states.record()
-            selection = select(
-                states, self.states.trust, rules, labels, rng=rng, rarity=rarity, done=self._done_share()
-            )
+            selection = select(states, self.states.trust, rules, labels, rng=rng, rarity=rarity, done=self.progress)
             self.selection = self._same(selection)
             self.states.choose(self.selection)
         chosen = self.selection.indices
@@ -242,12 +238,9 @@ class Distiller:
     def _steps(self) -> int:
         return math.ceil(len(self.selection.indices) / (self.recipe.batch * int(self.accelerator.num_processes)))
 
-    def _done_share(self) -> float:
-        return min(1.0, max(self.epoch / self.recipe.epochs, self._budget_share()))
-
-    def _budget_share(self) -> float:
-        share = self._budget.share
-        return share if self.recipe.budget.seconds is None else self._agreed(share)
+    def _in_time(self, number: float) -> float:
+        """What a budget says; of seconds the first process's, since clocks differ."""
+        return number if self.recipe.budget.seconds is None else self._agreed(number)
 
     def _agreed(self, number: float) -> float:
         """The first process's number, in all of them."""
