@@ -109,7 +109,7 @@ class Distiller:
 
     @property
     def progress(self) -> float:
-        """How much of the training is over, in [0, 1]: of its epochs, or of what its budget pays for if that is less."""
+        """How much of the training is over, in [0, 1]: of its epochs, or of what its budget pays for, if less."""
         within = self.at / max(1, self._steps()) if self.chosen >= 0 else 0.0
         return min(1.0, max((self.epoch + within) / self.recipe.epochs, self._in_time(self._budget.done)))
 
