@@ -26,7 +26,7 @@ from burnish.distill.rules import Selection, select
 from burnish.distill.spending import Budget, Ledger, Prices
 from burnish.distill.states import SampleStates, wanted_by
 from burnish.distill.table import TeacherTable
-from burnish.distill.weights import TrainingState
+from burnish.distill.weights import TrainingState, make_optimizer
 
 Logged = dict[str, Any]
 BINS = 20
@@ -59,7 +59,7 @@ class Distiller:
         self.recipe, self.student, self.teacher, self._test = recipe, student, teacher, test
         self.accelerator, self._prices, self.ledger = accelerator, prices, Ledger()
         alone = accelerator.num_processes == 1
-        optimizer = _optimizer(recipe, student.classifier.model, fused=alone)
+        optimizer = make_optimizer(recipe, student.classifier.model, fused=alone)
         self.model, prepared = accelerator.prepare(student.classifier.model, optimizer)
         # accelerate's wrapper looks for packages at each step, and has nothing to do for one process
         self._optimizer = optimizer if alone else prepared
@@ -399,10 +399,3 @@ def _seed(number: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(number % 2**63)
     else:
         torch.manual_seed(number % 2**63)
-
-
-def _optimizer(recipe: SakdRecipe, model: torch.nn.Module, *, fused: bool) -> torch.optim.Optimizer:
-    weights = [each for each in model.parameters() if each.requires_grad]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
-    return torch.optim.SGD(weights, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
