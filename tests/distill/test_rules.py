@@ -157,6 +157,15 @@ def test_infobatch_by_hand() -> None:
     assert choose(nobody, "infobatch", share=0.25).indices.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_infobatch_ends_on_everything_as_published() -> None:
+    states, ones = make(20), np.ones(20, np.float32)
+    rules = SelectionSettings(kind="infobatch", share=0.25)
+    for done, everything in ((0.0, False), (0.87, False), (0.875, True), (1.0, True)):
+        found = select(states, ones, rules, np.arange(20) % 2, rng=np.random.default_rng(0), done=done)
+        assert (len(found.indices) == 20) == everything
+        assert (found.weights == 1).all() == everything
+
+
 def test_infobatch_keeps_the_sum_on_average() -> None:
     states, draws, rng = make(200), 600, np.random.default_rng(7)
     sums, sizes = [], []

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from burnish.distill.cost import Cost, Costs
 from burnish.distill.footage import Footage, dealt, gathered
 from burnish.distill.interruption import DROPPED
 from burnish.distill.passes import interrupted
 from burnish.distill.rules import Selection
 from burnish.distill.settings import InterruptionSettings
-from burnish.distill.spending import Ledger, Prices, budget_share, everything
+from burnish.distill.spending import Budget, Ledger, Prices, everything
 from burnish.distill.states import SampleStates, wanted_by
 from tests.distill.tiny import small_recipe, some_clips
 
@@ -119,8 +120,27 @@ def test_budget_by_hand():
     assert everything(recipe, prices, 5) == 5 * (4 * 3 + 2 * 10)
     with ledger.charge("frozen", 40.0):
         pass
-    assert budget_share(recipe, prices, 5, ledger) == 0.5
-    assert budget_share(small_recipe(), prices, 5, ledger) == 0
+    budget = Budget(recipe, prices, 5, ledger)
+    assert budget.share == 0.5  # 80 FLOPs are half of all
+    assert budget.left == pytest.approx(40)
+    assert budget.covers(frozen=30, student=10)
+    assert not budget.covers(frozen=30, student=11)
+    assert budget.done == 0  # nothing was learnt
+    with ledger.charge("student", 10.0):
+        pass
+    assert budget.done == pytest.approx(10 / (10 + 30))
+    none = Budget(small_recipe(), prices, 5, ledger)
+    assert (none.share, none.left) == (0, np.inf)
+
+
+def test_seconds_are_reckoned_from_what_parts_took() -> None:
+    ledger = Ledger()
+    ledger.costs = Costs(student=Cost(100.0, 2.0), frozen=Cost(10.0, 1.0), decoding=Cost(0.0, 500.0))
+    budget = Budget(small_recipe(budget={"seconds": 10.0}), Prices(1, 1, 1), 5, ledger)
+    assert budget.share == 0.3
+    assert budget.covers(frozen=30.0, student=200.0)  # 3 and 4 s
+    assert not budget.covers(frozen=31.0, student=200.0)
+    assert budget.covers(teacher=1e9)  # of what never happened nothing is known
 
 
 def test_keys_tell_samples_apart():

@@ -17,6 +17,7 @@ from burnish.distill.footage import Footage
 from burnish.distill.loop import distill_in_memory
 from burnish.distill.recipe import AugmentSettings
 from burnish.distill.records import Clips
+from burnish.distill.spending import everything
 from burnish.distill.table import TeacherTable
 from tests.distill.tiny import LABELS, classifier, picture_model, small_recipe, some_clips, video_model
 
@@ -147,7 +148,7 @@ def test_a_budget_ends_training_and_the_course_of_the_learning_rate():
     rates = [logged["lr"] for logged in trainer.units() if "lr" in logged]
     assert trainer.spent
     assert trainer.epoch < 40
-    assert rates[0] <= 0.05
+    assert rates[0] == 0.05  # the look at all samples, which costs a fifth of the budget, is no training
     assert rates[-1] < 0.002
     assert rates == sorted(rates, reverse=True)
     more = built(
@@ -157,6 +158,67 @@ def test_a_budget_ends_training_and_the_course_of_the_learning_rate():
         pass
     assert more.step < trainer.step
     assert more.ledger.flops < 0.6 * trainer.ledger.flops
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"evaluation": "cached", "interval": 1},
+        {"selection": {"share": 0.5, "kind": "random"}, "difficulty": CONSTANT},
+        {"selection": {"share": 0.5, "kind": "infobatch"}, "difficulty": CONSTANT},
+        {"augment": {"views": 5, "flip": True}, "difficulty": CONSTANT},
+    ],
+)
+def test_flops_are_never_overdrawn_and_nothing_is_left_that_would_buy_a_step(settings):
+    recipe = small_recipe(budget={"share": 0.37}, epochs=60, **settings)
+    trainer = built(recipe, video_model(seed=1), video_model(32))
+    for _ in trainer.units():
+        pass
+    prices = trainer._prices
+    assert trainer.spent
+    assert trainer.epoch < 60
+    allowed = 0.37 * everything(recipe, prices, len(CLIPS.ids))
+    step = 4 * (prices.training + prices.teacher)
+    assert allowed - step - trainer._selection_flops() < trainer.ledger.flops <= allowed * (1 + 1e-6)
+
+
+def test_a_pass_is_not_begun_where_the_training_it_is_for_is_not_covered(monkeypatch):
+    monkeypatch.setattr("burnish.distill.building.count_flops", lambda _model, _clips: ModelFlops(1.0, 3.0))
+    monkeypatch.setattr(trainers.Distiller, "_selection_flops", lambda _self: 0.0)
+    # at first 23 + 23; two epochs of 12 samples 72; a pass 46, and two more epochs 72
+    judged = {}
+    for flops in (236.0, 235.0):
+        trainer = built(small_recipe(budget={"flops": flops}, epochs=40), video_model(seed=1), video_model(32))
+        logs = list(trainer.units())
+        judged[flops] = [logged["epoch"] for logged in logs if "rate" in logged]
+        assert trainer.ledger.flops == (236 if flops == 236 else 46 + 72 + 36 * 3)
+        assert [logged["epoch"] for logged in logs if "selected" in logged] == [0, 2, 4][: 2 if flops == 236 else 3]
+    assert judged == {236.0: [0, 2], 235.0: [0]}
+
+
+def test_a_budget_that_covers_no_step_is_refused():
+    for settings, words in (
+        ({}, r"do not cover a look at all samples \(.*choose `selection.kind: random`"),
+        ({"selection": {"kind": "random"}, "difficulty": CONSTANT}, r"do not cover .* and a step \(.*\); raise it$"),
+    ):
+        with pytest.raises(UserError, match=words):
+            built(small_recipe(budget={"flops": 1e5}, **settings), video_model(seed=1), video_model(32))
+
+
+def test_infobatch_looks_at_the_loss_that_is_trained_on_and_ends_on_everything():
+    """Without a teacher its distillation loss is 0 for all: nothing would ever be left out."""
+    recipe = small_recipe(
+        selection={"share": 0.25, "kind": "infobatch"},
+        difficulty=CONSTANT,
+        loss={"supervised": 1.0, "distilled": 0.0},
+        epochs=16,
+    )
+    outcome = distill_in_memory(recipe, classifier(video_model(seed=1)), classifier(video_model(32)), CLIPS)
+    sizes = [len(each) for each in outcome.selections]
+    assert sizes[0] == 23
+    assert max(sizes[1:14]) < 23
+    assert sizes[14:] == [23, 23]
 
 
 def test_a_budget_of_seconds(monkeypatch):
@@ -297,6 +359,18 @@ def test_a_resumed_training_asks_the_teacher_nothing_twice(tmp_path):
     for _ in again.frozen.ask(AugmentSettings(), 0, again.frozen.everything):
         pass
     assert len(asked) == 1  # three of four batches lay on disk
+
+
+def test_what_was_computed_in_half_precision_is_not_read_by_others(tmp_path):
+    found = []
+    for folder, halves in (("alone", (False,)), ("after", (True, False))):
+        for half in halves:
+            student = video_model(seed=1)
+            trainer = built(small_recipe(bf16=half, epochs=1), student, video_model(32), tables=tmp_path / folder)
+            for _ in trainer.units():
+                pass
+        found.append(weights(student))
+    assert same(*found)
 
 
 # Bad input

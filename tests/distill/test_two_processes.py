@@ -2,8 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
+import socket
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from burnish.core import checkpoint
 from burnish.distill.building import accelerator_of, build_distiller
 from burnish.distill.weights import Finished
 from tests.distill.tiny import LABELS, classifier, small_recipe, some_clips, video_model
+from tests.forked import CONTEXT
 
 CLIPS, TEST = some_clips(23), some_clips(9, seed=1)
 
@@ -70,15 +70,40 @@ def whole_and_resumed(folder: Path, processes: int) -> list[dict[str, Any]]:
     return [outcome(whole, logs), outcome(again, [*before, *again.units()])]
 
 
+def work(folder: Path, environment: dict[str, str]) -> None:
+    """One of the processes, in a child."""
+    os.environ.update(environment)
+    found = whole_and_resumed(folder, processes=2)
+    (folder / f"{environment['RANK']}.json").write_text(json.dumps(found))
+
+
 def launched(folder: Path, **environment: str) -> list[list[dict[str, Any]]]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["-m", "tests.distill.test_two_processes", str(folder)]
-    given = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment}
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=given, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
+    """Two processes with the variables that torchrun gives its own; these have imported what is heavy before."""
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [{**environment, **shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    processes = [CONTEXT.Process(target=work, args=(folder, each)) for each in ranks]
+    for process in processes:
+        process.start()
+    try:
+        for process in processes:
+            process.join(280)
+        assert [process.exitcode for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()  # one that waits for another's end
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one process does, as it looks after a file."""
+    whole, _ = json.loads(json.dumps(whole_and_resumed(tmp_path_factory.mktemp("one"), processes=1)))
+    found: dict[str, Any] = whole
+    return found
 
 
 SPREAD = {
@@ -95,9 +120,8 @@ SPREAD = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SPREAD)
-def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path) -> None:
+def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path, one: dict[str, Any]) -> None:
     two = launched(tmp_path / "two", **SPREAD[kind])
-    (one, _) = json.loads(json.dumps(whole_and_resumed(tmp_path / "one", processes=1)))
     for whole, resumed in two:
         assert whole == resumed  # bit for bit, at one number of processes
         assert whole["chosen"] == one["chosen"]
@@ -116,10 +140,3 @@ def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path) -> None:
     saved = load_classifier(str(tmp_path / "two" / "model"), "student").model.state_dict()
     for name, value in two[0][0]["weights"].items():
         assert torch.equal(saved[name], torch.tensor(value)), name
-
-
-if __name__ == "__main__":
-    where = Path(sys.argv[1])
-    found = whole_and_resumed(where, processes=2)
-    where.mkdir(parents=True, exist_ok=True)
-    (where / f"{os.environ['RANK']}.json").write_text(json.dumps(found))

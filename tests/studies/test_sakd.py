@@ -18,7 +18,6 @@ from burnish.studies.sakd.experiment import (
     RegimeJob,
     baseline_flops,
     mean_overlap,
-    prices_of,
     run_regime,
     scrambled,
     set_up,
@@ -180,13 +179,13 @@ def test_arms_pay_for_what_they_do(world: World) -> None:
     arms = (CE, LONG, SAKD, PERTURBED, TRUST)
     cell = run_regime(RegimeJob(world.job, "clean", SHORT, arms))
     stage = set_up(world, "clean")
-    prices = prices_of(stage)
+    prices = stage.prices
     assert cell.budget == baseline_flops(prices, 24, SHORT) == 2 * 12 * prices.training + 24 * prices.teacher
     assert set(cell.arms) == {RANDOM, *arms}
     assert len(cell.grid) == 2
     step = 6 * prices.training
     for name in (RANDOM, CE, TRUST):
-        assert cell.budget <= cell.arms[name].flops.flops <= cell.budget + step + 24 * prices.teacher
+        assert cell.budget - step - 6 * prices.teacher < cell.arms[name].flops.flops <= cell.budget
         assert cell.arms[name].flops.frozen == 0
     assert cell.arms[CE].flops.steps > cell.arms[RANDOM].flops.steps  # nobody asks the teacher
     assert cell.arms[LONG].flops.flops == pytest.approx(2 * cell.budget, rel=0.2)
@@ -195,6 +194,8 @@ def test_arms_pay_for_what_they_do(world: World) -> None:
     # two evaluations: the first by the table and the student, the second by both on interrupted clips
     assert text.updates.frozen == 24 * (2 * prices.student + prices.teacher)
     assert ours.updates.frozen == 24 * 2 * prices.student
+    assert all(arm.flops.flops <= (2 if name == LONG else 1) * cell.budget for name, arm in cell.arms.items())
+    # with what others had asked the teacher, and by itself
     assert run_regime(RegimeJob(world.job, "clean", SHORT, (SAKD,))).arms[SAKD] == text
 
 
@@ -217,7 +218,6 @@ def trained(accuracy: float, bad: float = 0.0) -> Trained:
     curve = ((0.0, 0.1), (50.0, accuracy / 2), (100.0, accuracy))
     return Trained(
         accuracy=accuracy,
-        chosen_by=accuracy,
         curve=curve,
         flops=100.0,
         frozen=10.0,

@@ -99,7 +99,9 @@ def make_view(
     """
     if len(samples) != len(pixels):
         raise UserError(f"views: {len(pixels)} clips and {len(samples)} ids")
-    clips = pixels.permute(0, 1, 4, 2, 3).float() / 255
+    clips = pixels.permute(0, 1, 4, 2, 3).float().div_(255)
+    if not settings.varies:
+        return clips
     plans = [plan_view(sample, view, settings, seed) for sample in samples]
     if settings.jitter > 0:
         clips = _lit(clips, pixels, plans)

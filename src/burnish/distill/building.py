@@ -11,10 +11,12 @@ from burnish.distill.cost import ModelFlops, model_flops
 from burnish.distill.footage import Footage
 from burnish.distill.looks import refuse_misfit
 from burnish.distill.models import Classifier, fingerprint, match_labels
-from burnish.distill.passes import Seat
+from burnish.distill.passes import Seat, computes_half
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Clips
-from burnish.distill.spending import Prices
+from burnish.distill.rules import wanted
+from burnish.distill.spending import Prices, refuse_short_budget
+from burnish.distill.states import wanted_by
 from burnish.distill.table import TeacherTable
 from burnish.distill.trainer import Distiller
 
@@ -31,6 +33,7 @@ def build_distiller(
     tables: Path | None = None,
     note: Callable[[str], None] = lambda _message: None,
     table: TeacherTable | None = None,
+    prices: Prices | None = None,
 ) -> Distiller:
     """The training of a recipe, ready for :meth:`~burnish.distill.trainer.Distiller.units`.
 
@@ -46,10 +49,11 @@ def build_distiller(
         tables: folder of teachers' tables; none keeps the table in memory.
         note: told of what a person should know.
         table: one that is there already.
+        prices: FLOPs of a sample, if they were counted already.
 
     Raises:
         UserError: clips that a model was not built for, classes that it lacks, features of different widths where the
-            loss compares them.
+            loss compares them; a budget that ends before the first step.
     """
     refuse_unfit_loss(recipe, student, teacher)
     seats = []
@@ -61,13 +65,18 @@ def build_distiller(
         refuse_misfit(model.look, frames, (height, width), name, clip)
         seats.append(Seat(model, Footage(seen), match_labels(model.labels, labels, name)))
     device = accelerator.device
-    own, other = count_flops(student, clips), count_flops(teacher, teacher_clips)
-    prices = Prices(other.forward, own.forward, own.training)
+    prices = prices or count_prices(student, teacher, clips, teacher_clips)
+    chosen = wanted(len(clips.ids), recipe.selection.share)
+    batch = min(recipe.batch * accelerator.num_processes, chosen)
+    refuse_short_budget(recipe, wanted_by(recipe), prices, len(clips.ids), batch)
     student.model.to(device)
     teacher.model.to(device)
     if table is None:
         folder = tables if accelerator.is_main_process else None  # the first reads and writes, and tells the others
-        identity = fingerprint(teacher) if folder is not None else ""
+        identity = ""
+        if folder is not None:
+            # what bfloat16 makes of a clip is another word, and a run must not depend on what others left on disk
+            identity = fingerprint(teacher) + ("-bf16" if computes_half(recipe, device) else "")
         table = TeacherTable(seats[1].footage, len(teacher.labels), teacher.width, identity, folder, note)
     tested = None if test is None else Footage(test)
     return Distiller(recipe, seats[0], seats[1], table, prices, accelerator, tested)
@@ -92,6 +101,12 @@ def accelerator_of(recipe: SakdRecipe) -> Any:
     from accelerate import Accelerator
 
     return Accelerator(cpu=recipe.device == "cpu", mixed_precision="no")
+
+
+def count_prices(student: Classifier, teacher: Classifier, clips: Clips, teacher_clips: Clips) -> Prices:
+    """FLOPs of a sample, of both models."""
+    own, other = count_flops(student, clips), count_flops(teacher, teacher_clips)
+    return Prices(other.forward, own.forward, own.training)
 
 
 def count_flops(classifier: Classifier, clips: Clips) -> ModelFlops:

@@ -25,6 +25,7 @@ from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Clips
 from burnish.distill.rules import Selection
 from burnish.distill.samples import read_samples
+from burnish.distill.spending import Prices
 from burnish.distill.strips import captions, film_strip, told_apart
 from burnish.distill.table import TeacherTable
 from burnish.distill.trainer import Distiller
@@ -56,7 +57,7 @@ class Outcome:
     accuracy: float | None
     curve: tuple[tuple[float, float], ...]
     costs: Costs
-    selections: tuple[Int64[np.ndarray, " picks"], ...]
+    selections: tuple[Int64[np.ndarray, " _"], ...]
     steps: int
     difficulty: np.ndarray
     strength: np.ndarray
@@ -122,6 +123,7 @@ def distill_in_memory(
     *,
     teacher_clips: Clips | None = None,
     table: TeacherTable | None = None,
+    prices: Prices | None = None,
     on_selection: Callable[[int, Selection], None] = lambda _epoch, _selection: None,
 ) -> Outcome:
     """Distil a model that is in memory on clips that are, without a run: for studies and notebooks; no resume.
@@ -134,13 +136,14 @@ def distill_in_memory(
         test: what accuracy is measured on, before, at every evaluation and after.
         teacher_clips: the same samples as the teacher sees them, if otherwise.
         table: of this teacher over these samples, for arms that share it: each is charged as if it had asked itself.
+        prices: FLOPs of a sample, where they were counted already.
         on_selection: called with the epoch and each selection.
 
     Raises:
         UserError: models, clips or settings that do not go together.
         BurnishError: a loss that is no number.
     """
-    selections: list[Int64[np.ndarray, " picks"]] = []
+    selections: list[Int64[np.ndarray, " _"]] = []
 
     def chosen(epoch: int, selection: Selection) -> None:
         selections.append(selection.indices)
@@ -156,6 +159,7 @@ def distill_in_memory(
         test,
         accelerator_of(recipe),
         table=table,
+        prices=prices,
     )
     trainer.on_selection = chosen
     measured = (logged for logged in trainer.units() if "test_accuracy" in logged)

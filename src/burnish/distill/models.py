@@ -57,7 +57,7 @@ class Classifier:
         mean, std = (
             torch.tensor(values, device=view.device).reshape(-1, 1, 1) for values in (self.look.mean, self.look.std)
         )
-        return (view - mean) / std
+        return (view - mean).div_(std)
 
     def taught(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from burnish.distill.difficulty import Values
@@ -129,6 +129,11 @@ class Frozen:
                 self._look_up(name, augment, view, chunk)
             asked[chunk] = looked[chunk] = 1
             yield
+
+    def unasked(self, augment: AugmentSettings, view: int) -> Bool[np.ndarray, " samples"]:
+        """Of which samples the teacher's word on a view has not been paid for."""
+        asked = self.asked.get(view_name(augment, view, self._recipe.seed))
+        return np.ones(len(self.student.footage), bool) if asked is None else asked == 0
 
     def flush(self) -> None:
         """Put on disk what the table still holds back: before a checkpoint, and at the end."""

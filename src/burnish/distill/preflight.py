@@ -14,7 +14,7 @@ from burnish.distill.models import Classifier, load_classifier, match_labels
 from burnish.distill.recipe import ClipSettings, SakdRecipe
 from burnish.distill.rules import wanted
 from burnish.distill.samples import read_samples
-from burnish.distill.spending import Prices, everything
+from burnish.distill.spending import Prices, everything, refuse_short_budget
 from burnish.distill.states import wanted_by
 from burnish.distill.table import table_bytes
 
@@ -28,7 +28,7 @@ def check(recipe: SakdRecipe) -> list[tuple[str, str]]:
     Raises:
         UserError: a model or data that do not exist; frames, sizes or classes that do not go together; a loss that
             needs features of one width; frames of both models without a common divisor; a grid that does not divide
-            the picture.
+            the picture; a budget that ends before the first step.
     """
     samples = read_samples(recipe.data)
     test = None if recipe.test is None else read_samples(recipe.test)
@@ -50,10 +50,11 @@ def check(recipe: SakdRecipe) -> list[tuple[str, str]]:
     count = len(samples.items)
     own, other = (flops_of(models[name], clips[name].frames, clips[name].size) for name in ("student", "teacher"))
     prices = Prices(other.forward, own.forward, own.training)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = wanted(count, recipe.selection.share)
+    refuse_short_budget(recipe, looked, prices, count, min(recipe.batch * processes, chosen))
     spending = predicted(recipe, prices, count)
     whole = everything(recipe, prices, count)
-    chosen = wanted(count, recipe.selection.share)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     steps = math.ceil(chosen / (recipe.batch * processes))
     decoded = sum(clip_bytes(each) for each in {recipe.clip, clips["teacher"]}) * count
     decoded += 0 if test is None else clip_bytes(recipe.clip) * len(test.items)
@@ -119,7 +120,7 @@ def predicted(recipe: SakdRecipe, prices: Prices, samples: int) -> float:
     if looked.losses and recipe.evaluation != "history":
         spent += evaluations * prices.student
         spent += (evaluations - 1) * prices.teacher * (recipe.evaluation == "interrupted")
-    varied = (recipe.augment.flip, recipe.augment.crop, recipe.augment.jitter) != (False, 1.0, 0.0)
+    varied = recipe.augment.varies
     draws = {"fixed": 1}.get(recipe.selection.kind, recipe.epochs if looked.every_epoch else evaluations)
     views = recipe.augment.views if varied else 1
     met = 1 - (1 - share) ** max(1.0, draws / views)

@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from burnish.core.recipe import Recipe, Settings
 from burnish.distill.settings import DifficultySettings, InterruptionSettings, SelectionSettings
 
+Evaluation = Literal["interrupted", "cached", "history"]
+
 
 class DataSettings(Settings):
     """Where labelled videos or pictures are."""
@@ -59,6 +61,11 @@ class AugmentSettings(Settings):
     jitter: float = Field(default=0.0, ge=0, le=1)
     """Strength of changes of brightness, contrast and saturation."""
 
+    @property
+    def varies(self) -> bool:
+        """Whether a view is anything but the clip as it is."""
+        return (self.flip, self.crop, self.jitter) != (False, 1.0, 0.0)
+
 
 class LossSettings(Settings):
     """The base loss, whose two parts the strength mixes."""
@@ -78,12 +85,15 @@ class LossSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """When training ends, if before its epochs: whatever comes first. All costs count, the frozen passes too."""
+    """When training ends, if before its epochs: whatever comes first. All costs count, the frozen passes too.
+
+    FLOPs are never overdrawn: a step that they do not cover is not made, and all samples are measured again only where
+    the training up to the next evaluation is covered too; else training goes on with what is known."""
 
     share: float | None = Field(default=None, gt=0)
     """Of the FLOPs of distilling on all samples for all epochs."""
     seconds: float | None = Field(default=None, gt=0)
-    """Wall-clock seconds of training."""
+    """Wall-clock seconds of training; decoding, which is done once, is not counted."""
     flops: float | None = Field(default=None, gt=0)
     """FLOPs in all."""
 
@@ -120,7 +130,7 @@ class SakdRecipe(Recipe):
     """How clips are disturbed when difficulty is measured."""
     difficulty: DifficultySettings = Field(default_factory=DifficultySettings)
     """Difficulty and strength."""
-    evaluation: Literal["interrupted", "cached", "history"] = "interrupted"
+    evaluation: Evaluation = "interrupted"
     """What difficulty is measured by: both models on interrupted clips (published); the teacher's table of clean clips
     and the student; or the losses seen in training, which costs nothing."""
     selection: SelectionSettings = Field(default_factory=SelectionSettings)

@@ -91,7 +91,8 @@ class States:
         strength: share of the distillation loss.
         counts: how often each was selected.
         features: of the teacher, moving average.
-        losses: last distillation loss seen of each; none seen: NaN.
+        losses: last loss seen in training of each; none seen: NaN. The distillation loss, which difficulty is made of,
+            or (for ``infobatch``) the whole.
     """
 
     difficulty: Float32[np.ndarray, " samples"]

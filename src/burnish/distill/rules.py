@@ -22,6 +22,8 @@ from burnish.distill.settings import Rarity, SelectionSettings
 
 TRUSTED = 0.3
 """``trust_pool``: the least probability that the teacher gives the label of a sample in the pool."""
+ANNEALED = 0.875
+"""``infobatch``: from this share of the training on all samples are trained on, all of them alike."""
 FRESH = ("random", "infobatch")
 """Kinds that choose anew every epoch; the others choose at each evaluation and keep it until the next."""
 DIVERSE = ("map", "perturbed", "stochastic", "dpp")
@@ -63,13 +65,14 @@ def select(
     *,
     rng: np.random.Generator,
     rarity: Rarity = "twice",
+    done: float = 0.0,
 ) -> Selection:
     """Choose :func:`wanted` samples of all, or (``by_class``) of each class.
 
     ``trust_pool`` chooses fewer where its pool is smaller, and ``infobatch`` as many as chance leaves: all whose last
     loss is not below the mean (or was never seen), and of the others the share, whose losses then count 1 / share: the
-    expected gradient is that of the whole set. (Its paper trains on everything in the last eighth; that is left out,
-    since a budget ends training nobody knows when.) ``fixed`` chooses at random once, and then what was chosen before.
+    expected gradient is that of the whole set; in the last eighth of the training it takes everything, as published.
+    ``fixed`` chooses at random once, and then what was chosen before.
 
     Args:
         states: of all samples; its features may be a memory map, of any length (only their direction counts).
@@ -78,6 +81,7 @@ def select(
         labels: class of each sample.
         rng: of the rules with chance in them.
         rarity: whether samples chosen before count less, see :class:`~burnish.distill.settings.DifficultySettings`.
+        done: share of the training that is over, of its epochs or of its budget.
 
     Raises:
         UserError: no samples; a difficulty or a feature that is no number; a k-DPP beyond the rank of the features;
@@ -91,6 +95,8 @@ def select(
     blocks = [np.flatnonzero(labels == label) for label in np.unique(labels)] if settings.by_class else [everything]
     asked = _Asked(states, trust, settings, rng, rarity)
     if settings.kind == "infobatch":
+        if done >= ANNEALED:
+            return Selection(everything, np.ones(len(everything), np.float32))
         return _joined([_infobatch(block, asked) for block in blocks])
     chosen = [block[RULES[settings.kind](block, wanted(len(block), settings.share), asked)] for block in blocks]
     found = np.sort(np.concatenate(chosen)).astype(np.int64)

@@ -183,7 +183,7 @@ def view_name(augment: AugmentSettings, view: int, seed: int) -> str:
     >>> view_name(AugmentSettings(), 0, seed=3)
     'plain'
     """
-    if (augment.flip, augment.crop, augment.jitter) == (False, 1.0, 0.0):
+    if not augment.varies:
         return "plain"
     text = f"{augment.flip} {augment.crop} {augment.jitter} {seed}"
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{view:04d}"

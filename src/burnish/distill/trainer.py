@@ -7,7 +7,7 @@ is resumed from a checkpoint goes on bit by bit. Knows no run folder. Through ac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,10 +23,10 @@ from burnish.distill.passes import Frozen, Judging, Seat, computes_half
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Taught
 from burnish.distill.rules import Selection, select
-from burnish.distill.spending import Ledger, Prices, budget_share
+from burnish.distill.spending import Budget, Ledger, Prices
 from burnish.distill.states import SampleStates, wanted_by
 from burnish.distill.table import TeacherTable
-from burnish.distill.weights import TrainingState
+from burnish.distill.weights import TrainingState, make_optimizer
 
 Logged = dict[str, Any]
 BINS = 20
@@ -58,17 +58,23 @@ class Distiller:
     ) -> None:
         self.recipe, self.student, self.teacher, self._test = recipe, student, teacher, test
         self.accelerator, self._prices, self.ledger = accelerator, prices, Ledger()
-        optimizer = _optimizer(recipe, student.classifier.model)
-        self.model, self._optimizer = accelerator.prepare(student.classifier.model, optimizer)
+        alone = accelerator.num_processes == 1
+        optimizer = make_optimizer(recipe, student.classifier.model, fused=alone)
+        self.model, prepared = accelerator.prepare(student.classifier.model, optimizer)
+        # accelerate's wrapper looks for packages at each step, and has nothing to do for one process
+        self._optimizer = optimizer if alone else prepared
         self.frozen = Frozen(recipe, student, teacher, self.model, table, accelerator, prices, self.ledger)
         self._weights = TrainingState(self.model, self._optimizer, accelerator.num_processes)
         self._half = computes_half(recipe, accelerator.device)
+        self._budget = Budget(recipe, prices, len(student.footage), self.ledger)
+        self._over = False
         self.wanted = wanted_by(recipe)
         samples = len(student.footage)
         self.states = SampleStates(samples, teacher.classifier.width if self.wanted.features else 0)
         self.selection = Selection(np.zeros(0, np.int64), np.zeros(0, np.float32))
         self.seen = np.zeros(samples, np.uint8)
-        self._losses = torch.full((samples,), torch.nan, device=accelerator.device)
+        # of each sample the whole loss and its distillation loss, when it was last trained on
+        self._losses = torch.full((samples, 2), torch.nan, device=accelerator.device)
         self.epoch = self.at = self.step = 0
         self.judged = self.chosen = self.measured = -1
         self.accuracy: float | None = None
@@ -85,9 +91,12 @@ class Distiller:
         while self.epoch < self.recipe.epochs and not self.spent:
             if self.epoch % self.recipe.interval == 0:
                 yield from self._measure(self.epoch)
-                if self.judged < self.epoch:
+                if self.judged < self.epoch and self._pass_is_covered():
                     yield from self._judge()
             if self.chosen < self.epoch and (self.wanted.every_epoch or self.epoch % self.recipe.interval == 0):
+                if not self._budget.covers(selection=self._selection_flops()):
+                    self._over = True
+                    break
                 yield self._choose()
             yield from self._train()
         yield from self._measure(self.recipe.epochs)
@@ -95,14 +104,14 @@ class Distiller:
 
     @property
     def spent(self) -> bool:
-        """Whether the budget is used up."""
-        return self._budget_share() >= 1
+        """Whether the budget is used up: it does not cover another step."""
+        return self._over or self._in_time(self._budget.share) >= 1
 
     @property
     def progress(self) -> float:
-        """How much of the training is over, in [0, 1): of its epochs, or of its budget if that ends first."""
+        """How much of the training is over, in [0, 1]: of its epochs, or of what its budget pays for, if less."""
         within = self.at / max(1, self._steps()) if self.chosen >= 0 else 0.0
-        return min(1.0, max((self.epoch + within) / self.recipe.epochs, self._budget_share()))
+        return min(1.0, max((self.epoch + within) / self.recipe.epochs, self._in_time(self._budget.done)))
 
     def expected_units(self) -> int:
         """About how many units there are; a budget may end them earlier."""
@@ -122,11 +131,28 @@ class Distiller:
         self.measured = moment
         yield {"epoch": self.epoch, "test_accuracy": self.accuracy, **self.ledger.numbers()}
 
+    def _pass_is_covered(self) -> bool:
+        """Whether the budget has room for a look at all samples and for the training it is for, up to the next one.
+
+        Else training goes on with what is known. The first is needed, and one that has begun goes on.
+        """
+        wanted, price = self.wanted, self._prices
+        cost = 0.0
+        if self.judged >= 0 and wanted.losses and self.recipe.evaluation != "history":
+            cost = price.student + price.teacher * (self.recipe.evaluation == "interrupted")
+        if cost == 0 or self._judging is not None:
+            return True
+        steps = min(self.recipe.interval, self.recipe.epochs - self.epoch) * len(self.selection.indices)
+        covered = self._budget.covers(
+            frozen=cost * len(self.student.footage), selection=self._selection_flops(), student=steps * price.training
+        )
+        return self._in_time(covered) > 0
+
     def _judge(self) -> Iterator[Logged]:
         """What the rules look at: no more is measured than that."""
         wanted, mode, frozen = self.wanted, self.recipe.evaluation, self.frozen
         if self._judging is None:
-            rate = interruption_rate(self._done_share(), self.recipe.interruption)
+            rate = interruption_rate(self.progress, self.recipe.interruption)
             self._judging = Judging(len(self.student.footage), self.states.features.shape[1], rate)
         judging = self._judging
         # Nothing is interrupted at the first evaluation: that pass is the teacher's table of plain clips.
@@ -151,19 +177,21 @@ class Distiller:
             yield {"epoch": self.epoch, "rate": judging.rate, **self._histograms()}
 
     def _remembered(self) -> Any:
-        self.states.losses = self._losses.cpu().numpy().copy()
+        self.states.losses = self._losses[:, 1].cpu().numpy().copy()
         return self.states.remembered_losses()
 
     def _choose(self) -> Logged:
         """The next selection: made by the first process, and told to the others."""
         before = self.selection.indices
         with self.ledger.charge("selection", self._selection_flops()):
-            self.states.losses = self._losses.cpu().numpy().copy()
+            whole = self.recipe.selection.kind == "infobatch"
+            self.states.losses = self._losses[:, 0 if whole else 1].cpu().numpy().copy()
             rng = np.random.default_rng([self.recipe.seed, self.epoch, 2])
             labels = self.student.footage.labels
             rules, rarity = self.recipe.selection, self.recipe.difficulty.rarity
             states = self.states.record()
-            self.selection = self._same(select(states, self.states.trust, rules, labels, rng=rng, rarity=rarity))
+            selection = select(states, self.states.trust, rules, labels, rng=rng, rarity=rarity, done=self.progress)
+            self.selection = self._same(selection)
             self.states.choose(self.selection)
         chosen = self.selection.indices
         self.seen[chosen] = 1
@@ -210,44 +238,56 @@ class Distiller:
     def _steps(self) -> int:
         return math.ceil(len(self.selection.indices) / (self.recipe.batch * int(self.accelerator.num_processes)))
 
-    def _done_share(self) -> float:
-        return min(1.0, max(self.epoch / self.recipe.epochs, self._budget_share()))
+    def _in_time(self, number: float) -> float:
+        """What a budget says; of seconds the first process's, since clocks differ."""
+        return number if self.recipe.budget.seconds is None else self._agreed(number)
 
-    def _budget_share(self) -> float:
-        share = budget_share(self.recipe, self._prices, len(self.student.footage), self.ledger)
-        if self.recipe.budget.seconds is None or self.accelerator.num_processes == 1:
-            return share
-        from accelerate.utils import broadcast  # clocks differ: the first process's counts
+    def _agreed(self, number: float) -> float:
+        """The first process's number, in all of them."""
+        if self.accelerator.num_processes == 1:
+            return number
+        from accelerate.utils import broadcast
 
-        return float(broadcast(torch.tensor(share, device=self.accelerator.device)))
+        return float(broadcast(torch.tensor(float(number), device=self.accelerator.device)))
 
     def _train(self) -> Iterator[Logged]:
         """An epoch over what is chosen, in an order of its own."""
         order = np.random.default_rng([self.recipe.seed, self.epoch, 1]).permutation(len(self.selection.indices))
         rows, weights = self.selection.indices[order], self.selection.weights[order]
         view = self.epoch % self.recipe.augment.views
-        if self.recipe.loss.distilled > 0:
-            for _ in self.frozen.ask(self.recipe.augment, view, rows):
-                yield {}
         size = self.recipe.batch * self.accelerator.num_processes
         steps = list(zip(batches(rows, size), batches(weights, size), strict=True))
-        while self.at < len(steps) and not self.spent:
+        end = self.at + self._paid([chosen for chosen, _ in steps[self.at :]], view)
+        if self.recipe.loss.distilled > 0:
+            for _ in self.frozen.ask(self.recipe.augment, view, rows[self.at * size : end * size]):
+                yield {}
+        while self.at < end and not self.spent:
             chosen, counted = steps[self.at]
             with self.ledger.charge("student", len(chosen) * self._prices.training):
                 logged = self._learn(chosen, counted, view)
             self.at += 1
             self.step += 1
             yield {**logged, "total_flops": self.ledger.flops}
+        self._over = self.at == end < len(steps)
         if self.at == len(steps):
             self.epoch, self.at = self.epoch + 1, 0
+
+    def _paid(self, steps: Sequence[Rows], view: int) -> int:
+        """How many of these steps the FLOPs that are left cover, the teacher's word on their samples included."""
+        left, unasked = self._budget.left, self.frozen.unasked(self.recipe.augment, view)
+        for number, rows in enumerate(steps):
+            asked = self._prices.teacher * int(unasked[rows].sum()) if self.recipe.loss.distilled > 0 else 0.0
+            left -= len(rows) * self._prices.training + asked
+            if left < 0:
+                return number
+        return len(steps)
 
     def _learn(self, rows: Rows, weights: np.ndarray, view: int) -> Logged:
         """One step: the mean over the batch of all processes, in passes of ``micro_batch``."""
         device, processes = self.accelerator.device, self.accelerator.num_processes
-        torch.manual_seed(
-            (self.recipe.seed * 1_000_003 + self.step * processes + self.accelerator.process_index) % 2**63
-        )
-        self.model.train()
+        _seed(self.recipe.seed * 1_000_003 + self.step * processes + self.accelerator.process_index, device)
+        if not self.model.training:
+            self.model.train()
         rate = self._learning_rate()
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -269,7 +309,7 @@ class Distiller:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        self._losses[torch.from_numpy(rows).to(device)] = every[:, 3]
+        self._losses[torch.from_numpy(rows).to(device)] = every[:, [0, 3]]
         loss, supervised, distilled, _ = every.mean(0).tolist()
         return {
             "epoch": self.epoch,
@@ -354,8 +394,8 @@ class Distiller:
         self.ledger.load_state_dict(state["ledger"])
 
 
-def _optimizer(recipe: SakdRecipe, model: torch.nn.Module) -> torch.optim.Optimizer:
-    weights = [each for each in model.parameters() if each.requires_grad]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(weights, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+def _seed(number: int, device: torch.device) -> None:
+    if device.type == "cpu":  # all generators at once take as long as a step of a small model
+        torch.default_generator.manual_seed(number % 2**63)
+    else:
+        torch.manual_seed(number % 2**63)

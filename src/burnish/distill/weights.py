@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from burnish.distill.models import Classifier
+from burnish.distill.recipe import SakdRecipe
 
 
 class TrainingState:
@@ -49,6 +51,14 @@ class TrainingState:
             optim_state_dict=dict(state["optimizer"]),
             options=_whole(),
         )
+
+
+def make_optimizer(recipe: SakdRecipe, model: nn.Module, *, fused: bool) -> torch.optim.Optimizer:
+    """Of a recipe, over the weights that are trained; ``fused``: AdamW in one kernel, which one process can have."""
+    weights = [each for each in model.parameters() if each.requires_grad]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
+    return torch.optim.SGD(weights, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 class Finished:

@@ -126,7 +126,7 @@ def teach_labels(
         batch: samples a step.
     """
     targets = torch.from_numpy(labels)
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.01, fused=True)
     course = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
     model.train()
     with one_thread():

@@ -242,12 +242,15 @@ def read_film(file: Any, lines: int | None = None) -> UInt8[np.ndarray, "frames 
     Raises:
         UserError: PyAV is not installed.
     """
-    with _av().open(file) as container:
+    av = _av()
+    reader = av.video.reformatter.VideoReformatter()  # one for all: set up once, not for each frame
+    with av.open(file) as container:
         stream = container.streams.video[0]
         scaled = {}
         if lines is not None:
             scaled = {"height": lines, "width": round(stream.width * lines / stream.height), "interpolation": "AREA"}
-        return np.stack([frame.to_ndarray(format="rgb24", **scaled) for frame in container.decode(stream)])
+        pictures = (reader.reformat(frame, format="rgb24", threads=1, **scaled) for frame in container.decode(stream))
+        return np.stack([picture.to_ndarray() for picture in pictures])
 
 
 def write_clips(folder: Path, clips: Pixels, labels: Int64[np.ndarray, " clips"], names: Sequence[str]) -> None:

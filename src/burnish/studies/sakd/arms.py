@@ -95,7 +95,7 @@ class Spending(NamedTuple):
     epochs: int = 48
     share: float = 0.25
     interval: int = 5
-    batch: int = 15
+    batch: int = 30
     learning_rate: float = 1.2e-2
     grid: tuple[tuple[float, float], ...] = ((1.0, 0.5), (1.0, 0.9), (4.0, 0.5), (4.0, 0.9))
 

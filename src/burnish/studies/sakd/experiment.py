@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64
+from torch import Tensor, nn
+from xxhash import xxh3_128
 
 from burnish.core.parallel import one_thread
-from burnish.distill.building import count_flops
+from burnish.distill.building import count_prices
 from burnish.distill.footage import Footage
-from burnish.distill.loop import distill_in_memory
+from burnish.distill.loop import Outcome, distill_in_memory
 from burnish.distill.models import Classifier
 from burnish.distill.records import Clips
 from burnish.distill.rules import wanted
+from burnish.distill.spending import Prices
 from burnish.distill.table import TeacherTable
 from burnish.studies.sakd.arms import PLANS, Spending, recipe_of
-from burnish.studies.sakd.records import RANDOM, Arm, Regime, RegimeCell, Trained
+from burnish.studies.sakd.records import DRAWN, RANDOM, Arm, Regime, RegimeCell, Trained
 from burnish.studies.sakd.world import World, WorldJob, load_world
 
 WRONG, NOISY, UNUSABLE = 0.4, 0.4, 0.5
@@ -55,6 +58,8 @@ class Stage:
         taught: the same, as the teacher sees them.
         bad: which of them are spoilt.
         table: what the teacher said of ``taught``.
+        teacher: the world's; what it said of an interrupted batch is kept as well.
+        prices: FLOPs of a sample.
     """
 
     world: World
@@ -62,14 +67,28 @@ class Stage:
     taught: Clips
     bad: Bool[np.ndarray, " samples"]
     table: TeacherTable
+    teacher: Classifier
+    prices: Prices
 
 
-class Prices(NamedTuple):
-    """FLOPs of a sample: the teacher's and the student's forward pass, and a training step."""
+@dataclass(frozen=True)
+class Remembering(Classifier):
+    """A frozen teacher that computes what it says of a batch once: arms that interrupt the same clips alike share it.
 
-    teacher: float
-    student: float
-    training: float
+    Each is charged as if it had asked by itself. Only whole batches are told again, so that every bit is the same.
+
+    Attributes:
+        said: logits and features, by a hash of the batch.
+    """
+
+    said: dict[bytes, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def taught(self, pixels: Tensor, through: nn.Module | None = None, *, half: bool = False) -> tuple[Tensor, Tensor]:
+        """As a classifier's."""
+        key = xxh3_128(pixels.contiguous().numpy().data).digest()
+        if key not in self.said:
+            self.said[key] = super().taught(pixels, through, half=half)
+        return self.said[key]
 
 
 def run_regime(job: RegimeJob) -> RegimeCell:
@@ -77,21 +96,24 @@ def run_regime(job: RegimeJob) -> RegimeCell:
     started = time.process_time()
     with one_thread():
         stage = set_up(load_world(job.world), job.regime)
-        prices = prices_of(stage)
+        prices = stage.prices
         budget = baseline_flops(prices, len(stage.bad), job.spending)
-        tuned = {setting: _train(job, stage, RANDOM, setting, budget) for setting in job.spending.grid}
-        # of equals the first
-        best = max(tuned, key=lambda setting: tuned[setting].chosen_by)
-        arms = {RANDOM: Arm(flops=tuned[best], updates=tuned[best])}
+        validation = stage.world.sets["validation"]
+        students = {setting: _train(job, stage, RANDOM, setting, budget) for setting in job.spending.grid}
+        tuned = {setting: named_rightly(student, validation) for setting, (student, _) in students.items()}
+        best = max(tuned, key=lambda setting: tuned[setting])  # of equals the first
+        first = _judged(stage, *students[best])
+        arms = {RANDOM: Arm(flops=first, updates=first)}
         for name in job.arms:
-            spent = _train(job, stage, name, best, budget * PLANS[name].times)
+            spent = _judged(stage, *_train(job, stage, name, best, budget * PLANS[name].times))
             alike = PLANS[name].alike or PLANS[name].times != 1
-            arms[name] = Arm(flops=spent, updates=spent if alike else _train(job, stage, name, best, None))
+            even = spent if alike else _judged(stage, *_train(job, stage, name, best, None))
+            arms[name] = Arm(flops=spent, updates=even)
     return RegimeCell(
         world=job.world.world,
         regime=job.regime,
         arms=arms,
-        grid={f"T {setting[0]:g}, {setting[1]:g}": trained.chosen_by for setting, trained in tuned.items()},
+        grid={f"T {setting[0]:g}, {setting[1]:g}": right for setting, right in tuned.items()},
         setting=f"T {best[0]:g}, {best[1]:g}",
         budget=budget,
         teacher=stage.world.facts.teacher,
@@ -122,7 +144,8 @@ def set_up(world: World, regime: Regime) -> Stage:
         labels[bad] = rng.integers(0, len(world.teacher.labels), int(bad.sum()))
         own = seen = Clips(pixels, labels, own.ids)
     table = TeacherTable(Footage(seen), len(world.teacher.labels), world.teacher.width, "in memory")
-    return Stage(world, own, seen, bad, table)
+    prices = count_prices(world.student(), world.teacher, own, seen)
+    return Stage(world, own, seen, bad, table, Remembering(**vars(world.teacher)), prices)
 
 
 def _some(count: int, share: float, rng: np.random.Generator) -> Bool[np.ndarray, " samples"]:
@@ -144,36 +167,37 @@ def scrambled(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return pixels.reshape(len(pixels), -1, 3)[:, order].reshape(pixels.shape)
 
 
-def prices_of(stage: Stage) -> Prices:
-    """Counted on the models themselves."""
-    student, teacher = stage.world.student(), stage.world.teacher
-    own = count_flops(student, stage.clips)
-    return Prices(count_flops(teacher, stage.taught).forward, own.forward, own.training)
-
-
 def baseline_flops(prices: Prices, samples: int, spending: Spending) -> float:
     """What random subsets of each epoch cost: their updates, and the teacher once on every sample."""
     return spending.epochs * wanted(samples, spending.share) * prices.training + samples * prices.teacher
 
 
-def _train(job: RegimeJob, stage: Stage, arm: str, setting: tuple[float, float], flops: float | None) -> Trained:
+def _train(
+    job: RegimeJob, stage: Stage, arm: str, setting: tuple[float, float], flops: float | None
+) -> tuple[Classifier, Outcome]:
     """One student, to a budget of FLOPs, or (none) for as many updates as the baseline has."""
     epochs = job.spending.epochs * (1 if flops is None else MOST)
     recipe = recipe_of(arm, job.spending, *setting, job.world.world, epochs=epochs, flops=flops)
-    student, sets = stage.world.student(), stage.world.sets
+    student = stage.world.student()
+    drawn = job.regime == "clean" and flops is not None and arm in DRAWN
     found = distill_in_memory(
         recipe,
         student,
-        stage.world.teacher,
+        stage.teacher,
         stage.clips,
-        few(sets["test"], CURVE) if job.regime == "clean" else None,
+        few(stage.world.sets["test"], CURVE) if drawn else None,
         teacher_clips=stage.taught,
         table=stage.table,
+        prices=stage.prices,
     )
+    return student, found
+
+
+def _judged(stage: Stage, student: Classifier, found: Outcome) -> Trained:
+    """What a training came to."""
     chosen = [np.asarray(each) for each in found.selections]
     return Trained(
-        accuracy=named_rightly(student, sets["test"]),
-        chosen_by=named_rightly(student, sets["validation"]),
+        accuracy=named_rightly(student, stage.world.sets["test"]),
         curve=found.curve,
         flops=found.costs.total.flops,
         frozen=found.costs.frozen.flops,

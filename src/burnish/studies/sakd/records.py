@@ -13,6 +13,8 @@ EVERY, INFOBATCH = "KD, random every 5th", "KD, InfoBatch"
 DIVERSE, STRENGTH, SELECTED = "diversity only", "strength only", "selection only"
 SAKD, PERTURBED, OFFICIAL = "SAKD (text)", "SAKD perturbed", "official sign"
 TRUST, POOL, EASY = "trust as strength", "trust pool", "easiest only"
+DRAWN = (RANDOM, CE, LONG, SAKD, PERTURBED)
+"""Arms whose accuracy is drawn over their FLOPs."""
 
 Regime = Literal[
     "clean", "duplicates", "long tail", "wrong teacher", "label noise", "unusable clips", "pre-trained", "pictures"
@@ -28,10 +30,8 @@ class Trained(Record):
 
     accuracy: float
     """On the test samples."""
-    chosen_by: float
-    """On the validation samples, by which temperature and weights are chosen."""
     curve: tuple[tuple[float, float], ...]
-    """FLOPs spent and test accuracy then; of clean clips alone."""
+    """FLOPs spent and test accuracy then; of clean clips and the arms that are drawn alone."""
     flops: float
     """In all."""
     frozen: float

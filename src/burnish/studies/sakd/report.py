@@ -11,7 +11,7 @@ from burnish.core.intervals import Interval, interval_of
 from burnish.core.report import Section, subplots
 from burnish.core.study import Glance
 from burnish.core.study_picture import BLUE, GREY, Dots, draw_dots, small_bars
-from burnish.studies.sakd.records import CE, LONG, PERTURBED, RANDOM, SAKD, Column, Regime, RegimeCell, Trained
+from burnish.studies.sakd.records import CE, DRAWN, LONG, PERTURBED, RANDOM, SAKD, Column, Regime, RegimeCell, Trained
 
 WHAT: dict[Regime, str] = {
     "clean": "Clips as they are.",
@@ -24,7 +24,7 @@ WHAT: dict[Regime, str] = {
     "has learnt four other motions before.",
     "pictures": "MNIST, vision transformers; patches are dropped and exchanged in the place of frames.",
 }
-CURVES = {RANDOM: GREY, CE: "#c8553d", LONG: "#4b9560", SAKD: "#b07aa1", PERTURBED: BLUE}
+CURVES = dict(zip(DRAWN, (GREY, "#c8553d", "#4b9560", "#b07aa1", BLUE), strict=True))
 COLOURS: dict[Column, str] = {"flops": BLUE, "updates": GREY}
 COLUMNS: dict[Column, str] = {"flops": "equal FLOPs", "updates": "equal updates"}
 
@@ -46,8 +46,8 @@ def sections(cells: Sequence[RegimeCell]) -> list[Section]:
             "Against fresh random subsets",
             "Accuracy less that of distillation on a random subset of each epoch, same world; small dots are worlds, "
             "lines 95 % t intervals. In blue for the same FLOPs, the teacher's table and frozen passes included; in "
-            "grey for the same updates, where frozen passes come for nothing. A pass that the budget does not cover is "
-            "begun and charged, but nothing is learnt after it.",
+            "grey for the same updates, where frozen passes come for nothing. A pass is not begun where the "
+            "budget does not cover the training up to the next one as well; what is known then serves on.",
             parts=[
                 Section(name, WHAT[name], figure=difference_figure(mine), table=arm_table(mine))
                 for name, mine in regimes.items()

@@ -37,7 +37,7 @@ class Design(NamedTuple):
     spending: Spending = Spending()
     crowded: Spending = Spending(share=0.25 / CROWD)
     tuned: Spending = Spending(epochs=40, share=0.1, batch=12, learning_rate=6e-3)
-    pictures: Spending = Spending(learning_rate=2e-3)
+    pictures: Spending = Spending(batch=15, learning_rate=2e-3)
     arms: dict[Regime, tuple[str, ...]] = ARMS
 
 
