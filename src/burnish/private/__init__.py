@@ -148,7 +148,7 @@ def attack(
     """Look for small edits that turn the answers of one's own classifier; offline, in the clear, by one who knows it.
 
     Examples:
-        >>> found = attack("service", "burnish.testbeds.phrases:reviews", count=3, budget=20)
+        >>> found = attack("service", "texts.jsonl", count=3, budget=20)
         >>> found.after <= found.before, found.queries <= 20
         (True, True)
 
