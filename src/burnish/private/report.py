@@ -34,9 +34,8 @@ def run_sections(path: Path) -> list[Section]:
         found.append(
             Section(
                 "What the client typed, and got",
-                f"A text as it was, and as edited against the best single prompt. `ambiguous` may be "
-                f"said where the best two classes differ by less than eps, {told['eps']:g} of the public bound; `margin` is "
-                "that difference.",
+                "A text as it was, and as edited against the best single prompt. `ambiguous` may be said where the "
+                f"best two classes differ by less than eps, {told['eps']:g} of the public bound; `margin` is that.",
                 table=question_rows(questions),
             )
         )
@@ -45,8 +44,8 @@ def run_sections(path: Path) -> list[Section]:
                 Section(
                     "What the server saw",
                     f"The first {len(data):,} of {told['sent_bytes']:,} bytes of one question, a dot a byte. The same "
-                    "text looks different each time; stripes are the upper bits of its numbers of 8 bytes, which nobody "
-                    "uses. The server sees no more of a text, nor of its answer.",
+                    "text looks different each time; stripes are the upper bits of its numbers of 8 bytes, "
+                    "which nobody uses. The server sees no more of a text, nor of its answer.",
                     figure=byte_figure(data),
                 )
             )

@@ -50,7 +50,7 @@ class TaskDesign(NamedTuple):
     candidates: int = 6
     prompts: int = 5
     attack: AttackPlan = AttackPlan(budget=40)
-    attacked: int = 16
+    attacked: int = 24
     eps: float = 2.0**-4
     sealed: int = 0
     lanes: int = 4

@@ -50,7 +50,7 @@ DESIGNS: dict[Size, Design] = {
         TaskDesign(120, 40, 60, 5, 4, AttackPlan(budget=30), attacked=8),
         argmax=ArgmaxDesign((4,), 0.125, 16384, 33),
     ),
-    "quick": Design(("emails", "emoji"), sealed={"emails": 12}),
+    "quick": Design(("emails", "emoji"), sealed={"emails": 24}),
     "full": Design(
         tuple(TASKS),
         TaskDesign(400, 200, 400, 8, 8, AttackPlan(budget=150), attacked=60, eps=2.0**-6, max_tokens=64),
@@ -60,8 +60,8 @@ DESIGNS: dict[Size, Design] = {
 }
 """What each size spends."""
 
-FIRST_SEED = 1000
-"""Seeds below were looked at while templates and budgets were settled, on texts that are never drawn here."""
+FIRST_SEED = 1001
+"""Those before were looked at while templates, budgets and the number of timed questions were settled."""
 
 
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
