@@ -3,10 +3,10 @@
     python benchmarks/private_bootstrap.py [--ring 65536] [--slots 256] [--levels 8]
 
 Needs the wheel orion-fhe (`pip install --no-deps orion-fhe`). With 8 levels of 40 bits left over, the bootstrap's own
-primes make a modulus of about 1,500 bits: 128-bit secure for a ring of 65,536 and the sparse secret that it uses, not
-for 32,768. 256 slots are what one query of 128 classes takes, and cheaper than a full ciphertext; 8 levels are fewer
-than one comparison at eps 2^-8 takes: both favour the ways that have to be refreshed. Key generation takes minutes and
-several gigabytes.
+primes make a modulus of about 1,500 bits: for the sparse secret that it uses, 128-bit secure at a ring of 65,536 by
+Lattigo's own account (the standard's table ends at 32,768), and not at 32,768. 256 slots are what one query of 128
+classes takes, and cheaper than a full ciphertext; 8 levels are fewer than one comparison at eps 2^-8 takes: both favour
+the ways that have to be refreshed. Key generation takes a minute and over ten gigabytes.
 """
 
 from __future__ import annotations
