@@ -246,8 +246,9 @@ def make_plan(
     if aggregate == "vote":
         votes = cheapest(0.75 / prompts, error, below=after).degrees
         after += sum(map(int.bit_length, votes)) + shape.classes.bit_length() - 1
-        # Of each prompt, so that what all of them lose is within the quarter of a vote that is left to it.
-        error = 1 / (4 * prompts * classes)
+        # Of each prompt, so that what all of them lose is within the quarter of a vote that is left to it; half of it
+        # is lost by keeping shares within 1.
+        error = 1 / (8 * prompts * classes)
     degrees = cheapest(eps / reach, error, below=after + 1).degrees
     levels = 1 + proxy_degree.bit_length() + sum(map(int.bit_length, degrees)) + after + 1
     for size in STANDARD:
