@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import BurnishError, UserError
-from burnish.private.bundle import load_heads
+from burnish.private.bundle import load_client, load_heads, save_bundle
 from burnish.private.heads import answers
 from burnish.private.service import wire
 from burnish.private.service.client import ServiceClient
@@ -183,6 +183,45 @@ def test_strangers_get_no_session_and_nobody_forgets_for_them(server: str, keys:
         assert httpx.post(server + "/v1/sessions", json=vars(known)).status_code == 404
         assert post(server, question(client)).status_code == 401
         assert len(client.ask(texts(1))) == 1  # and can come back
+
+
+def test_who_sends_slowly_or_has_no_session_holds_nothing(
+    server: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, where = keys.offer.plan, (urlsplit(server).hostname or "", urlsplit(server).port or 0)
+
+    def said(path: str, start: bytes) -> bytes:
+        """Sends the beginning of a long message and waits; the status that comes."""
+        with socket.create_connection(where, timeout=20) as raw:
+            size = len(start) + 1000
+            raw.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode() + start)
+            return raw.recv(1000)[9:12]
+
+    digests = plan.parameters.digest, plan.digest
+    # A stranger's question is not kept: that it is too short is not even seen.
+    assert post(server, wire.beginning("question", *digests, [1000], session="f" * 32)).status_code == 401
+    monkeypatch.setattr("burnish.private.service.server.BODY_SECONDS", 0.2)
+    with ServiceClient(server, keys) as client:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:  # as many as may send keys at once
+            assert list(pool.map(lambda _: said("/v1/keys", wire.beginning("keys", *digests, [1000])), range(2))) == [
+                b"408",
+                b"408",
+            ]
+        assert said("/v1/sessions", b"{") == b"408"
+        client.register()
+
+
+def test_classes_that_changed_names_since_the_keys_were_made(keys: Keys, bundle: Path, tmp_path: Path) -> None:
+    """The same circuit, so the keys would do: but what was `fine` would be read as `spam`."""
+    heads, eps = load_heads(bundle)
+    model = dataclasses.replace(load_client(bundle), labels=heads.labels[::-1])
+    other = save_bundle(tmp_path / "other", dataclasses.replace(heads, labels=heads.labels[::-1]), model)
+    with (
+        running(other, tmp_path / "store", CLEAR) as url,
+        pytest.raises(UserError, match="other classes, templates or another encoder by now; make keys again"),
+    ):
+        ServiceClient(url, keys)
+    assert eps == model.eps
 
 
 def test_limits(bundle: Path, tmp_path: Path) -> None:

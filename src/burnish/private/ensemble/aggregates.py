@@ -102,8 +102,8 @@ def reach(heads: Heads) -> float:
 def proxy(heads: Heads) -> Polynomial:
     """The probability of a class without a softmax: an odd polynomial near tanh(n z / (2 (n - 1))) / 2 of its centred
     logit z, over z's whole range. For two classes the difference of two is that of the softmax; for more it has the
-    softmax's slope where all classes are alike. It never passes 1/2: differences beyond 1 are beyond what the comparison
-    is made for, where it swings back and would name another class."""
+    softmax's slope where all classes are alike. It never passes 1/2: differences beyond 1 are beyond what the
+    comparison is made for, where it swings back and would name another class."""
     reach = prompt_bound(heads) / 2
     points = np.cos(np.linspace(0, np.pi, 2001))
     wanted = np.tanh(reach * points) / 2
