@@ -243,13 +243,18 @@ def test_many_questions_of_many_prompts_cost_what_one_prompt_costs() -> None:
         ((3, 1, 8, 0.1), "classes: 1; a classifier needs two or more"),
         ((3, 2, 8, 0.0), "eps: 0; the smallest difference"),
         ((300, 2, 384, 0.1), "1 x 115,200 numbers .* do not fit into 1 x 16,384 slots; take fewer prompts"),
-        ((2, 300, 8, 0.1), "do not fit"),
+        ((2, 300, 8, 0.1), "classes: 300 for 2 prompts .* need 262,144 slots, .* has 16,384; take fewer"),
         ((9, 8, 8, 2**-8, "vote"), "at 128 bits; ask for a larger eps, or another aggregate"),
     ],
 )
 def test_what_cannot_be_planned_is_said(arguments: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         make_plan(*arguments)
+
+
+def test_an_eps_too_fine_for_the_bound_is_said_as_it_was_given() -> None:
+    with pytest.raises(UserError, match=r"eps: 0\.001 of a bound that texts can pass 30 times .* take 0\.0018 or more"):
+        make_plan(1, 2, 8, 0.001, reach=30.0)
 
 
 @pytest.mark.parametrize(

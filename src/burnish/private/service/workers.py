@@ -75,6 +75,7 @@ class Computer:
             UserError: keys that are refused.
         """
         self._load(keys)
+        del self._evaluators[keys]  # they move before they are used: under this name nobody asks for them again
 
     def _load(self, keys: Path) -> Evaluator:
         found = self._evaluators.pop(keys, None)
