@@ -3,10 +3,11 @@
     python benchmarks/private_bootstrap.py [--ring 65536] [--slots 256] [--levels 8]
 
 Needs the wheel orion-fhe (`pip install --no-deps orion-fhe`). With 8 levels of 40 bits left over, the bootstrap's own
-primes make a modulus of about 1,500 bits: 128-bit secure for a ring of 65,536 and the sparse secret that it uses, not
-for 32,768. 256 slots are what one query of 128 classes takes, and cheaper than a full ciphertext; 8 levels are fewer
-than one comparison at eps 2^-8 takes: both favour the ways that have to be refreshed. Key generation takes minutes and
-several gigabytes.
+primes make a modulus of about 1,500 bits: far too many at a ring of 32,768. At 65,536, where the standard's table does
+not reach, Lattigo means such parameters with their sparse secret to be 128-bit secure; nobody here has verified it.
+256 slots are what one query of 128 classes takes, and cheaper than a full ciphertext; 8 levels are fewer than one
+comparison at eps 2^-8 takes: both favour the ways that have to be refreshed. Key generation takes a minute and over
+ten gigabytes.
 """
 
 from __future__ import annotations

@@ -10,12 +10,16 @@ the price of the service. Also what a server answers to others while it computes
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +31,7 @@ from burnish.private.encryption.choose import make_evaluator
 from burnish.private.heads import heads_of
 from burnish.private.service.client import ServiceClient
 from burnish.private.service.flooding import flooded
-from burnish.private.service.running import Settings, new_keys, prepare, served_here
+from burnish.private.service.running import Settings, new_keys, prepare
 
 SIZES = {
     # classes, prompts, width, eps, texts a question, clients, questions of each
@@ -35,10 +39,31 @@ SIZES = {
     "full": [
         (2, 5, 384, 0.25, 1, 1, 10),
         (2, 5, 384, 0.25, 1, 4, 10),
-        (2, 5, 384, 2**-6, 1, 2, 5),
-        (4, 8, 384, 2**-6, 1, 2, 5),
+        (2, 5, 384, 2**-6, 1, 2, 4),
+        (4, 8, 384, 2**-6, 1, 1, 3),
     ],
 }
+
+
+@contextlib.contextmanager
+def served(bundle: Path, settings: Settings, folder: Path) -> Iterator[str]:
+    """A server in a process of its own, as `burnish private serve` starts it; its address."""
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from burnish.private.service.running import Settings, serve_bundle\n"
+        "from burnish.private.service.sessions import Limits\n"
+        "bundle, store, questions, rate = sys.argv[1:]\n"
+        "settings = Settings(questions=int(questions), limits=Limits(questions_per_minute=int(rate)))\n"
+        "serve_bundle(Path(bundle), Path(store), '127.0.0.1', 0, None, settings)\n"
+    )
+    line = [bundle, folder / "store", settings.questions, settings.limits.questions_per_minute]
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, line)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split(" at ")[1].split()[0]
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def measure(
@@ -54,7 +79,7 @@ def measure(
     texts /= np.linalg.norm(texts, axis=2, keepdims=True)
     taken: list[float] = []
     others: list[float] = []
-    with served_here(bundle, generous) as url:
+    with served(bundle, generous, folder) as url:
         opened = []
         began = time.perf_counter()
         for number in range(clients):

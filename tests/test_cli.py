@@ -122,11 +122,11 @@ def equip(folder: Path, warm: Path) -> None:
 def equip_service(folder: Path) -> None:
     """A private classifier of random heads, and texts to attack it with."""
     write_encoder(folder / "encoder")
-    labels = ("ham", "spam")
+    labels = ("liked", "not liked")
     heads = heads_of(np.random.default_rng(0).normal(size=(2, 2, 16)), np.zeros((2, 2)), labels)
-    model = ClientModel(str(folder / "encoder"), "mean", 32, ("{text}", "A mail: {text}"), labels, 0.25)
+    model = ClientModel(str(folder / "encoder"), "mean", 32, ("{text}", "They say: {text}"), labels, 0.25)
     save_bundle(folder / "service", heads, model)
-    rows = [{"text": f"You have won prize {number}", "label": labels[number % 2]} for number in range(20)]
+    rows = [{"text": f"They loved dish {number}", "label": labels[number % 2]} for number in range(20)]
     (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

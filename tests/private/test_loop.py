@@ -98,6 +98,15 @@ def test_preflight_refuses(tmp_path: Path, changed: dict[str, Any], said: str) -
         check(SecpeRecipe.load(given))
 
 
+def test_preflight_says_that_a_calibrated_bound_takes_more(tmp_path: Path) -> None:
+    said = {}
+    for bound in ("calibrated", "certain"):
+        given = recipe(tmp_path) | {"heads": {"bound": bound}}
+        given["encoder"] = given["encoder"] | {"model": str(tmp_path / "encoder")}
+        said[bound] = dict(check(SecpeRecipe.load(given)))["encryption"]
+    assert said["calibrated"].startswith(said["certain"] + "; at least")
+
+
 @pytest.mark.parametrize("eps", [0, 1, -0.5])
 def test_eps_without_sense(eps: float) -> None:
     with pytest.raises(UserError, match=r"`encryption.eps`: input should be"):

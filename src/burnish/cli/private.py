@@ -120,7 +120,7 @@ def private_ask(
 ) -> None:
     """Classify texts without showing them: encrypted here, computed there, read here.
 
-    Example: burnish private ask service "You have won a prize" --keys keys
+    Example: burnish private ask service "They loved it" --keys keys
     """
     from burnish.private import ask
 

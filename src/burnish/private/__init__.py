@@ -31,8 +31,8 @@ def plan(
 
     Examples:
         >>> found = plan(classes=2, eps=0.25, prompts=4)
-        >>> found.parameters.ring, len(found.rotations)
-        (16384, 13)
+        >>> found.parameters.ring, found.seconds < 10
+        (16384, True)
 
     Args:
         classes: of the classifier.
@@ -56,7 +56,7 @@ def keygen(service: str | Path, out: str | Path, *, token: str | None = None) ->
     Examples:
         >>> keys = keygen("service", "keys")
         >>> sorted(path.name for path in keys.folder.iterdir())
-        ['evaluation.keys', 'secret.key', 'service.json']
+        ['evaluation.keys', 'manifest.json', 'secret.key', 'service.json']
 
     Args:
         service: address of a server, or the folder of a classifier that is served with default settings.
@@ -83,8 +83,8 @@ def ask(
     """Classify texts without showing them: encoded and encrypted here, computed there, read here.
 
     Examples:
-        >>> [answer] = ask("You have won a prize", "service", "keys")
-        >>> answer.name in ("ham", "spam", None)  # none: ambiguous
+        >>> [answer] = ask("They loved it", "service", "keys")
+        >>> answer.name in ("liked", "not liked", None)  # none: ambiguous
         True
 
     Args:
@@ -148,7 +148,7 @@ def attack(
     """Look for small edits that turn the answers of one's own classifier; offline, in the clear, by one who knows it.
 
     Examples:
-        >>> found = attack("service", "burnish.testbeds.phrases:reviews", count=3, budget=20)
+        >>> found = attack("service", "texts.jsonl", count=3, budget=20)
         >>> found.after <= found.before, found.queries <= 20
         (True, True)
 

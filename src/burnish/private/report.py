@@ -87,7 +87,7 @@ def outcome_rows(told: Mapping[str, Any]) -> list[dict[str, str]]:
     found = {
         "accuracy on clean test texts": f"{told['ensemble_accuracy']:.3f} by the ensemble, "
         f"{told['single_accuracy']:.3f} by the best single prompt",
-        "closer than eps": f"{told['ambiguous_share']:.1%} of the test texts: those may be answered `ambiguous`",
+        "closer than eps": f"{told['ambiguous_share']:.1%} of the test texts: those may be ambiguous",
     }
     if "single_attacked" in told:
         found["accuracy under attack"] = (

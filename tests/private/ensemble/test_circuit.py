@@ -118,6 +118,41 @@ def test_a_polynomial_probability_of_two_classes_is_the_softmax() -> None:
     assert proxy(heads).coefficients[::2] == (0.0,) * ((proxy(heads).degree + 1) // 2)
 
 
+@pytest.mark.parametrize("size", [1.0, 3.0, 10.0])
+def test_no_text_is_so_clear_that_the_comparison_swings_back(size: float) -> None:
+    """Probabilities of steep heads, by a polynomial that ripples: their differences stay where the sign is one."""
+    weights = np.zeros((1, 2, 2))
+    weights[0, 0, 0], weights[0, 1, 0] = size, -size
+    heads = heads_of(weights, np.zeros((1, 2)), ("a", "b"), "probabilities")
+    circuit = EnsembleCircuit.make(heads, 2**-4, questions=256)
+    first = np.linspace(0.3, 1, 256)
+    texts = np.stack([first, np.sqrt(1 - first**2)], 1)[:, None]
+    assert np.abs(circuit.compared(texts)).max() <= 1
+    assert {label.index for label in asked(circuit, *clear(circuit), texts)} == {0}
+
+
+@pytest.mark.parametrize(("prompts", "classes", "eps"), [(5, 3, 0.1), (7, 2, 0.1), (3, 5, 0.25)])
+def test_votes_never_pass_all_there_are(prompts: int, classes: int, eps: float) -> None:
+    """Prompts that agree, at any confidence: the comparison of votes is made for shares up to 1 and no further."""
+    circuit = EnsembleCircuit.make(
+        heads_of(_agreeing(prompts, classes), np.zeros((prompts, classes)), _names(classes), "vote"), eps
+    )
+    sure = np.linspace(eps * 2, 1, 4001)
+    texts = np.zeros((len(sure), prompts, classes))
+    texts[..., 0] = sure[:, None]
+    found = circuit.compared(texts)
+    assert np.abs(found).max() <= 1 + 1e-12
+    assert found[:, 0, 1:].min() >= circuit.plan.vote_eps
+
+
+def _agreeing(prompts: int, classes: int) -> Any:
+    return np.repeat(np.eye(classes)[None], prompts, axis=0)
+
+
+def _names(classes: int) -> tuple[str, ...]:
+    return tuple(f"class {number}" for number in range(classes))
+
+
 @settings(max_examples=60)
 @given(
     st.floats(-4, 4), st.integers(0, 2), st.sampled_from([1.0, -1.0]), st.integers(0, 10**6)
@@ -208,13 +243,18 @@ def test_many_questions_of_many_prompts_cost_what_one_prompt_costs() -> None:
         ((3, 1, 8, 0.1), "classes: 1; a classifier needs two or more"),
         ((3, 2, 8, 0.0), "eps: 0; the smallest difference"),
         ((300, 2, 384, 0.1), "1 x 115,200 numbers .* do not fit into 1 x 16,384 slots; take fewer prompts"),
-        ((2, 300, 8, 0.1), "do not fit"),
+        ((2, 300, 8, 0.1), "classes: 300 for 2 prompts .* need 262,144 slots, .* has 16,384; take fewer"),
         ((9, 8, 8, 2**-8, "vote"), "at 128 bits; ask for a larger eps, or another aggregate"),
     ],
 )
 def test_what_cannot_be_planned_is_said(arguments: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         make_plan(*arguments)
+
+
+def test_an_eps_too_fine_for_the_bound_is_said_as_it_was_given() -> None:
+    with pytest.raises(UserError, match=r"eps: 0\.001 of a bound that texts can pass 30 times .* take 0\.0018 or more"):
+        make_plan(1, 2, 8, 0.001, reach=30.0)
 
 
 @pytest.mark.parametrize(

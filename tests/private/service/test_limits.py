@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from burnish.core.errors import UserError
 from burnish.private.encryption.clear import ClearClient, ClearEvaluator
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.heads import heads_of
-from burnish.private.service.flooding import BLUR, answer_error, flooding, plan_flood
+from burnish.private.service.flooding import BLUR, Flood, answer_error, flooding, plan_flood
 from burnish.private.service.sessions import Limits, Refused, Sessions
+from burnish.private.service.workers import Computer, Job
 
 
 class Clock:
@@ -88,6 +90,20 @@ def test_the_noise_is_what_the_formula_says() -> None:
     with pytest.raises(UserError, match=r"flood_bits: 20 asked for 10 answers, 19\.1 fit over an error of 2\^-20\.0"):
         plan_flood(2.0**-20, 4, 10, bits=20)
     assert plan_flood(1.0, 4, 10).bits == 0  # no security is claimed where there is none
+
+
+def test_keys_that_were_checked_leave_the_memory_to_those_in_use(tmp_path: Path) -> None:
+    heads = heads_of(np.eye(2)[None], np.zeros((1, 2)), ("a", "b"))
+    circuit = EnsembleCircuit.make(heads, 0.2)
+    computer = Computer(Job(circuit, "clear", Flood(0.0, 0.0, 1), key_memory=1.0))
+    client = ClearClient(circuit.plan.parameters)
+    for name in ("used", "new"):
+        (tmp_path / name).write_bytes(client.evaluation_keys(circuit.plan.rotations))
+    computer.check(tmp_path / "new")
+    assert not computer._evaluators
+    part = client.save(client.encrypt(circuit.plan.encode(np.array([[[1.0, 0.0]]]))[0]))
+    assert computer.answer(tmp_path / "used", (part,))
+    assert list(computer._evaluators) == [tmp_path / "used"]
 
 
 def test_the_noise_is_gaussian_and_never_the_same() -> None:

@@ -124,7 +124,7 @@ def test_a_secret_key_that_is_not_this_one_decrypts_nothing(encrypted: str, keys
     assert all(label.ambiguous and label.damaged for label in labels)
 
 
-@pytest.mark.parametrize("place", [0, 3, 30, 200])
+@pytest.mark.parametrize("place", [0, 3, 30, 200, 100_000, -1])
 def test_a_damaged_secret_key_is_one_line(keys: Keys, tmp_path: Path, place: int) -> None:
     shutil.copytree(keys.folder, tmp_path / "keys", ignore=shutil.ignore_patterns("evaluation.keys"))
     data = bytearray((keys.folder / "secret.key").read_bytes())

@@ -6,7 +6,9 @@ import concurrent.futures
 import dataclasses
 import json
 import socket
-import threading
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import BurnishError, UserError
-from burnish.private.bundle import load_heads
+from burnish.private.bundle import load_client, load_heads, save_bundle
 from burnish.private.heads import answers
 from burnish.private.service import wire
 from burnish.private.service.client import ServiceClient
@@ -124,8 +126,8 @@ def test_what_is_refused(server: str, keys: Keys) -> None:
             (question(client, nonce=""), 400, "nonce: missing"),
             (question(client, streams=[]), 422, "0 ciphertexts; this circuit takes 1"),
             (question(client, streams=[stream, stream]), 422, "2 ciphertexts; this circuit takes 1"),
-            (question(client, streams=[b"", stream]), 422, "cannot be read"),
-            (question(client, streams=[stream[: len(stream) // 2]]), 422, "cannot be read"),
+            (question(client, streams=[b"", stream]), 422, "ciphertext: "),
+            (question(client, streams=[stream[: len(stream) // 2]]), 422, "ciphertext: "),
             (question(client, streams=[low]), 422, "a ciphertext of level 1"),
         ]
         for data, status, said in cases:
@@ -181,6 +183,45 @@ def test_strangers_get_no_session_and_nobody_forgets_for_them(server: str, keys:
         assert httpx.post(server + "/v1/sessions", json=vars(known)).status_code == 404
         assert post(server, question(client)).status_code == 401
         assert len(client.ask(texts(1))) == 1  # and can come back
+
+
+def test_who_sends_slowly_or_has_no_session_holds_nothing(
+    server: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, where = keys.offer.plan, (urlsplit(server).hostname or "", urlsplit(server).port or 0)
+
+    def said(path: str, start: bytes) -> bytes:
+        """Sends the beginning of a long message and waits; the status that comes."""
+        with socket.create_connection(where, timeout=20) as raw:
+            size = len(start) + 1000
+            raw.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode() + start)
+            return raw.recv(1000)[9:12]
+
+    digests = plan.parameters.digest, plan.digest
+    # A stranger's question is not kept: that it is too short is not even seen.
+    assert post(server, wire.beginning("question", *digests, [1000], session="f" * 32)).status_code == 401
+    monkeypatch.setattr("burnish.private.service.server.BODY_SECONDS", 0.2)
+    with ServiceClient(server, keys) as client:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:  # as many as may send keys at once
+            assert list(pool.map(lambda _: said("/v1/keys", wire.beginning("keys", *digests, [1000])), range(2))) == [
+                b"408",
+                b"408",
+            ]
+        assert said("/v1/sessions", b"{") == b"408"
+        client.register()
+
+
+def test_classes_that_changed_names_since_the_keys_were_made(keys: Keys, bundle: Path, tmp_path: Path) -> None:
+    """The same circuit, so the keys would do: but what was `fine` would be read as `spam`."""
+    heads, eps = load_heads(bundle)
+    model = dataclasses.replace(load_client(bundle), labels=heads.labels[::-1])
+    other = save_bundle(tmp_path / "other", dataclasses.replace(heads, labels=heads.labels[::-1]), model)
+    with (
+        running(other, tmp_path / "store", CLEAR) as url,
+        pytest.raises(UserError, match="other classes, templates or another encoder by now; make keys again"),
+    ):
+        ServiceClient(url, keys)
+    assert eps == model.eps
 
 
 def test_limits(bundle: Path, tmp_path: Path) -> None:
@@ -294,27 +335,55 @@ def test_the_secret_key_is_for_its_owner(keys: Keys) -> None:
     assert keys.folder.stat().st_mode & 0o777 == 0o700
 
 
+SERVER = """
+import sys
+from pathlib import Path
+from burnish.private.service.running import Settings, serve_bundle
+if __name__ == "__main__":
+    settings = Settings(backend="clear", questions=4)
+    serve_bundle(Path(sys.argv[1]), Path(sys.argv[2]), "127.0.0.1", int(sys.argv[3]), None, settings)
+"""
+
+
 def test_a_server_that_is_killed_while_it_answers(bundle: Path, tmp_path: Path) -> None:
     """The client says so in one line; the server that comes after it knows the client, and old questions are nothing
     to it."""
-    with running(bundle, tmp_path / "store", CLEAR) as url:
-        keys = new_keys(url, tmp_path / "keys", unencrypted=True)
-        with ServiceClient(url, keys) as client:
-            known = client.register()
-            old = question(client)
-    with socket.create_server(("127.0.0.1", 0)) as dying:
-        port = dying.getsockname()[1]
+    (tmp_path / "server.py").write_text(SERVER)
 
-        def die() -> None:
-            raw, _ = dying.accept()
-            raw.recv(100)
-            raw.close()
+    def start(port: int) -> tuple[subprocess.Popen[str], str]:
+        line = [sys.executable, str(tmp_path / "server.py"), str(bundle), str(tmp_path / "store"), str(port)]
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        return process, process.stdout.readline().split(" at ")[1].split()[0]
 
-        thread = threading.Thread(target=die)
-        thread.start()
-        with pytest.raises(BurnishError, match=r"was gone before it had answered .*; ask again"):
-            new_keys(f"http://127.0.0.1:{port}", tmp_path / "never")
-        thread.join()
-    with running(bundle, tmp_path / "store", CLEAR) as url:
+    process, url = start(0)
+    keys = new_keys(url, tmp_path / "keys", unencrypted=True)
+    with ServiceClient(url, keys) as client:
+        known = client.register()
+        old = question(client)
+        client.ask(texts(4))
+
+        def ask_on() -> BurnishError:
+            with pytest.raises(
+                BurnishError, match=r"was gone before it had answered .*; ask again|no server answers"
+            ) as caught:
+                for _ in range(1000):
+                    client.ask(texts(4))
+            return caught.value
+
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask_on)
+            time.sleep(0.3)
+            process.kill()
+            process.wait()
+            assert "\n" not in str(asked.result(timeout=30))
+    keys.evaluation_keys.unlink()  # they are not needed again
+    process, url = start(urlsplit(url).port or 0)
+    try:
         assert post(url, old).status_code == 401
-        assert httpx.post(url + "/v1/sessions", json=vars(known)).status_code == 201
+        with ServiceClient(url, keys) as client:
+            assert client.register() == known
+            agree(bundle, texts(8), client.ask(texts(8)))
+    finally:
+        process.kill()
+        process.wait()

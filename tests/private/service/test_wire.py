@@ -87,13 +87,13 @@ def test_noise(data: bytes) -> None:
     parsed(data)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1600)
 @given(headers, st.binary(max_size=60), st.sampled_from([1, 1, 1, 0, 2, 65535]))
 def test_headers_of_all_kinds(header: object, streams: bytes, version: int) -> None:
     parsed(framed(header, streams, version))
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1900)
 @given(mutated())
 def test_a_good_message_that_was_tampered_with(data: bytes) -> None:
     parsed(data)

@@ -29,6 +29,10 @@ def all_pairs_levels(classes: int, sign: Sign) -> int:
 def all_pairs_from_differences(evaluator: Evaluator, differences: Any, layout: Tournament, sign: Sign) -> Any:
     """One-hot of the largest score, in column 0 of each query's square; zero in every other slot.
 
+    Nothing here can see a difference beyond [-1, 1]. There the polynomials leave the sign and swing to the other: a
+    little beyond, the answer may be another class and look certain; far beyond, numbers come that are called damaged.
+    Whoever makes the differences has to keep them within; the heads do, for every vector of unit length.
+
     Args:
         evaluator: with keys for `layout.rotations`.
         differences: `layout.differences` of the scores, encrypted; levels that are not needed are dropped.

@@ -21,7 +21,10 @@ from burnish.private.polynomials.records import Polynomial
 
 PROXY_DEGREES = (3, 5, 7, 9, 11, 13, 15)
 PROXY_ERROR = 2.0**-6
-"""What a polynomial probability may differ from its tanh by; the degree is the least that does, or the last."""
+"""What a polynomial probability may differ from its tanh by; the degree is the least that does, or the last. Then it is
+shrunk to at most 1/2, which doubles the error at most."""
+PROXY_ROOM = 1e-4
+"""What a peak may be above the nearest of the points that it is measured on."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def reach(heads: Heads) -> float:
 def proxy(heads: Heads) -> Polynomial:
     """The probability of a class without a softmax: an odd polynomial near tanh(n z / (2 (n - 1))) / 2 of its centred
     logit z, over z's whole range. For two classes the difference of two is that of the softmax; for more it has the
-    softmax's slope where all classes are alike."""
+    softmax's slope where all classes are alike. It never passes 1/2: differences beyond 1 are beyond what the
+    comparison is made for, where it swings back and would name another class."""
     reach = prompt_bound(heads) / 2
     points = np.cos(np.linspace(0, np.pi, 2001))
     wanted = np.tanh(reach * points) / 2
@@ -108,6 +112,7 @@ def proxy(heads: Heads) -> Polynomial:
         found[::2] = 0.0
         if np.abs(np.polynomial.chebyshev.chebval(points, found) - wanted).max() <= PROXY_ERROR:
             break
+    found /= max(1.0, 2 * (1 + PROXY_ROOM) * float(np.abs(np.polynomial.chebyshev.chebval(points, found)).max()))
     return Polynomial(tuple(found.tolist()))
 
 

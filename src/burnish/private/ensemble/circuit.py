@@ -103,9 +103,11 @@ class EnsembleCircuit:
             centred = logits - logits.mean(2, keepdims=True)
             scores = self._proxy(centred * (classes / ((classes - 1) * prompt_bound(heads)))).sum(1)
         else:
-            each = (1 + self.plan.sign((logits[..., :, None] - logits[..., None, :]) / prompt_bound(heads))) / 2
-            each[..., np.eye(classes, dtype=bool)] = 1.0
-            scores = each.prod(-1).mean(1)
+            sign = self.plan.sign.within_one()
+            each = (1 + sign((logits[..., :, None] - logits[..., None, :]) / prompt_bound(heads))) / 2
+            beaten = float(1 + sign(np.array(1.0))) / 2  # by all: oneself, and classes that fill up
+            each[..., np.eye(classes, dtype=bool)] = beaten
+            scores = each.prod(-1).mean(1) * beaten ** (self.plan.shape.classes - classes)
         return np.asarray(scores[:, :, None] - scores[:, None, :])
 
     def _votes(self, evaluator: Evaluator, cipher: Any) -> Any:
@@ -115,7 +117,9 @@ class EnsembleCircuit:
         with step("comparison"):
             # Each of the factors brings its root of 1 / prompts, where a product with that would take a level.
             factor = 0.5 * plan.prompts ** (-1 / shape.classes)
-            cipher = evaluator.add_plain(evaluate_sign(evaluator, cipher, plan.sign.times(factor)), factor)
+            # Within 1: shares above it, of prompts that agree, are beyond what the comparison of votes is made for.
+            sign = plan.sign.within_one().times(factor)
+            cipher = evaluator.add_plain(evaluate_sign(evaluator, cipher, sign), factor)
         with step("best of each prompt"):
             for rival in doublings(shape.classes):
                 turned = evaluator.rotate(cipher, rival * lanes)

@@ -24,7 +24,7 @@ from burnish.private.ensemble.lanes import Lanes
 from burnish.private.ensemble.linear import rotations
 from burnish.private.ensemble.packing import Packing, pack
 from burnish.private.heads import Aggregate, Representations
-from burnish.private.polynomials.minimax import cheapest, check_eps, minimax
+from burnish.private.polynomials.minimax import FINEST_EPS, cheapest, check_eps, minimax
 from burnish.private.polynomials.records import Sign
 
 LONGER = 1e-5
@@ -239,6 +239,11 @@ def make_plan(
     if classes < 2:
         raise UserError(f"classes: {classes}; a classifier needs two or more")
     check_eps(eps)
+    if eps / reach < FINEST_EPS:
+        raise UserError(
+            f"eps: {eps:g} of a bound that texts can pass {reach:.3g} times is finer than comparisons get; take "
+            f"{FINEST_EPS * reach:.2g} or more"
+        )
     shape = shape_of(aggregate, prompts, classes, width)
     after = shape.classes.bit_length() - 1
     error = needed_error("all_pairs", classes, eps)
@@ -246,8 +251,9 @@ def make_plan(
     if aggregate == "vote":
         votes = cheapest(0.75 / prompts, error, below=after).degrees
         after += sum(map(int.bit_length, votes)) + shape.classes.bit_length() - 1
-        # Of each prompt, so that what all of them lose is within the quarter of a vote that is left to it.
-        error = 1 / (4 * prompts * classes)
+        # Of each prompt, so that what all of them lose is within the quarter of a vote that is left to it; half of it
+        # is lost by keeping shares within 1.
+        error = 1 / (8 * prompts * classes)
     degrees = cheapest(eps / reach, error, below=after + 1).degrees
     levels = 1 + proxy_degree.bit_length() + sum(map(int.bit_length, degrees)) + after + 1
     for size in STANDARD:
@@ -258,6 +264,11 @@ def make_plan(
                 parameters, packing, aggregate, prompts, classes, width, eps, reach, degrees, votes, proxy_degree
             )
     largest = max(STANDARD)
+    if questions * shape.window * shape.groups > largest // 2:
+        raise UserError(
+            f"classes: {classes} for {prompts} prompts ({aggregate}) and {questions} questions need "
+            f"{questions * shape.window * shape.groups:,} slots, and ring {largest} has {largest // 2:,}; take fewer"
+        )
     Packing(largest // 2, questions, parts, shape.groups, shape.window, shape.inputs)  # says it if room is what lacks
     raise UserError(
         f"eps: {eps:g} of a bound that is {reach:.3g} times as far with {classes} classes and {prompts} prompts "

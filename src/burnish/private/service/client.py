@@ -36,7 +36,7 @@ class ServiceClient:
         transport: of httpx, in the place of the network.
 
     Raises:
-        UserError: keys for another circuit than the server's.
+        UserError: keys for another circuit than the server's, or for other classes, templates or another encoder.
         BurnishError: no server answers.
     """
 
@@ -49,6 +49,10 @@ class ServiceClient:
         offer = read_offer(self._http)
         if offer.plan.digest != keys.offer.plan.digest or offer.backend != keys.offer.backend:
             raise UserError(f"{keys.folder}: keys for another circuit than this server has now; make keys again")
+        if offer.model != keys.offer.model:  # else a label would be read under another class's name
+            raise UserError(
+                f"{keys.folder}: this server has other classes, templates or another encoder by now; make keys again"
+            )
         self.offer = offer
 
     def close(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.core.errors import UserError
-from burnish.core.files import explained, folder_atomic
+from burnish.core.files import MANIFEST, explained, folder_atomic, read_json, write_manifest
 from burnish.private.encryption.choose import client_from_secret, make_client
 from burnish.private.encryption.interface import Client
 from burnish.private.service.offer import Offer
@@ -56,6 +57,7 @@ def make_keys(folder: Path, offer: Offer, *, unencrypted: bool = False) -> Keys:
         (work / SECRET).write_bytes(client.save_secret())
         (work / EVALUATION).write_bytes(client.evaluation_keys(offer.plan.rotations))
         (work / OFFER).write_text(json.dumps(offer.to_json(), indent=1), encoding="utf-8")
+        write_manifest(work)
     (folder / SECRET).chmod(0o600)
     return Keys(folder, offer, client)
 
@@ -75,6 +77,13 @@ def load_keys(folder: Path, *, unencrypted: bool = False) -> Keys:
     client = client_from_secret(secret, offer.backend)
     if client.parameters != offer.plan.parameters:
         raise UserError(f"{folder}: {SECRET} is of another parameter set than {OFFER}; make keys again")
+    manifest = read_json(folder / MANIFEST)
+    try:
+        known = manifest["files"][SECRET]["sha256"]
+    except (KeyError, TypeError):
+        known = ""
+    if hashlib.sha256(secret).hexdigest() != known:  # with a few bits changed it may still be read, and decrypts noise
+        raise UserError(f"{folder}: {SECRET} is damaged, or not the one that was made here; make keys again")
     return Keys(folder, offer, client)
 
 

@@ -142,7 +142,7 @@ def served_here(bundle: Path, settings: Settings) -> Iterator[str]:
     from burnish.private.service.workers import Workers
 
     offer, job = prepare(bundle, settings)
-    workers = Workers(job, settings.workers)
+    workers = Workers(job, settings.workers, threads=True)
     with tempfile.TemporaryDirectory() as store, listen("127.0.0.1", 0, None) as bound:
         app = Guarded(open_service(offer, Path(store), workers, settings.limits), "127.0.0.1", None)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
@@ -153,6 +153,7 @@ def served_here(bundle: Path, settings: Settings) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+            workers.close()
 
 
 def ask_service(

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 BODY_SECONDS = 60
-"""In which a question must have come whole."""
+"""That a body may lag behind `BODY_SPEED`: who sends a byte now and then holds nobody's place."""
+BODY_SPEED = 50_000
+"""Bytes a second that a body must come with."""
 UPLOADS = 2
 """Clients whose keys may come at once."""
 
@@ -81,11 +83,7 @@ class Service:
     async def _received(self, request: Request) -> Registration:
         _check_length(request, self._offer.keys_bytes)
         pieces = _pieces(request, self._offer.keys_bytes)
-        start = b""
-        async for piece in pieces:
-            start += piece
-            if len(start) >= wire.BEGINNING and len(start) >= wire.BEGINNING + wire.header_length(start):
-                break
+        start = await _beginning(pieces)
         header, end = wire.read_header(start, self._offer.keys_bytes)
         wire.expect(header, "keys", self._offer.plan.parameters.digest, self._offer.plan.digest)
         if len(header.streams) != 1:
@@ -131,14 +129,19 @@ class Service:
         from starlette.responses import Response
 
         _check_length(request, self._offer.question_bytes)
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                data = await _whole(request, self._offer.question_bytes)
-        except TimeoutError:
-            raise Refused(f"question: not whole after {BODY_SECONDS} seconds", 408) from None
-        message = wire.read(data, self._offer.question_bytes)
+        pieces = _pieces(request, self._offer.question_bytes)
         parameters, circuit = self._offer.plan.parameters.digest, self._offer.plan.digest
-        wire.expect(message.header, "question", parameters, circuit)
+        try:
+            start = await _beginning(pieces)
+            header = wire.read_header(start, self._offer.question_bytes)[0]
+            wire.expect(header, "question", parameters, circuit)
+            self._sessions.check(header.session)
+        except UserError:
+            # Not kept: strangers must not fill the memory. But read: who is cut off while sending sees no status.
+            async for _ in pieces:
+                pass
+            raise
+        message = wire.read(start + b"".join([piece async for piece in pieces]), self._offer.question_bytes)
         if self._waiting >= self._limits.waiting:
             raise Refused("busy: too many questions are waiting", 503, int(self._seconds * self._waiting) + 1)
         client = self._sessions.question(message.header.session, message.header.nonce)
@@ -243,15 +246,32 @@ async def _pieces(request: Request, most: int) -> AsyncIterator[bytes]:
     """A body as it comes, up to a size."""
     from starlette.requests import ClientDisconnect
 
-    size = 0
-    try:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > most:
-                raise Refused(f"body: more than {most:,} bytes", 413)
-            yield piece
-    except ClientDisconnect:
-        raise Refused("body: the client is gone", 400) from None
+    size, stream = 0, aiter(request.stream())
+    began = asyncio.get_running_loop().time()
+    while True:
+        try:
+            async with asyncio.timeout_at(began + BODY_SECONDS + size / BODY_SPEED):
+                piece = await anext(stream, None)
+        except TimeoutError:
+            raise Refused(f"body: {size:,} bytes so far; it comes too slowly", 408) from None
+        except ClientDisconnect:
+            raise Refused("body: the client is gone", 400) from None
+        if piece is None:
+            return
+        size += len(piece)
+        if size > most:
+            raise Refused(f"body: more than {most:,} bytes", 413)
+        yield piece
+
+
+async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
+    """The first pieces of a message, with all of its header if there is one."""
+    start = b""
+    async for piece in pieces:
+        start += piece
+        if len(start) >= wire.BEGINNING and len(start) >= wire.BEGINNING + wire.header_length(start):
+            break
+    return start
 
 
 async def _whole(request: Request, most: int) -> bytes:

@@ -91,21 +91,32 @@ class Sessions:
         """End a client's session."""
         self._open = {name: session for name, session in self._open.items() if session.client != client}
 
+    def check(self, name: str) -> None:
+        """Refuse who has no session, before more is read of what comes.
+
+        Raises:
+            Refused: no such session, or over.
+        """
+        self._found(name)
+
+    def _found(self, name: str) -> _Session:
+        session = self._open.get(name)
+        if session is None or session.end <= self._clock() or len(session.nonces) >= self._limits.session_questions:
+            raise Refused("session: unknown, or over; open another one", 401)
+        return session
+
     def question(self, name: str, nonce: str) -> str:
         """Let a question in; its client.
 
         Raises:
             Refused: no such session, or over; a nonce that was used or is missing; too many questions.
         """
-        now = self._clock()
-        session = self._open.get(name)
-        if session is None or session.end <= now or len(session.nonces) >= self._limits.session_questions:
-            raise Refused("session: unknown, or over; open another one", 401)
+        session = self._found(name)
         if not nonce:
             raise Refused("nonce: missing; a question needs one of its own", 400)
         if nonce in session.nonces:
             raise Refused("nonce: this question was sent before; it is not answered again", 409)
-        self._take(session.client, now)
+        self._take(session.client, self._clock())
         session.nonces.add(nonce)
         return session.client
 

@@ -58,7 +58,7 @@ class Header(BaseModel):
     parameters: Digest
     """Of the encryption's parameters."""
     circuit: Digest
-    """Of the service's circuit: packing, labels, resolution."""
+    """Of the service's circuit: parameters, packing, resolution."""
     session: Token = ""
     """Empty while there is none."""
     nonce: Token = ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ class Computer:
             UserError: keys that are refused.
         """
         self._load(keys)
+        del self._evaluators[keys]  # they move before they are used: under this name nobody asks for them again
 
     def _load(self, keys: Path) -> Evaluator:
         found = self._evaluators.pop(keys, None)
@@ -91,11 +93,12 @@ class Workers:
     Args:
         job: what they compute.
         count: of them.
+        threads: of this process instead: nothing to start, and no wall against what a stranger sends; for trying out.
     """
 
-    def __init__(self, job: Job, count: int) -> None:
-        self._job = job
-        self._pools: list[ProcessPoolExecutor] = [self._start() for _ in range(count)]
+    def __init__(self, job: Job, count: int, *, threads: bool = False) -> None:
+        self._job, self._threads = job, threads
+        self._pools: list[Executor] = [self._start() for _ in range(count)]
 
     async def answer(self, client: str, keys: Path, parts: tuple[bytes, ...]) -> bytes:
         """See :meth:`Computer.answer`. Cancelled, it leaves the queue if its turn has not come.
@@ -128,32 +131,39 @@ class Workers:
                 self._pools[place] = self._start()
             raise WorkerDied("a process of the server died at this; ask again") from None
 
-    def _start(self) -> ProcessPoolExecutor:
+    def _start(self) -> Executor:
+        if self._threads:
+            return ThreadPoolExecutor(1, initializer=_begin, initargs=(self._job,))
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(self._job,))
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process, initargs=(self._job,))
 
 
 class WorkerDied(BurnishError):
     """A process died: killed, out of memory, or by what it was sent."""
 
 
-_COMPUTER: list[Computer] = []  # of a worker process; empty everywhere else
+_HERE = threading.local()  # has the computer of a worker's thread
+
+
+def _begin_process(job: Job) -> None:
+    follow_parent()
+    _begin(job)
 
 
 def _begin(job: Job) -> None:
-    follow_parent()
-    _COMPUTER.append(Computer(job))
+    _HERE.computer = Computer(job)
 
 
 def _answer(keys: Path, parts: tuple[bytes, ...]) -> bytes:
-    return _COMPUTER[0].answer(keys, parts)
+    return bytes(_HERE.computer.answer(keys, parts))
 
 
 def _check(keys: Path) -> None:
-    _COMPUTER[0].check(keys)
+    _HERE.computer.check(keys)
 
 
-def _kill(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):  # public only from Python 3.14 on
-        process.kill()
+def _kill(pool: Executor) -> None:
+    if isinstance(pool, ProcessPoolExecutor):
+        for process in list((pool._processes or {}).values()):  # public only from Python 3.14 on
+            process.kill()
     pool.shutdown(cancel_futures=True)

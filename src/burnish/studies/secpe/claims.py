@@ -6,7 +6,7 @@ where the attack was made against the single prompt, which favours the ensemble,
 the attacker knows the ensemble, as all prompts look through one frozen encoder; C3 holds; C4 holds without the encoder
 and not with it, since every prompt goes through it once; C5 and C6 hold.
 
-Seed 1000 and texts that are never drawn, looked at while sizes were settled: prompts over one frozen encoder disagree on
+Seed 1000 and texts that are never drawn, looked at while sizes were settled: prompts over one encoder disagree on
 5 to 12 % of the texts; emoji names under attack .13 for both, e-mails .69 for both (.58 and .71 on other texts); 1.05
 times the seconds with the fastest of three questions, where the operations are the same; all pairs 37 times as fast at
 128 classes.
