@@ -80,8 +80,8 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
 
 
 def _there(size: Size, design: Design, run: Run) -> tuple[str, tuple[str, ...]]:
-    """The encoder's folder, and the tasks; where a real one's texts are not there, a procedural one stands in, but at no
-    judged size."""
+    """The encoder's folder, and the tasks; where a real one's texts are not there, a procedural one stands in, at no
+    judged size though."""
     if size in JUDGED:
         return str(prepare_model("minilm")), design.tasks
     folder = cached_model("minilm") if design.real else None
