@@ -3,13 +3,13 @@
 The unit of every interval is the seed: its own texts, heads, attacks and keys; tasks of a seed are averaged. Both
 classifiers get the same texts, templates, heads and attacker's allowance. Expected beforehand: C1 holds; C2 holds
 where the attack was made against the single prompt, which favours the ensemble, and shrinks to little or nothing where
-the attacker knows the ensemble, as all prompts look through one frozen encoder; C3 holds; C4 holds without the encoder
-and not with it, since every prompt goes through it once; C5 and C6 hold.
+the attacker knows the ensemble, as all prompts look through one frozen encoder; C3 holds; C4 holds without the encoder;
+with it, as every prompt goes through it once, it depends on the encoder; C5 and C6 hold.
 
-Seed 1000 and texts that are never drawn, looked at while sizes were settled: prompts over one encoder disagree on
-5 to 12 % of the texts; emoji names under attack .13 for both, e-mails .69 for both (.58 and .71 on other texts); 1.05
-times the seconds with the fastest of three questions, where the operations are the same; all pairs 37 times as fast at
-128 classes.
+Seeds 1000 and 1001 and texts that are never drawn, looked at while sizes were settled: prompts over one encoder
+disagree on 5 to 12 % of the texts; emoji names under attack .13 alone and .04 to .13 together, e-mails .58 to .69 and
+.63 to .71; where four texts share a ciphertext, five prompts have one rotation more than one, and take 1.06 times as
+long: C4 is about one text in a ciphertext, where they have as many; all pairs 37 to 44 times as fast at 128 classes.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
         ),
         Measured(
             "overhead_with_encoder",
-            "C4: the same with the client's encoder, which every prompt goes through (expected not to hold)",
+            "C4: the same with the client's encoder, which every prompt goes through (open)",
             NOT_IN_PAPER,
             OVERHEAD,
             _ratio(timed, _overhead_with_encoder),

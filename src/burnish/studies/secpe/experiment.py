@@ -40,7 +40,8 @@ class TaskDesign(NamedTuple):
         attacked: test texts.
         eps: of the encrypted comparison.
         sealed: test texts through SEAL; none where it is 0.
-        lanes: texts in one ciphertext.
+        lanes: of them in one ciphertext.
+        timed: questions of a text with one prompt and with all; nothing is timed where it is 0.
         max_tokens: of a prompt with its text.
     """
 
@@ -53,7 +54,8 @@ class TaskDesign(NamedTuple):
     attacked: int = 24
     eps: float = 2.0**-4
     sealed: int = 0
-    lanes: int = 4
+    lanes: int = 8
+    timed: int = 0
     max_tokens: int = 32
 
 
@@ -94,8 +96,8 @@ def run_task(job: TaskJob) -> TaskCell:
         truth = parts.test.labels
         told = attacks(job, encoder, fitted, parts.test)
         told |= agreement(design, fitted.many, many)
-        if design.sealed:
-            told |= sealed(design, encoder, fitted, parts.test, one, many)
+        if design.timed:
+            told |= timings(design, encoder, fitted, parts.test, one, many)
     return TaskCell(
         seed=job.seed,
         task=job.task,
@@ -133,13 +135,10 @@ def attacks(job: TaskJob, encoder: Encoder, fitted: Fitted, test: Texts) -> dict
 
 
 def agreement(design: TaskDesign, heads: Heads, vectors: Representations) -> dict[str, Any]:
-    """Answers of the circuit beside those of the clear pipeline: all test texts on the clear back end."""
+    """Answers of the circuit beside those of the clear pipeline: all test texts on the clear back end, some on SEAL."""
     circuit = EnsembleCircuit.make(heads, design.eps, questions=design.lanes)
-    session = Session(circuit, "clear")
-    labels: list[Label] = []
-    for start in range(0, len(vectors), design.lanes):
-        labels += session.ask(vectors[start : start + design.lanes]).labels
-    return {
+    labels = asked(Session(circuit, "clear"), vectors, design.lanes)
+    found = {
         "clear_asked": len(vectors),
         "clear_wrong": wrong(heads, vectors, labels, design.eps),
         "flagged": float(np.mean([label.index is None for label in labels])),
@@ -147,6 +146,19 @@ def agreement(design: TaskDesign, heads: Heads, vectors: Representations) -> dic
         "levels": circuit.plan.parameters.levels,
         "ring": circuit.plan.parameters.ring,
     }
+    if design.sealed:
+        some = vectors[: design.sealed]
+        labels = asked(Session(circuit, "seal"), some, design.lanes)
+        found |= {"sealed_asked": len(some), "sealed_wrong": wrong(heads, some, labels, design.eps)}
+    return found
+
+
+def asked(session: Session, vectors: Representations, lanes: int) -> list[Label]:
+    """Labels of all, so many texts a question."""
+    labels: list[Label] = []
+    for start in range(0, len(vectors), lanes):
+        labels += session.ask(vectors[start : start + lanes]).labels
+    return labels
 
 
 def wrong(heads: Heads, vectors: Representations, labels: Sequence[Label], eps: float) -> int:
@@ -159,35 +171,29 @@ def wrong(heads: Heads, vectors: Representations, labels: Sequence[Label], eps: 
     return sum(map(bool, broken))
 
 
-def sealed(
+def timings(
     design: TaskDesign, encoder: Encoder, fitted: Fitted, test: Texts, one: Representations, many: Representations
 ) -> dict[str, Any]:
-    """Questions through SEAL, with one prompt and with all, in turn; CPU seconds, of each kind the fastest is kept.
+    """CPU seconds of a text through SEAL, with one prompt and with all, in turn; of each kind the fastest is kept.
 
     The single prompt's bound is set so that both compare equally finely: what differs is the number of prompts.
     """
     fineness = certain(fitted.many) / fitted.many.bound
     alone = replace(fitted.one, bound=certain(fitted.one) / fineness)
-    circuits = [EnsembleCircuit.make(heads, design.eps, questions=design.lanes) for heads in (alone, fitted.many)]
-    sessions = [Session(circuit, "seal") for circuit in circuits]
+    sessions = [Session(EnsembleCircuit.make(heads, design.eps), "seal") for heads in (alone, fitted.many)]
     seconds: list[list[float]] = [[], []]
-    labels: list[Label] = []
-    for start in range(0, design.sealed, design.lanes):
+    for turn in range(design.timed):
         for place, vectors in enumerate((one, many)):
             began = time.process_time()
-            found = sessions[place].ask(vectors[start : start + design.lanes])
+            sessions[place].ask(vectors[turn : turn + 1])
             seconds[place].append(time.process_time() - began)
-            labels += found.labels if place else ()
-    asked = [[fitted.prompts[fitted.single]], [fitted.prompts[at] for at in fitted.chosen]]
     encoded = []
-    for prompts in asked:
+    for prompts in ([fitted.prompts[fitted.single]], [fitted.prompts[at] for at in fitted.chosen]):
         began = time.process_time()
         for text in test.texts[:8]:
             encoder.represent([text], prompts)
         encoded.append((time.process_time() - began) / 8)
     return {
-        "sealed_asked": len(labels),
-        "sealed_wrong": wrong(fitted.many, many[: len(labels)], labels, design.eps),
         "one_seconds": min(seconds[0]),
         "many_seconds": min(seconds[1]),
         "encoder_one_seconds": encoded[0],

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from burnish.core.cells import run_cells
-from burnish.core.errors import UserError
 from burnish.core.run import Run
 from burnish.core.study import JUDGED, Outcome, Size, Study, StudyRecipe
 from burnish.private.attacks.search import AttackPlan
@@ -21,7 +20,7 @@ from burnish.studies.secpe.records import ArgmaxCell, TaskCell
 from burnish.studies.secpe.report import glance, sections
 from burnish.studies.secpe.timing import ArgmaxDesign, ArgmaxJob, run_argmax
 from burnish.testbeds.models import cached_model, prepare_model
-from burnish.testbeds.texts import TASKS, has_data
+from burnish.testbeds.texts import PROCEDURAL, TASKS, has_data
 
 
 class Design(NamedTuple):
@@ -30,14 +29,14 @@ class Design(NamedTuple):
     Attributes:
         tasks: by name.
         task: on each.
-        sealed: tasks that SEAL is asked about, with so many texts.
+        sealed: tasks that SEAL is asked about: how many texts, and how many questions are timed.
         argmax: timings; none where nothing is timed.
         real: MiniLM is wanted, if it is there.
     """
 
     tasks: tuple[str, ...]
     task: TaskDesign = TaskDesign()
-    sealed: dict[str, int] = {}  # noqa: RUF012 - never written to
+    sealed: dict[str, tuple[int, int]] = {}  # noqa: RUF012 - never written to
     argmax: ArgmaxDesign | None = ArgmaxDesign()
     real: bool = True
 
@@ -50,17 +49,18 @@ DESIGNS: dict[Size, Design] = {
         TaskDesign(120, 40, 60, 5, 4, AttackPlan(budget=30), attacked=8),
         argmax=ArgmaxDesign((4,), 0.125, 16384, 33),
     ),
-    "quick": Design(("emails", "emoji"), sealed={"emails": 24}),
+    "quick": Design(("emails", "emoji"), sealed={"emails": (64, 5)}),
     "full": Design(
         tuple(TASKS),
         TaskDesign(400, 200, 400, 8, 8, AttackPlan(budget=150), attacked=60, eps=2.0**-6, max_tokens=64),
-        sealed={"emails": 40, "emoji": 20},
+        sealed={"emails": (80, 10), "emoji": (40, 5)},
         argmax=ArgmaxDesign(eps=2.0**-8, scale_bits=35),
     ),
 }
 """What each size spends."""
 
-FIRST_SEED = 1001
+STAND_IN = "reviews"
+FIRST_SEED = 1002
 """Those before were looked at while templates, budgets and the number of timed questions were settled."""
 
 
@@ -70,7 +70,8 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
     jobs: list[TaskJob | ArgmaxJob] = []
     encoder, tasks = ("", design.tasks) if run.finished else _there(recipe.size, design, run)
     for seed in range(FIRST_SEED + recipe.seed, FIRST_SEED + recipe.seed + recipe.seeds):
-        of_task = (design.task._replace(sealed=design.sealed.get(task, 0)) for task in tasks)
+        both = (design.sealed.get(task, (0, 0)) for task in tasks)
+        of_task = (design.task._replace(sealed=texts, timed=questions) for texts, questions in both)
         jobs += [TaskJob(seed, task, encoder, each) for task, each in zip(tasks, of_task, strict=True)]
         if design.argmax is not None:
             jobs.append(ArgmaxJob(seed, design.argmax))
@@ -79,15 +80,15 @@ def run(recipe: StudyRecipe, run: Run) -> Outcome:
 
 
 def _there(size: Size, design: Design, run: Run) -> tuple[str, tuple[str, ...]]:
-    """The encoder's folder, and the tasks whose texts are there; a judged size has all of them."""
+    """The encoder's folder, and the tasks; where a real one's texts are not there, a procedural one stands in, at no
+    judged size though."""
     if size in JUDGED:
         return str(prepare_model("minilm")), design.tasks
     folder = cached_model("minilm") if design.real else None
-    tasks = tuple(task for task in design.tasks if has_data(task)) if folder is not None else ("reviews", "triage")
+    real = {task for task in design.tasks if folder is not None and has_data(task)}
+    tasks = tuple(task if task in real or task in PROCEDURAL else STAND_IN for task in design.tasks)
     if design.real and (folder is None or tasks != design.tasks):
-        run.note(f"{run.path}: MiniLM or real texts are not prepared (`burnish model minilm`): procedural texts only")
-    if not tasks:
-        raise UserError("study: no task whose texts are there; prepare them (`burnish data emails`)")
+        run.note(f"{run.path}: MiniLM or real texts are not prepared (`burnish model minilm`, `burnish data emails`)")
     return str(folder or prepare_model("tiny-bert")), tasks
 
 
