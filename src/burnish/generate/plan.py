@@ -144,8 +144,15 @@ class Wording(Settings):
         if self.grid is None:
             return {}
         rows, columns = self.grid
+        # As many digits everywhere: no place is another's beginning.
+        digits = len(str(max(self.grid)))
         return {
-            f"r{row + 1}c{column + 1}": (column / columns, row / rows, (column + 1) / columns, (row + 1) / rows)
+            f"r{row + 1:0{digits}}c{column + 1:0{digits}}": (
+                column / columns,
+                row / rows,
+                (column + 1) / columns,
+                (row + 1) / rows,
+            )
             for row in range(rows)
             for column in range(columns)
         }

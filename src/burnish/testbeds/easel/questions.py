@@ -29,7 +29,7 @@ def describe(things: Sequence[Thing], world: World) -> str:
 
 
 def describes(caption: str, things: Sequence[Thing], world: World) -> bool:
-    """Whether a caption names exactly these things, in whatever order and grouping; text that is no caption does not."""
+    """Whether a caption names exactly these things, in whatever order and grouping; other text does not."""
     counts: Counter[tuple[str, str | None]] = Counter()
     for part in caption.split(f" {AND} "):
         try:

@@ -1,7 +1,7 @@
-"""Scenes as rows for training, and the words they are written in. Knows numpy, Pillow and, for the tokenizer, transformers.
+"""Scenes as rows for training, and the words they are written in. Knows numpy, Pillow and transformers' tokenizers.
 
-Rows have the form of any layout's: ``prompt``, ``image``, ``objects`` (rows of ``name``, ``attributes``, ``box``, in the
-order in which a plan writes them), ``caption``, and a question with its answer.
+Rows have the form of any layout's: ``prompt``, ``image``, ``objects`` (rows of ``name``, ``attributes``, ``box``, in
+the order in which a plan writes them), ``caption``, and a question with its answer.
 """
 
 from __future__ import annotations
