@@ -142,10 +142,10 @@ def correct_step(
     """One round: draw again where the heat is high, look again, and let the guard decide.
 
     A correction is accepted only if the sum of its heat is lower and, where a validator can read pictures and there is
-    a plan, it also keeps the plan better than before. A state without heat above the threshold is settled; so is none
-    that was rejected: the next round draws from other noise.
+    a plan, it also keeps the plan better than before. A state without heat above the threshold is settled. One whose
+    correction was not accepted is not: the next round draws from other noise.
     """
-    found = list(states)
+    found = reflect_step(states, artist)  # what was not looked at yet
     todo: list[int] = []
     masks: list[Mask] = []
     for place, state in enumerate(found):
@@ -158,7 +158,7 @@ def correct_step(
         else:
             found[place] = replace(state, settled=True).told(Event("correct", "nothing to correct", 0.0))
     if not todo:
-        return [replace(state, settled=True) if state.heat is None else state for state in found]
+        return found
     start = time.perf_counter()
     before = [found[place] for place in todo]
     pictures = artist.repaint(
@@ -177,17 +177,17 @@ def correct_step(
         event = Event("correct", said, share, new.picture, heat, mask, not reason)
         kept = old if reason else replace(new, heat=heat)
         found[place] = replace(kept, rounds=old.rounds + 1).told(event)
-    return [replace(state, settled=True) if state.heat is None else state for state in found]
+    return found
 
 
 def refusal(old: State, new: State, validator: Validator | None = None) -> str:
     """Why a correction is not accepted; empty if it is."""
-    assert old.heat is not None and new.heat is not None and old.picture is not None and new.picture is not None
-    before, after = float(old.heat.sum()), float(new.heat.sum())
+    before, after = _total(old), _total(new)
     if not after < before:  # also if it is no number
         return f"heat {before:.2f} to {after:.2f}"
     if validator is not None and old.plan is not None:
-        faults = [diff(old.plan, validator(picture)).faults for picture in (old.picture, new.picture)]
+        pictures = [state.picture for state in (old, new) if state.picture is not None]
+        faults = [diff(old.plan, validator(picture)).faults for picture in pictures]
         if faults[1] >= faults[0]:
             return f"the plan is not better kept: {faults[0]} to {faults[1]} faults"
     return ""
@@ -205,16 +205,15 @@ def mask_of(heat: Heat, policy: Policy) -> Mask:
 
 def cooler(first: State, second: State) -> State:
     """Of two pictures for one prompt the one that reflection finds less wrong with; the first if they are equal."""
-    assert first.heat is not None and second.heat is not None
-    return second if second.heat.sum() < first.heat.sum() else first
+    return second if _total(second) < _total(first) else first
+
+
+def _total(state: State) -> float:
+    assert state.heat is not None, "a state that was not looked at"
+    return float(state.heat.sum())
 
 
 def _look(artist: Artist, states: Sequence[State]) -> list[Heat]:
     pictures = [state.picture for state in states if state.picture is not None]
     assert len(pictures) == len(states)
     return artist.look([state.prompt for state in states], [state.plan for state in states], pictures)
-
-
-def given(prompt: str, seed: int, plan: Plan | None = None) -> State:
-    """A state to begin with."""
-    return State(prompt, seed, plan)
