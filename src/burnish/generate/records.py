@@ -56,26 +56,22 @@ class Layout:
     def __post_init__(self) -> None:
         if not self.segments:
             raise UserError("layout: no segments; a row holds at least one")
-        seen: set[tuple[int, int]] = set()
-        sizes: set[int] = set()
         documents: list[int] = []
+        looked_at: set[tuple[int, int]] = set()
         for place, segment in enumerate(self.segments):
             where = f"layout: segment {place} ({segment.kind} of {segment.length})"
-            if segment.kind not in KINDS or segment.length < 1:
-                raise UserError(f"{where}: kinds are {', '.join(KINDS)}, and a segment holds at least one token")
-            if (segment.kind == "text") != (segment.image is None):
-                raise UserError(f"{where}: a picture has a number, text has none")
+            _check_segment(segment, where)
             if segment.document not in documents[-1:]:
                 if segment.document in documents:
                     raise UserError(f"{where}: document {segment.document} is in two pieces; put them together")
                 documents.append(segment.document)
             if segment.image is None:
                 continue
-            sizes.add(segment.length)
-            if segment.kind == "noisy" and (segment.document, segment.image) in seen:
-                raise UserError(f"{where}: picture {segment.image} is drawn after its own clean copy; give it a number")
             if segment.kind == "clean":
-                seen.add((segment.document, segment.image))
+                looked_at.add((segment.document, segment.image))
+            elif (segment.document, segment.image) in looked_at:
+                raise UserError(f"{where}: picture {segment.image} is drawn after its own clean copy; give it a number")
+        sizes = {segment.length for segment in self.segments if segment.image is not None}
         if len(sizes) > 1:
             raise UserError(f"layout: pictures of {sorted(sizes)} patches in one row; batch them by size")
 
@@ -86,6 +82,13 @@ class Layout:
     def tokens(self, kind: Kind) -> int:
         """Tokens of a kind in one row."""
         return sum(self.segments[place].length for place in self.of(kind))
+
+
+def _check_segment(segment: Segment, where: str) -> None:
+    if segment.kind not in KINDS or segment.length < 1:
+        raise UserError(f"{where}: kinds are {', '.join(KINDS)}, and a segment holds at least one token")
+    if (segment.kind == "text") != (segment.image is None):
+        raise UserError(f"{where}: a picture has a number, text has none")
 
 
 @dataclass(frozen=True)
