@@ -105,7 +105,7 @@ class Wording(Settings):
 
     names: tuple[str, ...] = ()
     """All names there are; none: any."""
-    attributes: dict[str, tuple[str, ...]] = Field(default_factory=lambda: {"colour": COLOURS})
+    attributes: dict[str, tuple[str, ...]] = Field(default={"colour": COLOURS})
     """Words for attributes by kind, each a single word; an element has at most one of a kind."""
     grid: tuple[int, int] | None = None
     """Rows and columns, where places are cells (`r1c2`: first row, second column); none: boxes of three decimals."""

@@ -2,7 +2,8 @@
 
 A plan is written element by element. Each is held to a regular expression of the wording; cells that earlier elements
 stand in are left out of it, so that two elements never meet, and after the last element allowed only ``end`` may come.
-Boxes are held to their form only: whether left is less than right is for :func:`burnish.generate.plan.problems`.
+Every word has a blank before it, as it goes on from the word ``plan``. Boxes are held to their form only: whether left
+is less than right is for :func:`burnish.generate.plan.problems`.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ class PlanGrammar:
             ) from None
         self.wording = wording
         self.size = size
-        self.by_words = type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
+        by_words = type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
         self._llguidance = llguidance
         try:
-            self._tokens = _read_tokenizer(tokenizer, size, self.by_words)
+            self._tokens = _read_tokenizer(tokenizer, size, by_words)
         except ValueError as error:
             raise UserError(f"plan: llguidance cannot read this model's tokenizer ({error})") from None
         # Making one takes milliseconds, a copy none; each set of free cells has its own.
@@ -81,16 +82,17 @@ class PlanWriter:
 
     Attributes:
         done: whether it has come to its ``end``.
+        taken: tokens so far.
     """
 
     def __init__(self, grammar: PlanGrammar) -> None:
         self.done = False
+        self.taken = 0
         self._grammar = grammar
         self._elements = 0
         self._free = list(grammar.wording.places)
         self._in_caption = grammar.wording.caption
         self._text = b""
-        self._begun = False
         self._matcher = self._next()
 
     def allowed(self) -> Bool[np.ndarray, " size"]:
@@ -108,7 +110,7 @@ class PlanWriter:
         """
         if self.done or not self._matcher.consume_token(token):
             raise ValueError(f"token {token} may not come here; see `allowed`")
-        self._begun = True
+        self.taken += 1
         self._text += self._grammar.text_of(token)
         if not self._matcher.is_accepting():
             return
@@ -125,13 +127,12 @@ class PlanWriter:
         self._matcher = self._next()
 
     def _next(self) -> Any:
-        lead = " " if self._begun or self._grammar.by_words else ""
         if self._in_caption:
-            return self._grammar.matcher(f"{lead}{CAPTION} {re.escape(CAPTION_END)}")
+            return self._grammar.matcher(f" {CAPTION} {re.escape(CAPTION_END)}")
         wording = self._grammar.wording
         full = self._elements >= wording.most or (wording.grid is not None and not self._free)
         choices = ([] if full else [element_pattern(wording, self._free)]) + ([END] if self._elements else [])
-        return self._grammar.matcher(f"{lead}({'|'.join(choices)})")
+        return self._grammar.matcher(f" ({'|'.join(choices)})")
 
 
 def element_pattern(wording: Wording, free: list[str]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from burnish.core.errors import UserError, nearest
-from burnish.generate.plan import Plan, PlanError, validate
+from burnish.generate.plan import PlanError, validate
 from burnish.generate.plan_diff import diff
 from burnish.generate.plan_text import parse
 from burnish.generate.steps.state import Artist, Event, Heat, Mask, State, Validator
