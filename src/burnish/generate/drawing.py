@@ -16,7 +16,7 @@ from torch import Tensor
 
 from burnish.core.errors import UserError
 from burnish.generate.cache import Cache, denoise, easel
-from burnish.generate.codecs import Codec
+from burnish.generate.codecs.face import Codec
 from burnish.generate.flow import euler, guided, schedule
 from burnish.generate.model import UnifiedModel
 

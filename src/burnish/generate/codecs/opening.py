@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from burnish.core.errors import UserError
-from burnish.core.recipe import Settings
 from burnish.generate.codecs.face import Codec
 from burnish.generate.codecs.latent import LatentCodec, load_autoencoder
 from burnish.generate.codecs.pixel import PixelCodec
+from burnish.generate.codecs.settings import CodecSettings
 
 SUBFOLDER = "codec"
 """Where a model's folder holds its autoencoder."""
-
-
-class CodecSettings(Settings):
-    """What turns pictures into patches."""
-
-    kind: Literal["pixel", "latent"] = "pixel"
-    """`pixel`: squares of pixels; `latent`: squares of an autoencoder's latents."""
-    size: tuple[int, int] = (32, 32)
-    """Height and width of every picture, in pixels."""
-    patch: int = Field(default=8, ge=1)
-    """Side of a square: pixels of `pixel`, latents of `latent` (2 in the paper)."""
-    spread: float = Field(default=1.0, gt=0)
-    """Of `pixel`: what -1..1 is divided by."""
-    source: str | None = None
-    """Of `latent`: folder or hub id of an AutoencoderKL or AutoencoderTiny (or of a pipeline that has one)."""
 
 
 def open_codec(settings: CodecSettings | Mapping[str, Any], home: Path | None = None) -> Codec:
