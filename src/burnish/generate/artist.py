@@ -20,7 +20,7 @@ from burnish.core.recipe import Settings
 from burnish.dialogue.drawing import draw as draw_tokens
 from burnish.dialogue.drawing import uniform_noise
 from burnish.generate.cache import Cache
-from burnish.generate.codecs import from_bytes, to_bytes
+from burnish.generate.codecs.face import from_bytes, to_bytes
 from burnish.generate.drawing import Guidance, Keep, drawing
 from burnish.generate.folder import Unified
 from burnish.generate.interleaving import Choose, read_text, see, write
