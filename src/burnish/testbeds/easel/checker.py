@@ -22,6 +22,8 @@ INK = 0.55
 LEAST_OVERLAP = 0.7
 FARTHEST = 0.3
 """Root mean square of the difference to a look, in 0..1, at most."""
+SHADE = 0.2
+"""Likewise of the difference of their mean colours, over the ink: a grey square is of none of the colours."""
 SPECK = 4
 """Fewer pixels than this together are noise and no thing."""
 
@@ -95,10 +97,14 @@ def _best_fit(
             distance = ((looks.pixels - window) ** 2).mean(axis=(1, 2, 3))
             best = min(best, (float(distance.min()), int(distance.argmin()), top, left))
     squared, look, top, left = best
-    both = (blob[top : top + size, left : left + size] & looks.inked[look]).sum()
+    shared = blob[top : top + size, left : left + size] & looks.inked[look]
+    both = shared.sum()
     there = blob[top - 1 : top + size + 1, left - 1 : left + size + 1].sum()
     union = there + looks.inked[look].sum() - both
-    return (look, top, left) if both >= LEAST_OVERLAP * union and squared <= FARTHEST**2 else None
+    if both < LEAST_OVERLAP * union or squared > FARTHEST**2:
+        return None
+    shade = (pixels[top : top + size, left : left + size] - looks.pixels[look])[shared].mean(axis=0)
+    return (look, top, left) if (shade**2).mean() <= SHADE**2 else None
 
 
 def _found(which: tuple[str, str] | None, edges: tuple[int, int, int, int], margin: int, world: World) -> Found:
