@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -79,6 +79,7 @@ class State:
         return int(words[0]) << 31 ^ int(words[1])
 
 
+@runtime_checkable
 class Artist(Protocol):
     """What the steps need of a model. Rows do not depend on their neighbours; plans are none where there is none."""
 
