@@ -56,7 +56,7 @@ def test_the_last_feed_forward_of_another_expert_changes_nothing_its_keys_do() -
     before = model(batch).estimates
     last = model.layers[-1]
     with torch.no_grad():
-        last.feed.into.weight[MINT["text"]] += 1
+        last.feed.up.weight[MINT["text"]] += 1
     assert torch.equal(model(batch).estimates, before)
     with torch.no_grad():
         last.attention.qkv.weight[MINT["text"]] += 1
@@ -72,7 +72,7 @@ def test_a_kind_that_a_rank_lacks_still_has_its_gradient(kind: str) -> None:
     (said.text_logits.square().sum() + said.estimates.square().sum() + said.heat.square().sum()).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
-    unseen = model.layers[-1].feed.out.weight.grad
+    unseen = model.layers[-1].feed.down.weight.grad
     assert isinstance(unseen, torch.Tensor)
     assert not unseen[MINT[kind]].any()  # type: ignore[index]
 

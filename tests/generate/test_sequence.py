@@ -44,10 +44,10 @@ def test_several_noisy_blocks_of_one_prefix_do_not_see_each_other() -> None:
     assert positions(known).tolist() == [[0, 1, 1]]
 
 
-BLOCKS = [("text", 2), ("noisy", 3), ("clean", 3), ("text", 1), ("clean", 3), ("noisy", 3)]
+BLOCKS = [("text", 2), ("noisy", 3), ("clean", 3), ("text", 1)]
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_any_order_of_blocks_follows_the_rule_token_by_token(order: tuple[int, ...]) -> None:
     blocks = [BLOCKS[place] for place in order]
     known = Layout(

@@ -126,7 +126,7 @@ def drawing(
     with torch.no_grad():
         for step, (now, then) in enumerate(pairwise(times), 1):
             copies = noisy[:, None].expand(-1, len(branches), -1, -1)
-            said = denoise(model, place, copies, torch.full(copies.shape[:2], now, device=noise.device))
+            said = denoise(model, place, copies, torch.full_like(copies[..., 0, 0], now))
             speeds = (said - copies) / (1 - now)
             weights = [weight for _, weight in branches]
             renorm = guidance is not None and guidance.renorm

@@ -161,8 +161,10 @@ def _targets(model: UnifiedModel, checkpoint: _Checkpoint) -> Iterator[tuple[Ten
             yield attention.key_norm.weight, read("self_attn.k_norm.weight")
         yield layer.attention_norm.weight, read("input_layernorm.weight")
         yield layer.feed_norm.weight, read("post_attention_layernorm.weight")
-        yield layer.feed.into.weight, read("mlp.gate_proj.weight", "mlp.up_proj.weight")
-        yield layer.feed.out.weight, read("mlp.down_proj.weight")
+        if layer.feed.gate is not None:
+            yield layer.feed.gate.weight, read("mlp.gate_proj.weight")
+        yield layer.feed.up.weight, read("mlp.up_proj.weight")
+        yield layer.feed.down.weight, read("mlp.down_proj.weight")
 
 
 def _grown(target: nn.Parameter, source: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """One decoder layer of all experts: own norms, projections and feed-forward, one shared attention without parameters.
 
 Source: MINT, section 3.2; the block is Qwen3's (and, without its QK-norm, Qwen2's and Llama's) from transformers.
-Query, key and value projections are one matrix, and so are gate and up: fewer and larger products. Knows torch,
-transformers' configurations and activations.
+Query, key and value projections are one matrix: fewer and larger products, and one concatenation a layer. (Gate and up
+are two: an activation over half of a matrix rounds otherwise than transformers' and would cost the equality of logits.)
+Knows torch, transformers' configurations and activations.
 """
 
 from __future__ import annotations
@@ -113,20 +114,17 @@ class ExpertFeedForward(nn.Module):
     def __init__(self, config: Any, experts: int, gated: bool) -> None:
         super().__init__()
         width, inner = config.hidden_size, config.intermediate_size
-        self.gated = gated
-        self.into = ExpertLinear(experts, width, 2 * inner if gated else inner)
-        self.out = ExpertLinear(experts, inner, width)
+        self.gate = ExpertLinear(experts, width, inner) if gated else None
+        self.up = ExpertLinear(experts, width, inner)
+        self.down = ExpertLinear(experts, inner, width)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, parts: Parts) -> Parts:
         """Each expert on its own tokens."""
-        return self.out([self._active(part) for part in self.into(parts)])
-
-    def _active(self, inner: Tensor) -> Tensor:
-        if not self.gated:
-            return cast(Tensor, self.activation(inner))
-        gate, up = inner.chunk(2, dim=-1)
-        return cast(Tensor, self.activation(gate) * up)
+        ups = self.up(parts)
+        if self.gate is None:
+            return self.down([self.activation(up) for up in ups])
+        return self.down([self.activation(gate) * up for gate, up in zip(self.gate(parts), ups, strict=True)])
 
 
 class ExpertLayer(nn.Module):
