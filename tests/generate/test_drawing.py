@@ -1,6 +1,7 @@
 """A prefix read once gives what reading all of it gives; drawing ends at the estimate; text and pictures in turn."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def by_hand(model: UnifiedModel, text: torch.Tensor, start: torch.Tensor, steps:
     """Drawing that reads prompt and plan again at every step."""
     times, state = schedule(steps, 6.0), start
     known = Layout((Segment("text", text.shape[1]), Segment("noisy", 4, 0)))
-    for now, then in zip(times, times[1:], strict=False):
+    for now, then in pairwise(times):
         when = torch.full((len(text), 1), now, dtype=torch.float64)
         batch = Batch(known, text, start[:, :0, None].reshape(len(text), 0, 4, 12), state[:, None], when)
         with torch.no_grad():

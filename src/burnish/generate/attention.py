@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, no_type_check
 
 import torch
 from jaxtyping import Bool, Float
@@ -65,6 +65,8 @@ def _block(layout: Layout, order: Tensor, real: Tensor | None, hidden: Tensor | 
     drawing, noisy = known.drawing[order.cpu()].to(order.device), known.noisy[order.cpu()].to(order.device)
     segments = known.segment[order.cpu()].to(order.device)
 
+    # torch compiles this and counts its arguments: a checker of shapes around it would be in the way.
+    @no_type_check
     def seen(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         answer = allowed(order[query], order[key])
         if real is not None and real.shape[1]:
@@ -73,11 +75,9 @@ def _block(layout: Layout, order: Tensor, real: Tensor | None, hidden: Tensor | 
             answer = answer & ~(noisy[query] & hidden[row, drawing[query], segments[key]])
         return answer
 
-    # torch counts the arguments of what it is given; a function whose shapes are checked shows none.
-    mask_mod = lambda row, head, query, key: seen(row, head, query, key)  # noqa: E731
     rows = next((len(rows) for rows in (real, hidden) if rows is not None), None)
     length = len(order)
-    return Mask(block=create_block_mask(mask_mod, rows, None, length, length, device=str(order.device)))
+    return Mask(block=create_block_mask(seen, rows, None, length, length, device=str(order.device)))
 
 
 def batch_positions(batch: Batch, kinds: tuple[Kind, ...]) -> Tensor:
