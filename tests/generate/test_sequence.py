@@ -7,7 +7,7 @@ import torch
 
 from burnish.core.errors import UserError
 from burnish.generate.experts import BAGEL, DENSE, MINT
-from burnish.generate.records import Layout, Segment
+from burnish.generate.records import Kind, Layout, Segment
 from burnish.generate.sequence import dense_mask, fill, kind_order, pack, positions, row_mask, storage
 from tests.generate.small import layout
 
@@ -89,7 +89,12 @@ def test_a_row_lies_kind_by_kind_those_of_one_expert_together() -> None:
 
 
 def test_samples_fill_rows_by_every_kind() -> None:
-    sizes = [{"text": 6, "noisy": 0}, {"text": 2, "noisy": 4}, {"text": 3, "noisy": 4}, {"text": 2, "noisy": 0}]
+    sizes: list[dict[Kind, int]] = [
+        {"text": 6, "noisy": 0},
+        {"text": 2, "noisy": 4},
+        {"text": 3, "noisy": 4},
+        {"text": 2, "noisy": 0},
+    ]
     filled = fill(sizes, {"text": 8, "noisy": 4})
     assert sorted(itertools.chain(*filled)) == [0, 1, 2, 3]
     for members in filled:

@@ -124,4 +124,5 @@ def _eager(query: Tensor, key: Tensor, value: Tensor, mask: Mask) -> Tensor:
     dense = (
         torch.ones(length, length, dtype=torch.bool, device=query.device).tril() if mask.dense is None else mask.dense
     )
-    return scores.masked_fill(~dense, float("-inf")).softmax(-1) @ value
+    weights: Tensor = scores.masked_fill(~dense, float("-inf")).softmax(-1)
+    return weights @ value

@@ -118,8 +118,8 @@ def drawing(
     times = schedule(steps, shift)
     branches = (guidance or Guidance()).branches(prompt, plan)
     segments = len(cache.layout.segments)
-    hidden = torch.tensor([[place in unseen for place in range(segments)] for unseen, _ in branches])
-    hidden = hidden.to(noise.device).expand(cache.rows, -1, -1) if hidden.any() else None
+    unseen_by = torch.tensor([[place in unseen for place in range(segments)] for unseen, _ in branches])
+    hidden = unseen_by.to(noise.device).expand(cache.rows, -1, -1) if unseen_by.any() else None
     number = cache.next_image() if image is None else image
     place = easel(model, cache, len(branches), number, hidden)
     noisy = noise

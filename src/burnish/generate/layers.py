@@ -74,17 +74,18 @@ class ExpertAttention(nn.Module):
     def forward(self, parts: Parts, reading: Reading, past: Past | None) -> tuple[Parts, Past]:
         """What each token gathers, and the keys and values of these tokens alone."""
         sizes = [len(part) for part in parts]
-        qkv = torch.cat(self.qkv(parts)).unflatten(-1, (-1, self.size))
-        turned, value = qkv.split([self.heads + self.key_heads, self.key_heads], dim=2)
+        qkv = torch.cat(self.qkv(parts))
+        qkv = qkv.view(*qkv.shape[:2], -1, self.size)
+        turned, value = torch.split(qkv, [self.heads + self.key_heads, self.key_heads], dim=2)
         if self.query_norm is not None and self.key_norm is not None:
             turned = self._normalised(turned, sizes)
         turned = turned * reading.cos + _half_turn(turned) * reading.sin
-        query, key = turned.split([self.heads, self.key_heads], dim=2)
+        query, key = torch.split(turned, [self.heads, self.key_heads], dim=2)
         new = Past(key.permute(1, 2, 0, 3), value.permute(1, 2, 0, 3))
         seen = new if past is None else past.then(new)
         attended = attend(query.permute(1, 2, 0, 3), seen.keys, seen.values, reading.mask, reading.backend)
         gathered = attended.permute(2, 0, 1, 3).flatten(2)
-        return self.out(list(gathered.split(sizes))), new
+        return self.out(list(torch.split(gathered, sizes))), new
 
     def _normalised(self, turned: Tensor, sizes: list[int]) -> Tensor:
         """QK-norm. The root mean square is of a head, whoever's it is; only the scale is an expert's."""
@@ -121,10 +122,12 @@ class ExpertFeedForward(nn.Module):
 
     def forward(self, parts: Parts) -> Parts:
         """Each expert on its own tokens."""
-        ups = self.up(parts)
+        inner: Parts = self.up(parts)
         if self.gate is None:
-            return self.down([self.activation(up) for up in ups])
-        return self.down([self.activation(gate) * up for gate, up in zip(self.gate(parts), ups, strict=True)])
+            inner = [self.activation(up) for up in inner]
+        else:
+            inner = [self.activation(gate) * up for gate, up in zip(self.gate(parts), inner, strict=True)]
+        return cast(Parts, self.down(inner))
 
 
 class ExpertLayer(nn.Module):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import no_type_check
+from typing import cast, no_type_check
 
 import torch
 from jaxtyping import Bool, Int
@@ -115,7 +115,7 @@ def rule(known: Table, device: torch.device | None = None) -> Callable[[Tensor, 
         before = (key <= query) | (same & picture[query])
         return before & ~(noisy[key] & ~same) & (document[query] == document[key])
 
-    return allowed
+    return cast("Callable[[Tensor, Tensor], Tensor]", allowed)
 
 
 def dense_mask(layout: Layout) -> Bool[Tensor, "length length"]:
