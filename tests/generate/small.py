@@ -17,7 +17,7 @@ CODEC = PixelCodec((4, 4), 2)
 
 
 def text_sizes(kind: str = "qwen3", **changes: Any) -> dict[str, Any]:
-    sizes = {
+    sizes: dict[str, Any] = {
         "model_type": kind,
         "hidden_size": 32,
         "num_hidden_layers": 2,
@@ -27,7 +27,9 @@ def text_sizes(kind: str = "qwen3", **changes: Any) -> dict[str, Any]:
         "vocab_size": WORDS,
         "max_position_embeddings": 128,
     }
-    return sizes | ({"head_dim": 8} if kind == "qwen3" else {}) | changes
+    if kind == "qwen3":
+        sizes["head_dim"] = 8
+    return sizes | changes
 
 
 def small_model(routing: str | dict[Kind, int] = "mint", seed: int = 0, **changes: Any) -> UnifiedModel:
@@ -48,12 +50,12 @@ def different_experts(model: UnifiedModel, seed: int = 5) -> UnifiedModel:
     return model
 
 
-def layout(*blocks: tuple[str, int] | tuple[str, int, int] | tuple[str, int, int, int]) -> Layout:
+def layout(*blocks: Any) -> Layout:
     """``("text", 2)``, ``("text", 2, document)``, ``("noisy", 4, image)``, ``("clean", 4, image, document)``."""
     segments = []
     for kind, length, *numbers in blocks:
         image = None if kind == "text" else numbers.pop(0)
-        segments.append(Segment(kind, length, image, *numbers))  # type: ignore[arg-type]
+        segments.append(Segment(kind, length, image, *numbers))
     return Layout(tuple(segments))
 
 

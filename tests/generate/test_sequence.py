@@ -7,7 +7,7 @@ import torch
 
 from burnish.core.errors import UserError
 from burnish.generate.experts import BAGEL, DENSE, MINT
-from burnish.generate.records import Layout, Segment
+from burnish.generate.records import Kind, Layout, Segment
 from burnish.generate.sequence import dense_mask, fill, kind_order, pack, positions, row_mask, storage
 from tests.generate.small import layout
 
@@ -44,10 +44,10 @@ def test_several_noisy_blocks_of_one_prefix_do_not_see_each_other() -> None:
     assert positions(known).tolist() == [[0, 1, 1]]
 
 
-BLOCKS = [("text", 2), ("noisy", 3), ("clean", 3), ("text", 1), ("clean", 3), ("noisy", 3)]
+BLOCKS = [("text", 2), ("noisy", 3), ("clean", 3), ("text", 1)]
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_any_order_of_blocks_follows_the_rule_token_by_token(order: tuple[int, ...]) -> None:
     blocks = [BLOCKS[place] for place in order]
     known = Layout(
@@ -89,7 +89,12 @@ def test_a_row_lies_kind_by_kind_those_of_one_expert_together() -> None:
 
 
 def test_samples_fill_rows_by_every_kind() -> None:
-    sizes = [{"text": 6, "noisy": 0}, {"text": 2, "noisy": 4}, {"text": 3, "noisy": 4}, {"text": 2, "noisy": 0}]
+    sizes: list[dict[Kind, int]] = [
+        {"text": 6, "noisy": 0},
+        {"text": 2, "noisy": 4},
+        {"text": 3, "noisy": 4},
+        {"text": 2, "noisy": 0},
+    ]
     filled = fill(sizes, {"text": 8, "noisy": 4})
     assert sorted(itertools.chain(*filled)) == [0, 1, 2, 3]
     for members in filled:

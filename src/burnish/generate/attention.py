@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, no_type_check
 
 import torch
 from jaxtyping import Bool, Float
@@ -65,6 +65,8 @@ def _block(layout: Layout, order: Tensor, real: Tensor | None, hidden: Tensor | 
     drawing, noisy = known.drawing[order.cpu()].to(order.device), known.noisy[order.cpu()].to(order.device)
     segments = known.segment[order.cpu()].to(order.device)
 
+    # torch compiles this and counts its arguments: a checker of shapes around it would be in the way.
+    @no_type_check
     def seen(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         answer = allowed(order[query], order[key])
         if real is not None and real.shape[1]:
@@ -122,4 +124,5 @@ def _eager(query: Tensor, key: Tensor, value: Tensor, mask: Mask) -> Tensor:
     dense = (
         torch.ones(length, length, dtype=torch.bool, device=query.device).tril() if mask.dense is None else mask.dense
     )
-    return scores.masked_fill(~dense, float("-inf")).softmax(-1) @ value
+    weights: Tensor = scores.masked_fill(~dense, float("-inf")).softmax(-1)
+    return weights @ value

@@ -118,15 +118,15 @@ def drawing(
     times = schedule(steps, shift)
     branches = (guidance or Guidance()).branches(prompt, plan)
     segments = len(cache.layout.segments)
-    hidden = torch.tensor([[place in unseen for place in range(segments)] for unseen, _ in branches])
-    hidden = hidden.to(noise.device).expand(cache.rows, -1, -1) if hidden.any() else None
+    unseen_by = torch.tensor([[place in unseen for place in range(segments)] for unseen, _ in branches])
+    hidden = unseen_by.to(noise.device).expand(cache.rows, -1, -1) if unseen_by.any() else None
     number = cache.next_image() if image is None else image
     place = easel(model, cache, len(branches), number, hidden)
     noisy = noise
     with torch.no_grad():
         for step, (now, then) in enumerate(pairwise(times), 1):
             copies = noisy[:, None].expand(-1, len(branches), -1, -1)
-            said = denoise(model, place, copies, torch.full(copies.shape[:2], now, device=noise.device))
+            said = denoise(model, place, copies, torch.full_like(copies[..., 0, 0], now))
             speeds = (said - copies) / (1 - now)
             weights = [weight for _, weight in branches]
             renorm = guidance is not None and guidance.renorm

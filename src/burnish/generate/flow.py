@@ -84,9 +84,11 @@ def guided(
         weights: of each branch; they sum to 1. For one condition of weight w: (w, 1 - w).
         renorm: keep the sum no longer than the first branch's velocity, over the whole picture.
     """
-    sums = torch.einsum("bgpd,g->bpd", velocities, torch.tensor(weights, dtype=velocities.dtype).to(velocities.device))
+    sums: Tensor = torch.einsum(
+        "bgpd,g->bpd", velocities, torch.tensor(weights, dtype=velocities.dtype).to(velocities.device)
+    )
     if not renorm:
         return sums
     length = sums.flatten(1).norm(dim=1)
-    scale = (velocities[:, 0].flatten(1).norm(dim=1) / length.clamp(min=1e-12)).clamp(max=1)
+    scale: Tensor = (velocities[:, 0].flatten(1).norm(dim=1) / length.clamp(min=1e-12)).clamp(max=1)
     return sums * scale[:, None, None]

@@ -19,7 +19,7 @@ from burnish.generate.codecs.opening import SUBFOLDER, open_codec
 from burnish.generate.config import UnifiedConfig
 from burnish.generate.experts import expert_count
 from burnish.generate.model import UnifiedModel
-from burnish.generate.records import Kind
+from burnish.generate.records import KINDS, Kind
 
 
 @dataclass(frozen=True)
@@ -105,4 +105,6 @@ def check_codec(model: UnifiedModel, codec: Codec, where: str) -> None:
 
 
 def _said(routing: Mapping[Kind, int]) -> str:
-    return ", ".join(f"{kind} -> {expert}" for kind, expert in routing.items())
+    return ", ".join(
+        f"{kind} -> {expert}" for kind, expert in sorted(routing.items(), key=lambda pair: KINDS.index(pair[0]))
+    )

@@ -8,11 +8,12 @@ text and drawing experts both start from Qwen2-0.5B. Knows the model and the Hug
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from burnish.core.errors import UserError
 from burnish.core.models import read_config, resolve
@@ -108,25 +109,24 @@ class _Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files: list[Any] = []
+        self.open = ExitStack()
         self.owner: dict[str, Any] = {}
 
     def __enter__(self) -> _Checkpoint:
         from safetensors import SafetensorError, safe_open
 
-        for path in sorted(self.folder.glob("*.safetensors")):
-            try:
-                file = safe_open(path, "pt").__enter__()
-            except (SafetensorError, OSError) as error:
-                self.__exit__()
-                raise UserError(f"{path}: cannot be read ({error})") from None
-            self.files.append(file)
-            self.owner |= dict.fromkeys(file.keys(), file)
+        with self.open:  # closed here only if one cannot be read
+            for path in sorted(self.folder.glob("*.safetensors")):
+                try:
+                    file = self.open.enter_context(safe_open(path, "pt"))
+                except (SafetensorError, OSError) as error:
+                    raise UserError(f"{path}: cannot be read ({error})") from None
+                self.owner |= dict.fromkeys(file.keys(), file)
+            self.open = self.open.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self.files:
-            file.__exit__(None, None, None)
+        self.open.close()
 
     def read(self, name: str) -> Tensor:
         """A tensor; the body of a checkpoint with a head begins with ``model.``."""
@@ -161,11 +161,13 @@ def _targets(model: UnifiedModel, checkpoint: _Checkpoint) -> Iterator[tuple[Ten
             yield attention.key_norm.weight, read("self_attn.k_norm.weight")
         yield layer.attention_norm.weight, read("input_layernorm.weight")
         yield layer.feed_norm.weight, read("post_attention_layernorm.weight")
-        yield layer.feed.into.weight, read("mlp.gate_proj.weight", "mlp.up_proj.weight")
-        yield layer.feed.out.weight, read("mlp.down_proj.weight")
+        if layer.feed.gate is not None:
+            yield layer.feed.gate.weight, read("mlp.gate_proj.weight")
+        yield layer.feed.up.weight, read("mlp.up_proj.weight")
+        yield layer.feed.down.weight, read("mlp.down_proj.weight")
 
 
-def _grown(target: nn.Parameter, source: Tensor) -> tuple[Tensor, Tensor]:
+def _grown(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     new = len(target) - len(source)
     return target, torch.cat([source, source.float().mean(0, keepdim=True).to(source.dtype).expand(new, -1)])
 

@@ -1,8 +1,9 @@
 """One decoder layer of all experts: own norms, projections and feed-forward, one shared attention without parameters.
 
 Source: MINT, section 3.2; the block is Qwen3's (and, without its QK-norm, Qwen2's and Llama's) from transformers.
-Query, key and value projections are one matrix, and so are gate and up: fewer and larger products. Knows torch,
-transformers' configurations and activations.
+Query, key and value projections are one matrix: fewer and larger products, and one concatenation a layer. (Gate and up
+are two: an activation over half of a matrix rounds otherwise than transformers' and would cost the equality of logits.)
+Knows torch, transformers' configurations and activations.
 """
 
 from __future__ import annotations
@@ -73,17 +74,18 @@ class ExpertAttention(nn.Module):
     def forward(self, parts: Parts, reading: Reading, past: Past | None) -> tuple[Parts, Past]:
         """What each token gathers, and the keys and values of these tokens alone."""
         sizes = [len(part) for part in parts]
-        qkv = torch.cat(self.qkv(parts)).unflatten(-1, (-1, self.size))
-        turned, value = qkv.split([self.heads + self.key_heads, self.key_heads], dim=2)
+        qkv = torch.cat(self.qkv(parts))
+        qkv = qkv.view(*qkv.shape[:2], -1, self.size)
+        turned, value = torch.split(qkv, [self.heads + self.key_heads, self.key_heads], dim=2)
         if self.query_norm is not None and self.key_norm is not None:
             turned = self._normalised(turned, sizes)
         turned = turned * reading.cos + _half_turn(turned) * reading.sin
-        query, key = turned.split([self.heads, self.key_heads], dim=2)
+        query, key = torch.split(turned, [self.heads, self.key_heads], dim=2)
         new = Past(key.permute(1, 2, 0, 3), value.permute(1, 2, 0, 3))
         seen = new if past is None else past.then(new)
         attended = attend(query.permute(1, 2, 0, 3), seen.keys, seen.values, reading.mask, reading.backend)
         gathered = attended.permute(2, 0, 1, 3).flatten(2)
-        return self.out(list(gathered.split(sizes))), new
+        return self.out(list(torch.split(gathered, sizes))), new
 
     def _normalised(self, turned: Tensor, sizes: list[int]) -> Tensor:
         """QK-norm. The root mean square is of a head, whoever's it is; only the scale is an expert's."""
@@ -113,20 +115,19 @@ class ExpertFeedForward(nn.Module):
     def __init__(self, config: Any, experts: int, gated: bool) -> None:
         super().__init__()
         width, inner = config.hidden_size, config.intermediate_size
-        self.gated = gated
-        self.into = ExpertLinear(experts, width, 2 * inner if gated else inner)
-        self.out = ExpertLinear(experts, inner, width)
+        self.gate = ExpertLinear(experts, width, inner) if gated else None
+        self.up = ExpertLinear(experts, width, inner)
+        self.down = ExpertLinear(experts, inner, width)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, parts: Parts) -> Parts:
         """Each expert on its own tokens."""
-        return self.out([self._active(part) for part in self.into(parts)])
-
-    def _active(self, inner: Tensor) -> Tensor:
-        if not self.gated:
-            return cast(Tensor, self.activation(inner))
-        gate, up = inner.chunk(2, dim=-1)
-        return cast(Tensor, self.activation(gate) * up)
+        inner: Parts = self.up(parts)
+        if self.gate is None:
+            inner = [self.activation(up) for up in inner]
+        else:
+            inner = [self.activation(gate) * up for gate, up in zip(self.gate(parts), inner, strict=True)]
+        return cast(Parts, self.down(inner))
 
 
 class ExpertLayer(nn.Module):

@@ -116,12 +116,12 @@ class UnifiedModel(PreTrainedModel):
         embedded = {"text": self._text(batch), "clean": self._clean(batch), "noisy": self._noisy(batch)}
         tokens = {kind: len(part) for kind, part in embedded.items()}
         sizes = expert_sizes(self.config.routing, cast("dict[Kind, int]", tokens))
-        parts: Parts = list(torch.cat([embedded[kind] for kind in self.kinds]).split(sizes))
+        parts: Parts = list(torch.split(torch.cat([embedded[kind] for kind in self.kinds]), sizes))
         news = []
         for number, layer in enumerate(self.layers):
             parts, new = layer(parts, reading, None if pasts is None else pasts[number])
             news.append(new)
-        whole = torch.cat(self.norm(parts)).split([tokens[kind] for kind in self.kinds])
+        whole = torch.split(torch.cat(self.norm(parts)), [tokens[kind] for kind in self.kinds])
         return States(**dict(zip(self.kinds, whole, strict=True))), tuple(news)
 
     def heads(self, states: States, batch: Batch) -> Outputs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import cast, no_type_check
 
 import torch
 from jaxtyping import Bool, Int
@@ -108,12 +109,13 @@ def rule(known: Table, device: torch.device | None = None) -> Callable[[Tensor, 
     segment, picture = known.segment.to(device), known.picture.to(device)
     noisy, document = known.noisy.to(device), known.document.to(device)
 
+    @no_type_check  # flex_attention compiles it
     def allowed(query: Tensor, key: Tensor) -> Tensor:
         same = segment[query] == segment[key]
         before = (key <= query) | (same & picture[query])
         return before & ~(noisy[key] & ~same) & (document[query] == document[key])
 
-    return allowed
+    return cast("Callable[[Tensor, Tensor], Tensor]", allowed)
 
 
 def dense_mask(layout: Layout) -> Bool[Tensor, "length length"]:

@@ -54,7 +54,7 @@ def joined(
 ) -> Float[Tensor, "batch channels height width"]:
     """The planes that :func:`cut` cut."""
     rows, columns = grid
-    tiles = patches.unflatten(1, (rows, columns)).unflatten(3, (-1, patch, patch))
+    tiles = patches.reshape(len(patches), rows, columns, -1, patch, patch)
     return tiles.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
