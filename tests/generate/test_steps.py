@@ -201,4 +201,4 @@ def test_a_policy_names_what_it_does_not_know() -> None:
         Policy(think=("plans",))
     for wrong in ({"rounds": -1}, {"attempts": 0}, {"threshold": 1.0}, {"dilate": -1}):
         with pytest.raises(UserError, match="policy"):
-            Policy(**wrong)  # type: ignore[arg-type]
+            Policy(**wrong)

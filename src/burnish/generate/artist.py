@@ -121,7 +121,7 @@ class ModelArtist:
         for part in self._alike(plans):
             cache = self._conditions([prompts[row] for row in part], [plans[row] for row in part])
             heat = see(self._model, cache, self._encode([pictures[row] for row in part])).outputs.heat[:, -1]
-            chances = heat.float().sigmoid().unflatten(1, self.patches).cpu().numpy()
+            chances = heat.float().sigmoid().reshape(-1, *self.patches).cpu().numpy()
             found |= dict(zip(part, chances, strict=True))
         return [found[row] for row in range(len(prompts))]
 
