@@ -1,9 +1,11 @@
 """The easel: prompts, scenes that fulfil them, and a checker that is right about all of them."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from burnish.generate.plan import Plan, Wording
 from burnish.generate.plan_text import parse, to_text
@@ -11,6 +13,7 @@ from burnish.testbeds.easel import questions
 from burnish.testbeds.easel.checker import Found, as_rows, find, fulfils, judge, shows
 from burnish.testbeds.easel.prompts import CATEGORIES, Ask, Group, draw_scene, parse_prompt, related
 from burnish.testbeds.easel.sources import Drawn, draw, make_tokenizer, objects, rows
+from burnish.testbeds.easel.sprites import EMOJI, STAMPS, sprite_world
 from burnish.testbeds.easel.world import GROUND, SHAPE_WORLD, Thing, render
 
 NOISE = 0.3
@@ -187,3 +190,23 @@ def test_objects_are_in_the_order_of_the_prompt() -> None:
     assert [row["name"] for row in objects(scene, SHAPE_WORLD)] == [
         group.name for group in scene.ask.groups for _ in range(group.count)
     ]
+
+
+def test_real_pictures_on_cards_are_read_as_exactly(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(256, size=(8, 3))
+    for name, colour in zip((*EMOJI, *STAMPS), colours.tolist(), strict=True):
+        folder = tmp_path / ("emoji" if name in EMOJI else "stamps")
+        folder.mkdir(exist_ok=True)
+        picture = Image.new("RGBA", (40, 40))
+        picture.paste((*colour, 255), (4, 8, 30, 30))
+        picture.save(folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(name if name in EMOJI else f"A {name}.")
+    world = sprite_world(tmp_path / "emoji", tmp_path / "stamps")
+    for drawn in draw(70, 0, world):
+        found = find(drawn.picture, world)
+        assert fulfils(found, drawn.scene.ask)
+        assert shows(found, drawn.scene.things)
+    frog = render([Thing("frog", "red", 0, 0)], world, np.random.default_rng(0))
+    assert judge("a red frog", frog, world)
+    assert not judge("a blue frog", frog, world)
+    assert not judge("a red lion", frog, world)
