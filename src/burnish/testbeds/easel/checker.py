@@ -15,10 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from burnish.testbeds.easel.prompts import Ask, parse_prompt, related
-from burnish.testbeds.easel.world import GROUND, Box, Looks, Thing, World
+from burnish.testbeds.easel.world import GROUND, INK, Box, Looks, Thing, World
 
-INK = 0.55
-"""Of the brightest channel, in 0..1. The palette's colours exceed it by far, the ground by no means."""
 LEAST_OVERLAP = 0.7
 FARTHEST = 0.3
 """Root mean square of the difference to a look, in 0..1, at most."""

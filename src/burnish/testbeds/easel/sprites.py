@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from burnish.testbeds.easel.world import COLOURS, Looks, World
+from burnish.testbeds.easel.world import COLOURS, INK, Looks, World
 from burnish.testbeds.sprites import load_sprites
 
 EMOJI = ("rocket", "snail", "sunflower", "crown")
@@ -36,8 +36,7 @@ def sprite_world(emoji: Path | None = None, stamps: Path | None = None) -> World
     which = tuple((name, colour) for name in names for colour in COLOURS)
     held_out = tuple((name, tuple(COLOURS)[place % len(COLOURS)]) for place, name in enumerate(names))
     counts = (("rocket", 3), ("frog", 3))
-    inked = np.ones(pixels.shape[:3], dtype=bool)
-    return World(Looks(pixels, inked, which), cell=CELL, held_out=held_out, held_out_counts=counts)
+    return World(Looks(pixels, pixels.max(axis=-1) > INK, which), cell=CELL, held_out=held_out, held_out_counts=counts)
 
 
 def _card(sprite: np.ndarray, ink: tuple[float, float, float]) -> np.ndarray:

@@ -24,6 +24,8 @@ COLOURS: Mapping[str, tuple[float, float, float]] = {
     "white": (0.96, 0.96, 0.94),
 }
 GROUND = (0.07, 0.08, 0.11)
+INK = 0.55
+"""Of the brightest channel, in 0..1. The palette's colours exceed it by far, the ground by no means."""
 WIDTHS: Mapping[str, tuple[int, ...]] = {
     "circle": (4, 6, 6, 6, 6, 4),
     "square": (6, 6, 6, 6, 6, 6),
@@ -62,7 +64,7 @@ class Looks:
 
     Attributes:
         pixels: in 0..1, on the ground.
-        inked: which pixels are not ground.
+        inked: which pixels' brightest channel exceeds :data:`INK`: not the ground, nor what is dark in a picture.
         which: name and colour of each.
     """
 
