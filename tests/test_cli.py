@@ -21,6 +21,7 @@ from typer.main import get_command
 from burnish import cli
 from burnish.cli import app
 from burnish.core.method import all_methods
+from tests.generate.untrained import equip_easel
 from tests.once import free_first, shared_cache, smoke_study
 from tests.prove.noise_evidence import write_noise
 
@@ -112,6 +113,7 @@ def equip(folder: Path, warm: Path) -> None:
         "merge_method: linear\nmodels:\n- model: tiny-llama-too\n  parameters: {weight: 1}\ndtype: float32\n"
     )
     write_noise(folder / "evidence")
+    equip_easel(folder)
 
 
 SERVING = {"act llm": "/v1/models", "act watch": "/state"}

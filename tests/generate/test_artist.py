@@ -7,32 +7,23 @@ import pytest
 import torch
 
 from burnish.core.errors import BurnishError, UserError
-from burnish.generate.artist import DrawSettings, ModelArtist, set_wording, wording_of
-from burnish.generate.codecs.opening import open_codec
+from burnish.generate.artist import DrawSettings, ModelArtist, wording_of
 from burnish.generate.folder import Unified, load_unified
-from burnish.generate.initial import from_scratch
-from burnish.generate.plan import Element, Plan, Wording
+from burnish.generate.plan import Element, Plan
 from burnish.generate.plan_text import parse
 from burnish.generate.script import Script, padded
-from burnish.generate.settings import ModelSettings
 from burnish.generate.steps.chain import Policy, run_chain
 from burnish.generate.steps.state import State
 from burnish.testbeds.easel.sources import make_tokenizer
-from burnish.testbeds.easel.world import SHAPE_WORLD
+from tests.generate.untrained import WORDING, untrained
 
-WORDING = Wording(**SHAPE_WORLD.wording())
 PLAN = parse("red circle r1c1 blue square r2c3 end", WORDING)
 QUICK = DrawSettings(steps=2, temperature=1.0)
 
 
 @pytest.fixture(scope="module")
 def unified() -> Unified:
-    settings = ModelSettings(width=32, layers=2, heads=2, intermediate=32)
-    codec, tokenizer = open_codec(settings.codec), make_tokenizer()
-    torch.manual_seed(0)
-    made = Unified(from_scratch(settings, codec, len(tokenizer)).eval(), codec, tokenizer)
-    set_wording(made, WORDING)
-    return made
+    return untrained()
 
 
 def test_a_row_does_not_depend_on_its_neighbours(unified: Unified) -> None:

@@ -80,7 +80,7 @@ def generate_describe(
 ) -> None:
     """Say what is in pictures, or answer a question about them, by the model that draws.
 
-    Example: burnish generate describe picture.png --question "how many circles ?"
+    Example: burnish generate describe scene.png --question "how many circles ?"
     """
     from burnish.generate import describe
 

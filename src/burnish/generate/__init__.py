@@ -84,8 +84,8 @@ def describe(
     """Say what is in pictures, or answer a question about each.
 
     Examples:
-        >>> describe("circles.png", "runs/mint-tiny")
-        ['two red circles and a blue square']
+        >>> len(describe(["circles.png", "scene.png"], "runs/mint-tiny", question="how many circles ?"))
+        2
 
     Args:
         images: a file, or several.
