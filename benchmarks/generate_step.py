@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from burnish.generate.attention import batch_mask, batch_positions
 from burnish.generate.config import UnifiedConfig
-from burnish.generate.experts import ROUTINGS, ExpertLinear, ExpertNorm, Parts, expert_sizes
+from burnish.generate.experts import ROUTINGS, ExpertLinear, ExpertNorm, Parts, Used, expert_sizes
 from burnish.generate.model import UnifiedModel
 from burnish.generate.records import KINDS, Batch, Layout, Segment
 from burnish.generate.sequence import dense_mask, storage, table
@@ -52,7 +52,7 @@ class Gathered(ExpertLinear):
 
     places: list[Tensor]
 
-    def forward(self, parts: Parts) -> Parts:
+    def forward(self, parts: Parts, used: Used = None) -> Parts:  # noqa: ARG002 - all are used
         whole = parts[0]
         out = whole.new_empty(*whole.shape[:-1], self.weight.shape[1])
         for place, weight in zip(self.places, self.weight.unbind(0), strict=True):
@@ -63,7 +63,7 @@ class Gathered(ExpertLinear):
 class GatheredNorm(ExpertNorm):
     places: list[Tensor]
 
-    def forward(self, parts: Parts) -> Parts:
+    def forward(self, parts: Parts, used: Used = None) -> Parts:  # noqa: ARG002 - all are used
         whole = parts[0]
         out = torch.empty_like(whole)
         for place, weight in zip(self.places, self.weight.unbind(0), strict=True):
