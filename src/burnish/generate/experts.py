@@ -8,7 +8,7 @@ split is Mixture-of-Transformers' and BAGEL's. Knows torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,15 @@ them; by function (MINT, FoX)."""
 
 Parts = list[Float[Tensor, "_tokens batch _width"]]
 """States by expert."""
+
+Used = Sequence[int] | None
+"""Experts that have tokens, where the others are left out: in drawing and writing. None: all. Training takes all, so
+that every parameter has a gradient."""
+
+
+def chosen(stacked: Sequence[Tensor], used: Used) -> Sequence[Tensor]:
+    """What of each expert, for those that are used."""
+    return stacked if used is None else [stacked[expert] for expert in used]
 
 
 def expert_count(routing: Mapping[Kind, int]) -> int:
@@ -65,12 +74,12 @@ class ExpertLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
         self.bias = nn.Parameter(torch.zeros(experts, outputs)) if bias else None
 
-    def forward(self, parts: Parts) -> Parts:
+    def forward(self, parts: Parts, used: Used = None) -> Parts:
         """Each expert on its own tokens."""
         # unbind, not indexing: its backward writes the stacked gradient once, with zeros for an expert without tokens.
-        biases = [None] * len(parts) if self.bias is None else self.bias.unbind(0)
-        pairs = zip(parts, self.weight.unbind(0), biases, strict=True)
-        return [F.linear(part, weight, bias) for part, weight, bias in pairs]
+        weights = chosen(self.weight.unbind(0), used)
+        biases = [None] * len(parts) if self.bias is None else chosen(self.bias.unbind(0), used)
+        return [F.linear(part, weight, bias) for part, weight, bias in zip(parts, weights, biases, strict=True)]
 
 
 class ExpertNorm(nn.Module):
@@ -85,10 +94,10 @@ class ExpertNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(experts, width))
         self.eps = eps
 
-    def forward(self, parts: Parts) -> Parts:
+    def forward(self, parts: Parts, used: Used = None) -> Parts:
         """Each expert on its own tokens."""
         width = self.weight.shape[-1:]
-        pairs = zip(parts, self.weight.unbind(0), strict=True)
+        pairs = zip(parts, chosen(self.weight.unbind(0), used), strict=True)
         return [F.rms_norm(part, width, scale.to(part.dtype), self.eps) for part, scale in pairs]
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 from burnish.generate.attention import Backend, Mask, attend
-from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts
+from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, Used, chosen
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ class Reading:
         cos, sin: of the rotary positions, [tokens, rows, 1, size].
         mask: who sees whom.
         backend: of the attention.
+        used: experts whose tokens are read; none: all.
     """
 
     cos: Float[Tensor, "tokens rows 1 size"]
     sin: Float[Tensor, "tokens rows 1 size"]
     mask: Mask
     backend: Backend
+    used: Used = None
 
 
 class ExpertAttention(nn.Module):
@@ -74,20 +76,20 @@ class ExpertAttention(nn.Module):
     def forward(self, parts: Parts, reading: Reading, past: Past | None) -> tuple[Parts, Past]:
         """What each token gathers, and the keys and values of these tokens alone."""
         sizes = [len(part) for part in parts]
-        qkv = torch.cat(self.qkv(parts))
+        qkv = torch.cat(self.qkv(parts, reading.used))
         qkv = qkv.view(*qkv.shape[:2], -1, self.size)
         turned, value = torch.split(qkv, [self.heads + self.key_heads, self.key_heads], dim=2)
         if self.query_norm is not None and self.key_norm is not None:
-            turned = self._normalised(turned, sizes)
+            turned = self._normalised(turned, sizes, reading.used)
         turned = turned * reading.cos + _half_turn(turned) * reading.sin
         query, key = torch.split(turned, [self.heads, self.key_heads], dim=2)
         new = Past(key.permute(1, 2, 0, 3), value.permute(1, 2, 0, 3))
         seen = new if past is None else past.then(new)
         attended = attend(query.permute(1, 2, 0, 3), seen.keys, seen.values, reading.mask, reading.backend)
         gathered = attended.permute(2, 0, 1, 3).flatten(2)
-        return self.out(list(torch.split(gathered, sizes))), new
+        return self.out(list(torch.split(gathered, sizes)), reading.used), new
 
-    def _normalised(self, turned: Tensor, sizes: list[int]) -> Tensor:
+    def _normalised(self, turned: Tensor, sizes: list[int], used: Used) -> Tensor:
         """QK-norm. The root mean square is of a head, whoever's it is; only the scale is an expert's."""
         query, key = cast(ExpertNorm, self.query_norm), cast(ExpertNorm, self.key_norm)
         scales = torch.cat(
@@ -97,10 +99,11 @@ class ExpertAttention(nn.Module):
             ],
             dim=1,
         )
+        each = chosen(scales.unbind(0), used)
         if len(sizes) == 1:
-            scale = scales[:, None]
+            scale = each[0]
         else:
-            scale = torch.cat([one.expand(size, 1, -1, -1) for one, size in zip(scales.unbind(0), sizes, strict=True)])
+            scale = torch.cat([one.expand(size, 1, -1, -1) for one, size in zip(each, sizes, strict=True)])
         return F.rms_norm(turned, turned.shape[-1:], eps=query.eps) * scale.to(turned.dtype)
 
 
@@ -120,14 +123,14 @@ class ExpertFeedForward(nn.Module):
         self.down = ExpertLinear(experts, inner, width)
         self.activation = ACT2FN[config.hidden_act]
 
-    def forward(self, parts: Parts) -> Parts:
+    def forward(self, parts: Parts, used: Used = None) -> Parts:
         """Each expert on its own tokens."""
-        inner: Parts = self.up(parts)
+        inner: Parts = self.up(parts, used)
         if self.gate is None:
             inner = [self.activation(up) for up in inner]
         else:
-            inner = [self.activation(gate) * up for gate, up in zip(self.gate(parts), inner, strict=True)]
-        return cast(Parts, self.down(inner))
+            inner = [self.activation(gate) * up for gate, up in zip(self.gate(parts, used), inner, strict=True)]
+        return cast(Parts, self.down(inner, used))
 
 
 class ExpertLayer(nn.Module):
@@ -142,7 +145,7 @@ class ExpertLayer(nn.Module):
 
     def forward(self, parts: Parts, reading: Reading, past: Past | None = None) -> tuple[Parts, Past]:
         """The states after this layer, and these tokens' keys and values."""
-        gathered, new = self.attention(self.attention_norm(parts), reading, past)
+        gathered, new = self.attention(self.attention_norm(parts, reading.used), reading, past)
         parts = [part + more for part, more in zip(parts, gathered, strict=True)]
-        more = self.feed(self.feed_norm(parts))
+        more = self.feed(self.feed_norm(parts, reading.used), reading.used)
         return [part + grown for part, grown in zip(parts, more, strict=True)], new

@@ -8,7 +8,7 @@ saves, loads, shards and trains like any other. Knows torch and transformers; no
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, cast
 
@@ -116,12 +116,15 @@ class UnifiedModel(PreTrainedModel):
         embedded = {"text": self._text(batch), "clean": self._clean(batch), "noisy": self._noisy(batch)}
         tokens = {kind: len(part) for kind, part in embedded.items()}
         sizes = expert_sizes(self.config.routing, cast("dict[Kind, int]", tokens))
+        if not torch.is_grad_enabled():
+            reading = replace(reading, used=[expert for expert, size in enumerate(sizes) if size])
+            sizes = [size for size in sizes if size]
         parts: Parts = list(torch.split(torch.cat([embedded[kind] for kind in self.kinds]), sizes))
         news = []
         for number, layer in enumerate(self.layers):
             parts, new = layer(parts, reading, None if pasts is None else pasts[number])
             news.append(new)
-        whole = torch.split(torch.cat(self.norm(parts)), [tokens[kind] for kind in self.kinds])
+        whole = torch.split(torch.cat(self.norm(parts, reading.used)), [tokens[kind] for kind in self.kinds])
         return States(**dict(zip(self.kinds, whole, strict=True))), tuple(news)
 
     def heads(self, states: States, batch: Batch) -> Outputs:
