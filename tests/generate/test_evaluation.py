@@ -94,7 +94,7 @@ def test_pictures_go_where_geneval_looks_and_are_judged_there(tmp_path: Path) ->
         '{"prompt": "x"}',
         json.dumps({**BENCH, "tag": "colour"}),
         json.dumps({**BENCH, "include": [{"class": "bench"}]}),
-        json.dumps({**DOG, "include": DOG["include"][1:]}),  # type: ignore[index]
+        json.dumps({**DOG, "include": DOG["include"][1:]}),
     ],
 )
 def test_a_line_that_is_no_prompt_is_named(tmp_path: Path, line: str) -> None:

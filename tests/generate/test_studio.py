@@ -75,7 +75,7 @@ def test_mistakes_are_named_before_anything_is_drawn(desk: Path, monkeypatch: py
         ({"prompts": PROMPT, "think": ("plam",)}, "think: `plam` is unknown; did you mean `plan`"),
     ):
         with pytest.raises(UserError) as error:
-            draw(out="never.png", **arguments)  # type: ignore[arg-type]
+            draw(out="never.png", **arguments)
         assert said in str(error.value)
     assert not Path("never.png").exists()
     monkeypatch.chdir(desk / "runs")
@@ -132,10 +132,8 @@ def test_the_picture_of_all_steps_has_a_panel_a_step() -> None:
 def test_the_command_line_says_what_was_written(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(desk / "runs" / "mint-tiny")
     out = str(desk / "cli.png")
-    app(
-        ["generate", "draw", "a circle", "--model", model, "--out", out, "--steps", "1", "--json"],
-        standalone_mode=False,
-    )
+    line = ["generate", "draw", "a circle", "--model", model, "--out", out]
+    app([*line, "--steps", "1", "--json"], standalone_mode=False)
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["prompt"], row["picture"], row["steps"]) == ("a circle", out, None)
     app([*line, "--think", "none"], standalone_mode=False)
