@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from burnish.core.errors import UserError, nearest
 from burnish.generate.experts import ROUTINGS, expert_count
@@ -93,3 +93,7 @@ def text_config(config: dict[str, Any], where: str) -> Any:
     if reason:
         raise UserError(f"{where}: {reason}; take a Qwen2, Qwen3 or Llama checkpoint without it")
     return cast(Any, found)
+
+
+# So that transformers' own readers (the tokenizer's, say) know the folder for what it is.
+AutoConfig.register(UnifiedConfig.model_type, UnifiedConfig, exist_ok=True)
