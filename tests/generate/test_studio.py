@@ -12,7 +12,10 @@ from PIL import Image
 from burnish.cli import app
 from burnish.core.errors import UserError
 from burnish.generate import describe, draw
+from burnish.generate.artist import ModelArtist
+from burnish.generate.folder import load_unified
 from burnish.generate.picture_files import read_picture, write_picture
+from burnish.generate.plan_diff import diff
 from burnish.generate.plan_file import from_yaml
 from burnish.generate.steps.chain import Policy, run_chain
 from burnish.generate.steps.state import State
@@ -49,6 +52,23 @@ def test_a_plan_is_written_edited_and_drawn_again(desk: Path, monkeypatch: pytes
     assert prompt == PROMPT
     assert [WORDING.place(element.box) for element in plan.elements] == ["r4c4"]
     assert [line.partition(":")[0] for line in second.events] == ["act"]
+
+
+def test_a_picture_is_read_back_and_compared_with_its_plan(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    artist = ModelArtist(load_unified("runs/mint-tiny"))
+    told: list[str] = []
+    (drawn,) = draw(PROMPT, out="compared.png", steps=1, think=("plan",), compare=True, tell=told.append)
+    assert drawn.plan is not None
+    asked, _ = from_yaml(drawn.plan, WORDING)
+    (seen,) = artist.read_plans([read_picture(drawn.picture, (32, 32))])
+    assert seen is not None
+    assert drawn.differences == tuple(diff(asked, seen).lines(WORDING))
+    assert told[-1] == f"{PROMPT}: {drawn.differences[-1]}"
+    assert drawn.row()["differences"] == list(drawn.differences)
+    (bare,) = draw(PROMPT, out="bare.png", steps=1, think=(), compare=True, tell=told.append)
+    assert bare.differences is None
+    assert told[-1].endswith("nothing to compare")
 
 
 def test_several_prompts_get_numbers_and_nothing_planned_no_yaml(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

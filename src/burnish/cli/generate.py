@@ -34,6 +34,10 @@ def generate_draw(
     show_steps: Annotated[
         bool, typer.Option("--show-steps", help="Tell each step, and draw them side by side in NAME-steps.png.")
     ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Read the picture back as a plan, and say what differs from the one asked."),
+    ] = False,
     steps: Annotated[int, typer.Option(help="Of the solver.")] = 20,
     guidance: Annotated[float, typer.Option(help="Weight of the prompt; 1: as it is, 0: without it.")] = 2.5,
     rounds: Annotated[int, typer.Option(help="Of correction, at most.")] = 2,
@@ -55,12 +59,13 @@ def generate_draw(
         think=thoughts,
         plan=plan,
         show_steps=show_steps,
+        compare=compare,
         steps=steps,
         guidance=guidance,
         rounds=rounds,
         seed=seed,
         device=device,
-        tell=(lambda line: print(line, file=sys.stderr)) if show_steps else None,
+        tell=(lambda line: print(line, file=sys.stderr)) if show_steps or compare else None,
     )
     if json_:
         print(json.dumps([each.row() for each in found], indent=1))

@@ -25,6 +25,7 @@ def draw(
     think: Sequence[str] = ("plan", "reflect"),
     plan: str | Path | None = None,
     show_steps: bool = False,
+    compare: bool = False,
     steps: int = 20,
     guidance: float = 2.5,
     rounds: int = 2,
@@ -45,6 +46,7 @@ def draw(
         think: ``plan`` writes a layout before drawing, ``reflect`` looks at the draft and corrects it.
         plan: a YAML to draw instead of a plan of the model's own.
         show_steps: also draw all steps side by side, into ``NAME-steps.png``.
+        compare: have the model read its picture back as a plan, and say what differs from the one that was drawn.
         steps: of the solver.
         guidance: weight of the prompt: 1 takes the model at its word, 0 draws without it.
         rounds: of correction, at most.
@@ -65,6 +67,7 @@ def draw(
         think=think,
         plan=plan,
         show_steps=show_steps,
+        compare=compare,
         seed=seed,
         rounds=rounds,
         settings=draw_settings(steps=steps, guidance=guidance),

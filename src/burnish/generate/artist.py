@@ -24,8 +24,9 @@ from burnish.generate.codecs.face import from_bytes, to_bytes
 from burnish.generate.drawing import Guidance, Keep, drawing
 from burnish.generate.folder import Unified
 from burnish.generate.interleaving import Choose, read_text, see, write
-from burnish.generate.plan import Plan, Wording
+from burnish.generate.plan import Plan, PlanError, Wording
 from burnish.generate.plan_grammar import PlanGrammar, PlanWriter
+from burnish.generate.plan_text import parse
 from burnish.generate.script import DESCRIBE, Script, padded
 from burnish.generate.steps.state import Heat, Mask, Picture
 
@@ -100,11 +101,14 @@ class ModelArtist:
         found: list[str] = []
         for part in _parts(range(len(prompts)), self.settings.rows):
             cache = self._read([self.script.prompt(prompts[row]) for row in part], None)
-            start = self._tokens([self.script.plan_start] * len(part))[0]
-            choose = self._chooser([seeds[row] for row in part])
-            written = write(self._model, cache, start, self.script.stop, self.settings.longest, choose)
-            found += [self.script.text(row) for row in written.tokens]
+            found += self._write_plans(cache, [seeds[row] for row in part])
         return found
+
+    def _write_plans(self, cache: Cache, seeds: Sequence[int]) -> list[str]:
+        start = self._tokens([self.script.plan_start] * len(seeds))[0]
+        choose = self._chooser(seeds)
+        written = write(self._model, cache, start, self.script.stop, self.settings.longest, choose)
+        return [self.script.text(row) for row in written.tokens]
 
     def draw(self, prompts: Sequence[str], plans: Sequence[Plan | None], seeds: Sequence[int]) -> list[Picture]:
         """See ``Artist``."""
@@ -157,6 +161,24 @@ class ModelArtist:
             start, real = self._tokens([self.script.question(asked[row]) for row in part])
             written = write(self._model, cache, start, self.script.stop, self.settings.longest, real=real)
             found += [self.script.text(row) for row in written.tokens]
+        return found
+
+    def read_plans(self, pictures: Sequence[Picture]) -> list[Plan | None]:
+        """What the model sees in pictures, as plans; none where what it wrote is none.
+
+        Raises:
+            UserError: a picture of another size.
+        """
+        texts: list[str] = []
+        for part in _parts(range(len(pictures)), self.settings.rows):
+            cache = see(self._model, None, self._encode([pictures[row] for row in part]))
+            texts += self._write_plans(cache, [0] * len(part))
+        found: list[Plan | None] = []
+        for text in texts:
+            try:
+                found.append(parse(text, self.wording))
+            except PlanError:
+                found.append(None)
         return found
 
     def _conditions(self, prompts: Sequence[str], plans: Sequence[Plan | None]) -> Cache:

@@ -4,6 +4,7 @@
     reflecting   [prompt] [plan] [clean picture]                              heat on the clean patches
     correcting   [prompt] [plan] [clean picture, masked] [noisy picture]      the second picture has a number of its own
     describing   [clean picture] [question and answer]
+    reading      [clean picture] [plan]                                       what is there, and where
 
 Each pair of brackets is a segment. A row without a plan leaves its segment out. Knows a tokenizer, no model.
 """

@@ -82,12 +82,16 @@ def _show_heat(axes: Any, event: Event, masked: bool = False) -> None:
 
 
 def _draw_plan(axes: Any, plan: Plan | None) -> None:
+    """The boxes, in the elements' colours where these are words for colours."""
+    from matplotlib.colors import is_color_like
+
     axes.imshow(np.zeros((2, 2, 3)) + np.array([0x12, 0x14, 0x1C]) / 255, extent=(0, 1, 1, 0))
     for element in () if plan is None else plan.elements:
         if element.box is None:
             continue
         left, top, right, bottom = element.box
-        _frame(axes, element.box, INK)
+        colour = next((word for word in element.attributes if is_color_like(word)), INK)
+        _frame(axes, element.box, colour)
         words = element.phrase.replace(" ", "\n")
         axes.text((left + right) / 2, (top + bottom) / 2, words, color=INK, fontsize=5.5, ha="center", va="center")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from burnish.core.run import run_record
 from burnish.generate.artist import DrawSettings, ModelArtist
 from burnish.generate.folder import Unified, load_unified
 from burnish.generate.picture_files import read_picture, write_picture
+from burnish.generate.plan_diff import diff
 from burnish.generate.plan_file import from_yaml, to_yaml
 from burnish.generate.script import DESCRIBE
 from burnish.generate.steps.chain import Policy, run_chain
 from burnish.generate.steps.outcome import outcome
 from burnish.generate.steps.state import State
 
+LONGEST_ANSWER = 64
+"""Tokens of an answer about a picture."""
 HOME = Path("runs/mint-tiny")
 """Where `burnish run mint/tiny` leaves a model."""
 
@@ -38,6 +41,8 @@ class Drawing:
         steps: the picture of all steps; none where it was not asked for.
         events: what happened, a line a step.
         seconds: of all steps, of wall time.
+        differences: between the plan and what the model sees in the picture, a line each; none where they were not
+            looked for, or where there is nothing to compare.
     """
 
     prompt: str
@@ -46,11 +51,13 @@ class Drawing:
     steps: Path | None
     events: tuple[str, ...]
     seconds: float
+    differences: tuple[str, ...] | None = None
 
     def row(self) -> dict[str, Any]:
         """For a table or JSON."""
         paths = {name: path and str(path) for name, path in vars(self).items() if name in ("picture", "plan", "steps")}
-        return {"prompt": self.prompt, **paths, "events": list(self.events), "seconds": round(self.seconds, 3)}
+        found = {"prompt": self.prompt, **paths, "events": list(self.events), "seconds": round(self.seconds, 3)}
+        return found if self.differences is None else {**found, "differences": list(self.differences)}
 
 
 def draw_pictures(
@@ -61,6 +68,7 @@ def draw_pictures(
     think: Sequence[str] = ("plan", "reflect"),
     plan: str | Path | None = None,
     show_steps: bool = False,
+    compare: bool = False,
     seed: int = 0,
     rounds: int = 2,
     settings: DrawSettings | None = None,
@@ -90,9 +98,26 @@ def draw_pictures(
     done = run_chain(states, artist, policy, watch=watch)
     if "reflect" in policy.think:
         tell(", ".join(f"{name} {count}" for name, count in outcome(done).row().items()))
+    differences = _differences(done, artist, tell) if compare else [None] * len(done)
     path = Path(out).expanduser()
     path = path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
-    return [_written(state, path, number, len(done), artist, show_steps) for number, state in enumerate(done)]
+    drawn = [_written(state, path, number, len(done), artist, show_steps) for number, state in enumerate(done)]
+    return [replace(each, differences=lines) for each, lines in zip(drawn, differences, strict=True)]
+
+
+def _differences(
+    states: Sequence[State], artist: ModelArtist, tell: Callable[[str], None]
+) -> list[tuple[str, ...] | None]:
+    """What of each plan the model does not find in its picture."""
+    seen = artist.read_plans([state.picture for state in states if state.picture is not None])
+    found: list[tuple[str, ...] | None] = []
+    for state, plan in zip(states, seen, strict=True):
+        lines = None if state.plan is None or plan is None else diff(state.plan, plan).lines(artist.wording)
+        found.append(None if lines is None else tuple(lines))
+        nothing = ["nothing to compare"] if lines is None else ["drawn as planned"]
+        for line in lines or nothing:
+            tell(f"{state.prompt}: {line}")
+    return found
 
 
 def _written(state: State, out: Path, number: int, count: int, artist: ModelArtist, show_steps: bool) -> Drawing:
@@ -123,6 +148,7 @@ def describe_pictures(
 ) -> list[str]:
     """What the model says of pictures; see :func:`burnish.generate.describe`."""
     unified = _load(model, device)
+    settings = settings or DrawSettings(longest=LONGEST_ANSWER)
     pictures = [read_picture(Path(image).expanduser(), unified.codec.size, resize=resize) for image in images]
     return ModelArtist(unified, settings).describe(pictures, question)
 
