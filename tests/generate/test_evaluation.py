@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
 from burnish.generate.evaluation import compbench, geneval
+from burnish.generate.evaluation.drawn import draw_compbench, draw_geneval
 from burnish.generate.evaluation.geneval import Detection
+from burnish.generate.steps.chain import Policy
+from tests.generate.test_steps import Scripted
 
 BENCH = {"tag": "single_object", "include": [{"class": "bench", "count": 1}], "prompt": "a photo of a bench"}
 CLOCKS = {
@@ -147,3 +151,25 @@ def test_complex_prompts_are_scored_by_what_they_need(tmp_path: Path) -> None:
     compbench.write_pictures(tmp_path, 3, "new", [PICTURE])
     with pytest.raises(UserError, match="4 pictures, and results of"):
         compbench.three_in_one(tmp_path, {})
+
+
+def test_a_benchmark_s_drawing_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(number: int) -> None:
+        if number == 0:
+            raise Stopped
+
+    policy = Policy(think=())
+    rows: list[tuple[Any, list[Any]]] = [(draw_geneval, [BENCH, CLOCKS]), (draw_compbench, ["a bench", "a clock"])]
+    for draw, prompts in rows:
+        folder, artist = tmp_path / draw.__name__, Scripted()
+        with pytest.raises(Stopped):
+            draw(folder, prompts, artist, policy, each=2, watch=stop)
+        draw(folder, prompts, artist, policy, each=2)
+        seeds = [seed for _, each in artist.calls for seed in each]
+        assert len(artist.calls) == 2
+        assert len(set(seeds)) == 4
+    assert len(list((tmp_path / "draw_geneval").glob("*/samples/*.png"))) == 4
+    assert [prompt for _, prompt in compbench.samples(tmp_path / "draw_compbench")] == ["a bench"] * 2 + ["a clock"] * 2
