@@ -25,6 +25,7 @@ from burnish.core.method import all_methods
 from burnish.private.bundle import ClientModel, save_bundle
 from burnish.private.heads import heads_of
 from burnish.testbeds.small_bert import write_encoder
+from tests.generate.untrained import equip_easel
 from tests.once import free_first, shared_cache, smoke_study
 from tests.prove.noise_evidence import write_noise
 
@@ -117,6 +118,7 @@ def equip(folder: Path, warm: Path) -> None:
     )
     write_noise(folder / "evidence")
     equip_service(folder)
+    equip_easel(folder)
 
 
 def equip_service(folder: Path) -> None:

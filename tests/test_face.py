@@ -18,6 +18,7 @@ REVEALED = {
     "burnish.study('rmm')": "burnish.api.StudyResult",
     "burnish.UserError": "def (message: str",
     "burnish.Interrupted": "def (message: str",
+    "burnish.generate.draw": "def (prompts: str | typing.Sequence[str]",
     "burnish.merge.merge": "def (config: str | pathlib.Path",
     "burnish.prove.verify": "def (folder: str | pathlib.Path",
     "burnish.reason.answer": "def (model: str | pathlib.Path",

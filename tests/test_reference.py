@@ -12,6 +12,7 @@ import pytest
 
 import burnish
 from burnish.testbeds.models import prepare_model
+from tests.generate.untrained import equip_easel
 from tests.once import shared_cache
 from tests.prove.noise_evidence import write_noise
 from tests.test_cli import SHORT, equip_service
@@ -94,6 +95,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine.py").write_text(MINE)
     write_noise(folder / "evidence")
     equip_service(folder)
+    equip_easel(folder)
     return folder
 
 

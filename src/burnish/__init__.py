@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from burnish import act, merge, private, prove, reason, testing
+    from burnish import act, generate, merge, private, prove, reason, testing
     from burnish.api import StudyResult, check, recipes, report, run, study
     from burnish.core.errors import BurnishError, Interrupted, UserError
     from burnish.core.result import RunResult
@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "act",
     "check",
+    "generate",
     "merge",
     "private",
     "prove",
@@ -35,7 +36,7 @@ __all__ = [
     "study",
     "testing",
 ]
-_MODULES = ("act", "merge", "private", "prove", "reason", "testing")
+_MODULES = ("act", "generate", "merge", "private", "prove", "reason", "testing")
 _HOMES = {
     "BurnishError": "burnish.core.errors",
     "Interrupted": "burnish.core.errors",

@@ -19,6 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from burnish.cli.act import act_app
+from burnish.cli.generate import generate_app
 from burnish.cli.merge import merge_app
 from burnish.cli.private import private_app
 from burnish.cli.prove import prove_app
@@ -36,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(act_app, name="act", help="Agents that plan while they act.")
+app.add_typer(generate_app, name="generate", help="Pictures from prompts, text from pictures, by one model.")
 app.add_typer(merge_app, name="merge", help="Merge models: `burnish merge YAML OUT` reads mergekit's YAML.")
 app.add_typer(private_app, name="private", help="Classify texts without reading them: plan, keys, server, client.")
 app.add_typer(prove_app, name="prove", help="Before and after an audit: commit to it, check its evidence.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 
 from burnish.core.errors import UserError
@@ -27,12 +29,31 @@ def sprite_world(emoji: Path | None = None, stamps: Path | None = None) -> World
     Raises:
         UserError: a picture is missing there, or neither data nor the tool that fetches it is there.
     """
-    drawn = [_sprite(_named(load_pictures("emoji", emoji), name, name)) for name in EMOJI]
-    for name in STAMPS:
-        caption = f"{'An' if name[0] in 'aeiou' else 'A'} {name}."
-        drawn.append(_sprite(_named(load_pictures("stamps", stamps), caption, name)))
+    drawn = load_sprites(EMOJI, STAMPS, CELL, emoji, stamps)
     things = tuple((name, ()) for name in (*EMOJI, *STAMPS))
     return World(things, np.stack(drawn), grid=3, cell=CELL, fewest=2, most=5)
+
+
+def load_sprites(
+    of_emoji: Sequence[str], of_stamps: Sequence[str], side: int, emoji: Path | None = None, stamps: Path | None = None
+) -> list[Float32[np.ndarray, "side side 4"]]:
+    """RGBA in 0..1 of things by name, each picture's shape kept.
+
+    Args:
+        of_emoji: emoji's names.
+        of_stamps: stamps' names, their captions without the article.
+        side: pixels.
+        emoji: a folder of emoji pictures instead of the packaged ones.
+        stamps: likewise.
+
+    Raises:
+        UserError: a picture is missing there, or neither data nor the tool that fetches it is there.
+    """
+    drawn = [_sprite(_named(load_pictures("emoji", emoji), name, name), side) for name in of_emoji]
+    for name in of_stamps:
+        caption = f"{'An' if name[0] in 'aeiou' else 'A'} {name}."
+        drawn.append(_sprite(_named(load_pictures("stamps", stamps), caption, name), side))
+    return drawn
 
 
 def _named(pictures: list[Picture], caption: str, name: str) -> Picture:
@@ -42,11 +63,10 @@ def _named(pictures: list[Picture], caption: str, name: str) -> Picture:
     return found
 
 
-def _sprite(picture: Picture) -> np.ndarray:
-    """RGBA in 0..1 of a cell's size, the picture's shape kept."""
+def _sprite(picture: Picture, side: int) -> np.ndarray:
     opened = Image.open(picture.path).convert("RGBA")
     opened = opened.crop(opened.getbbox())  # most stamps have wide margins without ink
-    opened.thumbnail((CELL, CELL), Image.Resampling.BOX)
-    cell = Image.new("RGBA", (CELL, CELL))
-    cell.paste(opened, ((CELL - opened.width) // 2, (CELL - opened.height) // 2))
+    opened.thumbnail((side, side), Image.Resampling.BOX)
+    cell = Image.new("RGBA", (side, side))
+    cell.paste(opened, ((side - opened.width) // 2, (side - opened.height) // 2))
     return np.asarray(cell, dtype=np.float32) / 255

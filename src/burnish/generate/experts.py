@@ -1,0 +1,117 @@
+"""Static routing: the kind of a token picks its expert, and an expert is a slice. There is no gate and no gather.
+
+Weights of all experts of one projection are one parameter. That makes their gradient whole on every rank, also where a
+rank has no token of some kind (FSDP waits for nobody), and sharding plain. States go through the layers as one tensor
+an expert, places first (``[tokens, batch, width]``), so every slice is contiguous. Source: MINT, section 3.2; the same
+split is Mixture-of-Transformers' and BAGEL's. Knows torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from burnish.core.errors import UserError
+from burnish.generate.records import KINDS, Kind
+
+DENSE: dict[Kind, int] = {"text": 0, "clean": 0, "noisy": 0}
+MOT: dict[Kind, int] = {"text": 0, "clean": 1, "noisy": 1}
+BAGEL: dict[Kind, int] = {"text": 0, "clean": 0, "noisy": 1}
+MINT: dict[Kind, int] = {"text": 0, "clean": 1, "noisy": 2}
+ROUTINGS = {"dense": DENSE, "mot": MOT, "bagel": BAGEL, "mint": MINT}
+"""By name: one for all; by modality (Transfusion's MoT, LMFusion); understanding apart from drawing, as BAGEL parts
+them; by function (MINT, FoX)."""
+
+Parts = list[Float[Tensor, "_tokens batch _width"]]
+"""States by expert."""
+
+Used = Sequence[int] | None
+"""Experts that have tokens, where the others are left out: in drawing and writing. None: all. Training takes all, so
+that every parameter has a gradient."""
+
+
+def chosen(stacked: Sequence[Tensor], used: Used) -> Sequence[Tensor]:
+    """What of each expert, for those that are used."""
+    return stacked if used is None else [stacked[expert] for expert in used]
+
+
+def expert_count(routing: Mapping[Kind, int]) -> int:
+    """How many experts a routing table names.
+
+    Raises:
+        UserError: a kind without an expert, or experts that are not numbered 0, 1, ...
+    """
+    if set(routing) != set(KINDS):
+        raise UserError(f"routing: names {', '.join(sorted(routing)) or 'nothing'}; it names {', '.join(KINDS)}")
+    used = sorted(set(routing.values()))
+    if used != list(range(len(used))):
+        raise UserError(f"routing: experts {used}; they are numbered from 0 without a gap")
+    return len(used)
+
+
+def expert_sizes(routing: Mapping[Kind, int], tokens: Mapping[Kind, int]) -> list[int]:
+    """Tokens of a row that each expert gets."""
+    sizes = [0] * expert_count(routing)
+    for kind, expert in routing.items():
+        sizes[expert] += tokens[kind]
+    return sizes
+
+
+class ExpertLinear(nn.Module):
+    """A linear layer an expert, their weights stacked.
+
+    Attributes:
+        weight: [experts, out, in].
+        bias: [experts, out], or none.
+    """
+
+    def __init__(self, experts: int, inputs: int, outputs: int, bias: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(experts, outputs)) if bias else None
+
+    def forward(self, parts: Parts, used: Used = None) -> Parts:
+        """Each expert on its own tokens."""
+        # unbind, not indexing: its backward writes the stacked gradient once, with zeros for an expert without tokens.
+        weights = chosen(self.weight.unbind(0), used)
+        biases = [None] * len(parts) if self.bias is None else chosen(self.bias.unbind(0), used)
+        return [F.linear(part, weight, bias) for part, weight, bias in zip(parts, weights, biases, strict=True)]
+
+
+class ExpertNorm(nn.Module):
+    """Root mean square normalisation with a scale an expert. Computed in float32 at least.
+
+    Attributes:
+        weight: [experts, width].
+    """
+
+    def __init__(self, experts: int, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(experts, width))
+        self.eps = eps
+
+    def forward(self, parts: Parts, used: Used = None) -> Parts:
+        """Each expert on its own tokens."""
+        width = self.weight.shape[-1:]
+        pairs = zip(parts, chosen(self.weight.unbind(0), used), strict=True)
+        return [F.rms_norm(part, width, scale.to(part.dtype), self.eps) for part, scale in pairs]
+
+
+def equal_parameters(width: int, intermediate: int, experts: int, matrices: int = 3, attention: float = 4) -> int:
+    """Feed-forward width of a dense layer with as many parameters as ``experts`` experts of ``intermediate``.
+
+    Args:
+        width: d.
+        intermediate: f of each expert.
+        experts: how many.
+        matrices: of the feed-forward: 3 gated (SwiGLU), 2 plain.
+        attention: parameters of attention over d^2; 4 where every head has keys of its own.
+
+    Returns:
+        f' of attention d^2 + matrices d f' = experts (attention d^2 + matrices d f), rounded to the nearest.
+    """
+    return round(experts * intermediate + (experts - 1) * attention * width / matrices)

@@ -1,0 +1,1 @@
+"""The four steps of MINT's chain of thought as functions from states to states: plan, act, reflect, correct."""

@@ -1,0 +1,1 @@
+"""A world of small pictures that are drawn from prompts, each with a plan, and judged exactly. See ``world``."""
