@@ -278,6 +278,7 @@ def test_a_process_that_dies_is_replaced(bundle: Path, tmp_path: Path) -> None:
             client.register()
             before = {child.pid for child in psutil.Process().children(recursive=True)}
             ours = [pid for pid in before if "spawn_main" in " ".join(psutil.Process(pid).cmdline())]
+            assert ours
             for pid in ours:
                 psutil.Process(pid).kill()
             client.ask(texts(1))  # 503 first, then from the new one
