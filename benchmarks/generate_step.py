@@ -43,7 +43,7 @@ AT_MOST = 1.05
 SIZES = {  # width, feed-forward, heads, layers, rows, patches, text
     "small": (96, 384, 4, 4, 32, 16, 26),
     "wider": (256, 1024, 8, 4, 8, 64, 64),
-    "published": (896, 4864, 14, 2, 2, 256, 128),
+    "published": (896, 4864, 14, 1, 4, 256, 128),
 }
 
 

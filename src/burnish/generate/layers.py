@@ -81,7 +81,8 @@ class ExpertAttention(nn.Module):
         turned, value = torch.split(qkv, [self.heads + self.key_heads, self.key_heads], dim=2)
         if self.query_norm is not None and self.key_norm is not None:
             turned = self._normalised(turned, sizes, reading.used)
-        turned = turned * reading.cos + _half_turn(turned) * reading.sin
+        # Norms and positions are float32 under autocast; attention wants one type.
+        turned = (turned * reading.cos + _half_turn(turned) * reading.sin).to(value.dtype)
         query, key = torch.split(turned, [self.heads, self.key_heads], dim=2)
         new = Past(key.permute(1, 2, 0, 3), value.permute(1, 2, 0, 3))
         seen = new if past is None else past.then(new)
