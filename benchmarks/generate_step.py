@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from burnish.generate.attention import batch_mask, batch_positions
 from burnish.generate.config import UnifiedConfig
-from burnish.generate.experts import ROUTINGS, ExpertLinear, ExpertNorm, Parts, Used, expert_sizes
+from burnish.generate.experts import ROUTINGS, ExpertLinear, ExpertNorm, Parts, Used, by_expert, expert_sizes
 from burnish.generate.model import UnifiedModel
 from burnish.generate.records import KINDS, Batch, Layout, Segment
 from burnish.generate.sequence import dense_mask, storage, table
@@ -54,8 +54,8 @@ class Gathered(ExpertLinear):
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:  # noqa: ARG002 - all are used
         whole = parts[0]
-        out = whole.new_empty(*whole.shape[:-1], self.weight.shape[1])
-        for place, weight in zip(self.places, self.weight.unbind(0), strict=True):
+        out = whole.new_empty(*whole.shape[:-1], self.weight.shape[0] // self.experts)
+        for place, weight in zip(self.places, by_expert(self.weight, self.experts).unbind(0), strict=True):
             out = out.index_put((place,), F.linear(whole[place], weight))
         return [out]
 
@@ -66,7 +66,7 @@ class GatheredNorm(ExpertNorm):
     def forward(self, parts: Parts, used: Used = None) -> Parts:  # noqa: ARG002 - all are used
         whole = parts[0]
         out = torch.empty_like(whole)
-        for place, weight in zip(self.places, self.weight.unbind(0), strict=True):
+        for place, weight in zip(self.places, by_expert(self.weight, self.experts).unbind(0), strict=True):
             out = out.index_put((place,), F.rms_norm(whole[place], whole.shape[-1:], weight, self.eps))
         return [out]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 from burnish.generate.attention import Backend, Mask, attend
-from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, Used, chosen
+from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, Used, by_expert, chosen
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class ExpertAttention(nn.Module):
         query, key = cast(ExpertNorm, self.query_norm), cast(ExpertNorm, self.key_norm)
         scales = torch.cat(
             [
-                query.weight[:, None].expand(-1, self.heads, -1),
-                key.weight[:, None].expand(-1, self.key_heads, -1),
+                by_expert(query.weight, query.experts)[:, None].expand(-1, self.heads, -1),
+                by_expert(key.weight, key.experts)[:, None].expand(-1, self.key_heads, -1),
             ],
             dim=1,
         )

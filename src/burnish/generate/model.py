@@ -21,7 +21,7 @@ from transformers import initialization as init
 
 from burnish.generate.attention import Backend, Mask, batch_mask, batch_positions
 from burnish.generate.config import UnifiedConfig
-from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, expert_sizes
+from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, by_expert, expert_sizes
 from burnish.generate.layers import ExpertLayer, Past, Reading
 from burnish.generate.records import Batch, Kind, Outputs
 from burnish.generate.sequence import kind_order
@@ -81,9 +81,9 @@ class UnifiedModel(PreTrainedModel):
         """Every expert starts as a copy of one draw, so that all routings of one seed start as the same function."""
         super()._init_weights(module) if "RotaryEmbedding" in type(module).__name__ else None
         if isinstance(module, ExpertLinear):
-            outputs, inputs = module.weight.shape[1:]
-            drawn = torch.empty(outputs, inputs, dtype=module.weight.dtype, device=module.weight.device)
-            init.copy_(module.weight, drawn.normal_(std=(3 * inputs) ** -0.5).expand_as(module.weight))
+            rows, inputs = module.weight.shape
+            drawn = torch.empty(rows // module.experts, inputs, dtype=module.weight.dtype, device=module.weight.device)
+            init.copy_(module.weight, drawn.normal_(std=(3 * inputs) ** -0.5).repeat(module.experts, 1))
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, ExpertNorm):
@@ -151,7 +151,8 @@ class UnifiedModel(PreTrainedModel):
             for module in self.modules():
                 if isinstance(module, ExpertLinear | ExpertNorm):
                     for parameter in module.parameters(recurse=False):
-                        parameter[target] = parameter[source]
+                        rows = by_expert(parameter, module.experts)
+                        rows[target] = rows[source]
 
     def _text(self, batch: Batch) -> Tensor:
         return cast(Tensor, self.embedding(batch.tokens)).transpose(0, 1)
@@ -179,7 +180,7 @@ def place_code(rows: int, columns: int, width: int) -> Float[Tensor, "patches wi
     neighbours alike to .98, and most of its numbers hardly change at all.)
     """
     longest = max(rows, columns, 2)
-    frequencies = math.pi / 2 * longest ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4 - 1))
+    frequencies = math.pi / 2 * longest ** (-torch.arange(width // 4, dtype=torch.float64) / max(width // 4 - 1, 1))
     halves = []
     for places in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"):
         angles = places.flatten()[:, None] * frequencies
