@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from burnish.generate.attention import batch_mask, batch_positions
 from burnish.generate.config import UnifiedConfig
-from burnish.generate.experts import ROUTINGS, ExpertLinear, ExpertNorm, Parts, Used, by_expert, expert_sizes
+from burnish.generate.experts import ROUTINGS, Parts, StackedLinear, StackedNorm, Used, by_expert, expert_sizes
 from burnish.generate.model import UnifiedModel
 from burnish.generate.records import KINDS, Batch, Layout, Segment
 from burnish.generate.sequence import dense_mask, storage, table
@@ -47,7 +47,7 @@ SIZES = {  # width, feed-forward, heads, layers, rows, patches, text
 }
 
 
-class Gathered(ExpertLinear):
+class Gathered(StackedLinear):
     """The same experts over tokens in reading order: a gather and a scatter around each projection."""
 
     places: list[Tensor]
@@ -60,7 +60,7 @@ class Gathered(ExpertLinear):
         return [out]
 
 
-class GatheredNorm(ExpertNorm):
+class GatheredNorm(StackedNorm):
     places: list[Tensor]
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:  # noqa: ARG002 - all are used
@@ -121,11 +121,11 @@ def gathered_step(size: tuple[int, ...], batch: Batch) -> Callable[[], None]:
     kinds = [batch.layout.segments[place].kind for place in table(batch.layout).segment.tolist()]
     places = [torch.tensor([at for at, kind in enumerate(kinds) if kind == wanted]) for wanted in KINDS]
     for module in model.layers.modules():
-        if isinstance(module, ExpertLinear):
+        if isinstance(module, StackedLinear):
             assert module.bias is None or module.bias.numel()
             module.bias = None
             module.__class__ = Gathered
-        elif isinstance(module, ExpertNorm):
+        elif isinstance(module, StackedNorm):
             module.__class__ = GatheredNorm
         else:
             continue

@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from burnish.core.errors import UserError
-from burnish.generate.experts import MINT, MOT, ExpertLinear, by_expert, equal_parameters, expert_count, expert_sizes
+from burnish.generate.experts import (
+    MINT,
+    MOT,
+    StackedLinear,
+    by_expert,
+    copy_expert,
+    equal_parameters,
+    expert_count,
+    expert_sizes,
+)
 from burnish.generate.records import KINDS, Batch, Kind, Layout, Segment
 from burnish.generate.sequence import storage
 from tests.generate.small import different_experts, layout, random_batch, small_model
@@ -116,7 +125,7 @@ def test_equal_parameters() -> None:
 def test_copying_an_expert_touches_no_other() -> None:
     model = different_experts(small_model("mint"))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    model.copy_expert(source=2, target=1)
+    copy_expert(model, source=2, target=1)
     for name, parameter in model.named_parameters():
         if name.startswith(("layers.", "norm.")):
             now, old = by_expert(parameter, 3), by_expert(before[name], 3)
@@ -134,7 +143,7 @@ def test_routing_tables_that_cannot_be() -> None:
 
 
 def test_stacked_weights_are_the_layers_that_they_stack() -> None:
-    layer = ExpertLinear(2, 3, 5, bias=True)
+    layer = StackedLinear(2, 3, 5, bias=True)
     with torch.no_grad():
         layer.weight.normal_()
         assert layer.bias is not None

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import functional as F
 
 from burnish.core.errors import UserError
@@ -34,7 +35,10 @@ Used = Sequence[int] | None
 that every parameter has a gradient."""
 
 
-def by_expert(stacked: Shaped[Tensor, "_rows *rest"], experts: int) -> Shaped[Tensor, "_experts _own *rest"]:
+def by_expert(
+    stacked: Shaped[Tensor, "_rows *rest"],  # noqa: UP037 - a shape, not a product
+    experts: int,
+) -> Shaped[Tensor, "_experts _own *rest"]:
     """Stacked rows as what each expert has; a view."""
     return stacked.view(experts, -1, *stacked.shape[1:])
 
@@ -66,7 +70,7 @@ def expert_sizes(routing: Mapping[Kind, int], tokens: Mapping[Kind, int]) -> lis
     return sizes
 
 
-class ExpertLinear(nn.Module):
+class StackedLinear(nn.Module):
     """A linear layer an expert, their weights stacked.
 
     Attributes:
@@ -90,7 +94,7 @@ class ExpertLinear(nn.Module):
         return [F.linear(part, weight, bias) for part, weight, bias in zip(parts, weights, biases, strict=True)]
 
 
-class ExpertNorm(nn.Module):
+class StackedNorm(nn.Module):
     """Root mean square normalisation with a scale an expert. Computed in float32 at least.
 
     Attributes:
@@ -108,6 +112,25 @@ class ExpertNorm(nn.Module):
         scales = chosen(by_expert(self.weight, self.experts).unbind(0), used)
         pairs = zip(parts, scales, strict=True)
         return [F.rms_norm(part, scale.shape, scale.to(part.dtype), self.eps) for part, scale in pairs]
+
+
+@torch.no_grad()
+def copy_expert(model: nn.Module, source: int, target: int) -> None:
+    """Make one expert of every layer a copy of another: stage II begins with C = N. Sharded weights are gathered one
+    parameter at a time, never the whole model."""
+    for module in model.modules():
+        if not isinstance(module, StackedLinear | StackedNorm):
+            continue
+        for parameter in module.parameters(recurse=False):
+            if not isinstance(parameter, DTensor):
+                rows = by_expert(parameter, module.experts)
+                rows[target] = rows[source]
+                continue
+            whole = parameter.full_tensor()
+            rows = by_expert(whole, module.experts)
+            rows[target] = rows[source]
+            spread = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+            parameter.to_local().copy_(spread.to_local())
 
 
 def equal_parameters(width: int, intermediate: int, experts: int, matrices: int = 3, attention: float = 4) -> int:

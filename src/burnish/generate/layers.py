@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 from burnish.generate.attention import Backend, Mask, attend
-from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, Used, by_expert, chosen
+from burnish.generate.experts import Parts, StackedLinear, StackedNorm, Used, by_expert, chosen
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class ExpertAttention(nn.Module):
         self.key_heads = config.num_key_value_heads
         self.size = getattr(config, "head_dim", None) or width // self.heads
         outputs = (self.heads + 2 * self.key_heads) * self.size
-        self.qkv = ExpertLinear(experts, width, outputs, bias=config.model_type == "qwen2")
-        self.out = ExpertLinear(experts, self.heads * self.size, width)
-        self.query_norm: ExpertNorm | None = None
-        self.key_norm: ExpertNorm | None = None
+        self.qkv = StackedLinear(experts, width, outputs, bias=config.model_type == "qwen2")
+        self.out = StackedLinear(experts, self.heads * self.size, width)
+        self.query_norm: StackedNorm | None = None
+        self.key_norm: StackedNorm | None = None
         if config.model_type == "qwen3":
-            self.query_norm = ExpertNorm(experts, self.size, config.rms_norm_eps)
-            self.key_norm = ExpertNorm(experts, self.size, config.rms_norm_eps)
+            self.query_norm = StackedNorm(experts, self.size, config.rms_norm_eps)
+            self.key_norm = StackedNorm(experts, self.size, config.rms_norm_eps)
 
     def forward(self, parts: Parts, reading: Reading, past: Past | None) -> tuple[Parts, Past]:
         """What each token gathers, and the keys and values of these tokens alone."""
@@ -92,7 +92,7 @@ class ExpertAttention(nn.Module):
 
     def _normalised(self, turned: Tensor, sizes: list[int], used: Used) -> Tensor:
         """QK-norm. The root mean square is of a head, whoever's it is; only the scale is an expert's."""
-        query, key = cast(ExpertNorm, self.query_norm), cast(ExpertNorm, self.key_norm)
+        query, key = cast(StackedNorm, self.query_norm), cast(StackedNorm, self.key_norm)
         scales = torch.cat(
             [
                 by_expert(query.weight, query.experts)[:, None].expand(-1, self.heads, -1),
@@ -119,9 +119,9 @@ class ExpertFeedForward(nn.Module):
     def __init__(self, config: Any, experts: int, gated: bool) -> None:
         super().__init__()
         width, inner = config.hidden_size, config.intermediate_size
-        self.gate = ExpertLinear(experts, width, inner) if gated else None
-        self.up = ExpertLinear(experts, width, inner)
-        self.down = ExpertLinear(experts, inner, width)
+        self.gate = StackedLinear(experts, width, inner) if gated else None
+        self.up = StackedLinear(experts, width, inner)
+        self.down = StackedLinear(experts, inner, width)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:
@@ -139,9 +139,9 @@ class ExpertLayer(nn.Module):
 
     def __init__(self, config: Any, experts: int, gated: bool) -> None:
         super().__init__()
-        self.attention_norm = ExpertNorm(experts, config.hidden_size, config.rms_norm_eps)
+        self.attention_norm = StackedNorm(experts, config.hidden_size, config.rms_norm_eps)
         self.attention = ExpertAttention(config, experts)
-        self.feed_norm = ExpertNorm(experts, config.hidden_size, config.rms_norm_eps)
+        self.feed_norm = StackedNorm(experts, config.hidden_size, config.rms_norm_eps)
         self.feed = ExpertFeedForward(config, experts, gated)
 
     def forward(self, parts: Parts, reading: Reading, past: Past | None = None) -> tuple[Parts, Past]:

@@ -21,7 +21,7 @@ from transformers import initialization as init
 
 from burnish.generate.attention import Backend, Mask, batch_mask, batch_positions
 from burnish.generate.config import UnifiedConfig
-from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, by_expert, expert_sizes
+from burnish.generate.experts import Parts, StackedLinear, StackedNorm, expert_sizes
 from burnish.generate.layers import ExpertLayer, Past, Reading
 from burnish.generate.records import Batch, Kind, Outputs
 from burnish.generate.sequence import kind_order
@@ -65,7 +65,7 @@ class UnifiedModel(PreTrainedModel):
         self.mask_token = nn.Parameter(torch.zeros(width))
         self.places = nn.Buffer(config.position_scale * place_code(config.grid[0], config.grid[1], width))
         self.layers = nn.ModuleList(ExpertLayer(text, experts, config.gated) for _ in range(text.num_hidden_layers))
-        self.norm = ExpertNorm(experts, width, text.rms_norm_eps)
+        self.norm = StackedNorm(experts, width, text.rms_norm_eps)
         self.text_head = None if text.tie_word_embeddings else nn.Linear(width, text.vocab_size, bias=False)
         self.flow_head = nn.Linear(width, config.patch_dim)
         self.heat_head = nn.Linear(width, 1)
@@ -80,13 +80,13 @@ class UnifiedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Every expert starts as a copy of one draw, so that all routings of one seed start as the same function."""
         super()._init_weights(module) if "RotaryEmbedding" in type(module).__name__ else None
-        if isinstance(module, ExpertLinear):
+        if isinstance(module, StackedLinear):
             rows, inputs = module.weight.shape
             drawn = torch.empty(rows // module.experts, inputs, dtype=module.weight.dtype, device=module.weight.device)
             init.copy_(module.weight, drawn.normal_(std=(3 * inputs) ** -0.5).repeat(module.experts, 1))
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ExpertNorm):
+        elif isinstance(module, StackedNorm):
             init.ones_(module.weight)
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=(3 * module.in_features) ** -0.5)
@@ -144,15 +144,6 @@ class UnifiedModel(PreTrainedModel):
             estimates=drawn.reshape(rows, noisies, patches, batch.noisy.shape[3]),
             heat=heat.reshape(rows, cleans, batch.clean.shape[2]),
         )
-
-    def copy_expert(self, source: int, target: int) -> None:
-        """Make one expert a copy of another: stage II begins with C = N."""
-        with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, ExpertLinear | ExpertNorm):
-                    for parameter in module.parameters(recurse=False):
-                        rows = by_expert(parameter, module.experts)
-                        rows[target] = rows[source]
 
     def _text(self, batch: Batch) -> Tensor:
         return cast(Tensor, self.embedding(batch.tokens)).transpose(0, 1)
