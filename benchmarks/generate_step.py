@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from burnish.generate.attention import batch_mask, batch_positions
 from burnish.generate.config import UnifiedConfig
-from burnish.generate.experts import ROUTINGS, ExpertLinear, ExpertNorm, Parts, Used, expert_sizes
+from burnish.generate.experts import ROUTINGS, Parts, StackedLinear, StackedNorm, Used, by_expert, expert_sizes
 from burnish.generate.model import UnifiedModel
 from burnish.generate.records import KINDS, Batch, Layout, Segment
 from burnish.generate.sequence import dense_mask, storage, table
@@ -43,30 +43,30 @@ AT_MOST = 1.05
 SIZES = {  # width, feed-forward, heads, layers, rows, patches, text
     "small": (96, 384, 4, 4, 32, 16, 26),
     "wider": (256, 1024, 8, 4, 8, 64, 64),
-    "published": (896, 4864, 14, 2, 2, 256, 128),
+    "published": (896, 4864, 14, 1, 4, 256, 128),
 }
 
 
-class Gathered(ExpertLinear):
+class Gathered(StackedLinear):
     """The same experts over tokens in reading order: a gather and a scatter around each projection."""
 
     places: list[Tensor]
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:  # noqa: ARG002 - all are used
         whole = parts[0]
-        out = whole.new_empty(*whole.shape[:-1], self.weight.shape[1])
-        for place, weight in zip(self.places, self.weight.unbind(0), strict=True):
+        out = whole.new_empty(*whole.shape[:-1], self.weight.shape[0] // self.experts)
+        for place, weight in zip(self.places, by_expert(self.weight, self.experts).unbind(0), strict=True):
             out = out.index_put((place,), F.linear(whole[place], weight))
         return [out]
 
 
-class GatheredNorm(ExpertNorm):
+class GatheredNorm(StackedNorm):
     places: list[Tensor]
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:  # noqa: ARG002 - all are used
         whole = parts[0]
         out = torch.empty_like(whole)
-        for place, weight in zip(self.places, self.weight.unbind(0), strict=True):
+        for place, weight in zip(self.places, by_expert(self.weight, self.experts).unbind(0), strict=True):
             out = out.index_put((place,), F.rms_norm(whole[place], whole.shape[-1:], weight, self.eps))
         return [out]
 
@@ -121,11 +121,11 @@ def gathered_step(size: tuple[int, ...], batch: Batch) -> Callable[[], None]:
     kinds = [batch.layout.segments[place].kind for place in table(batch.layout).segment.tolist()]
     places = [torch.tensor([at for at, kind in enumerate(kinds) if kind == wanted]) for wanted in KINDS]
     for module in model.layers.modules():
-        if isinstance(module, ExpertLinear):
+        if isinstance(module, StackedLinear):
             assert module.bias is None or module.bias.numel()
             module.bias = None
             module.__class__ = Gathered
-        elif isinstance(module, ExpertNorm):
+        elif isinstance(module, StackedNorm):
             module.__class__ = GatheredNorm
         else:
             continue

@@ -46,7 +46,7 @@ def different_experts(model: UnifiedModel, seed: int = 5) -> UnifiedModel:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.layers.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
     return model
 
 
@@ -89,6 +89,6 @@ def text_checkpoint(folder: Path, kind: str, **changes: Any) -> Any:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name or "bias" in name:
-                parameter += 0.2 * torch.randn_like(parameter)
+                parameter.add_(0.2 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     return model

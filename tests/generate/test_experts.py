@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from burnish.core.errors import UserError
-from burnish.generate.experts import MINT, MOT, ExpertLinear, equal_parameters, expert_count, expert_sizes
+from burnish.generate.experts import (
+    MINT,
+    MOT,
+    StackedLinear,
+    by_expert,
+    copy_expert,
+    equal_parameters,
+    expert_count,
+    expert_sizes,
+)
 from burnish.generate.records import KINDS, Batch, Kind, Layout, Segment
 from burnish.generate.sequence import storage
 from tests.generate.small import different_experts, layout, random_batch, small_model
@@ -48,7 +57,7 @@ def test_the_gradient_of_equal_experts_is_shared_out() -> None:
     for (name, one), other in zip(dense.named_parameters(), routed.parameters(), strict=True):
         assert one.grad is not None, name
         assert other.grad is not None, name
-        whole = other.grad.sum(0, keepdim=True) if other.shape != one.shape else other.grad
+        whole = by_expert(other.grad, 3).sum(0) if other.shape != one.shape else other.grad
         torch.testing.assert_close(whole, one.grad, atol=1e-12, rtol=1e-9)
 
 
@@ -58,10 +67,10 @@ def test_the_last_feed_forward_of_another_expert_changes_nothing_its_keys_do() -
     before = model(batch).estimates
     last: Any = model.layers[-1]
     with torch.no_grad():
-        last.feed.up.weight[MINT["text"]] += 1
+        by_expert(last.feed.up.weight, 3)[MINT["text"]] += 1
     assert torch.equal(model(batch).estimates, before)
     with torch.no_grad():
-        last.attention.qkv.weight[MINT["text"]] += 1
+        by_expert(last.attention.qkv.weight, 3)[MINT["text"]] += 1
     assert not torch.allclose(model(batch).estimates, before)
 
 
@@ -75,7 +84,7 @@ def test_a_kind_that_a_rank_lacks_still_has_its_gradient(kind: Kind) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
     last: Any = model.layers[-1]
-    assert not last.feed.down.weight.grad[MINT[kind]].any()
+    assert not by_expert(last.feed.down.weight.grad, 3)[MINT[kind]].any()
 
 
 def parameters(module: nn.Module) -> int:
@@ -116,11 +125,12 @@ def test_equal_parameters() -> None:
 def test_copying_an_expert_touches_no_other() -> None:
     model = different_experts(small_model("mint"))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    model.copy_expert(source=2, target=1)
+    copy_expert(model, source=2, target=1)
     for name, parameter in model.named_parameters():
         if name.startswith(("layers.", "norm.")):
-            assert torch.equal(parameter[1], before[name][2])
-            assert torch.equal(parameter[[0, 2]], before[name][[0, 2]])
+            now, old = by_expert(parameter, 3), by_expert(before[name], 3)
+            assert torch.equal(now[1], old[2])
+            assert torch.equal(now[[0, 2]], old[[0, 2]])
         else:
             assert torch.equal(parameter, before[name])
 
@@ -133,14 +143,14 @@ def test_routing_tables_that_cannot_be() -> None:
 
 
 def test_stacked_weights_are_the_layers_that_they_stack() -> None:
-    layer = ExpertLinear(2, 3, 5, bias=True)
+    layer = StackedLinear(2, 3, 5, bias=True)
     with torch.no_grad():
         layer.weight.normal_()
         assert layer.bias is not None
         layer.bias.normal_()
     parts = [torch.randn(4, 2, 3), torch.randn(1, 2, 3)]
     for expert, (part, said) in enumerate(zip(parts, layer(parts), strict=True)):
-        torch.testing.assert_close(said, part @ layer.weight[expert].T + layer.bias[expert])
+        torch.testing.assert_close(said, part @ by_expert(layer.weight, 2)[expert].T + by_expert(layer.bias, 2)[expert])
 
 
 def test_masked_patches_are_not_seen() -> None:

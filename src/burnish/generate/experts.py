@@ -1,9 +1,9 @@
 """Static routing: the kind of a token picks its expert, and an expert is a slice. There is no gate and no gather.
 
-Weights of all experts of one projection are one parameter. That makes their gradient whole on every rank, also where a
-rank has no token of some kind (FSDP waits for nobody), and sharding plain. States go through the layers as one tensor
-an expert, places first (``[tokens, batch, width]``), so every slice is contiguous. Source: MINT, section 3.2; the same
-split is Mixture-of-Transformers' and BAGEL's. Knows torch.
+Weights of all experts of one projection are one parameter, row below row. That makes their gradient whole on every
+rank, also where a rank has no token of some kind (FSDP waits for nobody), and the usual sharding by rows an even one.
+States go through the layers as one tensor an expert, places first (``[tokens, batch, width]``), so every slice is
+contiguous. Source: MINT, section 3.2; the same split is Mixture-of-Transformers' and BAGEL's. Knows torch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import functional as F
 
 from burnish.core.errors import UserError
@@ -32,6 +33,14 @@ Parts = list[Float[Tensor, "_tokens batch _width"]]
 Used = Sequence[int] | None
 """Experts that have tokens, where the others are left out: in drawing and writing. None: all. Training takes all, so
 that every parameter has a gradient."""
+
+
+def by_expert(
+    stacked: Shaped[Tensor, "_rows *rest"],  # noqa: UP037 - a shape, not a product
+    experts: int,
+) -> Shaped[Tensor, "_experts _own *rest"]:
+    """Stacked rows as what each expert has; a view."""
+    return stacked.view(experts, -1, *stacked.shape[1:])
 
 
 def chosen(stacked: Sequence[Tensor], used: Used) -> Sequence[Tensor]:
@@ -61,44 +70,67 @@ def expert_sizes(routing: Mapping[Kind, int], tokens: Mapping[Kind, int]) -> lis
     return sizes
 
 
-class ExpertLinear(nn.Module):
+class StackedLinear(nn.Module):
     """A linear layer an expert, their weights stacked.
 
     Attributes:
-        weight: [experts, out, in].
-        bias: [experts, out], or none.
+        weight: [experts out, in].
+        bias: [experts out], or none.
     """
 
     def __init__(self, experts: int, inputs: int, outputs: int, bias: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(experts, outputs)) if bias else None
+        self.experts = experts
+        self.weight = nn.Parameter(torch.empty(experts * outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(experts * outputs)) if bias else None
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:
         """Each expert on its own tokens."""
         # unbind, not indexing: its backward writes the stacked gradient once, with zeros for an expert without tokens.
-        weights = chosen(self.weight.unbind(0), used)
-        biases = [None] * len(parts) if self.bias is None else chosen(self.bias.unbind(0), used)
+        weights = chosen(by_expert(self.weight, self.experts).unbind(0), used)
+        biases = (
+            [None] * len(parts) if self.bias is None else chosen(by_expert(self.bias, self.experts).unbind(0), used)
+        )
         return [F.linear(part, weight, bias) for part, weight, bias in zip(parts, weights, biases, strict=True)]
 
 
-class ExpertNorm(nn.Module):
+class StackedNorm(nn.Module):
     """Root mean square normalisation with a scale an expert. Computed in float32 at least.
 
     Attributes:
-        weight: [experts, width].
+        weight: [experts width].
     """
 
     def __init__(self, experts: int, width: int, eps: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(experts, width))
+        self.experts = experts
+        self.weight = nn.Parameter(torch.ones(experts * width))
         self.eps = eps
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:
         """Each expert on its own tokens."""
-        width = self.weight.shape[-1:]
-        pairs = zip(parts, chosen(self.weight.unbind(0), used), strict=True)
-        return [F.rms_norm(part, width, scale.to(part.dtype), self.eps) for part, scale in pairs]
+        scales = chosen(by_expert(self.weight, self.experts).unbind(0), used)
+        pairs = zip(parts, scales, strict=True)
+        return [F.rms_norm(part, scale.shape, scale.to(part.dtype), self.eps) for part, scale in pairs]
+
+
+@torch.no_grad()
+def copy_expert(model: nn.Module, source: int, target: int) -> None:
+    """Make one expert of every layer a copy of another: stage II begins with C = N. Sharded weights are gathered one
+    parameter at a time, never the whole model."""
+    for module in model.modules():
+        if not isinstance(module, StackedLinear | StackedNorm):
+            continue
+        for parameter in module.parameters(recurse=False):
+            if not isinstance(parameter, DTensor):
+                rows = by_expert(parameter, module.experts)
+                rows[target] = rows[source]
+                continue
+            whole = parameter.full_tensor()
+            rows = by_expert(whole, module.experts)
+            rows[target] = rows[source]
+            spread = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+            parameter.to_local().copy_(spread.to_local())
 
 
 def equal_parameters(width: int, intermediate: int, experts: int, matrices: int = 3, attention: float = 4) -> int:

@@ -19,7 +19,7 @@ from burnish.core.errors import UserError
 from burnish.core.models import read_config, resolve
 from burnish.generate.codecs.face import Codec
 from burnish.generate.config import UnifiedConfig, text_config
-from burnish.generate.experts import ROUTINGS, expert_count
+from burnish.generate.experts import ROUTINGS, by_expert, expert_count
 from burnish.generate.layers import ExpertLayer
 from burnish.generate.model import UnifiedModel
 from burnish.generate.records import Kind
@@ -139,10 +139,14 @@ class _Checkpoint:
 
 def _targets(model: UnifiedModel, checkpoint: _Checkpoint) -> Iterator[tuple[Tensor, Tensor]]:
     """Each parameter that a text checkpoint has, and what the checkpoint says of it."""
+
+    def each(stacked: Tensor) -> Tensor:
+        return by_expert(stacked, model.config.experts)
+
     yield _grown(model.embedding.weight, checkpoint.read("embed_tokens.weight"))
     if model.text_head is not None:
         yield _grown(model.text_head.weight, checkpoint.read("lm_head.weight"))
-    yield model.norm.weight, checkpoint.read("norm.weight")
+    yield each(model.norm.weight), checkpoint.read("norm.weight")
     for number, layer in enumerate(model.layers):
         assert isinstance(layer, ExpertLayer)
         start = f"layers.{number}."
@@ -152,19 +156,19 @@ def _targets(model: UnifiedModel, checkpoint: _Checkpoint) -> Iterator[tuple[Ten
             return torch.cat([checkpoint.read(start + name) for name in names])
 
         projections = [f"self_attn.{part}_proj" for part in "qkv"]
-        yield attention.qkv.weight, read(*(f"{name}.weight" for name in projections))
+        yield each(attention.qkv.weight), read(*(f"{name}.weight" for name in projections))
         if attention.qkv.bias is not None:
-            yield attention.qkv.bias, read(*(f"{name}.bias" for name in projections))
-        yield attention.out.weight, read("self_attn.o_proj.weight")
+            yield each(attention.qkv.bias), read(*(f"{name}.bias" for name in projections))
+        yield each(attention.out.weight), read("self_attn.o_proj.weight")
         if attention.query_norm is not None and attention.key_norm is not None:
-            yield attention.query_norm.weight, read("self_attn.q_norm.weight")
-            yield attention.key_norm.weight, read("self_attn.k_norm.weight")
-        yield layer.attention_norm.weight, read("input_layernorm.weight")
-        yield layer.feed_norm.weight, read("post_attention_layernorm.weight")
+            yield each(attention.query_norm.weight), read("self_attn.q_norm.weight")
+            yield each(attention.key_norm.weight), read("self_attn.k_norm.weight")
+        yield each(layer.attention_norm.weight), read("input_layernorm.weight")
+        yield each(layer.feed_norm.weight), read("post_attention_layernorm.weight")
         if layer.feed.gate is not None:
-            yield layer.feed.gate.weight, read("mlp.gate_proj.weight")
-        yield layer.feed.up.weight, read("mlp.up_proj.weight")
-        yield layer.feed.down.weight, read("mlp.down_proj.weight")
+            yield each(layer.feed.gate.weight), read("mlp.gate_proj.weight")
+        yield each(layer.feed.up.weight), read("mlp.up_proj.weight")
+        yield each(layer.feed.down.weight), read("mlp.down_proj.weight")
 
 
 def _grown(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,9 +177,7 @@ def _grown(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _copy(target: Tensor, source: Tensor, folder: Path) -> None:
-    if target.shape[-source.ndim :] != source.shape:
-        raise UserError(
-            f"{folder}: a tensor of shape {tuple(source.shape)} where its config.json needs "
-            f"{tuple(target.shape[-source.ndim :])}"
-        )
-    target.copy_(source)  # over all experts: they are the leading dimension
+    needs = tuple(target.shape[-source.ndim :])
+    if needs != tuple(source.shape):
+        raise UserError(f"{folder}: a tensor of shape {tuple(source.shape)} where its config.json needs {needs}")
+    target.copy_(source)  # over all experts: where there are any they are the leading dimension

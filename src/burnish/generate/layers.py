@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 from burnish.generate.attention import Backend, Mask, attend
-from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, Used, chosen
+from burnish.generate.experts import Parts, StackedLinear, StackedNorm, Used, by_expert, chosen
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class ExpertAttention(nn.Module):
         self.key_heads = config.num_key_value_heads
         self.size = getattr(config, "head_dim", None) or width // self.heads
         outputs = (self.heads + 2 * self.key_heads) * self.size
-        self.qkv = ExpertLinear(experts, width, outputs, bias=config.model_type == "qwen2")
-        self.out = ExpertLinear(experts, self.heads * self.size, width)
-        self.query_norm: ExpertNorm | None = None
-        self.key_norm: ExpertNorm | None = None
+        self.qkv = StackedLinear(experts, width, outputs, bias=config.model_type == "qwen2")
+        self.out = StackedLinear(experts, self.heads * self.size, width)
+        self.query_norm: StackedNorm | None = None
+        self.key_norm: StackedNorm | None = None
         if config.model_type == "qwen3":
-            self.query_norm = ExpertNorm(experts, self.size, config.rms_norm_eps)
-            self.key_norm = ExpertNorm(experts, self.size, config.rms_norm_eps)
+            self.query_norm = StackedNorm(experts, self.size, config.rms_norm_eps)
+            self.key_norm = StackedNorm(experts, self.size, config.rms_norm_eps)
 
     def forward(self, parts: Parts, reading: Reading, past: Past | None) -> tuple[Parts, Past]:
         """What each token gathers, and the keys and values of these tokens alone."""
@@ -81,7 +81,8 @@ class ExpertAttention(nn.Module):
         turned, value = torch.split(qkv, [self.heads + self.key_heads, self.key_heads], dim=2)
         if self.query_norm is not None and self.key_norm is not None:
             turned = self._normalised(turned, sizes, reading.used)
-        turned = turned * reading.cos + _half_turn(turned) * reading.sin
+        # Norms and positions are float32 under autocast; attention wants one type.
+        turned = (turned * reading.cos + _half_turn(turned) * reading.sin).to(value.dtype)
         query, key = torch.split(turned, [self.heads, self.key_heads], dim=2)
         new = Past(key.permute(1, 2, 0, 3), value.permute(1, 2, 0, 3))
         seen = new if past is None else past.then(new)
@@ -91,11 +92,11 @@ class ExpertAttention(nn.Module):
 
     def _normalised(self, turned: Tensor, sizes: list[int], used: Used) -> Tensor:
         """QK-norm. The root mean square is of a head, whoever's it is; only the scale is an expert's."""
-        query, key = cast(ExpertNorm, self.query_norm), cast(ExpertNorm, self.key_norm)
+        query, key = cast(StackedNorm, self.query_norm), cast(StackedNorm, self.key_norm)
         scales = torch.cat(
             [
-                query.weight[:, None].expand(-1, self.heads, -1),
-                key.weight[:, None].expand(-1, self.key_heads, -1),
+                by_expert(query.weight, query.experts)[:, None].expand(-1, self.heads, -1),
+                by_expert(key.weight, key.experts)[:, None].expand(-1, self.key_heads, -1),
             ],
             dim=1,
         )
@@ -118,9 +119,9 @@ class ExpertFeedForward(nn.Module):
     def __init__(self, config: Any, experts: int, gated: bool) -> None:
         super().__init__()
         width, inner = config.hidden_size, config.intermediate_size
-        self.gate = ExpertLinear(experts, width, inner) if gated else None
-        self.up = ExpertLinear(experts, width, inner)
-        self.down = ExpertLinear(experts, inner, width)
+        self.gate = StackedLinear(experts, width, inner) if gated else None
+        self.up = StackedLinear(experts, width, inner)
+        self.down = StackedLinear(experts, inner, width)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, parts: Parts, used: Used = None) -> Parts:
@@ -138,9 +139,9 @@ class ExpertLayer(nn.Module):
 
     def __init__(self, config: Any, experts: int, gated: bool) -> None:
         super().__init__()
-        self.attention_norm = ExpertNorm(experts, config.hidden_size, config.rms_norm_eps)
+        self.attention_norm = StackedNorm(experts, config.hidden_size, config.rms_norm_eps)
         self.attention = ExpertAttention(config, experts)
-        self.feed_norm = ExpertNorm(experts, config.hidden_size, config.rms_norm_eps)
+        self.feed_norm = StackedNorm(experts, config.hidden_size, config.rms_norm_eps)
         self.feed = ExpertFeedForward(config, experts, gated)
 
     def forward(self, parts: Parts, reading: Reading, past: Past | None = None) -> tuple[Parts, Past]:

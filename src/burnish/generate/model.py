@@ -21,7 +21,7 @@ from transformers import initialization as init
 
 from burnish.generate.attention import Backend, Mask, batch_mask, batch_positions
 from burnish.generate.config import UnifiedConfig
-from burnish.generate.experts import ExpertLinear, ExpertNorm, Parts, expert_sizes
+from burnish.generate.experts import Parts, StackedLinear, StackedNorm, expert_sizes
 from burnish.generate.layers import ExpertLayer, Past, Reading
 from burnish.generate.records import Batch, Kind, Outputs
 from burnish.generate.sequence import kind_order
@@ -65,7 +65,7 @@ class UnifiedModel(PreTrainedModel):
         self.mask_token = nn.Parameter(torch.zeros(width))
         self.places = nn.Buffer(config.position_scale * place_code(config.grid[0], config.grid[1], width))
         self.layers = nn.ModuleList(ExpertLayer(text, experts, config.gated) for _ in range(text.num_hidden_layers))
-        self.norm = ExpertNorm(experts, width, text.rms_norm_eps)
+        self.norm = StackedNorm(experts, width, text.rms_norm_eps)
         self.text_head = None if text.tie_word_embeddings else nn.Linear(width, text.vocab_size, bias=False)
         self.flow_head = nn.Linear(width, config.patch_dim)
         self.heat_head = nn.Linear(width, 1)
@@ -80,13 +80,13 @@ class UnifiedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Every expert starts as a copy of one draw, so that all routings of one seed start as the same function."""
         super()._init_weights(module) if "RotaryEmbedding" in type(module).__name__ else None
-        if isinstance(module, ExpertLinear):
-            outputs, inputs = module.weight.shape[1:]
-            drawn = torch.empty(outputs, inputs, dtype=module.weight.dtype, device=module.weight.device)
-            init.copy_(module.weight, drawn.normal_(std=(3 * inputs) ** -0.5).expand_as(module.weight))
+        if isinstance(module, StackedLinear):
+            rows, inputs = module.weight.shape
+            drawn = torch.empty(rows // module.experts, inputs, dtype=module.weight.dtype, device=module.weight.device)
+            init.copy_(module.weight, drawn.normal_(std=(3 * inputs) ** -0.5).repeat(module.experts, 1))
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, ExpertNorm):
+        elif isinstance(module, StackedNorm):
             init.ones_(module.weight)
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=(3 * module.in_features) ** -0.5)
@@ -145,14 +145,6 @@ class UnifiedModel(PreTrainedModel):
             heat=heat.reshape(rows, cleans, batch.clean.shape[2]),
         )
 
-    def copy_expert(self, source: int, target: int) -> None:
-        """Make one expert a copy of another: stage II begins with C = N."""
-        with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, ExpertLinear | ExpertNorm):
-                    for parameter in module.parameters(recurse=False):
-                        parameter[target] = parameter[source]
-
     def _text(self, batch: Batch) -> Tensor:
         return cast(Tensor, self.embedding(batch.tokens)).transpose(0, 1)
 
@@ -173,8 +165,13 @@ class UnifiedModel(PreTrainedModel):
 
 
 def place_code(rows: int, columns: int, width: int) -> Float[Tensor, "patches width"]:
-    """Sine-cosine code of a patch's place: half the width for its row, half for its column; root mean square .7."""
-    frequencies = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    """Sine-cosine code of a patch's place: half the width for its row, half for its column; root mean square .7.
+
+    Waves are from 4 places long to 4 grids. (The usual base of 10000 is for long texts: on a grid of 4 x 4 it makes
+    neighbours alike to .98, and most of its numbers hardly change at all.)
+    """
+    longest = max(rows, columns, 2)
+    frequencies = math.pi / 2 * longest ** (-torch.arange(width // 4, dtype=torch.float64) / max(width // 4 - 1, 1))
     halves = []
     for places in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"):
         angles = places.flatten()[:, None] * frequencies
