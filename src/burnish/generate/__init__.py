@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.core.method import Method, Paper
+from burnish.generate.recipe import MintRecipe
 
 if TYPE_CHECKING:
     from burnish.generate.studio import Drawing
@@ -105,6 +106,8 @@ def describe(
 
 METHOD = Method(
     name="mint",
+    recipe=MintRecipe,
+    run="burnish.generate.loop:train",
     label="MINT",
     capability="generate",
     paper=Paper(
@@ -114,4 +117,5 @@ METHOD = Method(
         "2503.01298",
     ),
     claim="planning, drawing, reflecting and correcting in one model",
+    parallel="ranks",
 )
