@@ -29,9 +29,8 @@ def rows_of(
     """Samples of a step: each once before any comes again, in another order every time round."""
     places = np.arange(step * count, (step + 1) * count)
     rounds, at = places // len(candidates), places % len(candidates)
-    orders = {
-        number: _order(len(candidates), seed, stage, TASKS.index(task), number) for number in set(rounds.tolist())
-    }
+    kind = TASKS.index(task)
+    orders = {number: _order(len(candidates), seed, stage, kind, number) for number in set(rounds.tolist())}
     chosen = [orders[number][place] for number, place in zip(rounds.tolist(), at.tolist(), strict=True)]
     return np.asarray(candidates, dtype=np.int64)[chosen]
 

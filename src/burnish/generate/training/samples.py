@@ -1,6 +1,6 @@
 """The samples of a recipe: prompts, pictures, plans, captions, questions and heat-maps, in a fixed order.
 
-Pictures of files are opened when they are needed, those that a function gives are kept as bytes. Knows files and Pillow.
+Pictures of files are opened when they are needed, those that a function gives are kept as bytes. Knows files.
 """
 
 from __future__ import annotations
@@ -123,6 +123,20 @@ def _sample(where: str, row: Mapping[str, Any], root: Path, wording: Wording, si
     prompt = str(row.get("prompt") or row.get("text") or "")
     if not prompt.strip():
         raise UserError(f"{where}: asks for nothing; give `prompt` or `text`")
+    image = _image(where, row, root, size)
+    plan = None
+    if row.get("objects"):
+        try:
+            plan = validate(Plan.from_rows(row["objects"], str(row.get("caption", "")) * wording.caption), wording)
+        except UserError as error:
+            raise UserError(f"{where}: objects: {error}") from None
+    caption, question, answer = (str(row.get(key) or "") for key in ("caption", "question", "answer"))
+    if bool(question) != bool(answer):
+        raise UserError(f"{where}: a question without its answer, or the other way round")
+    return Sample(where, prompt, image, plan, caption, question, answer, _heat(where, row))
+
+
+def _image(where: str, row: Mapping[str, Any], root: Path, size: tuple[int, int]) -> Picture | Path:
     given = row.get("image", row.get("file_name"))
     image: Picture | Path
     if given is None:
@@ -137,18 +151,13 @@ def _sample(where: str, row: Mapping[str, Any], root: Path, wording: Wording, si
             raise UserError(
                 f"{where}: a picture of {image.dtype} {image.shape}; this model takes bytes of {(*size, 3)}"
             )
-    plan = None
-    if row.get("objects"):
-        try:
-            plan = validate(Plan.from_rows(row["objects"], str(row.get("caption", "")) * wording.caption), wording)
-        except UserError as error:
-            raise UserError(f"{where}: objects: {error}") from None
-    heat = None
-    if row.get("heat") is not None:
-        heat = np.asarray(row["heat"], dtype=np.float32)
-        if heat.ndim != 2 or not np.isfinite(heat).all() or heat.min() < 0 or heat.max() > 1:
-            raise UserError(f"{where}: heat is not rows of numbers in 0..1")
-    caption, question, answer = (str(row.get(key) or "") for key in ("caption", "question", "answer"))
-    if bool(question) != bool(answer):
-        raise UserError(f"{where}: a question without its answer, or the other way round")
-    return Sample(where, prompt, image, plan, caption, question, answer, heat)
+    return image
+
+
+def _heat(where: str, row: Mapping[str, Any]) -> Heat | None:
+    if row.get("heat") is None:
+        return None
+    heat = np.asarray(row["heat"], dtype=np.float32)
+    if heat.ndim != 2 or not np.isfinite(heat).all() or heat.min() < 0 or heat.max() > 1:
+        raise UserError(f"{where}: heat is not rows of numbers in 0..1")
+    return heat

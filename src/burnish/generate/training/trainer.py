@@ -108,15 +108,14 @@ class Trainer:
                 totals += torch.stack([found.losses.sum(0), found.tokens.sum(0)])
         self.model.train()
         means = (totals[0] / totals[1].clamp(min=1)).tolist()
-        return {
-            f"{name}_loss": mean for name, mean, count in zip(NAMES, means, totals[1].tolist(), strict=True) if count
-        }
+        counts = totals[1].tolist()
+        return {f"{name}_loss": mean for name, mean, count in zip(NAMES, means, counts, strict=True) if count}
 
     def lessons(self, number: int, at: int) -> list[Lesson]:
         """This process's share of the lessons of a step, one a task."""
         stage, samples = self.recipe.stages[number], self._samples[number]
         processes, own = self.accelerator.num_processes, self.accelerator.process_index
-        found = []
+        found: list[Lesson] = []
         for task, count in rows_by_task(stage).items():
             chosen = rows_of(self._candidates[number][task], self.recipe.seed, number, task, at, count)
             rng = np.random.default_rng([self.recipe.seed, number, at, len(found), 12])
@@ -235,13 +234,14 @@ def _copy_expert(model: torch.nn.Module, source: int, target: int) -> None:
     """One expert as a copy of another. Sharded weights are copied whole, one parameter at a time."""
     for module in model.modules():
         if isinstance(module, ExpertLinear | ExpertNorm):
+            parameter: Any
             for parameter in module.parameters(recurse=False):
                 if hasattr(parameter, "full_tensor"):
                     from torch.distributed.tensor import distribute_tensor
 
                     whole = parameter.full_tensor()
                     whole[target] = whole[source]
-                    spread: Any = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+                    spread = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
                     parameter.to_local().copy_(spread.to_local())
                 else:
                     parameter[target] = parameter[source]

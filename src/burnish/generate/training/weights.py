@@ -1,8 +1,8 @@
 """Weights, optimizer and average as a checkpoint holds them, and as they are saved at the end.
 
 One process gives its tensors to the run's checkpoint. Several write their own shards side by side with
-``torch.distributed.checkpoint`` and give only the folder's name, so that no process ever holds the whole: users of BAGEL
-lost their runs to that (its issues 71 and 172). Knows torch.
+``torch.distributed.checkpoint`` and give only the folder's name, so that no process ever holds the whole: users
+of BAGEL lost their runs to that (its issues 71 and 172). Knows torch.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Weights:
             return {
                 "model": self._model.state_dict(), "optimizer": self._optimizer.state_dict(), "average": average
             }  # fmt: skip
-        from torch.distributed import checkpoint
+        from torch.distributed.checkpoint.state_dict_saver import save
 
         assert self._shards is not None, "several processes need a folder for their shards"
         folder = self._shards / f"shards-{step:08d}"
-        checkpoint.save(self._spread(), checkpoint_id=str(folder))
+        save(self._spread(), checkpoint_id=str(folder))
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             for old in sorted(self._shards.glob("shards-*"))[:-KEPT]:
@@ -75,12 +75,12 @@ class Weights:
             if self._average is not None:
                 self._average.load_state_dict(state["average"])
             return
-        from torch.distributed import checkpoint
         from torch.distributed.checkpoint.state_dict import set_state_dict
+        from torch.distributed.checkpoint.state_dict_loader import load
 
         assert self._shards is not None, "several processes need a folder for their shards"
         spread = self._spread()
-        checkpoint.load(spread, checkpoint_id=str(self._shards / str(state["shards"])))
+        load(spread, checkpoint_id=str(self._shards / str(state["shards"])))
         set_state_dict(
             self._model,
             self._optimizer,
