@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.core.method import Method, Paper
+from burnish.generate.recipe import MintRecipe
 
 if TYPE_CHECKING:
     from burnish.generate.studio import Drawing
@@ -108,6 +109,10 @@ def describe(
 
 METHOD = Method(
     name="mint",
+    recipe=MintRecipe,
+    run="burnish.generate.loop:train",
+    check="burnish.generate.preflight:check",
+    report="burnish.generate.report:run_sections",
     label="MINT",
     capability="generate",
     paper=Paper(
@@ -117,4 +122,5 @@ METHOD = Method(
         "2503.01298",
     ),
     claim="planning, drawing, reflecting and correcting in one model",
+    parallel="ranks",
 )

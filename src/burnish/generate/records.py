@@ -8,17 +8,14 @@ attention mask and the positions know in what order they are read, so nothing is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from burnish.core.errors import UserError
+from burnish.generate.kinds import KINDS, Kind
 
-Kind = Literal["text", "clean", "noisy"]
-"""What a token is: text; a patch of a picture that is looked at; a patch of a picture that is being drawn."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
+__all__ = ["KINDS", "Batch", "Kind", "Layout", "Outputs", "Segment"]
 
 
 @dataclass(frozen=True)

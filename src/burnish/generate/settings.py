@@ -8,7 +8,7 @@ from pydantic import Field
 
 from burnish.core.recipe import Settings
 from burnish.generate.codecs.settings import CodecSettings
-from burnish.generate.records import Kind
+from burnish.generate.kinds import Kind
 
 
 class ModelSettings(Settings):
