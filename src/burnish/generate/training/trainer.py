@@ -18,7 +18,7 @@ from torch import Tensor
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.generate.codecs.face import Codec
-from burnish.generate.experts import ExpertLinear, ExpertNorm
+from burnish.generate.experts import copy_expert
 from burnish.generate.model import UnifiedModel
 from burnish.generate.recipe import MintRecipe, StageSettings, Task
 from burnish.generate.script import Script
@@ -190,10 +190,10 @@ class Trainer:
             one, two = self._routing[source], self._routing[target]
             if one == two:
                 continue
-            _copy_expert(self.model, one, two)
+            copy_expert(self.model, one, two)
             if self.average is not None:
                 with self.average.instead():
-                    _copy_expert(self.model, one, two)
+                    copy_expert(self.model, one, two)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint; all processes call it."""
@@ -227,21 +227,3 @@ def _dealt(lesson: Lesson, processes: int, own: int) -> Lesson:
     mine = list(range(own, rows, processes))
     filler = [0] * (-(-rows // processes) - len(mine))
     return lesson.chosen(mine + filler, len(mine))
-
-
-@torch.no_grad()
-def _copy_expert(model: torch.nn.Module, source: int, target: int) -> None:
-    """One expert as a copy of another. Sharded weights are copied whole, one parameter at a time."""
-    for module in model.modules():
-        if isinstance(module, ExpertLinear | ExpertNorm):
-            parameter: Any
-            for parameter in module.parameters(recurse=False):
-                if hasattr(parameter, "full_tensor"):
-                    from torch.distributed.tensor import distribute_tensor
-
-                    whole = parameter.full_tensor()
-                    whole[target] = whole[source]
-                    spread = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
-                    parameter.to_local().copy_(spread.to_local())
-                else:
-                    parameter[target] = parameter[source]
