@@ -32,6 +32,7 @@ FEW = Rule("share of answers that are wrong, or missing outside eps", kind="shar
 OVERHEAD = Rule("ratio of seconds, all prompts over one", kind="ratio", bound=1.025, side="at most", over="seeds")
 FASTER = Rule("ratio of seconds, sequential over all pairs", kind="ratio", bound=35.4, over="seeds")
 QUICKER = Rule("least ratio of seconds, folding over all pairs", kind="ratio", bound=1.0, over="seeds")
+CHOICE = "The single prompt is the best on clean validation texts; the ensemble's were chosen on clean and noisy ones."
 BOOTSTRAP = 10.9
 """Seconds of a refresh, measured with Lattigo 6.2 at ring 32,768 and 8 levels: not 128-bit secure there, and slower
 where it is. A constant of the report, no part of a rule."""
@@ -60,7 +61,7 @@ def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
             ROBUST,
             GAIN,
             _paired(tasks, lambda cell: cell.ensemble_on_single, lambda cell: cell.single_attacked),
-            "The attack was made against the single prompt alone, which favours the ensemble.",
+            f"The attack was made against the single prompt alone, which favours the ensemble. {CHOICE}",
         ),
         Measured(
             "adaptive",
@@ -69,6 +70,7 @@ def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
             ROBUST,
             GAIN,
             _paired(tasks, lambda cell: cell.ensemble_attacked, lambda cell: cell.single_attacked),
+            CHOICE,
         ),
         Measured(
             "transferred",
