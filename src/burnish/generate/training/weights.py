@@ -104,7 +104,9 @@ class Weights:
     def whole(self) -> dict[str, Tensor]:
         """The weights to save, averaged where there is an average; of several processes, gathered for the first."""
         with nullcontext() if self._average is None else self._average.instead():
-            if self._accelerator.num_processes > 1:
-                gathered: dict[str, Tensor] = self._accelerator.get_state_dict(self._model)
-                return gathered
-            return {name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()}
+            several = self._accelerator.num_processes > 1
+            found: dict[str, Tensor] = (
+                self._accelerator.get_state_dict(self._model) if several else self._model.state_dict()
+            )
+            # Copies: what DDP and a single process give is the model's own, which changes back.
+            return {name: value.detach().cpu().clone() for name, value in found.items()}

@@ -1,0 +1,102 @@
+"""Two gloo processes do what one does, under DDP and FSDP2, also where one has no row of a kind; and go on exactly."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from burnish.core import checkpoint
+from burnish.generate.training.trainer import Trainer
+from tests.generate.test_training import CODEC, RECIPE, SAMPLES, SCRIPT, model
+
+STAGES: list[dict[str, Any]] = [
+    {"steps": 2, "batch": 5, "learning_rate": 1e-3},
+    {  # a row of each but draw: the second process has none of them
+        "steps": 3, "batch": 6, "learning_rate": 1e-3, "copy_experts": {"clean": "noisy"},
+        "tasks": {"draw": 3, "describe": 1, "reflect": 1, "correct": 1},
+    },
+]  # fmt: skip
+
+
+def begin(folder: Path) -> Trainer:
+    recipe = RECIPE.changed({"stages": STAGES, "micro_batch": None})
+    # In double precision: what is compared is the arithmetic, not how AdamW enlarges the rounding of small gradients.
+    unified = model().double()
+    return Trainer(recipe, unified, SCRIPT, CODEC, [SAMPLES] * 2, Accelerator(cpu=True), SAMPLES[:2], folder)
+
+
+def outcome(trainer: Trainer, logs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"weights": {name: value.tolist() for name, value in trainer.finished_weights().items()}, "logs": logs}
+
+
+def whole_and_resumed(folder: Path) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = begin(folder)
+    units = whole.units()
+    before = list(islice(units, 3))
+    state = whole.state_dict()
+    if whole.accelerator.is_main_process:
+        checkpoint.save(folder / "steps", 3, {"state": state}, keep=1)
+    whole.accelerator.wait_for_everyone()
+    content = checkpoint.load_latest(folder / "steps", print)
+    assert content is not None
+    found = [outcome(whole, [*before, *units])]
+    again = begin(folder)
+    again.load_state_dict(content[1]["state"])
+    return [*found, outcome(again, [*before, *again.units()])]
+
+
+SPREAD: dict[str, dict[str, str]] = {
+    "ddp": {},
+    "fsdp2": {
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_TRANSFORMER_CLS_TO_WRAP": "ExpertLayer",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
+    },
+}
+
+
+def launched(folder: Path, **environment: str) -> list[list[dict[str, Any]]]:
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command += ["-m", "tests.generate.test_two_processes", str(folder)]
+    given = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=given, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SPREAD)
+def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path) -> None:
+    first, second = launched(tmp_path / "two", **SPREAD[kind])
+    one, one_resumed = whole_and_resumed(tmp_path / "one")
+    assert one == one_resumed
+    assert first[0] == first[1]  # resumed bit for bit, at one number of processes
+    assert second[0]["logs"] == second[1]["logs"] == first[0]["logs"]
+    weights = first[0]["weights"]
+    assert weights.keys() == one["weights"].keys()
+    for name, value in one["weights"].items():
+        assert torch.allclose(torch.tensor(weights[name]), torch.tensor(value), atol=1e-6), name
+    for mine, other in zip(first[0]["logs"], one["logs"], strict=True):
+        assert mine == pytest.approx(other, abs=1e-5)
+    shards = sorted(path.name for path in (tmp_path / "two").glob("shards-*"))
+    assert shards == ["shards-00000003"]
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    result = whole_and_resumed(place)
+    (place / f"{os.environ['RANK']}.json").write_text(json.dumps(result))
