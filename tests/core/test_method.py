@@ -16,6 +16,8 @@ from tests.core.loops import LoopRecipe
 HOUSE = {
     "dov4cl", "hint_grpo", "mint", "planning_acting", "rftt", "rmm", "sakd", "secpe", "shape", "trainprove",
 }  # fmt: skip
+UNSTUDIED = {"mint"}
+"""Runs, and nothing is claimed of it yet."""
 
 
 class Plugins:
@@ -48,6 +50,12 @@ from burnish.core.recipe import Recipe
 METHOD = Method(name="mine", recipe=Recipe, run=print)
 """
 
+PLANNED = """
+from burnish.core.method import Method
+
+METHOD = Method(name="later", label="Later")
+"""
+
 
 def test_the_house() -> None:
     found, faults = all_methods()
@@ -63,7 +71,8 @@ def test_the_house() -> None:
         for part in methods.PARTS:
             assert method.built or getattr(method, part) is None
         if method.built:
-            assert None not in [method.load(part) for part in ("run", "check", "report", "study")]
+            parts = ("run", "check", "report") if method.name in UNSTUDIED else ("run", "check", "report", "study")
+            assert None not in [method.load(part) for part in parts]
 
 
 def test_a_plugin_is_found_beside_the_house(plugins: Plugins) -> None:
@@ -105,9 +114,10 @@ def test_a_name_that_is_taken_is_refused_and_both_packages_are_named(plugins: Pl
     assert "rmm" not in [method.name for method in all_methods()[0]]
 
 
-def test_a_planned_method_does_not_run() -> None:
-    for do in (lambda: find_method("mint").load("run"), lambda: load_recipe({"method": "mint"})):
-        with pytest.raises(UserError, match=r"`mint` \(MINT\) is planned and not built yet"):
+def test_a_planned_method_does_not_run(plugins: Plugins) -> None:
+    plugins.add("soon", "later", PLANNED)
+    for do in (lambda: find_method("later").load("run"), lambda: load_recipe({"method": "later"})):
+        with pytest.raises(UserError, match=r"`later` \(Later\) is planned and not built yet"):
             do()
 
 
