@@ -37,7 +37,6 @@ from burnish.testbeds.easel.prompts import CATEGORIES
 from burnish.testbeds.easel.sources import draw
 from burnish.testbeds.easel.world import SHAPE_WORLD, render
 from tests.judging import judged
-from tests.once import smoke_study
 
 WAYS = {PLAIN: (ONCE, TWICE), REFINED: (REWRITTEN,)}
 
@@ -113,11 +112,10 @@ def test_every_claim_is_of_models_that_some_size_trains() -> None:
 
 
 @pytest.mark.slow
-def test_smoke(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
-    path = smoke_study(tmp_path_factory, "mint", tmp_path / "run")
-    cells = json.loads((path / "artifacts" / "cells.json").read_text())
-    assert [each["model"] for each in cells] == list(DESIGNS["smoke"].models)
+def test_smoke(tmp_path: Path) -> None:
     recipe = StudyRecipe(method="study:mint", size="smoke", seeds=1)
-    with Run(recipe, path, quiet=True) as run:
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
         outcome = STUDY.run(recipe, run)
+    cells = json.loads((tmp_path / "run" / "artifacts" / "cells.json").read_text())
+    assert [each["model"] for each in cells] == list(DESIGNS["smoke"].models)
     assert len(outcome.questions) == len(ASKED) + 1
