@@ -65,7 +65,8 @@ def test_the_house() -> None:
         for part in methods.PARTS:
             assert method.built or getattr(method, part) is None
         if method.built:
-            assert None not in [method.load(part) for part in ("run", "check", "report", "study")]
+            parts: tuple[methods.Part, ...] = ("run", "check", "report", "study")
+            assert None not in [method.load(part) for part in parts[: 3 if method.name in UNJUDGED else 4]]
 
 
 def test_a_plugin_is_found_beside_the_house(plugins: Plugins) -> None:
