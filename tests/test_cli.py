@@ -207,7 +207,7 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["check", "loop.yaml", "--set", "steps=-"], 2, "override steps"),
         (["report", "."], 2, "not a run folder"),
         (["study", "rrm"], 2, "did you mean `rmm`?"),
-        (["study", "mint"], 2, "`mint` (MINT) has no study"),
+        (["study", "tests.core.loops:PLANNED"], 2, "is planned and not built yet"),
         (["study", "rmm", "--size", "huge"], 2, "is none of smoke, tour, quick, full (--size)"),
         (["study", "rmm", "--seeds", "0"], 2, "seeds: at least 1, not 0 (--seeds)"),
         (["study", "rmm", "--until-decided", "--max-seeds", "0"], 2, "max_seeds: at least 1, not 0 (--max-seeds)"),

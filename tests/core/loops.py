@@ -56,6 +56,7 @@ def train(recipe: LoopRecipe, run: Run) -> Path:
 
 
 METHOD = Method(name="loop", recipe=LoopRecipe, run=train)
+PLANNED = Method(name="someday", label="Some Day")
 
 
 def run_in_child(path: str, die_at: tuple[str, int] | None = None, steps: int = 12, width: int = 64) -> None:

@@ -15,16 +15,19 @@ from burnish.core.method import import_object
 from burnish.core.models import load_tokenizer, read_config, resolve
 from burnish.core.run import Run
 from burnish.generate.artist import DrawSettings, ModelArtist, set_wording
+from burnish.generate.codecs.latent import LatentCodec
 from burnish.generate.codecs.opening import open_codec
 from burnish.generate.config import UnifiedConfig
 from burnish.generate.folder import Unified, check_codec, load_unified
 from burnish.generate.initial import from_scratch, from_text, routing_table
+from burnish.generate.plan import Wording
 from burnish.generate.plan_file import to_yaml
 from burnish.generate.recipe import MintRecipe, SourceSettings
 from burnish.generate.script import Script
 from burnish.generate.steps.chain import Policy, run_chain
 from burnish.generate.steps.outcome import outcome
 from burnish.generate.steps.state import State
+from burnish.generate.training.defects import pixels_of
 from burnish.generate.training.samples import Sample, read_samples
 from burnish.generate.training.trainer import Trainer
 
@@ -59,6 +62,8 @@ def train(recipe: MintRecipe, run: Run) -> Path:
         run.note("TRAINING STARTS FROM SCRATCH: `model.base` names no checkpoint, so all weights are random")
     else:
         run.note(f"every expert starts from {recipe.model.base}")
+    if isinstance(unified.codec, LatentCodec):
+        unified.codec.model.to(accelerator.device)
     samples = stage_samples(recipe, unified, run)
     test = read_samples(recipe.test, recipe.wording, unified.codec.size, run.note) if recipe.test is not None else []
     script = Script(unified.tokenizer, recipe.wording)
@@ -73,7 +78,7 @@ def train(recipe: MintRecipe, run: Run) -> Path:
     if run.is_main:
         model = type(unified.model)(unified.model.config)
         model.load_state_dict(weights)
-        finished = replace(unified, model=model.eval())
+        finished = replace(unified, model=model.to(accelerator.device).eval())
         prompts = [sample.prompt for sample in (test or samples[-1])[:SHOWN]]
         show(finished, prompts, run)
     return run.save_model(
@@ -106,7 +111,25 @@ def start_model(recipe: MintRecipe) -> Unified:
         model = from_text(settings, codec, max(known, len(tokenizer)))
     unified = Unified(model, codec, tokenizer)
     set_wording(unified, recipe.wording)
+    if settings.base is None:
+        begin_places(unified, recipe.wording)
     return unified
+
+
+@torch.no_grad()
+def begin_places(unified: Unified, wording: Wording) -> None:
+    """In a model from scratch, words for places begin as the codes of the patches there: what a plan says and what is
+    drawn then speak of a place alike from the first step, which they else have to find out."""
+    rows, columns = unified.codec.grid
+    model, unknown = unified.model, unified.tokenizer.unk_token_id
+    for word, box in wording.places.items():
+        token = unified.tokenizer.convert_tokens_to_ids(word)
+        if token is None or token == unknown:
+            continue
+        top, left, bottom, right = pixels_of(box, (rows, columns))
+        inside = torch.zeros(rows, columns, dtype=torch.bool, device=model.places.device)
+        inside[top:bottom, left:right] = True
+        model.embedding.weight[token] = model.places[inside.flatten()].mean(0)
 
 
 def _tokenizer(recipe: MintRecipe) -> Any:

@@ -248,7 +248,7 @@ class Teacher:
 
     def _encode(self, pictures: Sequence[Picture]) -> Float[Tensor, "batch patches dim"]:
         with torch.no_grad():
-            return self._codec.encode(from_bytes(np.stack(pictures)).to(self._device)).float()
+            return self._codec.encode(from_bytes(np.stack(pictures)).to(self._device)).float().to(self._device)
 
     def _lesson(
         self,

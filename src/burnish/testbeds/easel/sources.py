@@ -19,7 +19,7 @@ from burnish.testbeds.easel.world import SHAPE_WORLD, World, render
 
 TRAINING, TEST = 1_000_000, 2_000_000
 """Seeds of training scenes and of those to be judged on."""
-PLAN_WORDS = ("plan", "end", "anywhere", "something", "|")
+PLAN_WORDS = ("plan", "end", "anywhere", "something", "|", "at")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,146 @@
+"""Tables and pictures of the mint study. Knows matplotlib, no models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from burnish.core.intervals import interval_of
+from burnish.core.report import Section, subplots
+from burnish.core.study import Glance
+from burnish.core.study_picture import BLUE, GREY, Dots, draw_dots, small_bars
+from burnish.studies.mint.claims import by_seed
+from burnish.studies.mint.records import (
+    ACT,
+    FULL,
+    FUNCTION,
+    ONCE,
+    PLAIN,
+    REFINED,
+    REWRITTEN,
+    TRUE,
+    TWICE,
+    ModelCell,
+    Score,
+)
+
+WAYS = ((PLAIN, ONCE), (PLAIN, TWICE), (REFINED, REWRITTEN), (FUNCTION, ACT), (FUNCTION, FULL), (FUNCTION, TRUE))
+
+
+def sections(cells: Sequence[ModelCell]) -> list[Section]:
+    """The report's parts."""
+    return [
+        Section(
+            "What is drawn right",
+            "Share of pictures that show exactly what the prompt asks for, mean of seven categories; small dots are "
+            "seeds. A thing more than asked for is wrong. The score is about the share of right plans times the share "
+            "of pictures that keep to their plan.",
+            figure=ways_figure(cells),
+            table=ways_table(cells),
+        ),
+        Section("By category", "Means over seeds.", table=category_table(cells)),
+        Section(
+            "Trainings",
+            "All for the same CPU seconds. Transition: the step at which the running image loss fell below .04. The "
+            "cosine is that of the gradients of both losses in a dense model: below 0 they pull apart.",
+            table=training_table(cells),
+        ),
+    ]
+
+
+def scores(cells: Sequence[ModelCell], model: str, way: str) -> list[Score]:
+    """One a seed, seeds in order."""
+    return [seed[model].scores[way] for seed in by_seed(cells) if model in seed]
+
+
+def ways_figure(cells: Sequence[ModelCell]) -> Any:
+    """All ways of drawing, with intervals."""
+    rows = []
+    for model, way in WAYS:
+        values = [score.mean for score in scores(cells, model, way)]
+        if values:
+            colour = BLUE if model == FUNCTION else GREY
+            rows.append(Dots(way, interval_of("mean", values), {"": values}, colour))
+    figure, axes = subplots(1, 1, height=0.8 + 0.5 * len(rows))
+    draw_dots(axes[0, 0], rows, "{:.3f}")
+    axes[0, 0].set(xlabel="share of right pictures")
+    return figure
+
+
+def ways_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
+    """Score, its two parts, what corrections did, and what a picture cost."""
+    rows = []
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    for model in models:
+        for way in next(cell.scores for cell in cells if cell.model == model):
+            found = scores(cells, model, way)
+            rows.append(
+                {
+                    "model": model,
+                    "drawn": way,
+                    "right": f"{np.mean([score.mean for score in found]):.3f}",
+                    "plan right": _mean([score.plan_right for score in found]),
+                    "plan kept": _mean([score.kept for score in found]),
+                    "fixed / broken": " / ".join(
+                        str(sum(getattr(score, name) or 0 for score in found)) for name in ("fixed", "broken")
+                    )
+                    if way == FULL
+                    else "",
+                    "CPU s a picture": f"{np.mean([score.seconds for score in found]):.3f}",
+                }
+            )
+    return rows
+
+
+def category_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
+    """Share of right pictures by category."""
+    rows = []
+    for model, way in WAYS:
+        found = scores(cells, model, way)
+        if found:
+            means = {name: f"{np.mean([score.right[name] for score in found]):.2f}" for name in found[0].right}
+            rows.append({"drawn": way, **means})
+    return rows
+
+
+def training_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
+    """What each model's training came to, mean over seeds."""
+    rows = []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        mine = [cell for cell in cells if cell.model == model]
+        crossed = [cell.transition for cell in mine if cell.transition is not None]
+        rows.append(
+            {
+                "model": model,
+                "parameters": f"{mine[0].parameters / 1e6:.2f} M",
+                "steps": f"{np.mean([cell.steps for cell in mine]):.0f}",
+                "CPU s": f"{np.mean([cell.seconds for cell in mine]):.0f}",
+                "transition": f"{np.mean(crossed):.0f} ({len(crossed)} of {len(mine)})" if crossed else "never",
+                "cosine": _mean([cell.cosine for cell in mine], "{:+.3f}"),
+                **{
+                    name.replace("_", " "): f"{np.mean([cell.losses[name] for cell in mine]):.3f}"
+                    for name in mine[0].losses
+                },
+                "captions right": _mean([cell.described for cell in mine]),
+            }
+        )
+    return rows
+
+
+def glance(cells: Sequence[ModelCell]) -> Glance:
+    """Plan against no plan."""
+    shown = {"drawn twice": (PLAIN, TWICE), "with its own plan": (FUNCTION, ACT), "corrected too": (FUNCTION, FULL)}
+    values = {words: float(np.mean([score.mean for score in scores(cells, *where)])) for words, where in shown.items()}
+    words = (
+        f"A model of a million weights draws what is asked in {values['with its own plan']:.0%} of all cases if it "
+        f"writes a plan first, in {values['corrected too']:.0%} if it then looks and corrects, and in "
+        f"{values['drawn twice']:.0%} if it may draw twice and keep the picture that it likes better."
+    )
+    return Glance(words, small_bars(values))
+
+
+def _mean(values: Sequence[float | None], words: str = "{:.3f}") -> str:
+    known = [value for value in values if value is not None]
+    return words.format(np.mean(known)) if known else ""

@@ -1,0 +1,58 @@
+"""Study of MINT: whether it pays to plan, to correct, and to part experts, at equal CPU seconds of training.
+
+A cell is a model of one seed: trained, drawn with in all its ways, judged exactly on scenes that training has not seen
+(``experiment.py``). Claims, written before any judged run: ``claims.py``. Source: MINT (arXiv 2503.01298).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from burnish.core.cells import run_cells
+from burnish.core.run import Run
+from burnish.core.study import Outcome, Size, Study, StudyRecipe
+from burnish.studies.mint.arms import Spending
+from burnish.studies.mint.claims import judge_cells
+from burnish.studies.mint.experiment import ModelJob, run_model
+from burnish.studies.mint.records import DENSE, FUNCTION, MODALITY, PLAIN, REFINED, WIDE, ModelCell
+from burnish.studies.mint.report import glance, sections
+
+
+class Design(NamedTuple):
+    """What a size trains, and for how long."""
+
+    spending: Spending = Spending()
+    models: tuple[str, ...] = (PLAIN, FUNCTION, REFINED)
+
+
+DESIGNS: dict[Size, Design] = {
+    "smoke": Design(
+        Spending(seconds=0.5, prompts=7, scenes=64, width=32, layers=2, batch=4),
+        (PLAIN, FUNCTION, REFINED, DENSE),
+    ),
+    "tour": Design(Spending(seconds=240.0, prompts=70), (PLAIN, FUNCTION)),
+    "quick": Design(Spending(seconds=270.0)),
+    "full": Design(Spending(seconds=600.0, prompts=350), (PLAIN, FUNCTION, REFINED, DENSE, MODALITY, WIDE)),
+}
+"""What each size spends."""
+
+FIRST_SEED = 1000
+"""Seeds below were looked at while lengths of training were settled."""
+
+
+def run(recipe: StudyRecipe, run: Run) -> Outcome:
+    """Every model of each seed."""
+    design = DESIGNS[recipe.size]
+    first = FIRST_SEED + recipe.seed
+    jobs = [
+        ModelJob(seed, model, design.spending)
+        for seed in range(first, first + recipe.seeds)  # seed by seed, so that more seeds come after those done
+        for model in design.models
+    ]
+    cells = run_cells(recipe, run, jobs, run_model, ModelCell, "models")
+    return Outcome(judge_cells(cells), sections(cells), glance(cells))
+
+
+STUDY = Study(
+    title="MINT: a plan before the picture, a look after it, and experts by function, at equal CPU time", run=run
+)

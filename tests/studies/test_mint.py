@@ -1,0 +1,121 @@
+"""The mint study: verdicts from made-up cells, what a plan is in a picture, and a smoke run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from burnish.core.run import Run
+from burnish.core.study import StudyRecipe
+from burnish.generate.plan import Plan
+from burnish.generate.steps.state import State
+from burnish.studies.mint.arms import Spending, recipe_of
+from burnish.studies.mint.claims import ASKED, judge_cells
+from burnish.studies.mint.experiment import as_found, score, shows_plan, true_plan
+from burnish.studies.mint.records import (
+    ACT,
+    DENSE,
+    FULL,
+    FUNCTION,
+    ONCE,
+    PLAIN,
+    REFINED,
+    REWRITTEN,
+    TRUE,
+    TWICE,
+    WIDE,
+    ModelCell,
+    Score,
+)
+from burnish.studies.mint.report import sections
+from burnish.studies.mint.study import DESIGNS, STUDY
+from burnish.testbeds.easel.checker import fulfils
+from burnish.testbeds.easel.prompts import CATEGORIES
+from burnish.testbeds.easel.sources import draw
+from burnish.testbeds.easel.world import SHAPE_WORLD, render
+from tests.judging import judged
+
+WAYS = {PLAIN: (ONCE, TWICE), REFINED: (REWRITTEN,)}
+
+
+def cell(seed: int, model: str, right: dict[str, float], loss: float = 0.03) -> ModelCell:
+    return ModelCell(
+        seed=seed,
+        model=model,
+        parameters=1000,
+        steps=100,
+        seconds=1.0,
+        losses={"text_loss": 1.0, "image_loss": loss, "heat_loss": 0.1},
+        transition=None,
+        cosine=0.1 if model == DENSE else None,
+        scores={
+            way: Score(right=dict.fromkeys(CATEGORIES, right.get(way, 0.3)), seconds=0.1, fixed=2, broken=1)
+            for way in WAYS.get(model, (ACT, FULL, TRUE))
+        },
+        described=0.5,
+    )
+
+
+def test_verdicts_from_made_up_cells() -> None:
+    cells = []
+    for seed in range(4):
+        jitter = 0.01 * seed
+        cells += [
+            cell(seed, PLAIN, {TWICE: 0.5 + jitter}),
+            cell(seed, FUNCTION, {ACT: 0.85 + 2 * jitter, FULL: 0.85 + jitter}, loss=0.04),
+            cell(seed, REFINED, {REWRITTEN: 0.8 + jitter}),
+            cell(seed, DENSE, {ACT: 0.9 + jitter}),
+        ]
+    found = {claim.name: claim for claim in judged(judge_cells(cells))}
+    assert found["plan"].verdict == "holds"
+    assert found["plan"].ours == pytest.approx(0.88)
+    assert found["full"].verdict != "holds"
+    assert "fixed 8, broken 4" in found["full"].note
+    assert found["modality"].interval is None
+    assert "cosine of text and image gradients in the dense model: +0.100" in found["losses"].note
+    assert sections(cells)[0].table is not None
+
+
+def test_a_wide_dense_model_has_the_parameters_of_three_experts() -> None:
+    width = 96
+    wide = recipe_of(WIDE, Spending(), 0).model
+    experts = 3 * (4 * width**2 + 2 * width * 4 * width)
+    assert 4 * width**2 + 2 * width * wide.intermediate == experts
+
+
+def test_plans_and_pictures_are_judged_alike() -> None:
+    rng = np.random.default_rng(0)
+    drawn = draw(14, 5)
+    for one in drawn:
+        plan = true_plan(one)
+        assert fulfils(as_found(plan), one.scene.ask)
+        assert shows_plan(State(one.scene.prompt, picture=one.picture), plan)
+        moved = Plan(plan.elements[1:])
+        assert not shows_plan(State(one.scene.prompt, picture=one.picture), moved)
+    empty = render((), SHAPE_WORLD, rng)
+    states = [State(one.scene.prompt, plan=true_plan(one), picture=one.picture) for one in drawn]
+    states[0] = State(drawn[0].scene.prompt, plan=None, picture=empty)
+    found = score(states, drawn, 0.0)
+    assert found.right["single"] == 0.5  # two prompts a category
+    assert found.mean == pytest.approx(13 / 14)
+    assert found.plan_right == pytest.approx(13 / 14)
+    assert found.kept == 1.0
+
+
+def test_every_claim_is_of_models_that_some_size_trains() -> None:
+    full = DESIGNS["full"].models
+    assert {asked.ours[0] for asked in ASKED} | {asked.baseline[0] for asked in ASKED} <= set(full)
+    assert {PLAIN, FUNCTION} <= set(DESIGNS["quick"].models) & set(DESIGNS["tour"].models)
+
+
+@pytest.mark.slow
+def test_smoke(tmp_path: Path) -> None:
+    recipe = StudyRecipe(method="study:mint", size="smoke", seeds=1)
+    with Run(recipe, tmp_path / "run", quiet=True) as run:
+        outcome = STUDY.run(recipe, run)
+    cells = json.loads((tmp_path / "run" / "artifacts" / "cells.json").read_text())
+    assert [each["model"] for each in cells] == list(DESIGNS["smoke"].models)
+    assert len(outcome.questions) == len(ASKED) + 1
