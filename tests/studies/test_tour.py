@@ -12,7 +12,7 @@ from tests.once import shared_cache
 def test_the_table_names_all_ten() -> None:
     rows = tour.method_rows()
     assert len(rows) == 10
-    assert {row["state"] for row in rows} == {"built", "planned"}
+    assert {row["state"] for row in rows} == {"built"}
     assert all(row["claim"] and row["paper"] != "-" for row in rows)
 
 
