@@ -112,7 +112,8 @@ def start_model(recipe: MintRecipe) -> Unified:
     unified = Unified(model, codec, tokenizer)
     set_wording(unified, recipe.wording)
     if settings.base is None:
-        begin_places(unified, recipe.wording)
+        if not unified.model.places.is_meta:  # a check counts parameters, and has no numbers
+            begin_places(unified, recipe.wording)
     return unified
 
 
