@@ -111,9 +111,8 @@ def start_model(recipe: MintRecipe) -> Unified:
         model = from_text(settings, codec, max(known, len(tokenizer)))
     unified = Unified(model, codec, tokenizer)
     set_wording(unified, recipe.wording)
-    if settings.base is None:
-        if not unified.model.places.is_meta:  # a check counts parameters, and has no numbers
-            begin_places(unified, recipe.wording)
+    if settings.base is None and not unified.model.places.is_meta:  # a check has no numbers to begin from
+        begin_places(unified, recipe.wording)
     return unified
 
 
