@@ -32,6 +32,7 @@ from burnish.studies.mint.records import (
 )
 from burnish.studies.mint.report import sections
 from burnish.studies.mint.study import DESIGNS, STUDY
+from burnish.studies.mint.training import scenes
 from burnish.testbeds.easel.checker import fulfils
 from burnish.testbeds.easel.prompts import CATEGORIES
 from burnish.testbeds.easel.sources import draw
@@ -119,3 +120,12 @@ def test_smoke(tmp_path: Path) -> None:
     cells = json.loads((tmp_path / "run" / "artifacts" / "cells.json").read_text())
     assert [each["model"] for each in cells] == list(DESIGNS["smoke"].models)
     assert len(outcome.questions) == len(ASKED) + 1
+
+
+def test_losses_are_measured_on_scenes_that_training_has_not_seen() -> None:
+    seen, other = (scenes(FUNCTION, Spending(), part, 64) for part in ("training", "test"))
+    pictures, others = ({sample.picture((32, 32)).tobytes() for sample in part} for part in (seen, other))
+    assert len(pictures) > 60
+    assert len(others) > 60
+    # a picture of one thing may come twice by chance; scenes of many do not
+    assert len(others & pictures) <= 3

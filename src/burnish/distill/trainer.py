@@ -19,7 +19,7 @@ from torch import Tensor
 from burnish.distill.footage import PLAIN, Footage, Rows, batches, dealt, gathered, named
 from burnish.distill.interruption import interruption_rate
 from burnish.distill.losses import check_losses, cross_entropy, dkd, feature_distance, head_crossing, kd, mixed
-from burnish.distill.passes import Frozen, Judging, Seat, computes_half
+from burnish.distill.passes import Frozen, Judging, Seat, computes_half, seed_generator
 from burnish.distill.recipe import SakdRecipe
 from burnish.distill.records import Taught
 from burnish.distill.rules import Selection, select
@@ -285,7 +285,7 @@ class Distiller:
     def _learn(self, rows: Rows, weights: np.ndarray, view: int) -> Logged:
         """One step: the mean over the batch of all processes, in passes of ``micro_batch``."""
         device, processes = self.accelerator.device, self.accelerator.num_processes
-        _seed(self.recipe.seed * 1_000_003 + self.step * processes + self.accelerator.process_index, device)
+        seed_generator(self.recipe.seed * 1_000_003 + self.step * processes + self.accelerator.process_index, device)
         if not self.model.training:
             self.model.train()
         rate = self._learning_rate()
@@ -392,10 +392,3 @@ class Distiller:
         self.accuracy, self.seen = state["accuracy"], state["seen"]
         self.frozen.asked = dict(state["asked"])
         self.ledger.load_state_dict(state["ledger"])
-
-
-def _seed(number: int, device: torch.device) -> None:
-    if device.type == "cpu":  # all generators at once take as long as a step of a small model
-        torch.default_generator.manual_seed(number % 2**63)
-    else:
-        torch.manual_seed(number % 2**63)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.recipe import Settings
+from burnish.core.streams import batched
 from burnish.dialogue.drawing import draw as draw_tokens
 from burnish.dialogue.drawing import uniform_noise
 from burnish.generate.cache import Cache
@@ -99,7 +100,7 @@ class ModelArtist:
     def write_plans(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
         """See ``Artist``."""
         found: list[str] = []
-        for part in _parts(range(len(prompts)), self.settings.rows):
+        for part in batched(range(len(prompts)), self.settings.rows):
             cache = self._read([self.script.prompt(prompts[row]) for row in part], None)
             found += self._write_plans(cache, [seeds[row] for row in part])
         return found
@@ -156,7 +157,7 @@ class ModelArtist:
         """
         asked = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
         found: list[str] = []
-        for part in _parts(range(len(pictures)), self.settings.rows):
+        for part in batched(range(len(pictures)), self.settings.rows):
             cache = see(self._model, None, self._encode([pictures[row] for row in part]))
             start, real = self._tokens([self.script.question(asked[row]) for row in part])
             written = write(self._model, cache, start, self.script.stop, self.settings.longest, real=real)
@@ -170,7 +171,7 @@ class ModelArtist:
             UserError: a picture of another size.
         """
         texts: list[str] = []
-        for part in _parts(range(len(pictures)), self.settings.rows):
+        for part in batched(range(len(pictures)), self.settings.rows):
             cache = see(self._model, None, self._encode([pictures[row] for row in part]))
             texts += self._write_plans(cache, [0] * len(part))
         found: list[Plan | None] = []
@@ -234,7 +235,7 @@ class ModelArtist:
         """Rows that go together: with a plan or without, and no more at once than the settings say."""
         for planned in (True, False):
             rows = [row for row, plan in enumerate(plans) if (plan is not None) == planned]
-            yield from _parts(rows, self.settings.rows)
+            yield from batched(rows, self.settings.rows)
 
     def _chooser(self, seeds: Sequence[int]) -> Choose:
         """Tokens of plans: each row has noise and, where plans are constrained, a grammar of its own."""
@@ -261,11 +262,6 @@ def _allowed(writer: PlanWriter, written: list[int], stop: int) -> np.ndarray:
     if writer.done:
         allowed[stop] = True
     return allowed
-
-
-def _parts(rows: Sequence[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(rows), size):
-        yield list(rows[start : start + size])
 
 
 def wording_of(unified: Unified) -> Wording:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -135,19 +135,21 @@ def true_plan(one: Drawn) -> Plan:
 
 def score(states: Sequence[State], drawn: Sequence[Drawn], seconds: float, told: Sequence[Plan] | None = None) -> Score:
     """Judge what was drawn. ``told``: plans that were not in the states, but in the prompts."""
-    asks: Callable[[int], bool] = lambda place: _right(states[place], drawn[place])  # noqa: E731
+    pairs = list(zip(states, drawn, strict=True))
     right = {
-        category: _share([asks(place) for place, one in enumerate(drawn) if one.scene.category == category])
+        category: _share([_right(state, one) for state, one in pairs if one.scene.category == category])
         for category in CATEGORIES
     }
     plans = [state.plan for state in states] if told is None else list(told)
-    planned = [(plan, state, one) for plan, state, one in zip(plans, states, drawn, strict=True) if plan is not None]
+    planned = [(plan, *pair) for plan, pair in zip(plans, pairs, strict=True) if plan is not None]
     if not planned:
         return Score(right=right, seconds=seconds)
     fulfilled = [fulfils(as_found(plan), one.scene.ask) for plan, _, one in planned]
     kept = [shows_plan(state, plan) for plan, state, _ in planned]
-    counts = outcome([replace(state, prompt=one.scene.prompt) for state, one in zip(states, drawn, strict=True)],
-                     lambda prompt, picture: judge(prompt, picture, SHAPE_WORLD))  # fmt: skip
+    counts = outcome(
+        [replace(state, prompt=one.scene.prompt) for state, one in pairs],
+        lambda prompt, picture: judge(prompt, picture, SHAPE_WORLD),
+    )
     return Score(
         right=right,
         seconds=seconds,

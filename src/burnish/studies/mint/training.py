@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from burnish.generate.training.samples import Sample, read_samples
 from burnish.generate.training.trainer import Trainer
 from burnish.studies.mint.arms import LAST, Spending, recipe_of
 from burnish.studies.mint.records import DENSE, REFINED, TRANSITION, WIDE
-from burnish.testbeds.easel.sources import make_tokenizer, training
+from burnish.testbeds.easel.sources import make_tokenizer
 
 PROBE = 12
 """Steps of each stage by which the cost of a step is measured."""
@@ -48,15 +49,14 @@ def teach(model: str, spending: Spending, seed: int) -> Taught:
 
     How many steps these are is measured first, with a model that is thrown away: the learning rate has to know.
     """
-    samples = scenes(model, spending)
-    start, probe = time.process_time(), recipe_of(model, spending, seed, (PROBE, PROBE))
+    samples = scenes(model, spending, "training", spending.scenes)
+    probe = recipe_of(model, spending, seed, (PROBE, PROBE))
     costs = []
     clock = time.process_time()
-    for number, logged in enumerate(_trainer(probe, samples)[0].units(), 1):
+    for number, _ in enumerate(_trainer(probe, samples)[0].units(), 1):
         if number in (2, PROBE, PROBE + 2, 2 * PROBE):  # the first steps build masks
             costs.append(time.process_time() - clock)
             clock = time.process_time()
-        del logged
     each = (costs[1] / (PROBE - 2), costs[3] / (PROBE - 2))
     steps = tuple(
         max(1, int(spending.seconds * share / cost)) for share, cost in zip((1 - LAST, LAST), each, strict=True)
@@ -80,17 +80,16 @@ def teach(model: str, spending: Spending, seed: int) -> Taught:
     seconds = time.process_time() - start - watched
     weights = trainer.finished_weights()
     unified.model.load_state_dict(weights)
-    tested = [replace(sample) for sample in samples[: 4 * spending.batch]]
-    losses = trainer.measure(tested, recipe.stages[1])
+    losses = trainer.measure(scenes(model, spending, "test", 4 * spending.batch), recipe.stages[1])
     cosine = sum(cosines) / len(cosines) if cosines else None
     return Taught(replace(unified, model=unified.model.eval()), sum(steps), seconds, losses, transition, cosine)
 
 
-def scenes(model: str, spending: Spending) -> list[Sample]:
-    """Training scenes; for the refined prompt half of them have their plan told as their prompt."""
+def scenes(model: str, spending: Spending, part: Literal["training", "test"], limit: int) -> list[Sample]:
+    """Scenes of a part; for the refined prompt half of them have their plan told as their prompt."""
     recipe = recipe_of(model, spending, 0)
     size = recipe.model.codec.size
-    source = recipe.data.model_copy(update={"source": f"{training.__module__}:training", "limit": spending.scenes})
+    source = recipe.data.model_copy(update={"source": f"{make_tokenizer.__module__}:{part}", "limit": limit})
     found = read_samples(source, recipe.wording, size)
     if model != REFINED:
         return found
