@@ -167,12 +167,11 @@ class UnifiedModel(PreTrainedModel):
 def place_code(rows: int, columns: int, width: int) -> Float[Tensor, "patches width"]:
     """Sine-cosine code of a patch's place: half the width for its row, half for its column; root mean square .7.
 
-    Frequencies are evenly far apart, up to waves of two places, so that the codes of two rows are nearly orthogonal,
-    neighbours' too: attention can then pick one place and no other. (With the usual falling ones of base 10000, made
-    for long texts, neighbours on a grid of 4 x 4 are alike to .98; with those from 4 places to 4 grids to .81.)
+    Waves are from 4 places long to 4 grids. (The usual base of 10000 is for long texts: on a grid of 4 x 4 it makes
+    neighbours alike to .98, and most of its numbers hardly change at all.)
     """
-    count = max(width // 4, 1)
-    frequencies = math.pi * torch.arange(1, count + 1, dtype=torch.float64) / count
+    longest = max(rows, columns, 2)
+    frequencies = math.pi / 2 * longest ** (-torch.arange(width // 4, dtype=torch.float64) / max(width // 4 - 1, 1))
     halves = []
     for places in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"):
         angles = places.flatten()[:, None] * frequencies

@@ -22,7 +22,7 @@ class Design(NamedTuple):
     """What a size trains, and for how long."""
 
     spending: Spending = Spending()
-    models: tuple[str, ...] = (PLAIN, FUNCTION, REFINED)
+    models: tuple[str, ...] = (PLAIN, FUNCTION)
 
 
 DESIGNS: dict[Size, Design] = {
@@ -30,8 +30,8 @@ DESIGNS: dict[Size, Design] = {
         Spending(seconds=0.5, prompts=14, scenes=64, drafts=8, width=32, layers=2, batch=4),
         (PLAIN, FUNCTION, REFINED, DENSE),
     ),
-    "tour": Design(Spending(seconds=240.0, prompts=70), (PLAIN, FUNCTION)),
-    "quick": Design(Spending(seconds=270.0)),
+    "tour": Design(Spending(seconds=60.0, prompts=28, drafts=96)),
+    "quick": Design(),
     "full": Design(Spending(seconds=600.0, prompts=350), (PLAIN, FUNCTION, REFINED, DENSE, MODALITY, WIDE)),
 }
 """What each size spends."""
