@@ -30,10 +30,10 @@ class Spending(NamedTuple):
         batch: rows a step; twice as many where four tasks are mixed.
     """
 
-    seconds: float = 240.0
-    prompts: int = 105
+    seconds: float = 180.0
+    prompts: int = 84
     scenes: int = 8192
-    drafts: int = 384
+    drafts: int = 256
     width: int = 96
     layers: int = 4
     batch: int = 12

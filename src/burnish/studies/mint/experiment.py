@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,10 +15,11 @@ from burnish.core.parallel import one_thread
 from burnish.generate.artist import DrawSettings, ModelArtist
 from burnish.generate.plan import Plan
 from burnish.generate.plan_text import to_prompt
-from burnish.generate.steps.chain import Policy, act_step, cooler, correct_step, plan_step, reflect_step
+from burnish.generate.steps.chain import Policy, act_step, cooler, correct_step, plan_step, reflect_step, run_chain
 from burnish.generate.steps.outcome import outcome
 from burnish.generate.steps.state import State
-from burnish.studies.mint.arms import Spending
+from burnish.generate.steps_picture import steps_figure
+from burnish.studies.mint.arms import UNPLANNED, Spending
 from burnish.studies.mint.records import (
     ACT,
     BLIND,
@@ -46,6 +49,8 @@ LONGEST = 40
 """Tokens of a plan or a caption; the longest of this world has 23."""
 CHOICE = 3_000_000
 """Seeds of the scenes on which a model's guidance is chosen."""
+SHOWN = 7
+"""Prompts whose steps the report shows: one of each category."""
 GUIDANCES = (1.0, 2.5)
 """To choose from: without any, and the product's default."""
 
@@ -95,7 +100,16 @@ def judged(job: ModelJob, taught: Taught) -> ModelCell:
         guidance=guidance,
         held_out=main_score(job.model, artist, unseen).mean,
         wrong_drafts=taught.wrong_drafts,
+        shown="" if job.model in UNPLANNED else steps_png(artist, drawn[:SHOWN]),
     )
+
+
+def steps_png(artist: ModelArtist, drawn: Sequence[Drawn]) -> str:
+    """All steps of the first prompts side by side, in base64."""
+    states = run_chain(asked(drawn), artist, Policy(rounds=ROUNDS))
+    memory = io.BytesIO()
+    steps_figure(states).savefig(memory, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+    return base64.b64encode(memory.getvalue()).decode()
 
 
 def main_score(model: str, artist: ModelArtist, drawn: Sequence[Drawn]) -> Score:

@@ -68,3 +68,5 @@ class ModelCell(Record):
     """Share of right pictures of prompts whose combination training never shows, in the model's main way of drawing."""
     wrong_drafts: float
     """Share of wrong ones among the drafts that reflection learnt from."""
+    shown: str = ""
+    """Plan, draft, heat and corrections of the first prompts side by side, a PNG in base64; of models that plan."""

@@ -44,7 +44,19 @@ WAYS = (
 
 def sections(cells: Sequence[ModelCell]) -> list[Section]:
     """The report's parts."""
+    said = "Plan, draft, heat and corrections of one prompt of each category, by the first model that plans"
+    shown = [
+        Section(
+            "What it draws",
+            f"{said}. Red is where it finds fault; framed patches were drawn again; a correction is kept if the heat "
+            "falls.",
+            html=f'<img alt="{said}" style="max-width:100%" src="data:image/png;base64,{cell.shown}">',
+        )
+        for cell in cells
+        if cell.shown
+    ]
     return [
+        *shown[:1],
         Section(
             "What is drawn right",
             "Share of pictures that show exactly what the prompt asks for, mean of seven categories; small dots are "

@@ -27,7 +27,7 @@ class Design(NamedTuple):
 
 DESIGNS: dict[Size, Design] = {
     "smoke": Design(
-        Spending(seconds=0.5, prompts=14, scenes=64, drafts=8, width=32, layers=2, batch=4),
+        Spending(seconds=0.5, prompts=7, scenes=64, drafts=4, width=32, layers=2, batch=4),
         (PLAIN, FUNCTION, REFINED, DENSE),
     ),
     "tour": Design(Spending(seconds=60.0, prompts=28, drafts=96)),
