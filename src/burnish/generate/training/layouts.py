@@ -180,7 +180,7 @@ def _heat(data: bytes) -> Float32[np.ndarray, "rows columns"]:
     step = max(1, min(levels.shape) // HEAT_SIDE)
     rows, columns = (side // step for side in levels.shape)
     whole = levels[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    return (whole.max((1, 3)) / 255).astype(np.float32)
+    return np.asarray(whole.max((1, 3)) / 255, dtype=np.float32)
 
 
 def _examples(records: Path) -> Iterator[Any]:
