@@ -30,7 +30,7 @@ class Spending(NamedTuple):
         batch: rows a step; twice as many where four tasks are mixed.
     """
 
-    seconds: float = 180.0
+    seconds: float = 240.0
     prompts: int = 84
     scenes: int = 8192
     drafts: int = 256
