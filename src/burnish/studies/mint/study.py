@@ -37,8 +37,8 @@ DESIGNS: dict[Size, Design] = {
 """What each size spends."""
 
 FIRST_SEED = 1100
-"""Seeds below were looked at while lengths of training were settled; 1000 to 1002 in a first judged run of 180 seconds a
-model, which decided nothing: see docs/mint.md."""
+"""Seeds below were looked at while lengths of training were settled; 1000 to 1002 in a first judged run, of 180 seconds
+a model: see docs/mint.md."""
 
 
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
