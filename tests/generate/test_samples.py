@@ -29,7 +29,8 @@ def read(
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     (home / "metadata.jsonl").write_text("\n".join(lines))
     found = SourceSettings.model_validate({"source": str(source or home), **settings})
-    return read_samples(found, Wording(), SIZE, [].append if told is None else told.append)
+    lines_told: list[str] = [] if told is None else told
+    return read_samples(found, Wording(), SIZE, lines_told.append)
 
 
 def test_a_row_has_what_is_known_and_is_read_from_the_folder_or_its_list(home: Path) -> None:

@@ -189,7 +189,7 @@ def test_own_drafts_are_hot_where_they_are_not_as_planned() -> None:
         return faults(sample.plan, Plan.from_rows(as_rows(find(picture, SHAPE_WORLD))), grid)
 
     found = own_drafts(Hand(), [asked] * 3, marker, seed=0)
-    hot = [[tuple(place) for place in np.argwhere(draft.heat).tolist()] for draft in found]
+    hot = [[tuple(place) for place in np.argwhere(np.asarray(draft.heat)).tolist()] for draft in found]
     assert hot == [[], [(0, 0), (2, 1)], [(0, 0), (3, 3)]]
     assert found[0].row == f"draft of {asked.row}"
 

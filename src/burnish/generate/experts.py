@@ -92,7 +92,7 @@ class StackedLinear(nn.Module):
             exact = None if not torch.is_autocast_enabled(kind) else torch.get_autocast_dtype(kind)
             given = [self.weight, self.bias, *parts]
             cast = [each if each is None or exact is None else each.to(exact) for each in given]
-            return list(_Linears.apply(*cast))
+            return list(_Linears.apply(*cast))  # type: ignore[no-untyped-call]
         weights = chosen(by_expert(self.weight, self.experts).unbind(0), used)
         biases = (
             [None] * len(parts) if self.bias is None else chosen(by_expert(self.bias, self.experts).unbind(0), used)
