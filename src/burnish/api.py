@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
 from burnish.core.launch import join_slurm, refuse_more_ranks
@@ -165,6 +166,23 @@ def _with_own_sections(path: Path, record: Mapping[str, Any]) -> Path:
     with theirs(lent_code(load_yaml(path / "recipe.yaml")[0]), "report", _owner(name)):
         drawn = find_method(name).load("report")
         return run_report(path, [] if drawn is None else checked_sections(drawn(path), name))
+
+
+def compare(runs: Sequence[str | Path], out: str | Path = "compare.html") -> Comparison:
+    """Runs of any methods beside each other: settings that differ, numbers, and a page with the curves over each other.
+
+    Examples:
+        >>> burnish.compare(["runs/whole", "runs/labels-only"]).settings
+        [{'setting': 'alpha', 'whole': 0.7, 'labels-only': 0}]
+
+    Args:
+        runs: folders, finished or not.
+        out: the HTML file.
+
+    Raises:
+        UserError: fewer than two runs, the same one twice, or a folder that is no run.
+    """
+    return compare_runs([Path(path) for path in runs], Path(out))
 
 
 def recipes() -> list[dict[str, str]]:
