@@ -135,13 +135,14 @@ def compare(
     Example: burnish compare runs/planning_acting-tiny runs/rftt-tiny
     """
     from burnish import api
+    from burnish.core.compare import shown_row
 
     found = api.compare(runs, out)
     if json_:
         say({"settings": found.settings, "numbers": found.numbers, "report": found.report}, True)
         return
-    print_table(found.settings, False)
-    print_table(found.numbers, False)
+    for rows in (found.settings, found.numbers):
+        print_table([shown_row(row) for row in rows], False)
     print(found.report)
 
 

@@ -68,9 +68,9 @@ def compare_runs(paths: Sequence[Path], out: Path) -> Comparison:
         Section(
             "Settings that differ",
             "" if settings else "None: the runs were asked for the same.",
-            table=[_shown(row) for row in settings] or None,
+            table=[shown_row(row) for row in settings] or None,
         ),
-        Section("What came out", table=[_shown(row) for row in numbers]),
+        Section("What came out", table=[shown_row(row) for row in numbers]),
     ]
     figure = overlaid({name: side.rows for name, side in sides.items()})
     if figure is not None:
@@ -131,8 +131,8 @@ def _rows(what: str, sides: Mapping[str, Mapping[str, Any]], *, differing: bool)
     return [row for row in rows if not differing or any(row[run] != row[next(iter(sides))] for run in sides)]
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """For a person: short numbers, a dash where a run has none."""
+def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for a person: short numbers, a dash where a run has none."""
 
     def said(value: Any) -> Any:
         if value is None:
