@@ -172,8 +172,8 @@ def compare(runs: Sequence[str | Path], out: str | Path = "compare.html") -> Com
     """Runs of any methods beside each other: settings that differ, numbers, and a page with the curves over each other.
 
     Examples:
-        >>> burnish.compare(["runs/whole", "runs/labels-only"]).settings
-        [{'setting': 'alpha', 'whole': 0.7, 'labels-only': 0}]
+        >>> burnish.compare(["runs/agents", "runs/rftt-tiny"]).report
+        PosixPath('compare.html')
 
     Args:
         runs: folders, finished or not.

@@ -13,9 +13,11 @@ import burnish
 from burnish.core import launch, stop_signals
 from burnish.core.errors import Interrupted, UserError
 from burnish.core.launch import Launch, first_host, join_slurm, launched, refuse_more_ranks
-from burnish.core.method import all_methods
+from burnish.core.method import Method, all_methods
+from burnish.core.parallel import deaf_children
 from burnish.core.run import Run
 from tests.core.loops import LoopRecipe
+from tests.forked import CONTEXT
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}
 SRUN = {
@@ -171,6 +173,42 @@ def test_torchrun_itself(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def meet(recipe: LoopRecipe, run: Run) -> list[int]:
+    """What torch makes of the variables: ranks that add up their numbers."""
+    import torch
+
+    torch.distributed.init_process_group("gloo")
+    total = torch.tensor([torch.distributed.get_rank() + 1])
+    torch.distributed.all_reduce(total)
+    size = torch.distributed.get_world_size()
+    torch.distributed.destroy_process_group()
+    return [size, int(total), int(run.is_main)]
+
+
+RANKED = Method(name="ranked", recipe=LoopRecipe, run=meet, parallel="ranks")
+
+
+def task(number: int, folder: str) -> None:
+    """One task of a step of srun."""
+    os.chdir(folder)
+    os.environ |= SRUN | {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number), "SLURM_STEP_NUM_TASKS": "2"}
+    os.environ |= {"SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_JOB_ID": str(os.getppid())}
+    value = burnish.run({"method": "tests.core.test_launch:RANKED"}, "run").value
+    Path(f"{number}.json").write_text(json.dumps(value))
+
+
+def test_tasks_of_srun_meet_as_ranks(tmp_path: Path) -> None:
+    tasks = [CONTEXT.Process(target=task, args=(number, str(tmp_path))) for number in range(2)]
+    for each in tasks:
+        each.start()
+    for each in tasks:
+        each.join(120)
+        each.kill()
+    assert [each.exitcode for each in tasks] == [0, 0]
+    assert [json.loads((tmp_path / f"{number}.json").read_text()) for number in range(2)] == [[2, 3, 1], [2, 3, 0]]
+    assert len(json.loads((tmp_path / "run/run.json").read_text())["sessions"]) == 1
+
+
 class Steps:
     """A state that counts."""
 
@@ -225,6 +263,28 @@ def test_what_a_launcher_passes_on_is_no_second_signal(
     monkeypatch.setattr(stop_signals, "TOLD_TWICE", -1.0)
     with pytest.raises(KeyboardInterrupt):
         stopped_by(tmp_path / "later", signal.SIGUSR1, signal.SIGUSR1)
+
+
+def test_processes_of_a_pool_do_not_get_what_a_whole_job_gets(tmp_path: Path) -> None:
+    """Slurm signals every process of a step; the ones that serve the pool would die of it."""
+    code = "import signal; print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        with deaf_children():
+            inside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert not run.stop_requested
+        assert run.stop_requested  # it waited, and was not lost
+        run._signals.number = None
+    assert "SIGUSR1" in inside
+    assert "SIGHUP" in inside
+    assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_forked_child_does_not_answer_for_the_run(tmp_path: Path) -> None:
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        run._signals._pid += 1  # as it is in a child
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert not run.stop_requested
 
 
 def test_an_unknown_rank_is_said_before_a_folder_is_made(started, tmp_path: Path) -> None:

@@ -98,9 +98,10 @@ class _Processes:
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-        return ProcessPoolExecutor(
-            self._workers, mp_context=context, initializer=_start_worker, initargs=(dict(os.environ),)
-        )
+        with deaf_children():  # the tracker of its semaphores is one
+            return ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=_start_worker, initargs=(dict(os.environ),)
+            )
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         queue = list(items)
@@ -150,14 +151,32 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in raised.tolist())
 
 
+_TO_A_GROUP = [getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that start inside never get what a scheduler sends to all of a job, and would die of.
+
+    For this process such a signal waits until the end of the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_A_GROUP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def follow_parent() -> None:
     """Make a worker process deaf to what a whole group gets (the parent decides when to stop), gone when the parent is.
 
     SIGTERM still ends it: the pool itself stops its workers by that.
     """
-    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in (signal.SIGINT, *_TO_A_GROUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
@@ -174,7 +193,8 @@ def _import_once(module: str) -> None:
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     try:
-        forkserver.ensure_running()
+        with deaf_children():
+            forkserver.ensure_running()
     finally:
         for name, value in before.items():
             del os.environ[name]
