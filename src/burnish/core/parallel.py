@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,8 +21,6 @@ from multiprocessing import forkserver
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from burnish.core.errors import BurnishError, UserError
-
-_FORKS = hasattr(os, "fork")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,10 +93,11 @@ class _Processes:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._forks = _forks()
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
+        context = multiprocessing.get_context("forkserver" if self._forks else "spawn")
         with deaf_children():  # the tracker of its semaphores is one
             return ProcessPoolExecutor(
                 self._workers, mp_context=context, initializer=_start_worker, initargs=(dict(os.environ),)
@@ -105,7 +105,7 @@ class _Processes:
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         queue = list(items)
-        if _FORKS:
+        if self._forks:
             _import_once(function.__module__)
         futures = [self._pool.submit(function, item) for item in queue]
         for index, item in enumerate(queue):
@@ -180,6 +180,14 @@ def follow_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _forks() -> bool:
+    """Whether workers can be forked from a server.
+
+    Its socket lies in the temporary folder, with 107 bytes for its path; multiprocessing adds 32 of its own.
+    """
+    return hasattr(os, "fork") and len(os.fsencode(tempfile.gettempdir())) + 32 <= 107
 
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
