@@ -2,8 +2,8 @@
 
 With 8 levels of 40 bits left over, the bootstrap's own primes make a modulus of about 1,500 bits: far too many at
 a ring of 32,768. At 65,536, where the standard's table does not reach, Lattigo means such parameters with their sparse
-secret to be 128-bit secure; nobody here has verified it. 256 slots are what one query of 128 classes takes, and cheaper than a
-full ciphertext; 8 levels are fewer than a comparison takes: both favour who has to refresh.
+secret to be 128-bit secure; nobody here has verified it. 256 slots are what one query of 128 classes takes, and cheaper
+than a full ciphertext; 8 levels are fewer than a comparison takes: both favour who has to refresh.
 """
 
 from __future__ import annotations
