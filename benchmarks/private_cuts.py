@@ -1,4 +1,4 @@
-"""Whether an argmax by cuts, as CutMax does it, fits into the levels that there are: counted in the clear, no keys made.
+"""Whether an argmax by cuts, as CutMax does it, fits into the levels that there are: counted, no keys made.
 
     python benchmarks/private_cuts.py [--eps 0.00390625]
 
@@ -10,8 +10,8 @@ the variance, one for the product with it, ceil(log2 p) for the power. All that 
 - the inverse square root may err by half. A polynomial r for it makes a sign x r(x^2) two levels deeper, so it takes at
   least as many levels as the best composite sign known here, less two, on the range that the variances of these scores
   have, rounded to a power of two in its favour;
-- c, p (the same in each cut) and the number of cuts are the best for the scores looked at: winners eps ahead of k rivals, the others at the
-  other end of the bound, for every k. More scores can only take more.
+- c, p (the same in each cut) and the number of cuts are the best for the scores looked at: winners eps ahead of k
+  rivals, the others at the other end of the bound, for every k. More scores can only take more.
 
 A number beyond 2^10 in a slot is beyond the modulus that is left at the bottom, so the powers may not reach it.
 Source: CutMax (arXiv 2509.08383, 2025), of which the abstract and the idea were at hand and not its own parameters.
