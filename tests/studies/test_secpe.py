@@ -12,12 +12,15 @@ import pytest
 from burnish.core.run import Run
 from burnish.core.study import StudyRecipe
 from burnish.private.argmax.records import Label
+from burnish.private.encryption.bootstrap import Bootstrap
 from burnish.private.heads import heads_of
+from burnish.studies.secpe import timing
 from burnish.studies.secpe.claims import judge_cells, least_ratio
 from burnish.studies.secpe.experiment import TaskDesign, TaskJob, clean_choice, drawn, wrong
 from burnish.studies.secpe.records import ArgmaxCell, Cell, RefreshCell, TaskCell
 from burnish.studies.secpe.report import agreement_table, argmax_table, glance, sections, task_table
-from burnish.studies.secpe.study import DESIGNS, STUDY
+from burnish.studies.secpe.study import DESIGNS, STUDY, carry_out
+from burnish.studies.secpe.timing import RefreshJob
 from burnish.testbeds.texts import TASKS
 from tests.judging import judged
 from tests.once import smoke_study
@@ -178,6 +181,14 @@ def test_tables_and_pictures() -> None:
 def test_the_choice_on_clean_texts_alone() -> None:
     assert clean_choice(np.array([0.8, 0.9, 0.95]), 1) == 2
     assert clean_choice(np.array([0.9, 0.9, 0.9]), 1) == 1  # the single prompt, where it is as good
+
+
+def test_a_refresh_is_priced_where_the_library_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Bootstrap(65536, 256, 8, keys_seconds=30.0, seconds=12.0, error=1e-7)
+    monkeypatch.setattr(timing, "measure_bootstrap", lambda ring, slots: found)
+    for there, priced in ((True, 12.0), (False, None)):
+        monkeypatch.setattr(timing, "can_bootstrap", lambda there=there: there)
+        assert carry_out(RefreshJob()).bootstrap == priced  # type: ignore[union-attr]
 
 
 def test_sizes() -> None:

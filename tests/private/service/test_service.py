@@ -26,6 +26,7 @@ from burnish.private.service.keys import Keys, load_keys, make_keys
 from burnish.private.service.offer import Offer
 from burnish.private.service.running import new_keys
 from burnish.private.service.sessions import Limits
+from burnish.private.service.workers import Workers
 from tests.private.service.conftest import CLEAR, running, texts
 
 
@@ -171,7 +172,17 @@ def test_uploads_are_bounded_before_they_are_kept(server: str, keys: Keys) -> No
         assert (reply.status_code, said in reply.json()["detail"]) == (status, True), reply.json()
 
 
-def test_strangers_get_no_session_and_nobody_forgets_for_them(server: str, keys: Keys) -> None:
+def test_strangers_get_no_session_and_nobody_forgets_for_them(
+    server: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[Path] = []
+    forget = Workers.forget
+
+    async def noted(self: Workers, client: str, path: Path) -> None:
+        await forget(self, client, path)
+        dropped.append(path)
+
+    monkeypatch.setattr(Workers, "forget", noted)
     with ServiceClient(server, keys) as client:
         known = client.register()
         shown: list[tuple[Any, int]] = [
@@ -184,7 +195,9 @@ def test_strangers_get_no_session_and_nobody_forgets_for_them(server: str, keys:
         for told, status in shown:
             for method, path in (("POST", "/v1/sessions"), ("DELETE", "/v1/keys")):
                 assert httpx.request(method, server + path, content=json.dumps(told)).status_code == status
+        assert dropped == []
         client.forget()
+        assert [(path.parent.name, path.exists()) for path in dropped] == [(known.client, False)]
         assert httpx.post(server + "/v1/sessions", json=vars(known)).status_code == 404
         assert post(server, question(client)).status_code == 401
         assert len(client.ask(texts(1))) == 1  # and can come back
