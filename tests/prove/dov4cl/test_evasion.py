@@ -275,7 +275,7 @@ def test_without_probes_the_rest_is_still_looked_at() -> None:
     assert found.evasion is not None
     assert found.evasion.jump is found.evasion.inconsistency is None
     assert found.verdict.outcome == "cannot be judged"
-    assert "(0.8%)" in found.verdict.because  # 1 answer of 240, for either kind of view
+    assert "(0.4%)" in found.verdict.because  # one answer for each kind of view, of 240 each
     assert "not asked anything again" in evasion_text(found.evasion)
 
 
