@@ -1,4 +1,4 @@
-"""Does a suspect answer like a model at all? Measures of evasion, on embeddings. Pure; knows no method.
+"""Does a suspect answer like a model at all? Measures of evasion, on embeddings and labels. Pure; knows no method.
 
 A test that finds nothing says something of a suspect only if its answers speak of the pictures. Those of a suspect
 that says always the same, noise, or something else each time it is asked do not; nor do those of one that knows the
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from burnish.prove.findings import Record
 from burnish.prove.statistics import permutation_p
@@ -119,6 +119,31 @@ def measure_evasion(
         jump_p=jump_p,
         signs=tuple(signs),
     )
+
+
+def label_signs(
+    suspect: Int[np.ndarray, " n"], shadows: Int[np.ndarray, "m n"], truth: Int[np.ndarray, " n"]
+) -> tuple[str, ...]:
+    """Which signs of evasion labels show: ones that hardly depend on the picture (constant, drawn at random).
+
+    Cohen's kappa with the truth, 0 for labels that know nothing of it, must reach a tenth of the lowest shadow's.
+    """
+    theirs = min(_kappa(each, truth) for each in shadows)
+    own = _kappa(suspect, truth)
+    if theirs <= 0 or own >= SIGNAL * theirs:
+        return ()
+    usual = float(np.bincount(suspect).max() / len(suspect))
+    return (
+        f"its labels hardly depend on the picture (agreement with the truth beyond chance {own:.2f}, the lowest of a "
+        f"shadow {theirs:.2f}; one label makes up {usual:.0%} of its answers)",
+    )
+
+
+def _kappa(labels: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"]) -> float:
+    classes = int(max(labels.max(), truth.max())) + 1
+    shares = [np.bincount(each, minlength=classes) / len(each) for each in (labels, truth)]
+    chance = float(shares[0] @ shares[1])
+    return (float((labels == truth).mean()) - chance) / max(1.0 - chance, 1e-12)
 
 
 @dataclass(frozen=True)
