@@ -1,5 +1,6 @@
 """Answers against verdicts worked out by hand (benchmarks/answer_pairs.jsonl), and the page that quotes the errors."""
 
+import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +9,10 @@ import pytest
 from benchmarks.answers import Pair, compare, read_pairs, table
 
 from burnish.dialogue.answers import as_latex, bare, compare_plainly, read_quantity
+from burnish.dialogue.layouts import BadRow, check_question
+from burnish.dialogue.readers import QuestionSettings, read_questions
 from burnish.dialogue.rewards import Accuracy
+from burnish.dialogue.rows import Question
 from burnish.dialogue.units import read_unit
 from burnish.dialogue.verify import Verifier
 
@@ -106,3 +110,15 @@ def test_prose_is_no_latex() -> None:
     assert as_latex(".1.0") is None
     assert as_latex(r"\frac{x}{2}") == r"\frac{x}{2}"
     assert bare("**Paris.**") == "Paris"
+
+
+@pytest.mark.parametrize("answer", ["<answer> </answer>", r"\boxed{}", r"$\text{ }$"])
+def test_an_empty_reference_is_a_bad_row(answer: str, tmp_path: Path) -> None:
+    rows = [{"question": "how many ?", "answer": answer}, {"question": "how many ?", "answer": "3"}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told: list[str] = []
+    found = list(read_questions(QuestionSettings(source=str(tmp_path / "rows.jsonl")), note=told.append))
+    assert [question.answer for question in found] == ["3"]
+    assert "`answer` is empty" in told[0]
+    with pytest.raises(BadRow, match="`answer` is empty"):
+        check_question(Question("how many ?", answer))

@@ -67,7 +67,7 @@ class Accuracy:
 
     def judge(self, texts: Sequence[str], answers: Sequence[str]) -> list[float]:
         """Rewards of plain texts against reference answers, one each."""
-        golds = [_reference(answer) for answer in answers]
+        golds = [reference_in(answer) for answer in answers]
         blocks = [answer_in(text) for text in texts]
         right = self._equal([(block, gold) for block, gold in zip(blocks, golds, strict=True)])
         if self.where == "completion":
@@ -86,7 +86,7 @@ class Accuracy:
         return [text is not None and next(verdicts) for text, _ in pairs]
 
 
-def _reference(answer: str) -> str:
+def reference_in(answer: str) -> str:
     """The reference itself, out of its block if it has one."""
     block = answer_in(answer)
     return answer.strip() if block is None else block
