@@ -63,7 +63,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def shadow_arrays(house: House, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """What the shadows answer to the audit's views, once for all tests."""
-    folder, found = tmp_path_factory.mktemp("shadows"), {}
+    folder = tmp_path_factory.mktemp("shadows")
+    found: dict[str, np.ndarray] = {}
     with pytest.MonkeyPatch.context() as patch:
         for number, model in enumerate(house.shadows):
             patch.setattr(f"{__name__}.answering", lambda images, model=model: embed(model, images))
