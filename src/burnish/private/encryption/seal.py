@@ -185,6 +185,13 @@ class SealEvaluator:
             into(self._rotations, chain.context, found["rotate"], "rotation keys")
         self._seal = chain.api.Evaluator(chain.context)
 
+    def lacking(self, rotations: Sequence[int]) -> list[str]:
+        absent = [] if self._relinearise.has_key(2) else ["relinearisation"]
+        steps = sorted({number % self.parameters.slots for number in rotations} - {0})
+        return absent + [
+            f"a rotation by {number}" for number in steps if not self._rotations.has_key(self._chain.element(number))
+        ]
+
     def add(self, left: SealCipher, right: SealCipher) -> SealCipher:
         return self._sum(self._seal.add, left, right)
 
