@@ -12,6 +12,7 @@ from typing import Any
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
 from burnish.core.method import Method, all_methods, find_method, load_recipe
+from burnish.core.metrics import activity
 from burnish.core.paths import checkout, find_recipe, shipped_recipes
 from burnish.core.recipe import Overrides, Recipe
 from burnish.core.report import Section, run_report
@@ -59,6 +60,7 @@ def run(
         return _run_merge(merge, default if out is None else Path(out), overrides, fresh=fresh)
     method, asked = load_recipe(recipe, overrides)
     path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
+    method.require(asked)
     with Run(asked, path, fresh=fresh) as open_run:
         if open_run.finished:
             open_run.note(f"{path}: already finished, nothing is repeated")
@@ -79,7 +81,8 @@ def _drawn_since(path: Path) -> bool:
 def _performed(method: Method, recipe: Recipe, open_run: Run) -> Any:
     """What the loop returns; an exception of a user's own method is said as theirs."""
     try:
-        return method.load("run")(recipe, open_run)
+        with activity(str(open_run.path)):
+            return method.load("run")(recipe, open_run)
     except BurnishError:
         raise
     except Exception as error:
@@ -184,8 +187,10 @@ def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]
     if method.paper is not None:
         rows.append(("paper", str(method.paper)))
     rows.append(("seed", str(asked.seed)))
+    method.require(asked)
     preflight = method.load("check")
-    rows += list(preflight(asked)) if preflight is not None else []
+    with activity(f"{asked.method}: looking at what it would do"):
+        rows += list(preflight(asked)) if preflight is not None else []
     return [{"what": what, "value": value} for what, value in rows]
 
 

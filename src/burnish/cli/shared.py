@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperGroup
 
 from burnish.core.errors import BurnishError
-from burnish.core.paths import in_checkout
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Sets = Annotated[
@@ -34,14 +33,9 @@ class Commands(TyperGroup):
 
 
 def remedy(error: BurnishError) -> str:
-    """What the functions below the command line cannot know: flags, and the command that installs an extra."""
+    """What the functions below the command line cannot know: its flags."""
     flags = ", ".join(f"--{argument.replace('_', '-')}" for argument in error.arguments)
-    return (f" ({flags})" if flags else "") + (f": {install_command(error.extra)}" if error.extra else "")
-
-
-def install_command(extra: str) -> str:
-    """How an extra is installed into this environment, a checkout's or a wheel's."""
-    return f"pip install -e '.[{extra}]'" if in_checkout() else f"pip install 'burnish[{extra}]'"
+    return f" ({flags})" if flags else ""
 
 
 def say(found: dict[str, Any], as_json: bool) -> None:

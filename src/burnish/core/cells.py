@@ -5,17 +5,17 @@ A cell is a :class:`Record`: frozen, typed, refused where a field is missing or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from burnish.core.errors import Interrupted
 from burnish.core.parallel import executor
 from burnish.core.recipe import Recipe, Settings
 from burnish.core.run import Run
 
+T = TypeVar("T")
 J = TypeVar("J")
 C = TypeVar("C", bound="Record")
 
@@ -73,7 +73,7 @@ def run_cells(
     start = run.restore(done)
     left = jobs[start:]
     with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
-        found = pool.map(function, left)
+        found = _stoppable(pool.map(function, left), run)
         for step, cell in enumerate(run.progress(found, label, total=len(left)), start):
             done.cells.append(cell)
             run.log(step, **(numbers(cell) if numbers is not None else {"done": step + 1}))
@@ -107,9 +107,22 @@ def make_files(
     if not left:
         return
     with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
-        for _ in run.progress(pool.map(function, left), label, total=len(left)):
-            if run.stop_requested:
-                raise Interrupted(f"{run.path}: stopped between {label}; the same command goes on", run.stop_signal)
+        for _ in run.progress(_stoppable(pool.map(function, left), run), label, total=len(left)):
+            pass
+
+
+def _stoppable(found: Iterator[T], run: Run) -> Iterator[T]:
+    """Results as they come; who presses Ctrl-C does not wait for the one that is on its way, which may take minutes.
+
+    Between two results a checkpoint is written: there a signal waits.
+    """
+    while True:
+        with run.stops_at_once("in the middle of its work, what had ended is saved"):
+            try:
+                one = next(found)
+            except StopIteration:
+                return
+        yield one
 
 
 def _workers(recipe: Recipe, jobs: Sequence[Any]) -> int:

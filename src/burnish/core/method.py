@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from burnish.core.errors import UserError, near, nearest
+from burnish.core.packages import Need, require
 from burnish.core.paths import find_recipe
 from burnish.core.recipe import Overrides, Recipe, method_of
 
@@ -119,6 +119,15 @@ class Method:
             raise UserError(f"method: `{self.name}` ({self.shown}) is planned and not built yet")
         return self.recipe
 
+    def require(self, recipe: Recipe) -> None:
+        """Refuse a recipe without all that it needs: the method's own modules, and those of what the recipe names.
+
+        Raises:
+            UserError: names everything that is not installed, and one command that installs it.
+        """
+        self.settings()
+        require(f"method: {self.name}", Need(self.needs, self.extra), *recipe.needs())
+
     def load(self, part: Part) -> Any:
         """Import a part; none if the method has no such part.
 
@@ -127,7 +136,7 @@ class Method:
         """
         if part in ("run", "check", "study"):
             self.settings()
-            need_packages(self.name, self.needs, self.extra)
+            require(f"method: {self.name}", Need(self.needs, self.extra))
         given = getattr(self, part)
         return pkgutil.resolve_name(given) if isinstance(given, str) else given
 
@@ -205,25 +214,6 @@ def _checked(found: Any, words: str) -> Method:
     if not isinstance(found, Method):
         raise UserError(f"method: {words} is a {type(found).__name__}, not a burnish.core.method.Method")
     return found
-
-
-def need_packages(method: str, packages: Sequence[str], extra: str) -> None:
-    """Refuse to start without what an extra of the installation brings.
-
-    Raises:
-        UserError: one of ``packages`` is not installed; says which, and which extra brings it.
-    """
-    missing = [name for name in packages if not _importable(name)]
-    if missing:
-        brought = f"; the extra `{extra}` brings it" if extra else ""
-        raise UserError(f"method: {method} needs {', '.join(missing)}{brought}", extra=extra)
-
-
-def _importable(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # of the package above a dotted name
-        return False
 
 
 def import_object(reference: str, setting: str) -> Any:

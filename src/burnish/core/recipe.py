@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from burnish.core.errors import UserError, nearest
+from burnish.core.packages import Need, importable, needs_named
 from burnish.core.yaml_marks import KeyPath, dump_yaml, load_yaml
 
 R = TypeVar("R", bound="Recipe")
@@ -26,6 +27,25 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """What must be installed for these very values; a group whose values decide that overrides it."""
+        return ()
+
+    def needs(self) -> list[Need]:
+        """What must be installed for all of them, inner groups and the functions that they name included."""
+        return list(dict.fromkeys([*self.needed_packages, *_needs_in(list(dict(self).values()))]))
+
+
+def _needs_in(value: Any) -> Iterator[Need]:
+    if isinstance(value, Settings):
+        yield from value.needs()
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _needs_in(inner)
+    else:
+        yield from needs_named(value)
+
 
 class Tracking(Settings):
     """Where metrics go besides ``metrics.jsonl``."""
@@ -34,6 +54,12 @@ class Tracking(Settings):
     """Trackers of accelerate; each needs its own package installed."""
     project: str = "burnish"
     """Project (or experiment) name under which a tracker files the run."""
+
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """Each tracker's own; TensorBoard's writer comes in two packages."""
+        either = importable("tensorboardX")
+        return tuple(Need((name,)) for name in self.to if not (name == "tensorboard" and either))
 
 
 class Recipe(Settings):
@@ -55,6 +81,11 @@ class Recipe(Settings):
     """Address of a Ray cluster; none starts a local one."""
     tracking: Tracking = Field(default_factory=Tracking)
     """Trackers to send metrics to."""
+
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """Its executor's."""
+        return (Need(("ray",), "ray"),) if self.executor == "ray" else ()
 
     @classmethod
     def load(cls: type[R], source: Path | str | Mapping[str, Any], overrides: Overrides = ()) -> R:

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from burnish.core.checkpoint import Stateful
 from burnish.core.errors import BurnishError, Interrupted, UserError
 from burnish.core.files import explained, read_json, remove, stale, write_atomic
 from burnish.core.hardware import environment, usage
+from burnish.core.logs import SAID, RunLog
 from burnish.core.metrics import Metrics, Progress, Trackers
 from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
@@ -33,7 +35,7 @@ from burnish.core.yaml_marks import dump_yaml, load_yaml
 
 T = TypeVar("T")
 # All that a run ever writes into its folder, and so all that a fresh start removes.
-OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "report.html", "checkpoints", "artifacts", "trackers")
+OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "run.log", "report.html", "checkpoints", "artifacts", "trackers")
 
 
 class Run:
@@ -58,6 +60,8 @@ class Run:
         self._progress = Progress(quiet=quiet or not self.is_main)
         self._rngs: dict[str, np.random.Generator] = {}
         self._signal: int | None = None
+        self._at_once = False
+        self._log: RunLog | None = None
         self._handlers: dict[int, Any] = {}
         self._saved_at = time.monotonic()
         self._resumed_at = 0
@@ -166,6 +170,7 @@ class Run:
     def note(self, message: str) -> None:
         """One line for the person at the terminal."""
         self._progress.note(message)
+        SAID.info(message)
 
     @property
     def stop_requested(self) -> bool:
@@ -176,6 +181,27 @@ class Run:
     def stop_signal(self) -> int:
         """The number of the stop signal that came; SIGINT's if none did."""
         return self._signal or signal.SIGINT
+
+    @contextmanager
+    def stops_at_once(self, where: str) -> Iterator[None]:
+        """Inside, a stop signal does not wait for a checkpoint: for work whose finished parts are saved already.
+
+        Args:
+            where: it stops, for the message: ``between cells``.
+
+        Raises:
+            Interrupted: a stop signal came, now or before.
+        """
+        self._at_once = True
+        try:
+            if self._signal is not None:
+                raise KeyboardInterrupt
+            yield
+        except KeyboardInterrupt:
+            message = f"{self.path}: stopped {where}; the same command goes on"
+            raise Interrupted(message, self.stop_signal) from None
+        finally:
+            self._at_once = False
 
     def metrics_size(self) -> int:
         """Bytes of ``metrics.jsonl`` so far: what a foreign trainer's checkpoint remembers."""
@@ -219,6 +245,9 @@ class Run:
             _seed_globals(self.recipe.seed)
             if self.is_main:
                 self._open_folder()
+                if not self._was_finished:  # looking at a finished run again leaves it as it is
+                    self._log = RunLog(self.path)
+                    SAID.info("%s (burnish %s)", " ".join(sys.argv), version)
                 self._metrics = Metrics(self.path / "metrics.jsonl")
                 if self.recipe.tracking.to:
                     config = self.recipe.model_dump(mode="json")
@@ -250,6 +279,10 @@ class Run:
             if error is None:
                 raise
         finally:
+            if self._log is not None:
+                if error is not None:
+                    SAID.error("%s: %s", type(error).__name__, error, exc_info=(type(error), error, tb))
+                self._log.close()
             self._disown()
 
     def _own(self) -> None:
@@ -337,6 +370,8 @@ class Run:
             if self._signal is not None:
                 raise KeyboardInterrupt  # asked twice: leave at once, the last checkpoint is good
             self._signal = number
+            if self._at_once:
+                raise KeyboardInterrupt
             self.note("stopping at the next checkpoint; once more stops at once")
 
         try:

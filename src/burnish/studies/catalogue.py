@@ -6,6 +6,7 @@ from pathlib import Path
 
 from burnish.core.errors import UserError
 from burnish.core.method import all_methods, find_method
+from burnish.core.metrics import activity
 from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.core.study import Judgement, Stored, Study, StudyRecipe, decide, load_stored
@@ -37,7 +38,8 @@ def perform(study: Study, recipe: StudyRecipe, path: Path, *, fresh: bool = Fals
     with Run(recipe, path, fresh=fresh) as run:
         if run.finished:
             run.note(f"{path}: already finished, only drawn again")
-        found = decide(study, recipe, run)
+        with activity(recipe.method.removeprefix("study:")):
+            found = decide(study, recipe, run)
         run.artifact("claims.json", [claim.model_dump(mode="json") for claim in found.claims])
     return found
 

@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 
 from burnish.core.errors import UserError
 from burnish.core.method import import_object
+from burnish.core.packages import Need, not_installed
 from burnish.prove.images import ImageSettings, load_images, resized, with_channels
 from burnish.prove.trainprove.prompts import Strategy, class_prompts
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings
@@ -79,7 +80,7 @@ def load_pipeline(source: SourceSettings, device: str) -> Any:
         import torch
         from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     except ModuleNotFoundError:
-        raise UserError(f"{source.name}: diffusers is not installed; install the extra `prove`") from None
+        raise not_installed(source.name, Need(("diffusers",), "prove")) from None
     name = str(source.pipeline)
     if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
         raise UserError(f"{source.name}: {name}: no such folder; give a diffusers pipeline's folder or hub id")
