@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from burnish.core.errors import Interrupted
 from burnish.core.parallel import executor
 from burnish.core.recipe import Recipe, Settings
 from burnish.core.run import Run
@@ -18,6 +19,9 @@ from burnish.core.run import Run
 T = TypeVar("T")
 J = TypeVar("J")
 C = TypeVar("C", bound="Record")
+
+
+_END: Any = object()
 
 
 class Record(Settings):
@@ -73,7 +77,7 @@ def run_cells(
     start = run.restore(done)
     left = jobs[start:]
     with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
-        found = _stoppable(pool.map(function, left), run)
+        found = _stoppable(pool.map(function, left), run, label)
         for step, cell in enumerate(run.progress(found, label, total=len(left)), start):
             done.cells.append(cell)
             run.log(step, **(numbers(cell) if numbers is not None else {"done": step + 1}))
@@ -107,21 +111,26 @@ def make_files(
     if not left:
         return
     with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
-        for _ in run.progress(_stoppable(pool.map(function, left), run), label, total=len(left)):
+        for _ in run.progress(_stoppable(pool.map(function, left), run, label), label, total=len(left)):
             pass
 
 
-def _stoppable(found: Iterator[T], run: Run) -> Iterator[T]:
+def _stoppable(found: Iterator[T], run: Run, label: str) -> Iterator[T]:
     """Results as they come; who presses Ctrl-C does not wait for the one that is on its way, which may take minutes.
 
     Between two results a checkpoint is written: there a signal waits.
     """
     while True:
-        with run.stops_at_once("in the middle of its work, what had ended is saved"):
-            try:
-                one = next(found)
-            except StopIteration:
-                return
+        try:
+            with run.at_once():
+                one = next(found, _END)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"{run.path}: stopped among the {label}; those that had ended are saved, the same command goes on",
+                run.stop_signal,
+            ) from None
+        if one is _END:
+            return
         yield one
 
 

@@ -155,11 +155,13 @@ def explained(path: Path) -> Iterator[None]:
             raise BurnishError(
                 f"{path}: the disk is full; free some space and run the same command again, it goes on where it was"
             ) from error
+        if path.is_relative_to(cache()):
+            raise UserError(
+                f"{path}: {error.strerror or error}; this is in the cache: set BURNISH_CACHE to a folder that you may "
+                "write to"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
-            cure = "choose a place that you may write to"
-            if path.is_relative_to(cache()):
-                cure = "this is Burnish's cache: set BURNISH_CACHE to a folder that you may write to"
-            raise UserError(f"{path}: {error.strerror}; {cure}") from error
+            raise UserError(f"{path}: {error.strerror}; choose a place that you may write to") from error
         raise BurnishError(f"{path}: {error.strerror or error}") from error
 
 

@@ -6,6 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
+from burnish.core.hardware import versions
+
 NAME = "run.log"
 SHAPE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SAID = logging.getLogger("burnish")
@@ -15,14 +17,14 @@ ALONE = ("transformers", "datasets")
 
 
 class RunLog:
-    """The log of one session of a run, appended to the file; a session that says nothing makes none.
+    """The log of one session of a run, appended to the file.
 
     Args:
         folder: the run's.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = logging.FileHandler(folder / NAME, encoding="utf-8", delay=True)
+        self._file = logging.FileHandler(folder / NAME, encoding="utf-8")
         self._file.setFormatter(logging.Formatter(SHAPE))
         self._file.setLevel(logging.INFO)
         self._loggers = [logging.getLogger(), *map(logging.getLogger, ALONE)]
@@ -35,9 +37,12 @@ class RunLog:
             logger.addHandler(self._file)
         self._level = SAID.level
         SAID.setLevel(logging.INFO)
+        SAID.info("%s (burnish %s)", " ".join(sys.argv), versions().get("burnish"))
 
-    def close(self) -> None:
-        """Let go of the file."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Let go of the file, with the traceback of what ended the session."""
+        if error is not None:
+            SAID.error("%s: %s", type(error).__name__, error, exc_info=error)
         for logger in self._loggers:
             logger.removeHandler(self._file)
         if self._shown is not None:

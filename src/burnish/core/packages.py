@@ -116,9 +116,14 @@ def _burnish(extras: Sequence[str]) -> str:
     if in_checkout():
         root = checkout()
         return f"-e {shlex.quote(('.' if Path.cwd() == root else str(root)) + with_extras)}"
+    return shlex.quote(f"{_wheel() or OURS}{with_extras}")
+
+
+def _wheel() -> Path | None:
+    """The file that this Burnish was installed from, if it is still there."""
     try:
         told = json.loads(importlib.metadata.distribution(OURS).read_text("direct_url.json") or "{}")
     except (importlib.metadata.PackageNotFoundError, ValueError):
-        told = {}
-    wheel = unquote(urlsplit(str(told.get("url", ""))).path)
-    return shlex.quote((wheel if wheel.endswith(".whl") and Path(wheel).is_file() else OURS) + with_extras)
+        return None
+    path = Path(unquote(urlsplit(str(told.get("url", ""))).path))
+    return path if path.suffix == ".whl" and path.is_file() else None

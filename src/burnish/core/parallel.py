@@ -142,8 +142,13 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
 
 
 def follow_parent() -> None:
-    """Make a worker process deaf to Ctrl-C (the parent decides when to stop), and gone when the parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make a worker process deaf to what a whole group gets (the parent decides when to stop), gone when the parent is.
+
+    SIGTERM still ends it: the pool itself stops its workers by that.
+    """
+    for name in ("SIGINT", "SIGUSR1", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

@@ -86,8 +86,8 @@ def _uv(requirement: str) -> list[str]:
     found = shutil.which("uv")
     if found is None:
         raise UserError(
-            f"{requirement}: this environment has no pip, and there is no uv; add pip (`{sys.executable} -m ensurepip`) "
-            "or give a local copy"
+            f"{requirement}: this environment has no pip, and there is no uv; add one "
+            f"(`{sys.executable} -m ensurepip`), or give a local copy"
         )
     return [found]
 
