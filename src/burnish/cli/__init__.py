@@ -5,10 +5,15 @@ Heavy libraries are imported inside the commands, so that `burnish --help` answe
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
+import importlib.metadata
+import io
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +37,7 @@ app = typer.Typer(
     help="Finish a model after pre-training: merge, distill, align, teach to reason, prove and serve, with evidence.",
     epilog="Start with: burnish tour",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -44,9 +49,22 @@ app.add_typer(prove_app, name="prove", help="Before and after an audit: commit t
 app.add_typer(reason_app, name="reason", help="Ask a model that reasons: plainly, calibrated, or by search.")
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"burnish {importlib.metadata.version('burnish')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    pass  # `main` reads --debug itself: an error may come before any command runs
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which Burnish this is.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes: results and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries log, too.")] = False,
+) -> None:
+    pass  # `main` reads the last three itself: they may stand anywhere, and an error may come before any command runs
 
 
 @app.command()
@@ -75,7 +93,10 @@ def run(
 
 @app.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="A recipe, or a mergekit YAML.")], set_: Sets = None, json_: Json = False
+    recipe: Annotated[str, typer.Argument(help="A recipe, or a mergekit YAML.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder: say what it holds, and the room there.")] = None,
+    set_: Sets = None,
+    json_: Json = False,
 ) -> None:
     """Say what a recipe would run and about how much memory, disk and time it needs; start nothing.
 
@@ -83,7 +104,7 @@ def check(
     """
     from burnish import api
 
-    print_table(api.check(recipe, set_ or ()), json_)
+    print_table(api.check(recipe, set_ or (), out=out), json_)
 
 
 @app.command()
@@ -113,14 +134,18 @@ def schema(method: Annotated[str, typer.Argument(help="A method's name, or modul
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], json_: Json = False) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write; default: report.html in the folder.")] = None,
+    json_: Json = False,
+) -> None:
     """Write a run's report.html again.
 
     Example: burnish report runs/rmm-tiny
     """
     from burnish import api
 
-    say({"report": api.report(run)}, json_)
+    say({"report": api.report(run, out)}, json_)
 
 
 @app.command()
@@ -240,19 +265,45 @@ def env(json_: Json = False) -> None:
         print_table([{"what": key, "value": value} for key, value in rows], False)
 
 
+_ANYWHERE = {"--debug": "debug", "--quiet": "quiet", "-q": "quiet", "--verbose": "verbose", "-v": "verbose"}
+"""Options of the whole command line; they may stand after a command as well."""
+
+
 def main() -> None:
     """The entry point: runs a command and turns every error into one line and an exit code."""
     # Imports make a hundred thousand objects that all stay: searching them for garbage is a sixth of the start-up.
     gc.set_threshold(50_000, 20, 50)
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
-    sys.exit(_guarded(debug))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII shows \u2026, and nothing fails
+    before, dashes, after = _split(sys.argv[1:])
+    asked = {_ANYWHERE[word] for word in before if word in _ANYWHERE}
+    sys.argv = [sys.argv[0], *(word for word in before if word not in _ANYWHERE), *dashes, *after]
+    if "quiet" in asked:
+        from burnish.core.metrics import QUIET
+
+        os.environ[QUIET] = "1"
+    if "verbose" in asked:
+        from burnish.core.logs import show_libraries
+
+        show_libraries()
+    sys.exit(_guarded("debug" in asked))
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Words before ``--``, that itself, and those after it, which are no options."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at : at + 1], words[at + 1 :]
+
+
+_OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 
 
 def _guarded(debug: bool) -> int:
+    """Run it: the exit code is the same with ``debug``, which only shows more."""
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except TyperException as error:
         said = error.format_message()
@@ -266,18 +317,36 @@ def _guarded(debug: bool) -> int:
         return error.exit_code
     except BurnishError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"burnish: {error}{remedy(error)}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer's own end for a reader that has gone
+            return 0
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: told in a line, with --debug where it came from
+        return _fault(error, debug)
+
+
+def _fault(error: Exception, debug: bool) -> int:
+    """What no user can mend; or standard output, whose reader has gone or which is full."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_STREAMS:
+        return _without_output(error)  # what a file is refused with has become a BurnishError
+    if debug:
+        traceback.print_exc()
+    reason = " ".join(str(error).split())[:300]
+    print(f"burnish: a fault of ours: {type(error).__name__}: {reason}; --debug shows where", file=sys.stderr)
+    return 1
+
+
+def _without_output(error: OSError) -> int:
+    """Whoever read it has gone, or what it is written to is full."""
+    with contextlib.suppress(OSError, ValueError):  # Python would write what is left when it ends, and fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
         return 0
-    except Exception as error:
-        if debug:
-            raise
-        reason = " ".join(str(error).split())[:300]
-        print(f"burnish: a fault of ours: {type(error).__name__}: {reason}; --debug shows where", file=sys.stderr)
-        return 1
+    print(f"burnish: standard output: {error.strerror}; the work may be done and is not told", file=sys.stderr)
+    return 1

@@ -23,13 +23,26 @@ Size = Annotated[
 
 
 class Commands(TyperGroup):
-    """A group whose list of commands shows the whole first sentence of each, wrapped, where typer would cut it off."""
+    """A group whose list of commands shows the whole first sentence of each, wrapped, where typer would cut it off.
+
+    Below it, what each of the commands takes, and the group's example.
+    """
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list; called by typer for `--help`."""
         for command in self.commands.values():
             command.short_help = command.get_short_help_str(limit=1000)
         super().format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """How each command is called, in a group of a few; then the example."""
+        if ctx.parent is not None:
+            with formatter.section("Usage of each (-h after one says more)"):
+                for name, command in self.commands.items():
+                    pieces = [piece.strip("{}") for piece in command.collect_usage_pieces(ctx)[1:]]
+                    pieces += [f"[{each.opts[0]}]" for each in command.params if each.opts[0].startswith("--")]
+                    formatter.write_text(" ".join([ctx.command_path, name, *pieces]))
+        super().format_epilog(ctx, formatter)
 
 
 def remedy(error: BurnishError) -> str:
@@ -54,7 +67,9 @@ def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*map(str, rows[0]), box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    for name in rows[0]:
+        table.add_column(str(name), overflow="fold")  # a long word goes on in the next line, and is not cut
     for row in rows:
         table.add_row(*map(str, row.values()))
     # A pipe has no width; cutting words there would break what reads them.

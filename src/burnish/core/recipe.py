@@ -99,15 +99,7 @@ class Recipe(Settings):
             UserError: one line with file, line, key, the nearest valid key and what was expected.
         """
         data, at = _settings(source)
-        overridden = {apply_override(data, *pair) for pair in override_pairs(overrides)}
-
-        def where(path: KeyPath) -> str:
-            for each in overridden:
-                common = min(len(each), len(path))
-                if each[:common] == path[:common]:
-                    return f"override {'.'.join(map(str, each))}"
-            return at(path)
-
+        where = overridden_first([apply_override(data, *pair) for pair in override_pairs(overrides)], at)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -221,6 +213,19 @@ def apply_override(data: dict[str, Any], key: str, value: Any) -> KeyPath:
         else:
             here = here[path[-1]]
     return tuple(path)
+
+
+def overridden_first(overridden: Sequence[KeyPath], at: Callable[[KeyPath], str]) -> Callable[[KeyPath], str]:
+    """Where a key comes from, for messages: from an override, else from where ``at`` says."""
+
+    def where(path: KeyPath) -> str:
+        for each in overridden:
+            common = min(len(each), len(path))
+            if each[:common] == path[:common]:
+                return f"override {'.'.join(map(str, each))}"
+        return at(path)
+
+    return where
 
 
 def explain(error: ValidationError, cls: type[BaseModel], where: Any) -> str:

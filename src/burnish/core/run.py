@@ -32,9 +32,10 @@ from burnish.core.metrics import Metrics, Progress, Trackers
 from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
 from burnish.core.result import from_plain, to_plain
+from burnish.core.run_folder import did_something, state_of
 from burnish.core.stop_signals import StopSignals
 from burnish.core.user_code import changes, changes_in_words, lent_code
-from burnish.core.yaml_marks import dump_yaml, load_yaml
+from burnish.core.yaml_marks import dump_yaml
 
 T = TypeVar("T")
 # All that a run writes into its folder, and so all that a fresh start removes.
@@ -306,24 +307,13 @@ class Run:
             self._lock.release()
 
     def _open_folder(self) -> None:
-        inside = {path.name for path in self.path.iterdir()} - {".lock", ".owner"}
-        left = {path.name for path in stale(self.path)}
-        stored = self.path / "recipe.yaml"
-        if run_record(self.path):
-            if self._fresh:
-                for name in OURS:
-                    remove(self.path / name)
-            elif stored.exists():
-                differing = self.recipe.differences(load_yaml(stored)[0] or {})
-                if differing and self._did_something():
-                    raise UserError(
-                        f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
-                        "choose another folder, or start afresh",
-                        arguments=("out", "fresh"),
-                    )
-                self._compare_code()
-        elif inside - left:
-            raise UserError(f"{self.path}: not empty and not a run; choose another folder", arguments=("out",))
+        stored, record = self.path / "recipe.yaml", run_record(self.path)
+        if record and self._fresh:
+            for name in OURS:
+                remove(self.path / name)
+        else:
+            state_of(self.recipe, self.path, record)  # refuses what is not this recipe's
+            self._compare_code(record)
         artifacts = self.path / "artifacts"
         below = [path for path in artifacts.rglob("*") if path.is_dir()] if artifacts.is_dir() else []
         for folder in (self.path, self.path / "checkpoints", artifacts, *below):
@@ -333,13 +323,13 @@ class Run:
         if not (self._was_finished and stored.exists()):
             write_atomic(stored, self.recipe.to_yaml())
 
-    def _compare_code(self) -> None:
+    def _compare_code(self, record: dict[str, Any]) -> None:
         """Refuse code that is not what the run began with, or remember that it was allowed."""
-        before, now = run_record(self.path).get("code"), self._code
+        before, now = record.get("code"), self._code
         if not before:
             return  # of a run that an older Burnish began, nothing is known
         changed = changes(before, now)
-        if not changed or not self._did_something():
+        if not changed or not did_something(self.path, record):
             return
         said = f"the code that the recipe lends has changed since the run began ({changes_in_words(changed)})"
         if not self._allow_changed_code:
@@ -350,13 +340,6 @@ class Run:
         self.note(f"{self.path}: {said}")
         revisions = {"git_revisions_before": before["git_revisions"], "git_revisions_now": now["git_revisions"]}
         self._accepted.append({"at": self._start, "files": changed, **revisions})
-
-    def _did_something(self) -> bool:
-        """Whether the run in the folder left anything; one that was refused before it began stands in nobody's way."""
-        made = [self.path / name for name in ("artifacts", "checkpoints") if (self.path / name).is_dir()]
-        metrics = self.path / "metrics.jsonl"
-        anything = any(next(folder.iterdir(), None) for folder in made)
-        return anything or self._was_finished or (metrics.exists() and metrics.stat().st_size > 0)
 
     def _describe(self, status: str, error: str = "") -> None:
         """Write ``run.json``; wall and CPU seconds add up over the sessions of a resumed run."""

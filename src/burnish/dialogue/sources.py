@@ -12,6 +12,7 @@ from typing import Any
 
 from burnish.core.errors import UserError
 from burnish.core.method import import_object
+from burnish.core.models import offline
 from burnish.core.packages import Need, not_installed
 from burnish.dialogue.rows import Question
 
@@ -129,7 +130,7 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
     except Exception as error:  # noqa: BLE001 - the library raises its own, the hub's and requests' errors
         raise UserError(
             f"source: {source}: no such file here, and the hub's data set (split `{split}`) cannot be opened "
-            f"({_short(error)})"
+            f"({offline() or _short(error)})"
         ) from None
     # Pictures stay encoded until one is looked at; a broken one is then a bad row and not the stream's end.
     for name, feature in (found.features or {}).items():

@@ -15,6 +15,7 @@ from typing import Any
 
 from burnish.core.errors import UserError, nearest
 from burnish.core.method import import_object
+from burnish.core.models import offline
 from burnish.core.packages import Need, not_installed
 from burnish.distill.records import LeftOut
 
@@ -299,7 +300,7 @@ def hub(source: str, split: str) -> Listing:
     try:
         found = datasets.load_dataset(source, split=split)
     except Exception as error:  # noqa: BLE001 - the library raises its own, the hub's and requests' errors
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        reason = offline() or f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         raise UserError(
             f"data.source: {source}: no such file or folder here, and no data set of that name can be loaded "
             f"(split `{split}`; {reason})"
