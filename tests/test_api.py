@@ -122,5 +122,9 @@ def test_a_merge_runs_too(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
     Path("merge.yaml").write_text(json.dumps(merge))
     assert burnish.run("merge.yaml").path == Path("runs/merge-merge")
     assert burnish.check(merge)[0] == burnish.check("merge.yaml")[0]
-    with pytest.raises(burnish.UserError, match="overrides are for recipes"):
-        burnish.run(merge, overrides={"dtype": "bfloat16"})
+    for config in (merge, "merge.yaml"):
+        half = burnish.run(config, "half", overrides=["dtype=bfloat16", "models.0.parameters.weight=0.5"], fresh=True)
+        assert json.loads((half.path / "config.json").read_text())["dtype"] == "bfloat16"
+        assert "weight: 0.5" in half.report.read_text()
+    with pytest.raises(burnish.UserError, match="`7` is no index of a list of 1"):
+        burnish.check("merge.yaml", overrides={"models.7.model": "x"})

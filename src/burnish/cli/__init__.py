@@ -302,7 +302,7 @@ _OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 def _guarded(debug: bool) -> int:
     """Run it: the exit code is the same with ``debug``, which only shows more."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="burnish")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except TyperException as error:
