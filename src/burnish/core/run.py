@@ -252,7 +252,7 @@ class Run:
                     self._log = RunLog(self.path)
                 self._metrics = Metrics(self.path / "metrics.jsonl")
                 if self.recipe.tracking.to:
-                    config = self.recipe.model_dump(mode="json")
+                    config = self.recipe.written()
                     self._trackers = Trackers(self.recipe.tracking, self.path / "trackers", config)
             self._signals.catch()
         except BaseException:

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from burnish.core.errors import UserError
-from burnish.core.recipe import Overrides, Settings, apply_override, explain, overridden_first, override_pairs, plain
+from burnish.core.recipe import Overrides, Settings, apply_override, explain, overridden_first, override_pairs
+from burnish.core.recipe_source import plain
 from burnish.core.yaml_marks import KeyPath, load_yaml
 from burnish.merge.reference import NO_OVERRIDE, Model, Reference, reference
 from burnish.merge.setting import Parameters, Setting
