@@ -22,6 +22,7 @@ from burnish.core.run import Run, note_report_error, run_record
 from burnish.core.run_folder import state_of
 from burnish.core.study import Claim, Judgement, StudyRecipe, check_judged, claim_rows
 from burnish.core.study import store as store_claims
+from burnish.core.sweep_table import shown
 from burnish.core.user_code import lent_code, look_in, theirs
 from burnish.core.yaml_marks import load_yaml
 from burnish.studies.catalogue import find_study, judged, perform
@@ -40,6 +41,7 @@ def run(
     *,
     fresh: bool = False,
     allow_changed_code: bool = False,
+    quiet: bool = False,
 ) -> RunResult:
     """Run or resume a recipe in its folder and write the report; a finished run is not repeated.
 
@@ -55,6 +57,7 @@ def run(
         fresh: throw an earlier run in that folder away first.
         allow_changed_code: go on although code that the recipe lends (its method's module, a score, a world, a reward)
             has changed since the run began; ``run.json`` keeps both hashes.
+        quiet: no progress on the terminal; ``run.log`` in the folder has all notes.
 
     Returns:
         The folder, the report, and what the method returned: equal on the first and on every later call.
@@ -74,11 +77,11 @@ def run(
     refuse_more_ranks(f"method: {method.shown}", method.parallel)
     path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
     method.require(asked)
-    with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code) as open_run:
+    with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code, quiet=quiet) as open_run:
         if open_run.finished:
             open_run.note(f"{path}: already finished, nothing is repeated")
         else:
-            with theirs(open_run.code, "method", _owner(asked.method)), activity(str(path)):
+            with theirs(open_run.code, "method", _owner(asked.method)), activity(str(path), quiet=quiet):
                 open_run.value = method.load("run")(asked, open_run)
     page = path / "report.html"
     if open_run.is_main and not (open_run.finished and _drawn_since(path)):
@@ -140,6 +143,9 @@ def report(path: str | Path, out: str | Path | None = None) -> Path:
     if record["method"].startswith("study:"):
         outcome = _stored_outcome(path)
         return run_report(path, [Section("Claims", table=claim_rows(outcome))] if outcome else [], page)
+    if record["method"].startswith("sweep:"):
+        rows = read_json(path / "artifacts" / "table.json") or []
+        return run_report(path, [Section("Sweep", table=shown(rows))] if rows else [], page)
     if record["status"] != "finished":
         return run_report(path, out=page)
     try:

@@ -15,7 +15,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 # Two threads on a busy machine spin against each other without this, up to 50x slower; torch reads it when imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -190,6 +190,33 @@ def study(
         fresh=fresh,
     )
     print_table(done.rows, json_)
+    print(done.report, file=sys.stderr)
+
+
+@app.command()
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE,...", help="Values to try; repeat it for all combinations.")
+    ],
+    seeds: Annotated[int, typer.Option(help="Repetitions of each combination.", min=1)] = 1,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where the runs go: processes here, or a Ray cluster.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
+    out: Annotated[Path | None, typer.Option(help="The sweep's folder; default runs/sweep-METHOD-RECIPE.")] = None,
+    fresh: Fresh = False,
+    json_: Json = False,
+) -> None:
+    """Run a recipe with every combination of some settings, over seeds; one table. Running it again goes on.
+
+    Example: burnish sweep planning_acting/tiny --set runtime.mode=parallel,serial --workers 1
+    """
+    from burnish.core.sweep_table import shown
+    from burnish.sweeping import sweep as run_sweep
+
+    done = run_sweep(recipe, set_, out, seeds=seeds, executor=executor, workers=workers, fresh=fresh)
+    print_table(done.rows if json_ else list(shown(done.rows)), json_)
     print(done.report, file=sys.stderr)
 
 

@@ -215,12 +215,11 @@ class Progress:
 
 
 @contextmanager
-def activity(label: str, stream: io.TextIOBase | None = None) -> Iterator[None]:
+def activity(label: str, *, quiet: bool = False) -> Iterator[None]:
     """Say that work without a count goes on: after two seconds, then after every ten in which nothing else was said.
 
     For what has a loop, :meth:`Progress.track` says more; inside of this it is left to speak.
     """
-    out: Any = stream or sys.stderr
     over, start = threading.Event(), time.monotonic()
 
     def tell() -> None:
@@ -229,12 +228,12 @@ def activity(label: str, stream: io.TextIOBase | None = None) -> Iterator[None]:
             if _said.at > heard:
                 heard = _said.at
             else:
-                print(f"{label}: {duration(time.monotonic() - start)}", file=out, flush=True)
+                print(f"{label}: {duration(time.monotonic() - start)}", file=sys.stderr, flush=True)
                 heard = _said.at = time.monotonic()
             wait = LINE_SECONDS
 
     told = threading.Thread(target=tell, daemon=True)
-    if not is_quiet():
+    if not (quiet or is_quiet()):
         told.start()
     try:
         yield
