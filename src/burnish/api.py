@@ -11,6 +11,7 @@ from typing import Any
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
+from burnish.core.hub import push_model
 from burnish.core.launch import join_slurm, refuse_more_ranks
 from burnish.core.method import all_methods, checked_rows, find_method, load_recipe
 from burnish.core.metrics import activity, bytes_shown
@@ -83,6 +84,8 @@ def run(
         else:
             with theirs(open_run.code, "method", _owner(asked.method)), activity(str(path), quiet=quiet):
                 open_run.value = method.load("run")(asked, open_run)
+    if open_run.is_main and asked.push is not None:
+        push_model(open_run.value, asked.push, path)
     page = path / "report.html"
     if open_run.is_main and not (open_run.finished and _drawn_since(path)):
         report(path)
@@ -209,6 +212,8 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
     if method.paper is not None:
         rows.append(("paper", str(method.paper)))
     rows.append(("seed", str(asked.seed)))
+    if asked.push is not None:
+        rows.append(("push", f"the model goes to {asked.push} of the hub when the run is finished"))
     if out is not None:
         rows.append(("folder", _folder(asked, Path(out))))
     method.require(asked)

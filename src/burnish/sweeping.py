@@ -131,12 +131,12 @@ def sweep(
 
 
 def carry_out(job: _Job) -> SweepCell:
-    """One run of a sweep, or what is left of it."""
+    """One run of a sweep, or what is left of it; its model stays here."""
     look_in([job.modules])
     state: Literal["finished", "failed"] = "finished"
     reason, value = "", None
     try:
-        value = api.run(job.base, job.path, {**job.settings, "seed": job.seed}, quiet=True).value
+        value = api.run(job.base, job.path, {**job.settings, "seed": job.seed, "push": None}, quiet=True).value
     except (UserError, Interrupted):
         raise
     except BurnishError as error:

@@ -82,6 +82,8 @@ class Recipe(Settings):
     """Address of a Ray cluster; none starts a local one."""
     tracking: Tracking = Field(default_factory=Tracking)
     """Trackers to send metrics to."""
+    push: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository of the hub, `org/name`, that gets the model when the run is finished; a new one is private."""
 
     _variables: dict[KeyPath, Written] = PrivateAttr(default_factory=dict)
 
@@ -136,7 +138,7 @@ class Recipe(Settings):
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Dotted keys in which a stored recipe differs from this one, without those that cannot change a result."""
-        free = {"checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
+        free = {"checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking", "push"}
         mine, theirs = flatten(self.written()), flatten(other)
         keys = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
         return [key for key in keys if key.split(".")[0] not in free]
