@@ -5,6 +5,7 @@ Heavy libraries are imported inside the commands, so that `burnish --help` answe
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import gc
@@ -301,7 +302,7 @@ def main() -> None:
     # Imports make a hundred thousand objects that all stay: searching them for garbage is a sixth of the start-up.
     gc.set_threshold(50_000, 20, 50)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
             stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII shows \u2026, and nothing fails
     before, dashes, after = _split(sys.argv[1:])
     asked = {_ANYWHERE[word] for word in before if word in _ANYWHERE}
