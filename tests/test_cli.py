@@ -459,6 +459,29 @@ def test_a_misspelt_setting_is_named_before_anything_heavy_is_imported(tmp_path:
     assert done.stdout == "[]\n"
 
 
+def test_a_number_is_data_in_json_and_words_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"what": "size_bytes", "value": 6_200_000},
+        {"what": "time_seconds", "value": 185},
+        {"what": "n", "value": 1797},
+    ]
+    print_table(rows, True)
+    assert json.loads(capsys.readouterr().out) == rows
+    print_table(rows, False)
+    assert capsys.readouterr().out.split()[-9:] == ["size", "6", "MB", "time", "3", "min", "05", "s", "n", "1,797"][-9:]
+    print_table([{"name": "a", "took_seconds": 8.2}], False)
+    assert capsys.readouterr().out.split()[-3:] == ["a", "8", "s"]
+
+
+def test_json_of_a_finished_run_is_that_of_the_first_call(
+    tmp_path: Path, typed: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 2\n")
+    first, again = (typed("run", "loop.yaml", "--out", "run", "--json")[1] for _ in range(2))
+    assert json.loads(first) == json.loads(again)
+    assert json.loads(first)["state"] == "finished"
+
+
 def test_json_where_a_result_is_printed(typed: Callable[..., tuple[int, str, str]]) -> None:
     shown = {}
     for arguments in ("env", "recipes", "data digits", "study list"):

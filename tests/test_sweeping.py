@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import burnish
-from burnish import sweeping
+from burnish import api
 from burnish.core.errors import BurnishError, Interrupted, UserError
 from burnish.core.metrics import read_metrics
 from burnish.core.run import run_record
@@ -40,7 +40,7 @@ def test_every_combination_is_a_run_and_the_table_is_made_of_their_numbers(tmp_p
 
 
 def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, asked = sweeping.api.run, []
+    real, asked = api.run, []
 
     def run(recipe: Any, out: Path, overrides: Any, *, quiet: bool) -> Any:
         asked.append(out.name)
@@ -48,7 +48,7 @@ def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
             raise Interrupted("stopped", 15)
         return real(recipe, out, overrides, quiet=quiet)
 
-    monkeypatch.setattr(sweeping.api, "run", run)
+    monkeypatch.setattr(api, "run", run)
     with pytest.raises(Interrupted):
         burnish.sweep(LOOP, {"width": [4, 8]}, "swept", workers=1)
     done = burnish.sweep(LOOP, {"width": [4, 8]}, "swept", workers=1)
@@ -66,7 +66,7 @@ def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_fails_by_itself_is_a_row_and_a_users_mistake_ends_it_before_it_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = sweeping.api.run
+    real = api.run
 
     def run(recipe: Any, out: Path, overrides: Any, *, quiet: bool) -> Any:
         done = real(recipe, out, overrides, quiet=quiet)
@@ -74,7 +74,7 @@ def test_a_run_that_fails_by_itself_is_a_row_and_a_users_mistake_ends_it_before_
             raise BurnishError("step 2: loss is nan")
         return done
 
-    monkeypatch.setattr(sweeping.api, "run", run)
+    monkeypatch.setattr(api, "run", run)
     done = burnish.sweep(LOOP, {"width": [4, 8]}, "swept", workers=1)
     assert [(cell.state, cell.reason) for cell in done.cells] == [("finished", ""), ("failed", "step 2: loss is nan")]
     assert [row["failed"] for row in done.rows] == [0, 1]

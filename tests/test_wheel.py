@@ -39,7 +39,7 @@ def done(words: Sequence[str | Path], cwd: Path, **environment: str) -> subproce
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert UV is not None
     out = tmp_path_factory.mktemp("wheel")
-    made = done([UV, "build", "--wheel", "-o", out, ROOT], out)
+    made = done([UV, "build", "--wheel", "-o", str(out), str(ROOT)], out)
     assert made.returncode == 0, made.stderr
     return next(out.glob("*.whl"))
 
@@ -66,7 +66,7 @@ def test_a_wheel_works_where_there_is_no_pip_and_says_what_is_missing(
     made = done([UV, "venv", "-q", "--python", interpreter, tmp_path / "venv"], tmp_path)
     assert made.returncode == 0, made.stderr
     python = tmp_path / "venv" / "bin" / "python"
-    install = [UV, "pip", "install", "-q", "--python", python, "-c", ROOT / "constraints.txt"]
+    install: list[str | Path] = [UV, "pip", "install", "-q", "--python", python, "-c", ROOT / "constraints.txt"]
     installed = done([*install, wheel], tmp_path)
     if installed.returncode and interpreter != sys.executable:
         pytest.skip(f"{interpreter}: not all that it needs is in uv's cache")

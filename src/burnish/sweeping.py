@@ -105,7 +105,7 @@ def sweep(
     """
     file = None if isinstance(recipe, Mapping) else find_recipe(str(recipe))
     grid = _grid(choices)
-    base = read_settings(recipe if file is None else file)[0]  # type: ignore[arg-type]  # a mapping where no file is
+    base = read_settings(recipe if file is None else file)[0]
     modules = Path.cwd() if file is None else file.parent
     method, first = load_recipe(file or base)
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
@@ -173,10 +173,10 @@ def _grid(choices: Choices) -> dict[str, list[Any]]:
         grid = {str(key): list(plain(list(values))) for key, values in choices.items()}
     else:
         for text in choices:
-            key, equals, values = text.partition("=")
+            key, equals, typed = text.partition("=")
             if not equals or not key.strip():
                 raise UserError(f"choices {text}: write it as key=value,value,...", arguments=("set",))
-            grid[key.strip()] = load_yaml(f"[{values}]", name=f"choices {text}")[0]
+            grid[key.strip()] = load_yaml(f"[{typed}]", name=f"choices {text}")[0]
     for key, values in grid.items():
         if not values:
             raise UserError(f"choices {key}: no value; write it as {key}=value,value,...", arguments=("set",))

@@ -84,7 +84,7 @@ def run(
 
     done = api.run(recipe, out, set_ or (), fresh=fresh)
     if json_:
-        say({"run": done.path, "report": done.report, "value": done.value, "resumed": done.resumed}, True)
+        say({"run": done.path, "report": done.report, "value": done.value, "state": "finished"}, True)
         return
     print(f"{done.path}: finished")
     if done.value is not None:

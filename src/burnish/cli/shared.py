@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +57,28 @@ def say(found: dict[str, Any], as_json: bool) -> None:
     print(json.dumps(found, indent=1, default=str) if as_json else list(found.values())[-1])
 
 
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """A row for a person: data has its unit in the name (``size_bytes``), a person reads 6.2 MB of ``size``."""
+    if row.keys() == {"what", "value"}:
+        ((name, value),) = _shown_pair(str(row["what"]), row["value"])
+        return {"what": name, "value": value}
+    return dict(pair for name, value in row.items() for pair in _shown_pair(str(name), value))
+
+
+def _shown_pair(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        from burnish.core.metrics import bytes_shown, duration
+
+        for unit, words in (("_bytes", bytes_shown), ("_seconds", duration)):
+            if name.endswith(unit):
+                yield name.removesuffix(unit), words(value)
+                return
+        if isinstance(value, int):
+            yield name, f"{value:,}"
+            return
+    yield name, str(value)
+
+
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Rows for a person, or as JSON."""
     if as_json:
@@ -68,10 +91,10 @@ def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
-    for name in rows[0]:
-        table.add_column(str(name), overflow="fold")  # a long word goes on in the next line, and is not cut
+    for name in _shown(rows[0]):
+        table.add_column(name, overflow="fold")  # a long word goes on in the next line, and is not cut
     for row in rows:
-        table.add_row(*map(str, row.values()))
+        table.add_row(*_shown(row).values())
     # A pipe has no width; cutting words there would break what reads them.
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table, markup=False, highlight=False)

@@ -207,11 +207,10 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
     """
     if name == "videos":
         videos = load_videos(source)
-        megabytes = sum(path.stat().st_size for path in videos) / 1e6
-        told = {
+        told: dict[str, Any] = {
             "data": name,
-            "videos": f"{len(videos):,}",
-            "size": f"{megabytes:.1f} MB",
+            "videos": len(videos),
+            "size_bytes": sum(path.stat().st_size for path in videos),
             "where": str(videos[0].parent),
             "files": ", ".join(path.name for path in videos),
         }
@@ -221,7 +220,7 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
         labels = Counter(row.get("label", "(none)") for row in texts)
         told = {
             "data": name,
-            "texts": f"{len(texts):,}",
+            "texts": len(texts),
             "where": str(cache() / "data" / name),
             "classes": ", ".join(f"{label} {count}" for label, count in sorted(labels.items())),
         }
@@ -238,7 +237,7 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
     else:
         raise UserError(_unknown(name))
     classes = ", ".join(f"{key} {count}" for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    rows = {"data": name, "images": f"{total:,}", "size": size, "where": where, "classes": classes}
+    rows = {"data": name, "images": total, "size": size, "where": where, "classes": classes}
     return [{"what": key, "value": value} for key, value in rows.items()]
 
 
