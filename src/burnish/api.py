@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
 from burnish.core.hub import push_model
@@ -174,6 +175,23 @@ def _with_own_sections(path: Path, record: Mapping[str, Any], page: Path | None)
     with theirs(lent_code(load_yaml(path / "recipe.yaml")[0]), "report", _owner(name)):
         drawn = find_method(name).load("report")
         return run_report(path, [] if drawn is None else checked_sections(drawn(path), name), page)
+
+
+def compare(runs: Sequence[str | Path], out: str | Path = "compare.html") -> Comparison:
+    """Runs of any methods beside each other: settings that differ, numbers, and a page with the curves over each other.
+
+    Examples:
+        >>> burnish.compare(["runs/agents", "runs/rftt-tiny"]).report
+        PosixPath('compare.html')
+
+    Args:
+        runs: folders, finished or not.
+        out: the HTML file.
+
+    Raises:
+        UserError: fewer than two runs, the same one twice, or a folder that is no run.
+    """
+    return compare_runs([Path(path) for path in runs], Path(out))
 
 
 def recipes() -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ from pydantic import Field
 from burnish import api
 from burnish.core.cells import run_cells
 from burnish.core.errors import BurnishError, Interrupted, UserError
+from burnish.core.launch import refuse_more_ranks
 from burnish.core.method import load_recipe
 from burnish.core.metrics import read_metrics
 from burnish.core.paths import find_recipe
@@ -100,9 +101,10 @@ def sweep(
         fresh: throw an earlier sweep in that folder away first.
 
     Raises:
-        UserError: a setting or value that the recipe does not take (before anything runs); another sweep there.
+        UserError: a setting or value that the recipe does not take (before anything runs); another sweep there; several ranks.
         Interrupted: a stop signal came; the same call goes on.
     """
+    refuse_more_ranks("sweep", "executor")
     file = None if isinstance(recipe, Mapping) else find_recipe(str(recipe))
     grid = _grid(choices)
     base = read_settings(recipe if file is None else file)[0]

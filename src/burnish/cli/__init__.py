@@ -25,12 +25,13 @@ import typer
 from typer.exceptions import TyperException
 
 from burnish.cli.act import act_app
+from burnish.cli.entry import enter
 from burnish.cli.generate import generate_app
 from burnish.cli.merge import merge_app
 from burnish.cli.private import private_app
 from burnish.cli.prove import prove_app
 from burnish.cli.reason import reason_app
-from burnish.cli.shared import Commands, Fresh, Json, Sets, Size, TourSize, print_table, remedy, say
+from burnish.cli.shared import AllowChangedCode, Commands, Fresh, Json, Sets, Size, TourSize, print_table, remedy, say
 from burnish.core.errors import BurnishError
 
 app = typer.Typer(
@@ -74,6 +75,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/METHOD-RECIPE.")] = None,
     set_: Sets = None,
     fresh: Fresh = False,
+    allow_changed_code: AllowChangedCode = False,
     json_: Json = False,
 ) -> None:
     """Run a recipe; running it again resumes it, or says that it is done.
@@ -82,7 +84,7 @@ def run(
     """
     from burnish import api
 
-    done = api.run(recipe, out, set_ or (), fresh=fresh)
+    done = api.run(recipe, out, set_ or (), fresh=fresh, allow_changed_code=allow_changed_code)
     if json_:
         say({"run": done.path, "report": done.report, "value": done.value, "state": "finished"}, True)
         return
@@ -150,8 +152,32 @@ def report(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, of any methods.")],
+    out: Annotated[Path, typer.Option(help="The page with the curves over each other.")] = Path("compare.html"),
+    json_: Json = False,
+) -> None:
+    """Put runs beside each other: settings that differ, numbers that came out, curves on one page.
+
+    Example: burnish compare runs/planning_acting-tiny runs/rftt-tiny
+    """
+    from burnish import api
+    from burnish.core.compare import shown_row
+
+    found = api.compare(runs, out)
+    if json_:
+        say({"settings": found.settings, "numbers": found.numbers, "report": found.report}, True)
+        return
+    for rows in (found.settings, found.numbers):
+        print_table([shown_row(row) for row in rows], False)
+    print(found.report)
+
+
+@app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="Of the ten methods (`burnish study list` shows them).")],
+    name: Annotated[
+        str, typer.Argument(help="Of a method (`burnish study list` shows them), or module:STUDY for one of your own.")
+    ],
     size: Size = "quick",
     seeds: Annotated[
         int | None, typer.Option(help="Repetitions; default 3 for quick, 5 for full, 1 otherwise.")
@@ -166,6 +192,7 @@ def study(
     store: Annotated[bool, typer.Option("--store", help="Write docs/claims/NAME.json (judged sizes only).")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
     fresh: Fresh = False,
+    allow_changed_code: AllowChangedCode = False,
     json_: Json = False,
 ) -> None:
     """Rebuild a paper's claim small, against fair baselines, and judge it from an interval.
@@ -189,6 +216,7 @@ def study(
         store=store,
         workers=workers,
         fresh=fresh,
+        allow_changed_code=allow_changed_code,
     )
     print_table(done.rows, json_)
     print(done.report, file=sys.stderr)
@@ -293,88 +321,8 @@ def env(json_: Json = False) -> None:
         print_table([{"what": key, "value": value} for key, value in rows], False)
 
 
-_ANYWHERE = {"--debug": "debug", "--quiet": "quiet", "-q": "quiet", "--verbose": "verbose", "-v": "verbose"}
-"""Options of the whole command line; they may stand after a command as well."""
-
-
 def main() -> None:
     """The entry point: runs a command and turns every error into one line and an exit code."""
     # Imports make a hundred thousand objects that all stay: searching them for garbage is a sixth of the start-up.
     gc.set_threshold(50_000, 20, 50)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
-            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII shows \u2026, and nothing fails
-    before, dashes, after = _split(sys.argv[1:])
-    asked = {_ANYWHERE[word] for word in before if word in _ANYWHERE}
-    sys.argv = [sys.argv[0], *(word for word in before if word not in _ANYWHERE), *dashes, *after]
-    if "quiet" in asked:
-        from burnish.core.metrics import QUIET
-
-        os.environ[QUIET] = "1"
-    if "verbose" in asked:
-        from burnish.core.logs import show_libraries
-
-        show_libraries()
-    sys.exit(_guarded("debug" in asked))
-
-
-def _split(words: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """Words before ``--``, that itself, and those after it, which are no options."""
-    at = words.index("--") if "--" in words else len(words)
-    return words[:at], words[at : at + 1], words[at + 1 :]
-
-
-_OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EIO)
-
-
-def _guarded(debug: bool) -> int:
-    """Run it: the exit code is the same with ``debug``, which only shows more."""
-    try:
-        code = app(standalone_mode=False, prog_name="burnish")
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except TyperException as error:
-        said = error.format_message()
-        if said.startswith("Usage:"):  # a group without a command: its help
-            print(said)
-        else:
-            context = getattr(error, "ctx", None)
-            print(f"burnish: {said}" + (f" ({context.command_path} --help)" if context else ""), file=sys.stderr)
-        return 2
-    except typer.Exit as error:
-        return error.exit_code
-    except BurnishError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"burnish: {error}{remedy(error)}", file=sys.stderr)
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)
-        return 130
-    except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # typer's own end for a reader that has gone
-            return 0
-        raise
-    except Exception as error:  # noqa: BLE001 - the last resort: told in a line, with --debug where it came from
-        return _fault(error, debug)
-
-
-def _fault(error: Exception, debug: bool) -> int:
-    """What no user can mend; or standard output, whose reader has gone or which is full."""
-    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_STREAMS:
-        return _without_output(error)  # what a file is refused with has become a BurnishError
-    if debug:
-        traceback.print_exc()
-    reason = " ".join(str(error).split())[:300]
-    print(f"burnish: a fault of ours: {type(error).__name__}: {reason}; --debug shows where", file=sys.stderr)
-    return 1
-
-
-def _without_output(error: OSError) -> int:
-    """Whoever read it has gone, or what it is written to is full."""
-    with contextlib.suppress(OSError, ValueError):  # Python would write what is left when it ends, and fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno == errno.EPIPE:
-        return 0
-    print(f"burnish: standard output: {error.strerror}; the work may be done and is not told", file=sys.stderr)
-    return 1
+    sys.exit(enter(app))

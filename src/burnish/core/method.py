@@ -223,7 +223,7 @@ def _checked(found: Any, words: str) -> Method:
 
 
 def checked_rows(found: Any, method: str) -> list[tuple[str, str]]:
-    """What a method's ``check`` gave, as pairs; it may give mappings with ``what`` and ``value``, as `api.check` does.
+    """What a method's ``check`` gave, as pairs; it may give mappings with ``what`` and ``value``, as ``check`` does.
 
     Raises:
         UserError: something else; says which row, and what it should be.

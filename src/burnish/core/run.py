@@ -55,6 +55,7 @@ class Run:
 
     Attributes:
         code: what the recipe lends.
+        allow_changed_code: as asked.
 
     Raises:
         UserError: the folder belongs to another process or holds another recipe (the keys that differ are named), or
@@ -75,7 +76,7 @@ class Run:
         # Under torchrun or srun every rank opens the run; only the first owns the folder.
         self.is_main = launched().rank == 0
         self.code = lent_code(recipe.model_dump(mode="json"))
-        self._allow_changed_code = allow_changed_code
+        self.allow_changed_code = allow_changed_code
         self._fresh = fresh
         self._progress = Progress(quiet=quiet or not self.is_main)
         self._rngs: dict[str, np.random.Generator] = {}
@@ -332,7 +333,7 @@ class Run:
         if not changed or not did_something(self.path, record):
             return
         said = f"the code that the recipe lends has changed since the run began ({changes_in_words(changed)})"
-        if not self._allow_changed_code:
+        if not self.allow_changed_code:
             raise UserError(
                 f"{self.path}: {said}; start afresh, or allow the changed code",
                 arguments=("fresh", "allow_changed_code"),

@@ -5,6 +5,7 @@ Knows nothing of what is saved: a run asks whether one came.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -37,10 +38,12 @@ class StopSignals:
         self._note = note
         self._came_at = 0.0
         self._waits = True
+        self._pid = 0
         self._handlers: dict[int, Any] = {}
 
     def catch(self) -> None:
-        """From now on. Outside the main thread (a notebook's worker) signals stay whose they are."""
+        """From now on, in this process. Outside the main thread (a notebook's worker) signals stay whose they are."""
+        self._pid = os.getpid()
         try:
             for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
                 # nohup has it ignored, so that a run outlives its terminal
@@ -72,6 +75,8 @@ class StopSignals:
             self._waits = True
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            return  # a forked child (torch's loaders of data): whoever forked it decides
         if self.number is None:
             self.number, self._came_at = number, time.monotonic()
             if not self._waits:

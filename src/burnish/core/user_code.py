@@ -184,17 +184,21 @@ def _modules_named(settings: Any) -> Iterator[str]:
         if match:
             yield match[1]
     elif isinstance(settings, Mapping):
-        if isinstance(settings.get("method"), str):
-            yield from _of_a_package(settings["method"].removeprefix("study:"))
-        for value in settings.values():
-            yield from _modules_named(value)
+        for name, value in settings.items():
+            if name == "method" and isinstance(value, str):
+                yield from _of_a_method(value.removeprefix("study:"))
+            else:
+                yield from _modules_named(value)
     elif isinstance(settings, list | tuple):
         for value in settings:
             yield from _modules_named(value)
 
 
-def _of_a_package(method: str) -> Iterator[str]:
-    if ":" not in method:
+def _of_a_method(method: str) -> Iterator[str]:
+    """The module of the user's own, or the one that an installed package's entry point names."""
+    if ":" in method:
+        yield method.partition(":")[0]
+    else:
         for point in importlib.metadata.entry_points(group=f"{HOUSE}.methods", name=method):
             yield point.module
 
