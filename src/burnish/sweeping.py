@@ -101,7 +101,8 @@ def sweep(
         fresh: throw an earlier sweep in that folder away first.
 
     Raises:
-        UserError: a setting or value that the recipe does not take (before anything runs); another sweep there; several ranks.
+        UserError: a setting or value that the recipe does not take (before anything runs); another sweep in the
+            folder; several ranks.
         Interrupted: a stop signal came; the same call goes on.
     """
     refuse_more_ranks("sweep", "executor")

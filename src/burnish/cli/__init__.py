@@ -5,16 +5,11 @@ Heavy libraries are imported inside the commands, so that `burnish --help` answe
 
 from __future__ import annotations
 
-import codecs
-import contextlib
-import errno
 import gc
 import importlib.metadata
-import io
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +17,6 @@ from typing import Annotated, Any, Literal
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
-from typer.exceptions import TyperException
 
 from burnish.cli.act import act_app
 from burnish.cli.entry import enter
@@ -31,8 +25,7 @@ from burnish.cli.merge import merge_app
 from burnish.cli.private import private_app
 from burnish.cli.prove import prove_app
 from burnish.cli.reason import reason_app
-from burnish.cli.shared import AllowChangedCode, Commands, Fresh, Json, Sets, Size, TourSize, print_table, remedy, say
-from burnish.core.errors import BurnishError
+from burnish.cli.shared import AllowChangedCode, Commands, Fresh, Json, Sets, Size, TourSize, print_table, say
 
 app = typer.Typer(
     cls=Commands,
