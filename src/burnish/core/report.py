@@ -62,8 +62,13 @@ def write_report(path: Path, title: str, lead: str, sections: Sequence[Section],
     return write_atomic(path, html)
 
 
-def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
+def run_report(path: Path, sections: Sequence[Section] = (), out: Path | None = None) -> Path:
     """Write ``report.html`` of a run folder: the method's ``sections`` first, then curves, recipe and machine.
+
+    Args:
+        path: the run's folder.
+        sections: of its method.
+        out: the file to write; none: ``report.html`` in the folder.
 
     Raises:
         UserError: ``path`` is no run.
@@ -89,7 +94,7 @@ def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
     machine += [{"what": "peak memory", "value": f"{run['peak_memory_bytes'] / 2**30:.2f} GiB"}]
     parts.append(Section("Where it ran", table=machine))
     command = f"burnish run {path / 'recipe.yaml'} --out {path}-again"
-    return write_report(path / "report.html", f"{run['method']}: {path.name}", lead, parts, command)
+    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, command)
 
 
 def checked_sections(found: Any, method: str) -> list[Section]:
