@@ -10,8 +10,8 @@ encrypt, where a service would have to bootstrap) are counted at zero, and again
 (benchmarks/private_bootstrap.py measures one). Seconds are of a whole ciphertext: (b) has room for more queries in one,
 so at full slots it may answer more of them a second, while (c) answers each sooner and needs no refresh.
 
-(d), cuts by moments as in CutMax, is left out: one cut takes a mean, a variance, an inverse square root and a
-power, over ten levels, and several cuts are needed; 128-bit parameters without bootstrapping have at most 25 in all.
+(d), cuts by moments as in CutMax, is left out: it takes more levels than there are without a bootstrap, as
+benchmarks/private_cuts.py counts.
 
 Seconds are of the CPU, of one thread. The floor is what (c) does in a bare loop on SEAL's own objects: its products,
 relinearisations, rotations and rescalings, at their levels, and nothing else.

@@ -1,7 +1,8 @@
 """Burnish finishes a model after pre-training, and shows that the step worked.
 
-``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.study(...)`` and ``burnish.report(...)`` are what the
-command line calls; the capabilities are modules of their own, ``burnish.merge.merge(...)``. All load on first use.
+``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.sweep(...)``, ``burnish.study(...)`` and
+``burnish.report(...)`` are what the command line calls; the capabilities are modules of their own,
+``burnish.merge.merge(...)``. All load on first use.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from burnish import act, generate, merge, private, prove, reason, testing
-    from burnish.api import StudyResult, check, recipes, report, run, study
+    from burnish.api import StudyResult, check, compare, recipes, report, run, study
+    from burnish.core.compare import Comparison
     from burnish.core.errors import BurnishError, Interrupted, UserError
     from burnish.core.result import RunResult
+    from burnish.sweeping import SweepResult, sweep
 
 __version__ = "0.1.0"
 __all__ = [
     "BurnishError",
+    "Comparison",
     "Interrupted",
     "RunResult",
     "StudyResult",
+    "SweepResult",
     "UserError",
     "__version__",
     "act",
     "check",
+    "compare",
     "generate",
     "merge",
     "private",
@@ -34,14 +40,18 @@ __all__ = [
     "report",
     "run",
     "study",
+    "sweep",
     "testing",
 ]
 _MODULES = ("act", "generate", "merge", "private", "prove", "reason", "testing")
 _HOMES = {
+    "Comparison": "burnish.core.compare",
     "BurnishError": "burnish.core.errors",
     "Interrupted": "burnish.core.errors",
     "UserError": "burnish.core.errors",
     "RunResult": "burnish.core.result",
+    "SweepResult": "burnish.sweeping",
+    "sweep": "burnish.sweeping",
 }
 
 

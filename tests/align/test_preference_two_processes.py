@@ -1,9 +1,5 @@
 """Two gloo processes learn what one does, with a table of the reference and with a model; the table is the same."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ pytest.importorskip("trl")
 from burnish.align.pair_table import write_pairs
 from burnish.align.preference import build_trainer, quiet_arguments
 from tests.align.pairs import llava, recipe, triplets
+from tests.ranks import on_two_ranks
 
 REFERENCES = ("table", "model")
 
@@ -47,25 +44,11 @@ def learnt(folder: Path, processes: int, reference: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two processes have left what they learnt, both ways: their imports take longer than the learning."""
-    out = tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["-m", "tests.align.test_preference_two_processes", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_two_gloo_processes_learn_what_one_does(launched: Path, tmp_path: Path, reference: str) -> None:
-    two = [json.loads((launched / f"{reference}-{rank}.json").read_text()) for rank in range(2)]
-    one = learnt(tmp_path, 1, reference)
+def test_two_gloo_processes_learn_what_one_does(tmp_path: Path, reference: str) -> None:
+    two = on_two_ranks(learnt, tmp_path / "two", 2, reference, folder=tmp_path / "two")
+    one = learnt(tmp_path / "one", 1, reference)
     assert one["loss"][-1] != one["loss"][0]
     for found in two:
         for name, value in one["weights"].items():
@@ -73,11 +56,3 @@ def test_two_gloo_processes_learn_what_one_does(launched: Path, tmp_path: Path, 
         if reference == "table":
             assert torch.allclose(torch.tensor(found["table"]), torch.tensor(one["table"]), atol=1e-4)
     assert two[0]["loss"] == pytest.approx(one["loss"], abs=1e-6)
-
-
-if __name__ == "__main__":
-    for each in REFERENCES:
-        folder = Path(sys.argv[1]) / each
-        folder.mkdir(parents=True, exist_ok=True)
-        measured = learnt(folder, 2, each)
-        (Path(sys.argv[1]) / f"{each}-{os.environ['RANK']}.json").write_text(json.dumps(measured))

@@ -1,6 +1,10 @@
 """The loop of every study: order, resume, what is stored; files that are not made again."""
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +66,7 @@ def test_an_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, mon
         def log(step: int, **values: Any) -> None:
             real(step, **values)
             if step == 1:
-                run._signal = 15
+                run._signals.number = 15
 
         monkeypatch.setattr(run, "log", log)
         with pytest.raises(Interrupted):
@@ -127,9 +131,29 @@ def test_a_stop_signal_is_honoured_between_files(tmp_path: Path) -> None:
 
         def write(name: str) -> None:
             (tmp_path / name).write_text(name)
-            run._signal = 15
+            run._signals.number = 15
 
-        with pytest.raises(Interrupted, match="stopped between files"):
+        with pytest.raises(Interrupted, match="stopped among the files"):
             make_files(recipe(), run, ["a", "b"], write, lambda name: tmp_path / name, "files")
     assert (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
+
+
+def slept(seconds: int) -> Square:
+    time.sleep(seconds)
+    return squared(seconds)
+
+
+def test_who_presses_ctrl_c_does_not_wait_for_the_cell_on_its_way(tmp_path: Path) -> None:
+    jobs = [0, 60]
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with (
+        pytest.raises(Interrupted, match="stopped among the naps; those that had ended are saved"),
+        Run(recipe(), tmp_path / "run", quiet=True) as run,
+    ):
+        run_cells(recipe(), run, jobs, slept, Square, "naps")
+    assert time.monotonic() - began < 3
+    with Run(recipe(), tmp_path / "run", quiet=True) as run:
+        assert run_cells(recipe(), run, [0], slept, Square, "naps") == [squared(0)]
+        assert run.resumed

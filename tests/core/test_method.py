@@ -9,7 +9,7 @@ import pytest
 
 from burnish.core import method as methods
 from burnish.core.errors import UserError
-from burnish.core.method import Method, Paper, all_methods, find_method, load_recipe, method_names, need_packages
+from burnish.core.method import Method, Paper, all_methods, find_method, load_recipe, method_names
 from tests.core.loops import METHOD as LOOP
 from tests.core.loops import LoopRecipe
 
@@ -115,10 +115,6 @@ def test_a_planned_method_does_not_run() -> None:
 
 
 def test_what_is_needed_and_missing_is_named_with_its_extra() -> None:
-    need_packages("x", ["json"], "")
-    with pytest.raises(UserError, match=r"method: x needs nope, nada; the extra `more` brings it") as caught:
-        need_packages("x", ["nope", "json", "nada"], "more")
-    assert caught.value.extra == "more"
     method = Method(name="x", recipe=LoopRecipe, run="json:loads", needs=("nope",), extra="more")
     for part in ("run", "check"):
         with pytest.raises(UserError, match="needs nope"):

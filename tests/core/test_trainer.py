@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from burnish.core.errors import BurnishError
 from burnish.core.recipe import Recipe
 from tests.forked import CONTEXT
+from tests.ranks import ended, started
 
 pytest.importorskip("trl")
 
@@ -75,10 +74,9 @@ def child(path: Path, **kwargs) -> BaseProcess:
     return process
 
 
-def wait_for_lines(metrics: Path, count: int, process: BaseProcess | subprocess.Popen[str]) -> None:
+def wait_for_lines(metrics: Path, count: int, process: BaseProcess) -> None:
     while not metrics.exists() or len(metrics.read_bytes().splitlines()) < count:
-        alive = process.poll() is None if isinstance(process, subprocess.Popen) else process.is_alive()
-        assert alive, "the child ended early"
+        assert process.is_alive(), "the child ended early"
         time.sleep(0.01)
 
 
@@ -182,33 +180,18 @@ def test_a_second_training_forgets_its_own_lines_only(tmp_path: Path) -> None:
     assert [next(name for name in row if "/" in name) for row in rows] == ["sft/reward", "rl/reward"]
 
 
-def torchrun(path: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "-m", "tests.core.test_trainer", str(path)]
-    root = Path(__file__).parents[2]
-    return subprocess.Popen(
-        [*command, *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 @pytest.mark.slow
 def test_two_gloo_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
     """DDP over two ranks: one owner of the folder, a stop signal that both honour, a result without a trace of it."""
-    whole = torchrun(tmp_path / "whole")
-    said, _ = whole.communicate(timeout=200)
-    assert whole.returncode == 0, said
-    cut = torchrun(tmp_path / "cut", "0.3")
-    wait_for_lines(tmp_path / "cut/metrics.jsonl", 2, cut)
-    owner = int((tmp_path / "cut/.owner").read_text())
-    os.kill(owner, signal.SIGTERM)  # one rank is told, all must stop
-    cut.communicate(timeout=200)
-    assert json.loads((tmp_path / "cut/run.json").read_text())["status"] == "interrupted"
-    again = torchrun(tmp_path / "cut")
-    said, _ = again.communicate(timeout=200)
-    assert again.returncode == 0, said
-    assert (tmp_path / "cut/artifacts/hash.txt").read_text() == (tmp_path / "whole/artifacts/hash.txt").read_text()
-    assert steps_and_losses(tmp_path / "cut") == steps_and_losses(tmp_path / "whole")
-
-
-if __name__ == "__main__":
-    sft(sys.argv[1], pause=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    with started(sft, str(whole)) as processes:
+        assert ended(processes) == [0, 0]
+    with started(sft, str(cut), 10, 0, 0.3) as processes:
+        wait_for_lines(cut / "metrics.jsonl", 2, processes[0])
+        os.kill(int((cut / ".owner").read_text()), signal.SIGTERM)  # one rank is told, all must stop
+        ended(processes)
+    assert json.loads((cut / "run.json").read_text())["status"] == "interrupted"
+    with started(sft, str(cut)) as processes:
+        assert ended(processes) == [0, 0]
+    assert (cut / "artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
+    assert steps_and_losses(cut) == steps_and_losses(whole)

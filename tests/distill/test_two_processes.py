@@ -1,8 +1,6 @@
 """Two gloo processes do what one does, under DDP and FSDP2, and go on exactly from where they stopped."""
 
 import json
-import os
-import socket
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from burnish.core import checkpoint
 from burnish.distill.building import accelerator_of, build_distiller
 from burnish.distill.weights import Finished
 from tests.distill.tiny import LABELS, classifier, small_recipe, some_clips, video_model
-from tests.forked import CONTEXT
+from tests.ranks import on_two_ranks
 
 CLIPS, TEST = some_clips(23), some_clips(9, seed=1)
 
@@ -70,34 +68,6 @@ def whole_and_resumed(folder: Path, processes: int) -> list[dict[str, Any]]:
     return [outcome(whole, logs), outcome(again, [*before, *again.units()])]
 
 
-def work(folder: Path, environment: dict[str, str]) -> None:
-    """One of the processes, in a child."""
-    os.environ.update(environment)
-    found = whole_and_resumed(folder, processes=2)
-    (folder / f"{environment['RANK']}.json").write_text(json.dumps(found))
-
-
-def launched(folder: Path, **environment: str) -> list[list[dict[str, Any]]]:
-    """Two processes with the variables that torchrun gives its own; these have imported what is heavy before."""
-    folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [{**environment, **shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
-    processes = [CONTEXT.Process(target=work, args=(folder, each)) for each in ranks]
-    for process in processes:
-        process.start()
-    try:
-        for process in processes:
-            process.join(280)
-        assert [process.exitcode for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()  # one that waits for another's end
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
-
-
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What one process does, as it looks after a file."""
@@ -121,7 +91,7 @@ SPREAD = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SPREAD)
 def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path, one: dict[str, Any]) -> None:
-    two = launched(tmp_path / "two", **SPREAD[kind])
+    two = on_two_ranks(whole_and_resumed, tmp_path / "two", 2, folder=tmp_path / "two", **SPREAD[kind])
     for whole, resumed in two:
         assert whole == resumed  # bit for bit, at one number of processes
         assert whole["chosen"] == one["chosen"]

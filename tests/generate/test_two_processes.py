@@ -1,9 +1,5 @@
 """Two gloo processes do what one does, under DDP and FSDP2, also where one has no row of a kind; and go on exactly."""
 
-import json
-import os
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ from accelerate import Accelerator
 from burnish.core import checkpoint
 from burnish.generate.training.trainer import Trainer
 from tests.generate.test_training import CODEC, RECIPE, SAMPLES, SCRIPT, model
+from tests.ranks import on_two_ranks
 
 STAGES: list[dict[str, Any]] = [
     {"steps": 2, "batch": 5, "learning_rate": 1e-3},
@@ -66,22 +63,10 @@ SPREAD: dict[str, dict[str, str]] = {
 }
 
 
-def launched(folder: Path, **environment: str) -> list[list[dict[str, Any]]]:
-    folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["-m", "tests.generate.test_two_processes", str(folder)]
-    given = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment}
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=given, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SPREAD)
 def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path) -> None:
-    first, second = launched(tmp_path / "two", **SPREAD[kind])
+    first, second = on_two_ranks(whole_and_resumed, tmp_path / "two", folder=tmp_path / "two", **SPREAD[kind])
     one, one_resumed = whole_and_resumed(tmp_path / "one")
     assert one == one_resumed
     assert first[0] == first[1]  # resumed bit for bit, at one number of processes
@@ -94,9 +79,3 @@ def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path) -> None:
         assert mine == pytest.approx(other, abs=1e-5)
     shards = sorted(path.name for path in (tmp_path / "two").glob("shards-*"))
     assert shards == ["shards-00000003"]
-
-
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    result = whole_and_resumed(place)
-    (place / f"{os.environ['RANK']}.json").write_text(json.dumps(result))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.private.selection import best_single, select_prompts, weights_by_right
+from burnish.private.selection import select_prompts, weights_by_right
 
 LABELS = np.array([0, 0, 1, 1])
 
@@ -14,10 +14,10 @@ def logits(*said: str) -> np.ndarray:
     return np.stack([np.eye(2)[[int(digit) for digit in each]] for each in said], axis=1)
 
 
-def test_the_best_alone_is_right_most_often_on_clean_texts() -> None:
-    clean = logits("0010", "0011", "0011")
-    noisy = logits("0011", "1111", "0001")
-    assert best_single(clean, noisy, LABELS) == 2  # of the two that are right on all, the one that noise hurts less
+def test_the_best_alone_is_right_most_often_on_clean_and_noisy_texts_together() -> None:
+    clean = logits("0011", "0010", "0010")
+    noisy = logits("1100", "0011", "0010")
+    assert select_prompts(clean, noisy, LABELS, 1) == [1]  # 7 of 8; the first is the best on clean texts alone
 
 
 def test_prompts_that_err_elsewhere_are_taken() -> None:

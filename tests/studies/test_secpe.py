@@ -12,12 +12,15 @@ import pytest
 from burnish.core.run import Run
 from burnish.core.study import StudyRecipe
 from burnish.private.argmax.records import Label
+from burnish.private.encryption.bootstrap import Bootstrap
 from burnish.private.heads import heads_of
-from burnish.studies.secpe.claims import BOOTSTRAP, judge_cells, least_ratio
-from burnish.studies.secpe.experiment import TaskDesign, TaskJob, drawn, wrong
-from burnish.studies.secpe.records import ArgmaxCell, TaskCell
+from burnish.studies.secpe import timing
+from burnish.studies.secpe.claims import judge_cells, least_ratio
+from burnish.studies.secpe.experiment import TaskDesign, TaskJob, clean_choice, drawn, wrong
+from burnish.studies.secpe.records import ArgmaxCell, Cell, RefreshCell, TaskCell
 from burnish.studies.secpe.report import agreement_table, argmax_table, glance, sections, task_table
-from burnish.studies.secpe.study import DESIGNS, STUDY
+from burnish.studies.secpe.study import DESIGNS, STUDY, carry_out
+from burnish.studies.secpe.timing import RefreshJob
 from burnish.testbeds.texts import TASKS
 from tests.judging import judged
 from tests.once import smoke_study
@@ -61,11 +64,13 @@ def task(seed: int, **changed: Any) -> TaskCell:
         "classes": 2,
         "prompts": 5,
         "single": 0.9,
+        "single_of_clean": 0.91,
         "ensemble": 0.9 + noise,
         "attacked_texts": 16,
         "single_before": 0.9,
         "ensemble_before": 0.9,
         "single_attacked": 0.4,
+        "single_of_clean_attacked": 0.35,
         "ensemble_attacked": 0.4 + noise,
         "ensemble_on_single": 0.7 + noise,
         "single_on_ensemble": 0.6,
@@ -93,8 +98,11 @@ def argmax(seed: int, pairs: float = 8.0) -> ArgmaxCell:
     return ArgmaxCell(seed=seed, ring=32768, eps=2**-6, pairs=seconds, right=True, step=step, last=3.0, seconds=1.0)
 
 
+REFRESH = RefreshCell(bootstrap=12.0, ring=65536, slots=256, seconds=45.0)
+
+
 def test_verdicts_follow_the_cells() -> None:
-    cells: list[TaskCell | ArgmaxCell] = []
+    cells: list[Cell] = [REFRESH]
     for seed in range(4):
         cells += [
             task(seed),
@@ -114,6 +122,12 @@ def test_verdicts_follow_the_cells() -> None:
         "argmax_sequential": "holds",
         "argmax_folding": "holds",
     }
+    notes = {claim.name: claim.note for claim in judged(judge_cells(cells))}
+    assert "The prompt that is best on clean validation texts alone: 0.350." in notes["adaptive"]
+    assert "at 12.0 s a bootstrap" in notes["argmax_sequential"]
+    alone = {claim.name: claim for claim in judged(judge_cells(cells[1:]))}["argmax_sequential"]
+    assert alone.verdict == "holds"
+    assert alone.note.startswith("No bootstrap was measured")
     many = judged(judge_cells([task(seed, clear_wrong=9) for seed in range(4)]))
     assert {claim.name: claim.verdict for claim in many}["agreement_clear"] == "does not hold"
     assert {claim.verdict for claim in judged(judge_cells([argmax(0)]))} == {"undecided"}
@@ -123,7 +137,7 @@ def test_what_an_argmax_costs_by_hand() -> None:
     cell = argmax(0).model_copy(update={"step": 4.0})
     assert cell.sequential(128) == 127 * 4 + 3
     assert cell.folding(128) == 7 * 4 + 3
-    assert cell.sequential(4, BOOTSTRAP) == 3 * (4 + BOOTSTRAP) + 3
+    assert cell.sequential(4, 12.0) == 3 * (4 + 12) + 3
     assert least_ratio(cell) == min((2 * 4 + 3) / 4, (7 * 4 + 3) / 8)
 
 
@@ -157,11 +171,28 @@ def test_tables_and_pictures() -> None:
     assert table[0]["circuit, clear back end"] == "2 of 240 wrong"
     assert table[0]["through SEAL"] == "0 of 100 wrong"
     assert table[0]["encoder"] == "0.100 / 0.500"
-    assert argmax_table(timings)[1]["(c) all pairs"] == "8.00 s"
+    assert argmax_table(timings, None)[1].keys() == {"classes", "(c) all pairs", "(b) folding", "(a) sequential"}
+    paid = argmax_table(timings, 12.0)[1]
+    assert paid["(c) all pairs"] == "8.00 s"
+    assert paid["(a) sequential with refreshes"].startswith("2035.")  # 127 steps of 4 + 12 s, and the last
     assert "Of 240 answers of the circuit 0 were wrong" in glance([*cells, *timings]).words
 
 
+def test_the_choice_on_clean_texts_alone() -> None:
+    assert clean_choice(np.array([0.8, 0.9, 0.95]), 1) == 2
+    assert clean_choice(np.array([0.9, 0.9, 0.9]), 1) == 1  # the single prompt, where it is as good
+
+
+def test_a_refresh_is_priced_where_the_library_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Bootstrap(65536, 256, 8, keys_seconds=30.0, seconds=12.0, error=1e-7)
+    monkeypatch.setattr(timing, "measure_bootstrap", lambda ring, slots: found)
+    for there, priced in ((True, 12.0), (False, None)):
+        monkeypatch.setattr(timing, "can_bootstrap", lambda there=there: there)
+        assert carry_out(RefreshJob()).bootstrap == priced  # type: ignore[union-attr]
+
+
 def test_sizes() -> None:
+    assert DESIGNS["quick"].sealed["emails"][0] * 3 >= 200
     assert set(DESIGNS["full"].tasks) == set(TASKS)
     assert len(TASKS) == 8
     assert DESIGNS["quick"].sealed.keys() <= set(DESIGNS["quick"].tasks)

@@ -10,7 +10,12 @@ import typer
 
 from burnish.cli.shared import Commands, Json, print_table
 
-private_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+private_app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: burnish private plan --classes 2 --eps 0.1",
+)
 
 Token = Annotated[
     str | None, typer.Option(envvar="BURNISH_TOKEN", help="What the server wants; better in the variable than here.")
@@ -94,6 +99,7 @@ def private_serve(
         float | None, typer.Option(help="Statistical security of the noise on answers; default: all that fits.")
     ] = None,
     clients: Annotated[int, typer.Option(help="Whose keys are kept.")] = 100,
+    key_hours: Annotated[int, typer.Option(help="After which keys are removed and sent again.", min=1)] = 24,
     rate: Annotated[int, typer.Option(help="Questions a minute of a client.")] = 60,
 ) -> None:
     """Serve a classifier that never sees a text: it computes on ciphertexts with keys that cannot decrypt.
@@ -104,7 +110,7 @@ def private_serve(
     from burnish.private.service.running import Settings
     from burnish.private.service.sessions import Limits
 
-    limits = Limits(clients=clients, questions_per_minute=rate)
+    limits = Limits(clients=clients, key_seconds=3600 * key_hours, questions_per_minute=rate)
     settings = Settings(questions=questions, parts=parts, workers=workers, flood_bits=flood_bits, limits=limits)
     serve(service, host=host, port=port, token=token, store=store, settings=settings)
 

@@ -11,14 +11,17 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.packages import Need, not_installed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,18 +87,27 @@ class _Inline:
 
 
 class _Processes:
-    """Spawned processes with one thread each: forking a process that runs torch threads deadlocks."""
+    """Processes with one thread each, which start from a process that has imported their function's module, and torch.
+
+    Forking this process would deadlock, as it may run torch's threads. Spawned ones would each import for seconds.
+    """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._forks = _forks()
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker)
+        context = multiprocessing.get_context("forkserver" if self._forks else "spawn")
+        with deaf_children():  # the tracker of its semaphores is one
+            return ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=_start_worker, initargs=(dict(os.environ),)
+            )
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         queue = list(items)
+        if self._forks:
+            _import_once(function.__module__)
         futures = [self._pool.submit(function, item) for item in queue]
         for index, item in enumerate(queue):
             try:
@@ -140,20 +152,70 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in raised.tolist())
 
 
+_TO_A_GROUP = [getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that start inside never get what a scheduler sends to all of a job, and would die of.
+
+    For this process such a signal waits until the end of the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_A_GROUP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def follow_parent() -> None:
-    """Make a worker process deaf to Ctrl-C (the parent decides when to stop), and gone when the parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make a worker process deaf to what a whole group gets (the parent decides when to stop), gone when the parent is.
+
+    SIGTERM still ends it: the pool itself stops its workers by that.
+    """
+    for number in (signal.SIGINT, *_TO_A_GROUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
 
 
-def _start_worker() -> None:
-    """One thread; see :func:`follow_parent`."""
+def _forks() -> bool:
+    """Whether workers can be forked from a server.
+
+    Its socket lies in the temporary folder, with 107 bytes for its path; multiprocessing adds 32 of its own.
+    """
+    return hasattr(os, "fork") and len(os.fsencode(tempfile.gettempdir())) + 32 <= 107
+
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+_ONE_THREAD["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def _import_once(module: str) -> None:
+    """Start the process that workers are forked from, unless it is there. Libraries read their variables in it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", *([module] if module != "__main__" else [])])
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    try:
+        with deaf_children():
+            forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
+
+
+def _start_worker(environment: dict[str, str]) -> None:
+    """The parent's variables of now, but one thread; see :func:`follow_parent`."""
     follow_parent()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = "1"
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.clear()
+    os.environ.update(environment | _ONE_THREAD)
     import torch
 
     torch.set_num_threads(1)
@@ -170,7 +232,7 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError("executor: `ray` is not installed; the extra `ray` brings it", extra="ray") from None
+        raise not_installed("executor: ray", Need(("ray",), "ray")) from None
     started = not ray.is_initialized()
     if started:
         if address and address != "auto":

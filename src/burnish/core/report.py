@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,13 @@ def write_report(path: Path, title: str, lead: str, sections: Sequence[Section],
     return write_atomic(path, html)
 
 
-def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
+def run_report(path: Path, sections: Sequence[Section] = (), out: Path | None = None) -> Path:
     """Write ``report.html`` of a run folder: the method's ``sections`` first, then curves, recipe and machine.
+
+    Args:
+        path: the run's folder.
+        sections: of its method.
+        out: the file to write; none: ``report.html`` in the folder.
 
     Raises:
         UserError: ``path`` is no run.
@@ -89,7 +94,36 @@ def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
     machine += [{"what": "peak memory", "value": f"{run['peak_memory_bytes'] / 2**30:.2f} GiB"}]
     parts.append(Section("Where it ran", table=machine))
     command = f"burnish run {path / 'recipe.yaml'} --out {path}-again"
-    return write_report(path / "report.html", f"{run['method']}: {path.name}", lead, parts, command)
+    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, command)
+
+
+def checked_sections(found: Any, method: str) -> list[Section]:
+    """What a method's ``report`` gave, if it can be drawn.
+
+    Raises:
+        UserError: it is no list of sections, or one has a table that is no list of mappings, or a figure that is not
+            matplotlib's; says which.
+    """
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise UserError(f"report: of {method} gave a {type(found).__name__}; give a list of Section(title, text, ...)")
+    sections = list(found)
+    for number, section in enumerate(sections, 1):
+        if not isinstance(section, Section):
+            kind = type(section).__name__
+            raise UserError(
+                f"report: part {number} of {method} is a {kind}; give burnish.core.report.Section(title, ...)"
+            )
+        whose = f"report: section `{section.title}` of {method}"
+        rows = section.table
+        if rows is not None and not (isinstance(rows, list | tuple) and all(isinstance(row, Mapping) for row in rows)):
+            raise UserError(f"{whose}: a table is a list of mappings with the same keys")
+        if section.figure is not None and not hasattr(section.figure, "savefig"):
+            raise UserError(
+                f"{whose}: a figure is matplotlib's (see core.report.subplots), not a {type(section.figure).__name__}"
+            )
+        if section.parts:
+            checked_sections(section.parts, method)
+    return sections
 
 
 def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,16 +24,22 @@ from burnish.core import checkpoint as checkpoints
 from burnish.core.checkpoint import Stateful
 from burnish.core.errors import BurnishError, Interrupted, UserError
 from burnish.core.files import explained, read_json, remove, stale, write_atomic
+from burnish.core.global_streams import seed_streams, set_streams, stream_states
 from burnish.core.hardware import environment, usage
+from burnish.core.launch import launched
+from burnish.core.logs import SAID, RunLog
 from burnish.core.metrics import Metrics, Progress, Trackers
 from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
 from burnish.core.result import from_plain, to_plain
-from burnish.core.yaml_marks import dump_yaml, load_yaml
+from burnish.core.run_folder import did_something, state_of
+from burnish.core.stop_signals import StopSignals
+from burnish.core.user_code import changes, changes_in_words, lent_code
+from burnish.core.yaml_marks import dump_yaml
 
 T = TypeVar("T")
-# All that a run ever writes into its folder, and so all that a fresh start removes.
-OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "report.html", "checkpoints", "artifacts", "trackers")
+# All that a run writes into its folder, and so all that a fresh start removes.
+OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "run.log", "report.html", "checkpoints", "artifacts", "trackers")
 
 
 class Run:
@@ -43,22 +49,39 @@ class Run:
         recipe: what was asked.
         path: the run's folder; made if absent. A folder with the same recipe is resumed.
         fresh: throw an earlier run in that folder away first.
+        allow_changed_code: go on although code that the recipe lends (:mod:`burnish.core.user_code`) has changed since
+            the run began; both hashes are kept in ``run.json``.
         quiet: no progress on the terminal.
 
+    Attributes:
+        code: what the recipe lends.
+        allow_changed_code: as asked.
+
     Raises:
-        UserError: the folder belongs to another process or holds another recipe (the keys that differ are named).
+        UserError: the folder belongs to another process or holds another recipe (the keys that differ are named), or
+            the code that the recipe lends is not that which the run began with (the files are named).
     """
 
-    def __init__(self, recipe: Recipe, path: Path | str, *, fresh: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        path: Path | str,
+        *,
+        fresh: bool = False,
+        allow_changed_code: bool = False,
+        quiet: bool = False,
+    ) -> None:
         self.recipe = recipe
         self.path = Path(path)
-        # Under torchrun every rank opens the run; only the first owns the folder.
-        self.is_main = int(os.environ.get("RANK", "0")) == 0
+        # Under torchrun or srun every rank opens the run; only the first owns the folder.
+        self.is_main = launched().rank == 0
+        self.code = lent_code(recipe.model_dump(mode="json"))
+        self.allow_changed_code = allow_changed_code
         self._fresh = fresh
         self._progress = Progress(quiet=quiet or not self.is_main)
         self._rngs: dict[str, np.random.Generator] = {}
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
+        self._signals = StopSignals(self.note)
+        self._log: RunLog | None = None
         self._saved_at = time.monotonic()
         self._resumed_at = 0
         self._value: Any = None
@@ -90,7 +113,7 @@ class Run:
             state.load_state_dict(saved)
         for name, rng_state in content["rngs"].items():
             self.rng(name).bit_generator.state = rng_state
-        _set_global_rngs(content["globals"])
+        set_streams(content["globals"])
         self.cut_metrics(content["metrics"])
         self._resumed_at = step + 1
         if not self._was_finished:
@@ -120,11 +143,11 @@ class Run:
         In a distributed job every rank calls it: all save (``state_dict`` may be collective) and stop together.
 
         Raises:
-            Interrupted: SIGINT or SIGTERM came; the state is saved.
+            Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP came; the state is saved.
             BurnishError: the disk is full; the last checkpoint is untouched.
         """
         due = time.monotonic() - self._saved_at >= self.recipe.checkpoint_every
-        due, stop = any_rank(due, self._signal is not None)
+        due, stop = any_rank(due, self.stop_requested)
         if not due and not stop:
             return
         saved = [dict(state.state_dict()) for state in states]
@@ -132,7 +155,7 @@ class Run:
             content = {
                 "states": saved,
                 "rngs": {name: rng.bit_generator.state for name, rng in self._rngs.items()},
-                "globals": _global_rngs(),
+                "globals": stream_states(),
                 "metrics": self._metrics.size(),
             }
             checkpoints.save(self.path / "checkpoints", step, content, self.recipe.keep)
@@ -166,16 +189,21 @@ class Run:
     def note(self, message: str) -> None:
         """One line for the person at the terminal."""
         self._progress.note(message)
+        SAID.info(message)
 
     @property
     def stop_requested(self) -> bool:
         """A stop signal came and no checkpoint has honoured it yet (for trainers that own their loop)."""
-        return self._signal is not None
+        return self._signals.number is not None
 
     @property
     def stop_signal(self) -> int:
         """The number of the stop signal that came; SIGINT's if none did."""
-        return self._signal or signal.SIGINT
+        return self._signals.number or signal.SIGINT
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Inside, a stop signal does not wait for a checkpoint: see :meth:`StopSignals.at_once`."""
+        return self._signals.at_once()
 
     def metrics_size(self) -> int:
         """Bytes of ``metrics.jsonl`` so far: what a foreign trainer's checkpoint remembers."""
@@ -212,26 +240,29 @@ class Run:
             self._own()
         record = {} if self._fresh else run_record(self.path)  # under the lock: nobody else is finishing it
         self._was_finished = record.get("status") == "finished"
+        self._accepted: list[dict[str, Any]] = list(record.get("code_changes_allowed", []))
         self._had_work, self._value = bool(record), record.get("value")
+        self._code = self.code.record()
         if self._was_finished and "value" not in record:
             self.note(f"{self.path}: finished by a Burnish that did not keep results; start afresh to have it")
         try:
-            _seed_globals(self.recipe.seed)
+            seed_streams(self.recipe.seed)
             if self.is_main:
                 self._open_folder()
+                if not self._was_finished:  # looking at a finished run again leaves it as it is
+                    self._log = RunLog(self.path)
                 self._metrics = Metrics(self.path / "metrics.jsonl")
                 if self.recipe.tracking.to:
-                    config = self.recipe.model_dump(mode="json")
+                    config = self.recipe.written()
                     self._trackers = Trackers(self.recipe.tracking, self.path / "trackers", config)
-            self._catch_signals()
+            self._signals.catch()
         except BaseException:
             self._disown()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._signals.release()
         self._progress.close()
         if not self.is_main:
             return
@@ -250,6 +281,8 @@ class Run:
             if error is None:
                 raise
         finally:
+            if self._log is not None:
+                self._log.close(error)
             self._disown()
 
     def _own(self) -> None:
@@ -275,23 +308,13 @@ class Run:
             self._lock.release()
 
     def _open_folder(self) -> None:
-        inside = {path.name for path in self.path.iterdir()} - {".lock", ".owner"}
-        left = {path.name for path in stale(self.path)}
-        stored = self.path / "recipe.yaml"
-        if run_record(self.path):
-            if self._fresh:
-                for name in OURS:
-                    remove(self.path / name)
-            elif stored.exists():
-                differing = self.recipe.differences(load_yaml(stored)[0] or {})
-                if differing and self._did_something():
-                    raise UserError(
-                        f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
-                        "choose another folder, or start afresh",
-                        arguments=("out", "fresh"),
-                    )
-        elif inside - left:
-            raise UserError(f"{self.path}: not empty and not a run; choose another folder", arguments=("out",))
+        stored, record = self.path / "recipe.yaml", run_record(self.path)
+        if record and self._fresh:
+            for name in OURS:
+                remove(self.path / name)
+        else:
+            state_of(self.recipe, self.path, record)  # refuses what is not this recipe's
+            self._compare_code(record)
         artifacts = self.path / "artifacts"
         below = [path for path in artifacts.rglob("*") if path.is_dir()] if artifacts.is_dir() else []
         for folder in (self.path, self.path / "checkpoints", artifacts, *below):
@@ -301,12 +324,23 @@ class Run:
         if not (self._was_finished and stored.exists()):
             write_atomic(stored, self.recipe.to_yaml())
 
-    def _did_something(self) -> bool:
-        """Whether the run in the folder left anything; one that was refused before it began stands in nobody's way."""
-        made = [self.path / name for name in ("artifacts", "checkpoints") if (self.path / name).is_dir()]
-        metrics = self.path / "metrics.jsonl"
-        anything = any(next(folder.iterdir(), None) for folder in made)
-        return anything or self._was_finished or (metrics.exists() and metrics.stat().st_size > 0)
+    def _compare_code(self, record: dict[str, Any]) -> None:
+        """Refuse code that is not what the run began with, or remember that it was allowed."""
+        before, now = record.get("code"), self._code
+        if not before:
+            return  # of a run that an older Burnish began, nothing is known
+        changed = changes(before, now)
+        if not changed or not did_something(self.path, record):
+            return
+        said = f"the code that the recipe lends has changed since the run began ({changes_in_words(changed)})"
+        if not self.allow_changed_code:
+            raise UserError(
+                f"{self.path}: {said}; start afresh, or allow the changed code",
+                arguments=("fresh", "allow_changed_code"),
+            )
+        self.note(f"{self.path}: {said}")
+        revisions = {"git_revisions_before": before["git_revisions"], "git_revisions_now": now["git_revisions"]}
+        self._accepted.append({"at": self._start, "files": changed, **revisions})
 
     def _describe(self, status: str, error: str = "") -> None:
         """Write ``run.json``; wall and CPU seconds add up over the sessions of a resumed run."""
@@ -329,59 +363,21 @@ class Run:
             "cpu_seconds": sum(one["cpu_seconds"] for one in sessions),
             "peak_memory_bytes": max(one["peak_memory_bytes"] for one in sessions),
             "value": self._value,
+            "code": self._code,
+            "code_changes_allowed": self._accepted,
         }
         write_atomic(path, json.dumps(content | ({"error": error} if error else {}), indent=1))
 
-    def _catch_signals(self) -> None:
-        def on_signal(number: int, _: FrameType | None) -> None:
-            if self._signal is not None:
-                raise KeyboardInterrupt  # asked twice: leave at once, the last checkpoint is good
-            self._signal = number
-            self.note("stopping at the next checkpoint; once more stops at once")
 
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, on_signal)
-        except ValueError:
-            self._handlers = {}  # not the main thread (a notebook's worker): signals stay whose they are
+def note_report_error(path: Path, error: str | None) -> None:
+    """Keep in ``run.json`` why the report of a finished run is not whole; none: it is."""
+    record = run_record(path)
+    record.pop("report_error", None)
+    write_atomic(path / "run.json", json.dumps(record | ({"report_error": error} if error else {}), indent=1))
 
 
 def run_record(path: Path) -> dict[str, Any]:
     """``run.json`` of a run folder; empty if there is none, or it is damaged."""
     record = read_json(path / "run.json")
-    known = (
-        isinstance(record, dict) and isinstance(record.get("sessions"), list) and isinstance(record.get("method"), str)
-    )
+    known = isinstance(record, dict) and [type(record.get(key)) for key in ("sessions", "method")] == [list, str]
     return record if known else {}
-
-
-def _seed_globals(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    import torch
-
-    torch.manual_seed(seed)
-
-
-def _global_rngs() -> dict[str, Any]:
-    import torch
-
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [name, np.asarray(keys), position, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-        "cuda": list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else [],
-    }
-
-
-def _set_global_rngs(state: dict[str, Any]) -> None:
-    import torch
-
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    np.random.set_state(tuple(state["numpy"]))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -17,7 +17,9 @@ from pydantic import Field
 
 from burnish.core.errors import UserError
 from burnish.core.recipe import Settings
+from burnish.dialogue.answers import bare
 from burnish.dialogue.choices import to_open
+from burnish.dialogue.rewards import reference_in
 from burnish.dialogue.rows import Question, check_picture, open_picture
 
 Layout = Literal["llava", "llava_cot", "geo170k", "generic"]
@@ -99,6 +101,7 @@ def to_question(
         question, answer = opened
     if filters.numeric and not re.search(r"\d", answer):
         raise Filtered("the answer has no number")
+    _answered(answer)
     images = tuple(_image(picture, root) for picture in found.pictures)
     return Question(question, answer, found.rationale, found.steps, images, where)
 
@@ -114,6 +117,7 @@ def check_question(question: Question) -> Question:
         _encodable(text, name)
         if not text.strip():
             raise BadRow(f"`{name}` is empty")
+    _answered(question.answer)
     for text in (question.rationale or "", *(question.steps or ())):
         _encodable(text, "rationale")
     try:
@@ -198,6 +202,12 @@ def _text(row: Mapping[str, Any], column: str) -> str:
     if not text:
         raise BadRow(f"`{column}` is empty")
     return text
+
+
+def _answered(answer: str) -> None:
+    """An answer of which nothing is left without its tags, box or dollars is none: no completion could be right."""
+    if not bare(reference_in(answer)):
+        raise BadRow("`answer` is empty")
 
 
 def _encodable(text: str, column: str) -> None:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from burnish.dialogue.verify import Verifier, compare_plainly
+from burnish.dialogue.answers import as_latex
+from burnish.dialogue.verify import Verifier
 
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _FORMAT = re.compile(
@@ -40,14 +41,14 @@ def answer_in(text: str) -> str | None:
 class Accuracy:
     """1 where the completion gives the reference answer, otherwise 0.
 
-    Equal as mathematics (math-verify), or the same text inside ``<answer>`` (the whole completion where it has no
-    block).
+    The text inside ``<answer>`` is compared first: as text, choice, number with unit, then as mathematics
+    (math-verify). An empty reference is given by nothing.
 
     Args:
         verifier: compares expressions within a time limit.
-        where: ``completion`` looks for the expression in the whole completion, as published; ``answer`` only inside its
-            ``<answer>`` block, so that a right number in passing earns nothing, and neither does a completion without
-            one.
+        where: ``completion`` looks for the answer in the whole completion, as published (of several boxes in the
+            last), where there is no such text or it is prose; ``answer`` only inside its ``<answer>`` block, so that a
+            right number in passing earns nothing, and neither does a completion without one.
     """
 
     __name__ = "accuracy"
@@ -66,23 +67,29 @@ class Accuracy:
 
     def judge(self, texts: Sequence[str], answers: Sequence[str]) -> list[float]:
         """Rewards of plain texts against reference answers, one each."""
-        rewards = [0.0] * len(texts)
-        hard: list[tuple[int, tuple[str, str]]] = []
-        for index, (text, reference) in enumerate(zip(texts, answers, strict=True)):
-            gold = answer_in(reference) or reference.strip()
-            block = answer_in(text)
-            if compare_plainly(text if block is None else block, gold) and (
-                block is not None or self.where != "answer"
-            ):
-                rewards[index] = 1.0
-            elif self.where == "completion":
-                hard.append((index, (text, gold)))
-            elif block is not None:
-                hard.append((index, (block, gold)))
-        verdicts = self.verifier.equal([pair for _, pair in hard])
-        for (index, _), verdict in zip(hard, verdicts, strict=True):
-            rewards[index] = float(verdict)
-        return rewards
+        golds = [reference_in(answer) for answer in answers]
+        blocks = [answer_in(text) for text in texts]
+        right = self._equal([(block, gold) for block, gold in zip(blocks, golds, strict=True)])
+        if self.where == "completion":
+            # A block that holds one expression has decided: what else was thought on the way is no answer.
+            searched = [
+                text if not found and (block is None or as_latex(block) is None) else None
+                for text, block, found in zip(texts, blocks, right, strict=True)
+            ]
+            anywhere = self._equal(list(zip(searched, golds, strict=True)))
+            right = [one or other for one, other in zip(right, anywhere, strict=True)]
+        return [float(each) for each in right]
+
+    def _equal(self, pairs: Sequence[tuple[str | None, str]]) -> list[bool]:
+        """Whether each pair is equal; what is no answer is equal to nothing."""
+        verdicts = iter(self.verifier.equal([(text, gold) for text, gold in pairs if text is not None]))
+        return [text is not None and next(verdicts) for text, _ in pairs]
+
+
+def reference_in(answer: str) -> str:
+    """The reference itself, out of its block if it has one."""
+    block = answer_in(answer)
+    return answer.strip() if block is None else block
 
 
 class Format:

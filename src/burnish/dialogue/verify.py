@@ -1,4 +1,4 @@
-"""Are two answers the same? Text and plain numbers are compared here, all else by math-verify in timed processes.
+"""Are two answers the same? What needs no algebra is told from the text, all else by math-verify in timed processes.
 
 Knows nothing of rewards or models. A pathological expression costs its limit and no more: its process is killed and
 replaced, on any platform and from any thread.
@@ -7,54 +7,21 @@ replaced, on any platform and from any thread.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import queue
-import re
 import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Sequence
-from fractions import Fraction
 from types import TracebackType
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError
+from burnish.core.packages import Need, require
+from burnish.dialogue.answers import compare_plainly
 
 START_SECONDS = 120.0  # a busy machine may take long to import sympy; no item's time runs meanwhile
-_NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?|[+-]?\d{1,40}/\d{1,40}", re.ASCII)
-
-
-def plain_number(text: str) -> Fraction | None:
-    """The value of an integer, a decimal or a fraction of integers that stands alone; ``None`` for anything else.
-
-    >>> plain_number(" -3/4 ")
-    Fraction(-3, 4)
-    """
-    text = text.strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    try:
-        return Fraction(text)
-    except ZeroDivisionError:
-        return None
-
-
-def compare_plainly(text: str, gold: str) -> bool | None:
-    """The verdict where it needs no algebra: equal text, or two plain numbers that are equal or clearly not.
-
-    Returns:
-        ``None`` where only algebra can tell, and for numbers so close that rounding decides.
-    """
-    if text.strip() == gold.strip():
-        return True
-    left, right = plain_number(text), plain_number(gold)
-    if left is None or right is None:
-        return None
-    if left == right:
-        return True
-    return None if abs(left - right) <= abs(right) / 1000 else False
 
 
 class Verifier:
@@ -72,8 +39,7 @@ class Verifier:
     """
 
     def __init__(self, limit: float = 5.0, workers: int = 1) -> None:
-        if importlib.util.find_spec("math_verify") is None:
-            raise UserError("accuracy: math-verify is not installed; it comes with the extra `post`", extra="post")
+        require("accuracy", Need(("math_verify",), "post"))
         self.limit = limit
         self.timeouts = 0
         self._count = workers
@@ -88,7 +54,7 @@ class Verifier:
         self.close()
 
     def equal(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        """Whether each ``(text, gold)`` holds the same answer; math-verify searches a longer ``text``.
+        """Whether each ``(text, gold)`` holds the same answer; of several boxes the last counts, prose is searched.
 
         Raises:
             BurnishError: a worker process does not start.

@@ -1,7 +1,7 @@
 """The process of math-verify: one JSON line in, one out. Started and killed by :mod:`burnish.dialogue.verify`.
 
-Knows math-verify and nothing of Burnish. An expression that a model wrote may take sympy for ever or hold the
-interpreter lock; only a process can be stopped then.
+Knows math-verify and how answers are read as LaTeX. An expression that a model wrote may take sympy for ever or hold
+the interpreter lock; only a process can be stopped then.
 """
 
 from __future__ import annotations
@@ -11,23 +11,41 @@ import json
 import logging
 import os
 import sys
+from typing import Any
+
+from burnish.dialogue.answers import as_latex, boxed
 
 MEMORY = 4 << 30  # bytes of address space: a tower of powers must not take the machine with it
 
 
 def judge(text: str, gold: str) -> bool:
     """Whether math-verify finds the expression of ``gold`` in ``text``; what it cannot read is wrong."""
-    from math_verify import parse, verify
+    from math_verify import verify
 
     try:
-        # No limit of its own: it works by signals, and whoever waits for this process has a clock.
-        target = parse(gold, parsing_timeout=None) or parse(f"${gold}$", parsing_timeout=None)
-        if not target:
-            return False
-        found = parse(text, parsing_timeout=None) or parse(f"${text}$", parsing_timeout=None)
+        target = _read(gold)
+        found = _read(text) if target else []
         return bool(found) and bool(verify(target, found, timeout_seconds=None))
     except Exception:  # noqa: BLE001 - sympy raises anything on what a model may write, and none of it is right
         return False
+
+
+def _read(text: str) -> list[Any]:
+    """What is written: as LaTeX where it is one expression, otherwise what a search finds.
+
+    Searched first, as math-verify does by itself, ``\\sqrt{8}`` without dollars would be 8.
+    """
+    from math_verify import LatexExtractionConfig, parse
+
+    # No limit of its own: it works by signals, and whoever waits for this process has a clock.
+    latex = as_latex(text)
+    if latex is not None:
+        found = parse(f"${latex}$", [LatexExtractionConfig()], parsing_timeout=None)
+        if any(not isinstance(each, str) for each in found):
+            return list(found)
+    box = boxed(text)
+    searched = text if box is None else rf"\boxed{{{box}}}"
+    return list(parse(searched, parsing_timeout=None) or parse(f"${searched}$", parsing_timeout=None))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from burnish.private.encoders import Encoder
 from burnish.private.heads import Heads, Representations, calibrated, chosen_prompts, fit_heads, heads_of, prompt_logits
 from burnish.private.prompts import Prompt
 from burnish.private.recipe import EnsembleSettings, HeadSettings
-from burnish.private.selection import best_single, select_prompts, weights_by_right
+from burnish.private.selection import select_prompts, weights_by_right
 from burnish.private.texts import Parts
 
 
@@ -47,11 +47,12 @@ class Fitted:
 
     Attributes:
         prompts: candidates.
-        single: the best alone.
+        single: the best alone, by the rule that the ensemble's first is chosen by.
         chosen: the ensemble's, in the order of its heads.
         one: head of the best single prompt.
         many: heads of the ensemble.
-        each: share of validation texts that each candidate gets right.
+        all: heads of every candidate.
+        each: share of clean validation texts that each candidate gets right.
     """
 
     prompts: tuple[Prompt, ...]
@@ -59,6 +60,7 @@ class Fitted:
     chosen: tuple[int, ...]
     one: Heads
     many: Heads
+    all: Heads
     each: Float[np.ndarray, " prompts"]
 
 
@@ -105,8 +107,8 @@ def fit(
     weights, biases = _raw_heads(seen, train, classes, head)
     all_prompts = heads_of(weights, biases, classes, ensemble.aggregate)
     clean, other = (prompt_logits(all_prompts, each) for each in (seen.validation, seen.noisy))
-    single = best_single(clean, other, validation)
     chosen = select_prompts(clean, other, validation, ensemble.prompts, ensemble.diversity)
+    single = chosen[0]
     many = chosen_prompts(all_prompts, chosen)
     if ensemble.aggregate == "weighted":
         shares = weights_by_right(clean[:, chosen], other[:, chosen], validation)
@@ -119,7 +121,7 @@ def fit(
             for heads, places in ((many, list(chosen)), (one, [single]))
         )
     each = (clean.argmax(2) == validation[:, None]).mean(0)
-    return Fitted(tuple(prompts), single, tuple(chosen), one, many, each)
+    return Fitted(tuple(prompts), single, tuple(chosen), one, many, all_prompts, each)
 
 
 def _raw_heads(

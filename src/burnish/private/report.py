@@ -18,6 +18,8 @@ LONGEST = 220
 SIDES = {"single": "the single prompt", "ensemble": "the ensemble"}
 LINES = 8
 """Attacked texts that it shows."""
+NARROW = 4.6
+"""Inches of a figure: no wider than a telephone shows with its text still to be read."""
 
 
 def run_sections(path: Path) -> list[Section]:
@@ -160,20 +162,20 @@ def byte_figure(data: bytes) -> Any:
 
 def level_figure(levels: Mapping[str, int]) -> Any:
     """One bar, step by step."""
-    figure, grid = subplots(height=1.5)
+    figure, grid = subplots(width=NARROW, height=1.6)
     axes, left = grid[0, 0], 0
     for place, (name, count) in enumerate(levels.items()):
         axes.barh([0], [count], left=left, color=f"C{place}", height=0.5, label=f"{name}: {count}")
         left += count
     axes.set(xlim=(0, left), xlabel="levels", yticks=[])
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(fontsize=8, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
 def attack_figure(told: Mapping[str, Any]) -> Any:
     """Accuracy of both classifiers, by what was attacked."""
-    figure, grid = subplots(height=2.6)
+    figure, grid = subplots(width=NARROW, height=2.8)
     axes = grid[0, 0]
     groups = (
         ("not attacked", "single_before", "ensemble_before"),
@@ -193,8 +195,8 @@ def attack_figure(told: Mapping[str, Any]) -> Any:
 
 
 def score_figure(duels: Sequence[Mapping[str, Any]]) -> Any:
-    """Leads before and after, side by side."""
-    figure, grid = subplots(1, 2, height=2.8)
+    """Leads before and after, one below the other."""
+    figure, grid = subplots(2, 1, width=NARROW, height=4.6)
     for axes, side, words in zip(grid.flat, ("single", "ensemble"), ("best single prompt", "ensemble"), strict=True):
         for place, row in enumerate(duels):
             start, end = (_lead(row[side][name], row["label"]) for name in ("before", "after"))

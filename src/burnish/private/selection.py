@@ -10,18 +10,13 @@ from burnish.core.errors import UserError
 Logits = Float[np.ndarray, "texts prompts classes"]
 
 
-def best_single(clean: Logits, noisy: Logits, labels: Int64[np.ndarray, " texts"]) -> int:
-    """The prompt that is right most often on clean texts; of equals the one that is right more often under noise."""
-    own, other = (_right(each, labels).mean(0) for each in (clean, noisy))
-    return int(np.lexsort((np.arange(len(own)), -other, -own))[0])
-
-
 def select_prompts(
     clean: Logits, noisy: Logits, labels: Int64[np.ndarray, " texts"], count: int, diversity: float = 0.5
 ) -> list[int]:
     """Prompts of an ensemble, chosen one after the other.
 
-    The first is right most often, clean and noisy texts together. Each next one makes most of: the share that the mean
+    The first is right most often, clean and noisy texts together: alone it is the best single prompt by the same rule,
+    on the same texts. Each next one makes most of: the share that the mean
     of the chosen prompts' logits gets right (clean and noisy), plus ``diversity`` times how often the new prompt and
     those before it disagree. Of equals the first.
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer
 from burnish.core.errors import BurnishError
 
 R = TypeVar("R", bound="Record")
-Outcome = Literal["evidence", "no evidence", "inconclusive"]
+Outcome = Literal["evidence", "no evidence", "inconclusive", "cannot be judged"]
 Interval = tuple[float, float]
 
 
@@ -76,7 +76,7 @@ class Verdict(Record):
     only_if_set = frozenset({"calibrated"})
 
     outcome: Outcome
-    """`evidence` accuses; neither of the other two clears."""
+    """`evidence` accuses; none of the others clears. `cannot be judged`: the suspect evades."""
     alpha: float
     """The level: a p up to it counts as evidence."""
     because: str

@@ -20,6 +20,7 @@ STYLE = {  # badge: ink and ground; amber accuses, green and blue would clear, w
     "evidence": ("#7a2e00", "#fbdcc0"),
     "no evidence": ("#344054", "#e4e7ec"),
     "inconclusive": ("#6b5200", "#fdeecb"),
+    "cannot be judged": ("#6b5200", "#fdeecb"),
 }
 DOTS = 300  # values drawn one by one; more are told by their density alone
 

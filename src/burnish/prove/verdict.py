@@ -18,6 +18,8 @@ def wording(method_subject: str, findings: Findings) -> str:
     p, alpha = findings.deciding_p, verdict.alpha
     because = verdict.because.strip().rstrip(".")
     power = findings.power_reached
+    if verdict.outcome == "cannot be judged":
+        return _evades(method_subject, because)
     if verdict.outcome == "inconclusive":
         return _inconclusive(method_subject, because, power)
     if not verdict.calibrated and verdict.outcome == "no evidence":
@@ -32,6 +34,8 @@ def wording(method_subject: str, findings: Findings) -> str:
 def headline(findings: Findings) -> str:
     """The verdict in two or three words; a rule without calibration never gives evidence."""
     outcome = findings.verdict.outcome
+    if outcome == "cannot be judged":
+        return "cannot be judged: the suspect evades"
     if not findings.verdict.calibrated and outcome != "inconclusive":
         return "the rule accuses" if outcome == "evidence" else "the rule does not accuse"
     return outcome
@@ -99,6 +103,18 @@ def _inconclusive(subject: str, because: str, power: Power) -> str:
     if power.needed and power.needed not in because:
         parts.append(f"About {power.needed} would be needed.")
     return _paragraphs(" ".join(parts[:2]), " ".join(parts[2:]))
+
+
+def _evades(subject: str, because: str) -> str:
+    first = (
+        f"This suspect cannot be judged, because it does not answer as a model that is asked about pictures does: "
+        f"{because}."
+    )
+    last = (
+        f"Whether {subject} remains open, and no test can tell while it answers so. Having found nothing here speaks "
+        "for nobody's innocence: ask for access to the model itself, or for answers that do not evade."
+    )
+    return _paragraphs(first, last)
 
 
 def _rule_only(subject: str, because: str, p: float | None, alpha: float) -> str:

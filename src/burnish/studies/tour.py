@@ -16,7 +16,7 @@ from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.hardware import environment
 from burnish.core.method import Method, all_methods
-from burnish.core.metrics import Progress, duration
+from burnish.core.metrics import Progress, activity, duration
 from burnish.core.report import Section, write_report
 from burnish.core.run import run_record
 from burnish.core.study import StudyRecipe, claim_rows
@@ -66,7 +66,8 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
             say(f"{method.shown}: {find_study(method.name).title}")
             shown.append(_study(method, size, out, fresh))
     say("merging a real model" if size == "tour" else "merging a small model")
-    shown.append(_merge(size, out))
+    with activity("merging"):
+        shown.append(_merge(size, out))
     found = environment()
     machine = [{"what": what, "value": value} for what, value in {**found["hardware"], **found["versions"]}.items()]
     machine.append({"what": "git revision", "value": found["git_revision"] or "installed package"})

@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 from burnish.dialogue.rows import Question
 
 FAMILIES = ("chain_sum", "gcd", "simple_equations", "gsm_symbolic")
 EACH = 10
+NEEDS = (Need(("reasoning_gym",)),)
 
 
 def draw_problems(count: int, seed: int, families: Sequence[str] = FAMILIES) -> list[Question]:
@@ -26,7 +28,7 @@ def draw_problems(count: int, seed: int, families: Sequence[str] = FAMILIES) -> 
     try:
         import reasoning_gym
     except ImportError:
-        raise UserError("data: these problems come with the package reasoning-gym; install it") from None
+        raise not_installed("data", *NEEDS) from None
     sets = []
     for name in families:
         try:

@@ -6,6 +6,8 @@ import pytest
 from burnish.core.errors import BurnishError, UserError
 from burnish.private.encryption.choose import client_from_secret, make_client, make_evaluator
 from burnish.private.encryption.parameters import Parameters
+from burnish.private.encryption.seal import chain_of
+from burnish.private.encryption.sealed_streams import pack, to_bytes, unpack
 from burnish.private.encryption.steps import step
 from tests.private.encryption.backends import ROTATIONS, SMALL, pair
 
@@ -166,6 +168,28 @@ def test_damaged_ciphertexts_are_refused(backend, numbers):
             assert loaded.level == 0  # the changed byte was one that means nothing, or a coefficient
             assert loaded.parts in (2, 3)
     assert refused >= 15  # of the clear back end, most bytes are numbers, and another number is sound
+
+
+@every
+def test_keys_that_lack_one_say_which(backend):
+    client, evaluator = pair(backend)
+    assert evaluator.lacking([*ROTATIONS, 0, SMALL.slots - 3]) == []
+    assert evaluator.lacking([5, 4, -1]) == ["a rotation by 4", f"a rotation by {SMALL.slots - 1}"]
+    assert make_evaluator(SMALL, client.evaluation_keys([]), backend).lacking([2]) == ["a rotation by 2"]
+
+
+def test_keys_without_a_relinearisation_key():
+    client, _ = pair("seal")
+    found = unpack(client.evaluation_keys([1]), {"parameters", "relinearise", "rotate"}, "keys")
+    chain = chain_of(SMALL)
+    none = to_bytes(chain.api.RelinKeys())
+    for stream in (none, found["rotate"]):  # rotation keys in its place: of the same kind to SEAL
+        try:
+            evaluator = make_evaluator(SMALL, pack({**found, "relinearise": stream}), "seal")
+        except UserError as error:
+            assert "relinearisation key" in str(error)
+        else:
+            assert evaluator.lacking([1]) == ["relinearisation"]
 
 
 @every

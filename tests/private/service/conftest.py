@@ -46,7 +46,7 @@ def running(bundle: Path, store: Path, settings: Settings, token: str | None = N
     workers = Workers(job, settings.workers)
     bound = listen("127.0.0.1", 0, token)
     app = Guarded(open_service(offer, store, workers, settings.limits), "127.0.0.1", token)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=lambda: server.run(sockets=[bound]), daemon=True)
     thread.start()
     end = time.monotonic() + 30

@@ -104,6 +104,11 @@ def test_keys_that_were_checked_leave_the_memory_to_those_in_use(tmp_path: Path)
     part = client.save(client.encrypt(circuit.plan.encode(np.array([[[1.0, 0.0]]]))[0]))
     assert computer.answer(tmp_path / "used", (part,))
     assert list(computer._evaluators) == [tmp_path / "used"]
+    computer.forget(tmp_path / "used")
+    computer.forget(tmp_path / "used")  # twice harms nobody
+    assert not computer._evaluators
+    with pytest.raises(UserError, match="keys: removed meanwhile, or their time is over"):
+        computer.answer(tmp_path / "gone", (part,))
 
 
 def test_the_noise_is_gaussian_and_never_the_same() -> None:

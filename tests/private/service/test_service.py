@@ -26,6 +26,7 @@ from burnish.private.service.keys import Keys, load_keys, make_keys
 from burnish.private.service.offer import Offer
 from burnish.private.service.running import new_keys
 from burnish.private.service.sessions import Limits
+from burnish.private.service.workers import Workers
 from tests.private.service.conftest import CLEAR, running, texts
 
 
@@ -161,12 +162,27 @@ def test_uploads_are_bounded_before_they_are_kept(server: str, keys: Keys) -> No
         (wire.write("keys", "0" * 16, plan.digest, [b"abc"]), 422, "make keys for it"),
         (wire.write("question", plan.parameters.digest, plan.digest, [b"abc"]), 400, "where `keys` is expected"),
         (b"nothing of ours", 400, "not one of this service"),
+        (
+            wire.write("keys", plan.parameters.digest, plan.digest, [keys.client.evaluation_keys(plan.rotations[1:])]),
+            422,
+            f"there is none for a rotation by {plan.rotations[0] % plan.parameters.slots}; this circuit needs it",
+        ),
     ]:
         reply = post(server, data, "/v1/keys")
         assert (reply.status_code, said in reply.json()["detail"]) == (status, True), reply.json()
 
 
-def test_strangers_get_no_session_and_nobody_forgets_for_them(server: str, keys: Keys) -> None:
+def test_strangers_get_no_session_and_nobody_forgets_for_them(
+    server: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[Path] = []
+    forget = Workers.forget
+
+    async def noted(self: Workers, client: str, path: Path) -> None:
+        await forget(self, client, path)
+        dropped.append(path)
+
+    monkeypatch.setattr(Workers, "forget", noted)
     with ServiceClient(server, keys) as client:
         known = client.register()
         shown: list[tuple[Any, int]] = [
@@ -179,7 +195,9 @@ def test_strangers_get_no_session_and_nobody_forgets_for_them(server: str, keys:
         for told, status in shown:
             for method, path in (("POST", "/v1/sessions"), ("DELETE", "/v1/keys")):
                 assert httpx.request(method, server + path, content=json.dumps(told)).status_code == status
+        assert dropped == []
         client.forget()
+        assert [(path.parent.name, path.exists()) for path in dropped] == [(known.client, False)]
         assert httpx.post(server + "/v1/sessions", json=vars(known)).status_code == 404
         assert post(server, question(client)).status_code == 401
         assert len(client.ask(texts(1))) == 1  # and can come back
@@ -238,6 +256,21 @@ def test_limits(bundle: Path, tmp_path: Path) -> None:
             pytest.raises(BurnishError, match=r"refused \(507\): keys: this server keeps those of 1 clients"),
         ):
             second.register()
+
+
+def test_keys_whose_time_is_over(bundle: Path, tmp_path: Path) -> None:
+    limits = Limits(clients=1, key_seconds=2)
+    with running(bundle, tmp_path / "store", dataclasses.replace(CLEAR, limits=limits)) as url:  # noqa: SIM117
+        with ServiceClient(url, new_keys(url, tmp_path / "keys", unencrypted=True)) as client:
+            first = client.register()
+            client.ask(texts(1))
+            until = time.monotonic() + 30
+            while any((tmp_path / "store").iterdir()):  # nobody asks meanwhile
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            assert post(url, question(client)).status_code == 401
+            assert len(client.ask(texts(1))) == 1  # the keys go again, without being told to
+            assert client._registration() != first
 
 
 def test_a_busy_server_says_so_and_answers_others_meanwhile(
@@ -362,6 +395,8 @@ def test_a_server_that_is_killed_while_it_answers(bundle: Path, tmp_path: Path) 
     with ServiceClient(url, keys) as client:
         known = client.register()
         old = question(client)
+        assert post(url, old).status_code == 200
+        assert post(url, old).status_code == 409
         client.ask(texts(4))
 
         def ask_on() -> BurnishError:

@@ -98,6 +98,28 @@ def test_who_is_known(tmp_path: Path) -> None:
     assert all(two.token.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
+def test_keys_are_kept_for_a_time(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = KeyStore(tmp_path, CIRCUIT, 1, 60, lambda: now[0])
+    first = registered(store)
+    now[0] += 59
+    assert store.expired() == []
+    assert store.knows(first)
+    now[0] += 1
+    assert not store.knows(first)  # also before anybody looks
+    assert store.clients() == []
+    with pytest.raises(UserError, match="or not any more; send the keys again"):
+        store.keys(first.client)
+    registered(KeyStore(tmp_path, "f" * 16, 1, 10, lambda: now[0]))  # of a circuit that is no more
+    now[0] += 10
+    assert len(store.expired()) == 2
+    assert list(tmp_path.iterdir()) == []
+    # The time is on the disk: another process goes by the same.
+    kept = registered(store)
+    assert KeyStore(tmp_path, CIRCUIT, 1, 9999, lambda: now[0] + 59).knows(kept)
+    assert not KeyStore(tmp_path, CIRCUIT, 1, 9999, lambda: now[0] + 60).knows(kept)
+
+
 def test_keys_of_another_circuit_are_not_known(tmp_path: Path) -> None:
     known = registered(KeyStore(tmp_path, CIRCUIT, 5))
     assert not KeyStore(tmp_path, "f" * 16, 5).knows(known)

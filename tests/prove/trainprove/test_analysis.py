@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
+from burnish.prove.evasion import label_signs
 from burnish.prove.trainprove.analysis import analyse, settings_in
 from burnish.prove.trainprove.loop import rehearse
 from tests.prove.trainprove.test_audit import recipe
@@ -41,6 +42,25 @@ def settings(sources: int = 19, **changes: Any) -> dict[str, Any]:
         | {"classes": 5, "sources": names, "batch": 10, "novelty": 0.0}
         | changes
     )
+
+
+@pytest.mark.parametrize("labels", ["constant", "noise"])
+def test_labels_that_evade_are_named(labels: str) -> None:
+    """Not the sentence for an honest innocent; and evidence from before this was looked at stays as it was."""
+    arrays = answers(1, 0.0, sources=3, each=2)
+    images = len(arrays["truth"])
+    drawn = np.random.default_rng(3).integers(0, 5, images)
+    evasive = arrays | {"suspect_labels": np.full(images, 2) if labels == "constant" else drawn}
+    found = analyse(evasive, settings(3, evasion=True))
+    assert found.verdict.outcome == "cannot be judged"
+    assert "hardly depend on the picture" in found.verdict.because
+    assert analyse(evasive, settings(3)).verdict.outcome != "cannot be judged"
+
+
+def test_no_innocent_is_called_evasive_by_its_labels() -> None:
+    for seed in range(40):
+        honest = answers(seed, seed % 2)
+        assert label_signs(honest["suspect_labels"], honest["shadow_labels"], honest["truth"]) == ()
 
 
 def test_verdicts_by_rule() -> None:

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from burnish.reason.hint_grpo.loop import score
 from burnish.reason.hint_grpo.questions import write_questions
 from burnish.testbeds.arithmetic import draw_questions, make_tokenizer
 from tests.forked import CONTEXT
+from tests.ranks import on_two_ranks
 from tests.reason.hint_grpo.trainers import accuracy, chain, make_trainer, recipe, ruled
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "hint_grpo"
@@ -200,14 +199,7 @@ def one_step(folder: Path, processes: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_two_gloo_processes_do_what_one_does(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["-m", "tests.reason.hint_grpo.test_loop", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    root = Path(__file__).parents[3]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    two = [json.loads((tmp_path / f"two/{rank}.json").read_text()) for rank in range(2)]
+    two = on_two_ranks(one_step, tmp_path / "two", 2, folder=tmp_path / "two")
     one = one_step(tmp_path / "one", processes=1)
     for name, value in one["weights"].items():
         for found in two:
@@ -285,9 +277,3 @@ def test_options_of_the_template_reach_training_and_test_alike(model: Path, tmp_
     with Run(asked, tmp_path / "run", quiet=True) as run:
         METHOD.load("run")(asked, run)  # the look before the first step would say so if they differed
     assert (tmp_path / "run" / "artifacts" / "outcome.json").exists()
-
-
-if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    result = one_step(target, processes=2)
-    (target / f"{os.environ['RANK']}.json").write_text(json.dumps(result))

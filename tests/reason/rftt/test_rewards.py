@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burnish.dialogue.answers import boxed
 from burnish.dialogue.verify import Verifier
 from burnish.reason.rftt.rewards import (
     Judge,
     TokenRewards,
     Verdict,
     at_boundaries,
-    boxed,
     outcome,
     prm_paper,
     prm_released,

@@ -1,9 +1,6 @@
 """Two gloo processes do what one does: the same rollouts, advantages over the whole batch, the same step."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,7 @@ import pytest
 import torch
 
 from burnish.reason.rftt.trainer import Objective
+from tests.ranks import on_two_ranks
 from tests.reason.rftt.training import Hashed, make_model, make_rewards, make_trainer
 
 KINDS = [
@@ -63,14 +61,7 @@ def one_step(folder: Path, processes: int) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_two_gloo_processes_do_what_one_does(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["-m", "tests.reason.rftt.test_trainer_two_processes", str(tmp_path / "two")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    root = Path(__file__).parents[3]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    two = [json.loads((tmp_path / f"two/{rank}.json").read_text()) for rank in range(2)]
+    two = on_two_ranks(one_step, tmp_path / "two", 2, folder=tmp_path / "two")
     one = json.loads(json.dumps(one_step(tmp_path / "one", processes=1)))
     for whole, *halves in zip(one, *two, strict=True):
         for half in halves:
@@ -81,9 +72,3 @@ def test_two_gloo_processes_do_what_one_does(tmp_path: Path) -> None:
         assert halves[0]["close"] == pytest.approx(whole["close"], abs=1e-5, rel=1e-5)
         assert whole["logged"]["rollouts/repeated"] == 0.25
         assert abs(whole["close"][1]) > 1e-3  # there was a divergence to get wrong
-
-
-if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    result = one_step(target, processes=2)
-    (target / f"{os.environ['RANK']}.json").write_text(json.dumps(result))

@@ -117,6 +117,11 @@ class ClearEvaluator:
         self._noise = Noise(parameters)
         self._rotations = None if keys is None else _read_keys(parameters, keys)
 
+    def lacking(self, rotations: Sequence[int]) -> list[str]:
+        given = self._rotations
+        steps = sorted({number % self.parameters.slots for number in rotations} - {0})
+        return [] if given is None else [f"a rotation by {number}" for number in steps if number not in given]
+
     def add(self, left: ClearCipher, right: ClearCipher) -> ClearCipher:
         return self._sum(left, right, 1.0)
 

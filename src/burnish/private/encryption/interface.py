@@ -47,6 +47,9 @@ class Evaluator(Protocol):
 
     parameters: Parameters
 
+    def lacking(self, rotations: Sequence[int]) -> list[str]:
+        """Keys that a circuit with products and these rotations needs and that were not given, each in words."""
+
     def add(self, left: Any, right: Any) -> Any:
         """Slot by slot."""
 

@@ -2,7 +2,7 @@
 
     GET    /v1/service    what everybody may know: encoder, templates, labels, parameters (JSON)
     POST   /v1/keys       evaluation keys, once a client; gives its name and token (JSON)
-    DELETE /v1/keys       forget them
+    DELETE /v1/keys       forget them: on the disk, in memory, and the session; they are forgotten as well in time
     POST   /v1/sessions   with name and token; gives a session (JSON)
     POST   /v1/questions  a question in a session; the answer, of one size whatever it says
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.packages import Need, not_installed
 from burnish.private.service import wire
 from burnish.private.service.offer import HEADER_ROOM, Offer
 from burnish.private.service.sessions import Limits, Refused, Sessions
@@ -36,6 +37,8 @@ BODY_SECONDS = 60
 """That a body may lag behind `BODY_SPEED`: who sends a byte now and then holds nobody's place."""
 BODY_SPEED = 50_000
 """Bytes a second that a body must come with."""
+SWEEP_SECONDS = 60
+"""Between two looks for keys whose time is over. They are not used in between: each use looks for itself."""
 UPLOADS = 2
 """Clients whose keys may come at once."""
 
@@ -73,6 +76,7 @@ class Service:
             raise Refused("keys: others are being received; wait", 503, 10)
         self._uploads += 1
         try:
+            await self.sweep()
             if len(await asyncio.to_thread(self._store.clients)) >= self._limits.clients:
                 raise Refused(f"keys: this server keeps those of {self._limits.clients} clients, and has as many", 507)
             registration = await self._received(request)
@@ -102,9 +106,27 @@ class Service:
         from starlette.responses import Response
 
         client = await self._known(request)
-        self._sessions.close(client)
         await asyncio.to_thread(self._store.forget, client)
+        await self._drop(client)
         return Response(status_code=204)
+
+    async def sweep(self) -> None:
+        """Remove the keys whose time is over."""
+        for client in await asyncio.to_thread(self._store.expired):
+            await self._drop(client)
+
+    async def sweep_on(self) -> None:
+        """Now and then, for ever."""
+        while True:
+            await asyncio.sleep(min(SWEEP_SECONDS, self._limits.key_seconds))
+            with contextlib.suppress(BurnishError, OSError):  # a disk that cannot be written now may be, the next time
+                await self.sweep()
+
+    async def _drop(self, client: str) -> None:
+        """End a client's session, and free the memory of its keys."""
+        self._sessions.close(client)
+        with contextlib.suppress(WorkerDied):
+            await self._workers.forget(client, self._store.path(client))
 
     async def open(self, request: Request) -> Response:
         """POST /v1/sessions."""
@@ -175,7 +197,7 @@ def service_app(service: Service, workers: Workers) -> Any:
         from starlette.responses import JSONResponse
         from starlette.routing import Route
     except ImportError:
-        raise UserError("private: needs the packages of the extra `private`", extra="private") from None
+        raise not_installed("private: a server", Need(("fastapi",), "private")) from None
 
     def guarded(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
@@ -192,7 +214,9 @@ def service_app(service: Service, workers: Workers) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
         del app
+        sweeping = asyncio.create_task(service.sweep_on())
         yield
+        sweeping.cancel()
         workers.close()
 
     return FastAPI(
@@ -217,7 +241,8 @@ def open_service(offer: Offer, store: Path, workers: Workers, limits: Limits) ->
     Raises:
         UserError: the store's folder cannot be written.
     """
-    return service_app(Service(offer, KeyStore(store, offer.plan.digest, limits.clients), workers, limits), workers)
+    keys = KeyStore(store, offer.plan.digest, limits.clients, limits.key_seconds)
+    return service_app(Service(offer, keys, workers, limits), workers)
 
 
 def _status(error: Exception) -> tuple[int, int]:

@@ -33,6 +33,7 @@ class Limits:
 
     Attributes:
         clients: whose keys are kept.
+        key_seconds: after which they are removed, and have to be sent again.
         session_seconds: after which a session is over.
         session_questions: after which it is over as well; the noise that floods an answer counts with as many.
         questions_per_minute: of a client; as many may come at once after a pause.
@@ -40,6 +41,7 @@ class Limits:
     """
 
     clients: int = 100
+    key_seconds: int = 86_400
     session_seconds: int = 3600
     session_questions: int = 1000
     questions_per_minute: int = 60

@@ -1,7 +1,7 @@
 """Registered evaluation keys on the server's disk: whole or absent, whatever happens to the process.
 
-A client is a folder: `keys` as it sent them, and `client.json` with the hash of the token that it shows. Nothing in it
-is secret of the client's: evaluation keys are public ones.
+A client is a folder: `keys` as it sent them, and `client.json` with the hash of the token that it shows and the time
+until which they are kept. Nothing in it is secret of the client's: evaluation keys are public ones.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from burnish.core.errors import UserError
 from burnish.core.files import explained, folder_atomic, read_json, remove, stale
+from burnish.private.service.sessions import Refused
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,18 @@ class KeyStore:
         folder: made if it is not there; what a killed process left half-written is removed.
         circuit: digest of what the keys are for; clients of another circuit are not known any more.
         most: clients at once.
+        seconds: that keys are kept.
+        clock: seconds since the epoch: what is kept on the disk outlives a process, and its clock.
 
     Raises:
         UserError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, circuit: str, most: int) -> None:
+    def __init__(
+        self, folder: Path, circuit: str, most: int, seconds: float = 86_400, clock: Callable[[], float] = time.time
+    ) -> None:
         self._folder, self._circuit, self._most = folder, circuit, most
+        self._seconds, self._clock = seconds, clock
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for rest in stale(folder):
@@ -74,17 +81,33 @@ class KeyStore:
         with folder_atomic(self._folder / registration.client) as work:
             with (work / "keys").open("wb") as file:
                 yield Incoming(registration, work / "keys", file)
-            told = {"format": FORMAT, "circuit": self._circuit, "token": _hashed(registration.token)}
+            told = {
+                "format": FORMAT,
+                "circuit": self._circuit,
+                "token": _hashed(registration.token),
+                "until": self._clock() + self._seconds,
+            }
             (work / "client.json").write_text(json.dumps(told), encoding="utf-8")
 
     def keys(self, client: str) -> Path:
         """Where a client's keys are.
 
         Raises:
-            UserError: not registered.
+            Refused: not registered, or not any more.
         """
         if self._told(client) is None:
-            raise UserError("client: not registered here for this circuit; send the keys (once)")
+            raise Refused("client: not registered here for this circuit, or not any more; send the keys again", 401)
+        return self.path(client)
+
+    def expired(self) -> list[str]:
+        """Remove the keys whose time is over, of any circuit; whose they were."""
+        over = [path.name for path in self._folder.iterdir() if self._over(path.name)]
+        for client in over:
+            self._remove(client)
+        return over
+
+    def path(self, client: str) -> Path:
+        """Where the keys of a client are or were."""
         return self._folder / client / "keys"
 
     def knows(self, registration: Registration) -> bool:
@@ -96,19 +119,32 @@ class KeyStore:
     def forget(self, client: str) -> None:
         """Remove a client's keys."""
         if self._told(client) is not None:
-            # Under another name first: a process that is killed here leaves rubbish, not half a client.
-            aside = self._folder / f".{client}.{secrets.token_hex(4)}"
-            with explained(aside):
+            self._remove(client)
+
+    def _remove(self, client: str) -> None:
+        # Under another name first: a process that is killed here leaves rubbish, not half a client.
+        aside = self._folder / f".{client}.{secrets.token_hex(4)}"
+        with explained(aside):
+            try:
                 (self._folder / client).rename(aside)
-                shutil.rmtree(aside)
+            except FileNotFoundError:  # somebody else was faster
+                return
+            shutil.rmtree(aside)
 
     def _told(self, client: str) -> dict[str, object] | None:
+        """Of a client whose keys are for this circuit and whose time is not over."""
+        told = self._read(client)
+        return None if told is None or told.get("circuit") != self._circuit or self._over(client) else told
+
+    def _over(self, client: str) -> bool:
+        told = self._read(client)
+        return told is not None and not float(str(told.get("until", 0))) > self._clock()
+
+    def _read(self, client: str) -> dict[str, object] | None:
         if not re.fullmatch(r"[0-9a-f]{32}", client):
             return None
         told = read_json(self._folder / client / "client.json")
-        if not isinstance(told, dict) or told.get("format") != FORMAT or told.get("circuit") != self._circuit:
-            return None
-        return told
+        return told if isinstance(told, dict) and told.get("format") == FORMAT else None
 
 
 class Incoming:

@@ -8,6 +8,7 @@ its keys (up to gigabytes) are read once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import threading
 from collections import OrderedDict
@@ -18,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from burnish.core.errors import BurnishError
+from burnish.core.errors import BurnishError, UserError
 from burnish.core.parallel import follow_parent
 from burnish.private.encryption.choose import Backend, make_evaluator
 from burnish.private.encryption.interface import Evaluator
 from burnish.private.ensemble.circuit import EnsembleCircuit
+from burnish.private.service.bounds import bounded
 from burnish.private.service.flooding import Flood, flooded
 
 R = TypeVar("R")
@@ -46,10 +48,15 @@ class Job:
 
 
 class Computer:
-    """Answers questions, with the keys of the clients that it served last in memory."""
+    """Answers questions, with the keys of the clients that it served last in memory.
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    Args:
+        job: what it computes.
+        bounded: memory and time that a stranger's bytes may take; only in a process that does nothing else.
+    """
+
+    def __init__(self, job: Job, *, bounded: bool = False) -> None:
+        self._job, self._bounded = job, bounded
         self._evaluators: OrderedDict[Path, Evaluator] = OrderedDict()
         plan = job.circuit.plan
         each = plan.parameters.key_bytes * (len(plan.rotations) + 1)
@@ -63,28 +70,50 @@ class Computer:
         """
         evaluator = self._load(keys)
         circuit = self._job.circuit
-        ciphers = [evaluator.load(part) for part in parts]
+        parameters = circuit.plan.parameters
+        # as they came, in a file in memory, unpacked, and unpacked once more while they are checked
+        with self._bound(4 * len(parts) * parameters.ciphertext_bytes(parameters.levels, 3), "question"):
+            ciphers = [evaluator.load(part) for part in parts]
         circuit.plan.check(ciphers)
         answer = circuit.run(evaluator, ciphers)
         return evaluator.save(flooded(evaluator, answer, self._job.flood))
 
     def check(self, keys: Path) -> None:
-        """Read new keys, so that what is damaged is said when they come and not at a question.
+        """Read new keys, so that what is damaged or lacking is said when they come and not at a question.
 
         Raises:
-            UserError: keys that are refused.
+            UserError: keys that are refused, or lack one that the circuit needs.
         """
-        self._load(keys)
+        lacking = self._load(keys).lacking(self._job.circuit.plan.rotations)
         del self._evaluators[keys]  # they move before they are used: under this name nobody asks for them again
+        if lacking:
+            raise UserError(
+                f"keys: there is none for {', '.join(lacking[:5])}{', ...' if len(lacking) > 5 else ''}; this circuit "
+                "needs it; make keys for it again (keygen)"
+            )
+
+    def forget(self, keys: Path) -> None:
+        """Keys that are not used any more leave the memory."""
+        self._evaluators.pop(keys, None)
 
     def _load(self, keys: Path) -> Evaluator:
         found = self._evaluators.pop(keys, None)
         if found is None:
             while len(self._evaluators) >= self._most:  # before the next are read: together they may not fit
                 self._evaluators.popitem(last=False)
-            found = make_evaluator(self._job.circuit.plan.parameters, keys.read_bytes(), self._job.backend)
+            plan = self._job.circuit.plan
+            try:
+                size = keys.stat().st_size
+                # the file, its parts, and each part unpacked and once more while it is checked
+                with self._bound(2 * size + 2 * plan.parameters.key_bytes * (len(plan.rotations) + 1), "keys"):
+                    found = make_evaluator(plan.parameters, keys.read_bytes(), self._job.backend)
+            except FileNotFoundError:
+                raise UserError("keys: removed meanwhile, or their time is over; send them again") from None
         self._evaluators[keys] = found
         return found
+
+    def _bound(self, most: int, what: str) -> contextlib.AbstractContextManager[None]:
+        return bounded(most, what) if self._bounded else contextlib.nullcontext()
 
 
 class Workers:
@@ -115,6 +144,14 @@ class Workers:
             WorkerDied: see :meth:`answer`.
         """
         await self._run(client, _check, keys)
+
+    async def forget(self, client: str, keys: Path) -> None:
+        """See :meth:`Computer.forget`. A client's questions go to one process: no other has its keys.
+
+        Raises:
+            WorkerDied: see :meth:`answer`; what it held is gone.
+        """
+        await self._run(client, _forget, keys)
 
     def close(self) -> None:
         """Stop them; what they are at is lost."""
@@ -147,7 +184,7 @@ _HERE = threading.local()  # has the computer of a worker's thread
 
 def _begin_process(job: Job) -> None:
     follow_parent()
-    _begin(job)
+    _HERE.computer = Computer(job, bounded=True)
 
 
 def _begin(job: Job) -> None:
@@ -160,6 +197,10 @@ def _answer(keys: Path, parts: tuple[bytes, ...]) -> bytes:
 
 def _check(keys: Path) -> None:
     _HERE.computer.check(keys)
+
+
+def _forget(keys: Path) -> None:
+    _HERE.computer.forget(keys)
 
 
 def _kill(pool: Executor) -> None:

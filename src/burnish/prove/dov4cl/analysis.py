@@ -27,6 +27,7 @@ from burnish.prove.dov4cl.image_tests import (
     steadiness,
 )
 from burnish.prove.dov4cl.power import MOST, POWER, outlook, power_shown
+from burnish.prove.evasion import Probes, measure_evasion
 from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.findings import Outcome, StatisticalTest, Verdict, smallest
 from burnish.prove.statistics import holm, significant
@@ -48,7 +49,8 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
     Args:
         arrays: ``public`` (Boolean, [images]); embeddings ``NAME_global`` [draws, images, M, dim] and ``NAME_local``
             [draws, images, N, dim] for NAME ``suspect``, ``shadow_000`` ... and, where shadows were trained on the
-            public images, ``guilty_000`` ...
+            public images, ``guilty_000`` ... With the arrays of :func:`burnish.prove.dov4cl.probes.probe_arrays` it is
+            also looked at whether the suspect evades.
         settings: those of :func:`settings_in`, and ``split`` (``auc``, ``p`` and ``alpha`` of the split check; ``None``
             where
             ``split_check`` is off).
@@ -60,6 +62,8 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
     # one thread: the same last digits wherever the evidence is checked
     with one_thread():
         findings = (_paper if settings["test"] == "paper" else _permutation)(public, answers, settings)
+        if "probe_public" in arrays:
+            findings = _with_evasion(findings, arrays, answers, settings)
     split = findings.split
     checked = settings.get("split_check", "off") != "off"
     if checked and (split is None or split.alpha != settings["split_alpha"]):
@@ -72,6 +76,30 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
     )
     verdict = Verdict(outcome="inconclusive", alpha=settings["alpha"], because=because)
     return findings.model_copy(update={"verdict": verdict})
+
+
+def _with_evasion(
+    findings: OwnershipFindings, arrays: Mapping[str, np.ndarray], answers: Answers, settings: Mapping[str, Any]
+) -> OwnershipFindings:
+    """With what was seen of the suspect's way of answering; one that evades is neither cleared nor left half open.
+
+    Evidence stays evidence: the permutation test is exact whatever a suspect answers.
+    """
+    views = {name: [kind.reshape(-1, *kind.shape[2:]) for kind in pair] for name, pair in answers.items()}
+    shadows = [each for name, each in views.items() if name.startswith("shadow_")]
+    rng = np.random.default_rng([settings["seed"], 160])
+    found = measure_evasion(views["suspect"], shadows, _probes(arrays), rng)
+    verdict = findings.verdict
+    if found.signs and (verdict.outcome != "evidence" or not verdict.calibrated):
+        because = f"the suspect evades: {'; '.join(found.signs)}"
+        verdict = Verdict(outcome="cannot be judged", alpha=verdict.alpha, because=because)
+    return findings.model_copy(update={"evasion": found, "verdict": verdict})
+
+
+def _probes(arrays: Mapping[str, np.ndarray]) -> Probes | None:
+    if "probe_path" not in arrays:
+        return None
+    return Probes(arrays["probe_public"].astype(bool), arrays["probe_again"], arrays["probe_path"])
 
 
 def _read(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:

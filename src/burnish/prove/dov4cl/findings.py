@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from burnish.prove.evasion import Evasion
 from burnish.prove.findings import Findings, Interval, Power, Record, needed_in_words
 
 
@@ -77,7 +78,7 @@ class Effects(Record):
 class OwnershipFindings(Findings):
     """All findings of an ownership audit."""
 
-    only_if_set = Findings.only_if_set | {"effects"}
+    only_if_set = Findings.only_if_set | {"effects", "evasion"}
 
     power: OwnershipPower | None
     """None for the published test, whose power was not measured."""
@@ -91,6 +92,8 @@ class OwnershipFindings(Findings):
     """The split check; none where it is off."""
     effects: Effects | None = None
     """None for the published test."""
+    evasion: Evasion | None = None
+    """How the suspect answers; none in evidence from before this was looked at."""
 
     @property
     def power_reached(self) -> Power:

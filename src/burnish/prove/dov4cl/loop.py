@@ -23,6 +23,7 @@ from burnish.core.run import Run
 from burnish.prove.contrastive.train import Training, train_encoder
 from burnish.prove.dov4cl.analysis import analyse, settings_in
 from burnish.prove.dov4cl.ask import Question, ask_model, make_plan, read_answers
+from burnish.prove.dov4cl.probes import ask_probes, plan_probes, probe_arrays
 from burnish.prove.dov4cl.recipe import AuditRecipe, query_count
 from burnish.prove.dov4cl.report import finding_sections
 from burnish.prove.dov4cl.split_check import check_split
@@ -77,6 +78,13 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     rest = [replace(suspect, name=name, model=model, out=suspect.out.with_name(name)) for name, model in models.items()]
     # the suspect by itself and in this process: its rate and its budget are shared by nobody
     asked = {"suspect": ask_model(suspect, run.note, partial(_heard, run, steps))}
+    probes = plan_probes(recipe, len(pictures.public), len(pictures.private))
+    probing = replace(suspect, out=suspect.out.with_name("probes")) if probes.queries else None
+    if probing is None:
+        run.note("suspect: neither pictures nor budget are enough to see whether it evades (inconsistency, tables)")
+    else:
+        asked["suspect, to see whether it evades"] = ask_probes(probing, probes, run.note)
+        run.checkpoint(next(steps))
     with executor(recipe.executor, max(1, min(recipe.workers, len(rest))), recipe.ray_address) as pool:
         for question, record in zip(
             rest, run.progress(pool.map(ask_model, rest), "shadows asked", len(rest)), strict=True
@@ -84,6 +92,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
             asked[question.name] = record
             run.checkpoint(next(steps))
     arrays = read_answers([suspect.name, *models], suspect.out.parent, plan.public)
+    arrays |= probe_arrays(probing, probes)
     settings = analysis_settings(recipe, split)
     findings = analyse(arrays, settings)
     run.artifact("findings.json", findings.to_json())

@@ -11,6 +11,7 @@ import torch
 from burnish.prove.contrastive.recipe import TrainSettings
 from burnish.prove.contrastive.train import make_learner, training_views
 from burnish.prove.dov4cl.loop import read_pictures
+from burnish.prove.dov4cl.probes import plan_probes
 from burnish.prove.dov4cl.recipe import AuditRecipe, query_count
 from burnish.prove.dov4cl.views import view_size
 
@@ -37,6 +38,10 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
         (
             "queries",
             f"up to {queries:,} to the suspect, as many to each of {trained + len(shadows.models)} other models",
+        ),
+        (
+            "probes",
+            f"up to {plan_probes(recipe, public, private).queries:,} queries more to the suspect",
         ),
         ("bytes", f"{picture_bytes / 1e6:,.1f} MB of views, before any encoding"),
     ]

@@ -10,7 +10,9 @@ from typing import Any
 from burnish.core.files import read_json
 from burnish.core.report import Section
 from burnish.prove.dov4cl.findings import OwnershipFindings, OwnershipPower
+from burnish.prove.evasion import DISTINCT, INCONSISTENT, JUMP, JUMP_LEVEL, SIGNAL, SPREAD, Evasion
 from burnish.prove.report import Distribution, audit_sections
+from burnish.prove.verdict import said_p
 
 SUBJECT = "this encoder was pre-trained on the owner's public pictures"
 
@@ -28,6 +30,8 @@ def sections(path: Path) -> list[Section]:
 def finding_sections(findings: OwnershipFindings, asked: Mapping[str, Mapping[str, Any]]) -> list[Section]:
     """Sections from findings and from the records of who was asked what."""
     parts = audit_sections(SUBJECT, findings, distributions(findings))
+    if findings.evasion is not None:
+        parts.append(Section("How the suspect answers", evasion_text(findings.evasion)))
     if findings.power is not None:
         parts.append(Section("What the test could have seen", power_text(findings.power)))
     return [*parts, Section("What was asked", table=asked_rows(asked))] if asked else parts
@@ -52,6 +56,28 @@ def distributions(findings: OwnershipFindings) -> list[Distribution]:
         )
         for name, value in effects.suspect.items()
     ]
+
+
+def evasion_text(found: Evasion) -> str:
+    """What was seen of evasion, in words, with every figure."""
+    lines = [
+        "Signs that the suspect evades: " + "; ".join(found.signs) + "."
+        if found.signs
+        else "No sign that the suspect evades.",
+        f"Different answers: {found.distinct:.1%} of a shadow's (below {DISTINCT:.0%} is a sign). Spread of the "
+        f"answers: {found.spread:.1%} of the smallest of a shadow ({SPREAD:.0%}). Share that the picture explains: "
+        f"{found.signal:.1%} of the smallest of a shadow ({SIGNAL:.0%}).",
+    ]
+    if found.inconsistency is None or found.jump is None or found.jump_p is None:
+        lines.append("It was not asked anything again, and not about scrambled pictures.")
+    else:
+        lines.append(
+            f"Asked again, it differs by {found.inconsistency:.1%} of the difference between pictures (above "
+            f"{INCONSISTENT:.0%} is a sign). While pictures are scrambled, its largest step is {found.jump:.2f} times "
+            f"as long near public pictures as near private ones, p = {said_p(found.jump_p)} (above {JUMP:g} and at "
+            f"most {JUMP_LEVEL:g} is a sign)."
+        )
+    return "\n\n".join(lines)
 
 
 def power_text(power: OwnershipPower) -> str:

@@ -3,6 +3,7 @@ used."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -115,10 +116,17 @@ class Oracle:
         """
         refuse_beyond_budget(self._settings, total)
 
-    def ask(self, images: UInt8[np.ndarray, "n height width channels"]) -> np.ndarray:
+    def ask(
+        self, images: UInt8[np.ndarray, "n height width channels"], again: Sequence[int] | None = None
+    ) -> np.ndarray:
         """Answers to ``images``: labels int64 [n], logits float32 [n, classes], embeddings float32 [n, dim].
 
         Equal images cost one query, images answered before none; every batch is durable before the next is asked.
+
+        Args:
+            images: what to ask about.
+            again: to see whether a suspect stays with its answers: a number for each image. Image and number together
+                are asked once; 0 is the image's first answer.
 
         Raises:
             UserError: no images, more queries than the budget leaves (before any is made), a model that does not fit.
@@ -127,6 +135,8 @@ class Oracle:
         if not len(images):
             raise UserError("suspect: no images to ask about")
         keys = digests(images)
+        if again is not None:
+            keys = [_repeat(key, number) if number else key for key, number in zip(keys, again, strict=True)]
         first: dict[bytes, int] = {}
         for place, key in enumerate(keys):
             first.setdefault(key, place)
@@ -185,6 +195,11 @@ class Oracle:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._store.close()
         self._backend.close()
+
+
+def _repeat(key: bytes, number: int) -> bytes:
+    """The key under which a further answer to the same image is kept."""
+    return hashlib.sha256(key + number.to_bytes(4, "little")).digest()
 
 
 def refuse_beyond_budget(settings: SuspectSettings, total: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.errors import UserError
+from burnish.prove.evasion import label_signs
 from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.findings import Outcome, StatisticalTest, Verdict
 from burnish.prove.statistics import Grubbs, binomial_interval, bootstrap_interval, significant
@@ -73,7 +74,7 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
             (of the first shadow of mine).
         settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``,
             ``ridge``, ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of
-            the suspect.
+            the suspect; ``evasion``: whether to look at how the suspect answers.
 
     Raises:
         UserError: arrays that do not fit together, labels out of range, or too few shadows or sources.
@@ -90,12 +91,18 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
     published = _published(arrays, settings)
     power, false_accusation = _rates(shadows, settings)
     assumptions = (OPEN, *SUBJECT)
+    signs: tuple[str, ...] = ()
+    if settings.get("evasion"):  # evidence from before this was looked at is computed as it was
+        signs = label_signs(arrays["suspect_labels"], labels, arrays["truth"])
     if settings["statistic"] == "agreement":
         verdict = _verdict(tests[0], strange, len(shadows.innocents), power, len(sets), settings)
     else:
         rule, verdict = _published_verdict(published, settings)
         tests, assumptions = (rule, *tests), (PUBLISHED, *SUBJECT)
         power = false_accusation = None  # those are of the other procedure
+    if signs and (verdict.outcome != "evidence" or not verdict.calibrated):
+        because = f"the suspect evades: {'; '.join(signs)}"
+        verdict = Verdict(outcome="cannot be judged", alpha=verdict.alpha, because=because)
     return ProvenanceFindings(
         queries=len(sets),
         shadows={

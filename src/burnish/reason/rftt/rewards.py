@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from burnish.core.errors import UserError
+from burnish.dialogue.answers import boxed
 from burnish.dialogue.verify import Verifier
 from burnish.reason.rftt.generators.protocol import Path
 from burnish.reason.rftt.grammar import Grammar
@@ -61,23 +62,6 @@ class TokenRewards:
     def total(self) -> float:
         """All of it."""
         return sum(self.rewards)
-
-
-def boxed(text: str) -> str | None:
-    r"""The content of the last ``\boxed{...}`` whose braces close, stripped; ``None`` where there is none.
-
-    >>> boxed(r"so it is \boxed{\frac{1}{2}}.")
-    '\\frac{1}{2}'
-    """
-    start = text.rfind(r"\boxed{")
-    while start >= 0:
-        depth = 0
-        for place in range(start + len(r"\boxed"), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if depth == 0:
-                return text[start + len(r"\boxed{") : place].strip()
-        start = text.rfind(r"\boxed{", 0, start)
-    return None
 
 
 class Judge:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from burnish.core.errors import UserError
 from burnish.core.method import import_object
 from burnish.core.models import load_tokenizer
+from burnish.dialogue.answers import boxed
 from burnish.dialogue.models import ChatModel, load_chat_model
 from burnish.dialogue.rows import Question
 from burnish.dialogue.training import own_device
@@ -22,7 +23,7 @@ from burnish.reason.rftt.grammar import Grammar, prompted_grammar, rftt_grammar
 from burnish.reason.rftt.prm import ProcessScores, load_scorer
 from burnish.reason.rftt.prompts import VERIFY, Prompts, house_prompts, read_prompts
 from burnish.reason.rftt.recipe import GrammarSettings, RFTTRecipe, SearchSettings
-from burnish.reason.rftt.rewards import Judge, boxed
+from burnish.reason.rftt.rewards import Judge
 from burnish.reason.rftt.vocabulary import Vocabulary
 from burnish.reason.rftt.walk import PROMPTED, SearchRules
 

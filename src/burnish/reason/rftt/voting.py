@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from burnish.core.errors import UserError
-from burnish.dialogue.verify import compare_plainly
+from burnish.dialogue.answers import boxed, compare_plainly
 from burnish.reason.rftt.generators.protocol import Generator, Path, Prompt, Sampling
 from burnish.reason.rftt.grammar import Grammar
-from burnish.reason.rftt.rewards import boxed
 from burnish.reason.rftt.search import Judge, Saving, search
 from burnish.reason.rftt.tree import Tree
 from burnish.reason.rftt.walk import SearchRules

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from burnish.core.errors import UserError
+from burnish.dialogue.answers import boxed
 from burnish.reason.rftt.generators.protocol import Sampling
 from burnish.reason.rftt.grammar import Grammar
 from burnish.reason.rftt.prompts import Prompts, house_prompts
-from burnish.reason.rftt.rewards import RIGHT, boxed
+from burnish.reason.rftt.rewards import RIGHT
 from burnish.reason.rftt.splice import Dispute, Trajectory, as_answer, as_mistake, dispute, splice, without_repeats
 from burnish.reason.rftt.trace import Step, Trace
 from burnish.reason.rftt.tree import Node, Tree

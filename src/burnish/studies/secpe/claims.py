@@ -10,6 +10,11 @@ Seeds 1000 and 1001 and texts that are never drawn, looked at while sizes were s
 disagree on 5 to 12 % of the texts; emoji names under attack .13 alone and .04 to .13 together, e-mails .58 to .69 and
 .63 to .71; where four texts share a ciphertext, five prompts have one rotation more than one, and take 1.06 times as
 long: C4 is about one text in a ciphertext, where they have as many; all pairs 37 to 44 times as fast at 128 classes.
+
+A first judged run (seeds 1002 to 1004) chose the single prompt on clean validation texts and the ensemble on clean and
+noisy ones, asked SEAL about 192 texts, and took a bootstrap's price from elsewhere. It left C1, C2 undecided and the
+rest holding. Since then both are chosen by one rule on the same texts, SEAL is asked about more, a bootstrap is timed
+in the run, and seeds begin anew; no rule, bound or size of an attack was changed.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from typing import TypeVar
 from burnish.core.findings import Finding, average, paired
 from burnish.core.intervals import Interval, share_interval
 from burnish.core.study import Measured, Rule
-from burnish.studies.secpe.records import ArgmaxCell, TaskCell
+from burnish.studies.secpe.records import ArgmaxCell, Cell, TaskCell, bootstrap_of
 
 NOT_IN_PAPER = "not in the paper"
 ROBUST = "robust accuracy above the single prompt's (8 tasks, not named)"
@@ -32,16 +37,16 @@ FEW = Rule("share of answers that are wrong, or missing outside eps", kind="shar
 OVERHEAD = Rule("ratio of seconds, all prompts over one", kind="ratio", bound=1.025, side="at most", over="seeds")
 FASTER = Rule("ratio of seconds, sequential over all pairs", kind="ratio", bound=35.4, over="seeds")
 QUICKER = Rule("least ratio of seconds, folding over all pairs", kind="ratio", bound=1.0, over="seeds")
-CHOICE = "The single prompt is the best on clean validation texts; the ensemble's were chosen on clean and noisy ones."
-BOOTSTRAP = 10.9
-"""Seconds of a refresh, measured with Lattigo 6.2 at ring 32,768 and 8 levels: not 128-bit secure there, and slower
-where it is. A constant of the report, no part of a rule."""
+CHOICE = (
+    "Single prompt and ensemble are chosen by one rule on the same validation texts, clean and noisy: the single "
+    "prompt is the ensemble's first."
+)
 
 Number = Callable[[TaskCell], float]
 C = TypeVar("C", TaskCell, ArgmaxCell)
 
 
-def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
+def judge_cells(cells: Sequence[Cell]) -> list[Measured]:
     """Every claim, with what was measured."""
     tasks = [cell for cell in cells if isinstance(cell, TaskCell)]
     timings = [cell for cell in cells if isinstance(cell, ArgmaxCell)]
@@ -54,6 +59,7 @@ def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
             "clean accuracy not lower",
             NOT_BELOW,
             _paired(tasks, lambda cell: cell.ensemble, lambda cell: cell.single),
+            _other_choice(tasks, "single_of_clean"),
         ),
         Measured(
             "made_against_single",
@@ -70,7 +76,7 @@ def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
             ROBUST,
             GAIN,
             _paired(tasks, lambda cell: cell.ensemble_attacked, lambda cell: cell.single_attacked),
-            CHOICE,
+            f"{CHOICE} {_other_choice(tasks, 'single_of_clean_attacked')}",
         ),
         Measured(
             "transferred",
@@ -118,7 +124,7 @@ def judge_cells(cells: Sequence[TaskCell | ArgmaxCell]) -> list[Measured]:
             "35.4",
             FASTER,
             _ratio(timings, lambda cell: cell.sequential(_most(cell)) / cell.pairs[str(_most(cell))]),
-            f"With {BOOTSTRAP} s a refresh it is {_with_refresh(timings)} times.",
+            _with_refresh(timings, bootstrap_of(cells)),
         ),
         Measured(
             "argmax_folding",
@@ -139,11 +145,21 @@ def _most(cell: ArgmaxCell) -> int:
     return max(map(int, cell.pairs))
 
 
-def _with_refresh(cells: Sequence[ArgmaxCell]) -> str:
+def _with_refresh(cells: Sequence[ArgmaxCell], bootstrap: float | None) -> str:
+    if not cells or bootstrap is None:
+        return "No bootstrap was measured (orion-fhe is not installed): there is no figure with refreshes paid for."
+    ratios = [cell.sequential(_most(cell), bootstrap) / cell.pairs[str(_most(cell))] for cell in cells]
+    return (
+        f"With refreshes paid for, at {bootstrap:.1f} s a bootstrap as measured in this run (Lattigo, ring 65,536), it "
+        f"is {sum(ratios) / len(ratios):.0f} times."
+    )
+
+
+def _other_choice(cells: Sequence[TaskCell], name: str) -> str:
     if not cells:
-        return "-"
-    ratios = [cell.sequential(_most(cell), BOOTSTRAP) / cell.pairs[str(_most(cell))] for cell in cells]
-    return f"{sum(ratios) / len(ratios):.0f}"
+        return ""
+    mean = sum(getattr(cell, name) for cell in cells) / len(cells)
+    return f"The prompt that is best on clean validation texts alone: {mean:.3f}."
 
 
 def _overhead(cell: TaskCell) -> float:

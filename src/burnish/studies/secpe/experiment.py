@@ -8,16 +8,26 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from burnish.core.parallel import one_thread
 from burnish.private.argmax.records import Label
 from burnish.private.attacks.neighbours import neighbours_of
-from burnish.private.attacks.search import AttackPlan
-from burnish.private.duels import duel
+from burnish.private.attacks.search import AttackPlan, attack
+from burnish.private.duels import duel, victim_of
 from burnish.private.encoders import Encoder, load_encoder
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.fitting import Fitted, fit, of_prompts, represent
-from burnish.private.heads import Heads, Representations, answers, certain_bound, margins, mean_scores, unit_of
+from burnish.private.heads import (
+    Heads,
+    Representations,
+    answers,
+    certain_bound,
+    chosen_prompts,
+    margins,
+    mean_scores,
+    unit_of,
+)
 from burnish.private.prompts import make_prompts
 from burnish.private.questions import Session
 from burnish.private.recipe import EnsembleSettings, HeadSettings, PromptSettings, TextSettings
@@ -93,7 +103,8 @@ def run_task(job: TaskJob) -> TaskCell:
         labels = parts.train.labels, parts.validation.labels
         fitted = fit(seen, *labels, parts.test.classes, prompts, HeadSettings(), ensemble)
         one, many = of_prompts(seen.test, [fitted.single]), of_prompts(seen.test, fitted.chosen)
-        truth = parts.test.labels
+        truth, best = parts.test.labels, clean_choice(fitted.each, fitted.single)
+        clean = answers(chosen_prompts(fitted.all, [best]), of_prompts(seen.test, [best]))
         told = attacks(job, encoder, fitted, parts.test)
         told |= agreement(design, fitted.many, many)
         if design.timed:
@@ -106,6 +117,7 @@ def run_task(job: TaskJob) -> TaskCell:
         classes=len(parts.test.classes),
         prompts=design.prompts,
         single=float((answers(fitted.one, one) == truth).mean()),
+        single_of_clean=float((clean == truth).mean()),
         ensemble=float((answers(fitted.many, many) == truth).mean()),
         seconds=time.process_time() - started,
         **told,
@@ -113,16 +125,23 @@ def run_task(job: TaskJob) -> TaskCell:
 
 
 def attacks(job: TaskJob, encoder: Encoder, fitted: Fitted, test: Texts) -> dict[str, Any]:
-    """The first test texts, attacked on both classifiers."""
+    """The first test texts, attacked on both classifiers, and on the prompt that is best on clean validation texts
+    where that is another one than the single prompt."""
+    best = clean_choice(fitted.each, fitted.single)
+    third = victim_of(encoder, [fitted.prompts[best]], chosen_prompts(fitted.all, [best]))
     near, rng = neighbours_of(encoder.model, encoder.tokenizer), np.random.default_rng([job.seed, 3])
     rows, plan = [], replace(job.design.attack, reach=job.design.max_tokens)
     for text, label in list(zip(test.texts, test.labels.tolist(), strict=True))[: job.design.attacked]:
         found = duel(encoder, fitted, text, label, plan, rng, near)
+        of_clean = found.single
+        if best != fitted.single:
+            of_clean = attack(third, text, label, plan, np.random.default_rng(rng.integers(2**63)), near)
         rows.append(
             {
                 "single_before": found.single.before.argmax() == label,
                 "ensemble_before": found.ensemble.before.argmax() == label,
                 "single_attacked": found.single.after.argmax() == label,
+                "single_of_clean_attacked": of_clean.after.argmax() == label,
                 "ensemble_attacked": found.ensemble.after.argmax() == label,
                 "ensemble_on_single": found.ensemble_on_single.argmax() == label,
                 "single_on_ensemble": found.single_on_ensemble.argmax() == label,
@@ -132,6 +151,12 @@ def attacks(job: TaskJob, encoder: Encoder, fitted: Fitted, test: Texts) -> dict
         )
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     return {"attacked_texts": len(rows), **means}
+
+
+def clean_choice(right: Float[np.ndarray, " prompts"], single: int) -> int:
+    """The prompt that is right on most of the clean validation texts; of equals the single prompt, then the first."""
+    best = np.flatnonzero(right == right.max())
+    return single if single in best else int(best[0])
 
 
 def agreement(design: TaskDesign, heads: Heads, vectors: Representations) -> dict[str, Any]:

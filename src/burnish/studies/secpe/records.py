@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from burnish.core.cells import Record
@@ -19,7 +20,10 @@ class TaskCell(Record):
     classes: int
     prompts: int
     single: float
-    """Accuracy of the prompt that was best on the validation texts, on clean test texts."""
+    """Accuracy, on clean test texts, of the prompt that was best on clean and noisy validation texts: the ensemble's
+    own rule."""
+    single_of_clean: float
+    """Of the prompt that was best on the clean validation texts alone."""
     ensemble: float
     """Of the ensemble."""
     attacked_texts: int
@@ -28,6 +32,8 @@ class TaskCell(Record):
     ensemble_before: float
     single_attacked: float
     """Of the single prompt, attacked itself."""
+    single_of_clean_attacked: float
+    """Of the one that was best on clean validation texts, attacked itself."""
     ensemble_attacked: float
     """Of the ensemble, attacked itself, by one who knows it: the adaptive attacker."""
     ensemble_on_single: float
@@ -87,3 +93,24 @@ class ArgmaxCell(Record):
         """Seconds of (b): log2 n steps and the last comparison, likewise."""
         folds = (classes - 1).bit_length()
         return folds * (self.step + refresh) + self.last
+
+
+class RefreshCell(Record):
+    """What a refresh costs in the public: one bootstrap, once a study."""
+
+    kind: Literal["refresh"] = "refresh"
+    bootstrap: float | None
+    """CPU seconds; none where `orion-fhe` is not installed."""
+    ring: int
+    slots: int
+    seconds: float
+    """Of CPU time, with the keys."""
+
+
+Cell = TaskCell | ArgmaxCell | RefreshCell
+
+
+def bootstrap_of(cells: Sequence[Cell]) -> float | None:
+    """Seconds of a bootstrap, where one was measured."""
+    found = [cell.bootstrap for cell in cells if isinstance(cell, RefreshCell)]
+    return found[0] if found else None

@@ -17,12 +17,13 @@ from burnish.private.argmax.all_pairs import all_pairs_from_differences, all_pai
 from burnish.private.argmax.reading import needed_error, read_label
 from burnish.private.argmax.records import Row, Tournament
 from burnish.private.argmax.running_maximum import comparison_levels, running_rotations, sequential
+from burnish.private.encryption.bootstrap import can_bootstrap, measure_bootstrap
 from burnish.private.encryption.choose import Backend, make_client, make_evaluator
 from burnish.private.encryption.interface import Client, Evaluator
 from burnish.private.encryption.parameters import Parameters
 from burnish.private.polynomials.minimax import cheapest
 from burnish.private.polynomials.records import Sign
-from burnish.studies.secpe.records import ArgmaxCell
+from burnish.studies.secpe.records import ArgmaxCell, RefreshCell
 
 
 class ArgmaxDesign(NamedTuple):
@@ -48,6 +49,22 @@ class ArgmaxJob(NamedTuple):
 
     seed: int
     design: ArgmaxDesign
+
+
+class RefreshJob(NamedTuple):
+    """One item for the executor: what a refresh costs without the secret key."""
+
+    ring: int = 65536
+    slots: int = 256
+
+
+def run_refresh(job: RefreshJob) -> RefreshCell:
+    """One bootstrap, where the library for it is installed."""
+    if not can_bootstrap():
+        return RefreshCell(bootstrap=None, ring=job.ring, slots=job.slots, seconds=0.0)
+    found = measure_bootstrap(job.ring, job.slots)
+    seconds = found.keys_seconds + found.seconds
+    return RefreshCell(bootstrap=found.seconds, ring=job.ring, slots=job.slots, seconds=seconds)
 
 
 def run_argmax(job: ArgmaxJob) -> ArgmaxCell:
