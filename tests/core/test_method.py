@@ -16,7 +16,6 @@ from tests.core.loops import LoopRecipe
 HOUSE = {
     "dov4cl", "hint_grpo", "mint", "planning_acting", "rftt", "rmm", "sakd", "secpe", "shape", "trainprove",
 }  # fmt: skip
-"""Whose study is written and was not judged yet: it comes into the manifest with its stored result."""
 
 
 class Plugins:
