@@ -25,20 +25,27 @@ class LoraDelta:
     """A low-rank addition to one weight: `scale * B @ A`, transposed where the layer stores (in, out).
 
     Attributes:
-        a: the file entry of A (rank, in).
-        b: the file entry of B (out, rank).
+        a: the file entry of A (rank, in); `None` for a bias, to which `scale * b` is added.
+        b: the file entry of B (out, rank), or of a bias's addition (out,).
         scale: lora_alpha / r, or / sqrt(r) for rank-stabilised adapters.
         transpose: the weight is (in, out): GPT-2's Conv1D, and embeddings.
     """
 
-    a: TensorInfo
+    a: TensorInfo | None
     b: TensorInfo
     scale: float
     transpose: bool
 
     @property
+    def halves(self) -> tuple[TensorInfo, ...]:
+        """What is read for it."""
+        return (self.b,) if self.a is None else (self.a, self.b)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the weight that it fits."""
+        if self.a is None:
+            return self.b.shape
         out_in = (self.b.shape[0], self.a.shape[1])
         return out_in[::-1] if self.transpose else out_in
 
@@ -65,7 +72,7 @@ class Checkpoint:
         self.tensors = _tensors(self.folder)
         self.deltas: dict[str, LoraDelta] = {}
         if reference.lora:
-            self.deltas, replaced = _adapter(resolve(reference.lora), self.tensors)
+            self.deltas, replaced = _adapter(resolve(reference.lora), self.tensors, tied=self.tied)
             self.tensors = {**self.tensors, **replaced}
 
     @cached_property
@@ -122,36 +129,61 @@ def _tensors(folder: Path) -> dict[str, TensorInfo]:
     return {name: shards[file][name] for name, file in weight_map.items()}
 
 
-def _adapter(folder: Path, tensors: Mapping[str, TensorInfo]) -> tuple[dict[str, LoraDelta], dict[str, TensorInfo]]:
+def _adapter(
+    folder: Path, tensors: Mapping[str, TensorInfo], *, tied: bool
+) -> tuple[dict[str, LoraDelta], dict[str, TensorInfo]]:
     """What an adapter adds to weights, and the weights it replaces whole (`modules_to_save`)."""
     config = _adapter_config(folder)
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
         raise UserError(f"{folder}: no adapter_model.safetensors; save the adapter again with safe serialization")
-    halves: dict[str, dict[str, TensorInfo]] = {}
+    modules: dict[str, dict[str, TensorInfo]] = {}
     replaced: dict[str, TensorInfo] = {}
     for name, info in read_header(file).items():
         bare = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
-        if match := re.fullmatch(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.weight)?", bare):
-            halves.setdefault(match[1], {})[match[3]] = info
+        if match := re.fullmatch(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.(weight|bias))?", bare):
+            parts = modules.setdefault(match[1], {})
+            parts["bias" if match[4] == "bias" else match[3]] = info
             if match[2]:
-                halves[match[1]]["embedding"] = info
+                parts["embedding"] = info
         else:
             target = bare.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
-            replaced[_target(folder, target, tensors)] = info
-    deltas = {}
-    for module, pair in halves.items():
-        if "A" not in pair or "B" not in pair:
-            raise UserError(f"{file}: {module}: one of lora_A and lora_B is missing; the adapter is incomplete")
-        weight = _target(folder, f"{module}.weight", tensors)
-        delta = _delta(config, module, pair)
-        shapes = pair["A"].shape, pair["B"].shape
-        if any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][1]:
-            raise UserError(f"{file}: {module}: lora_A {shapes[0]} and lora_B {shapes[1]} do not fit together")
-        if delta.shape != tensors[weight].shape:
-            raise UserError(f"{file}: {module}: the adapter is {delta.shape}, {weight} is {tensors[weight].shape}")
-        deltas[weight] = delta
+            if not _follows_embedding(config, target, tensors, tied):
+                replaced[_target(folder, target, tensors)] = info
+    deltas: dict[str, LoraDelta] = {}
+    for module, parts in modules.items():
+        if not _follows_embedding(config, f"{module}.weight", tensors, tied):
+            deltas |= _module_deltas(file, config, module, parts, tensors)
     return deltas, replaced
+
+
+def _module_deltas(
+    file: Path, config: dict[str, Any], module: str, parts: dict[str, TensorInfo], tensors: Mapping[str, TensorInfo]
+) -> dict[str, LoraDelta]:
+    """What an adapter adds to one layer's weight, and to its bias if lora_B has one."""
+    if "A" not in parts or "B" not in parts:
+        raise UserError(f"{file}: {module}: one of lora_A and lora_B is missing; the adapter is incomplete")
+    weight = _target(file.parent, f"{module}.weight", tensors)
+    delta = _delta(config, module, parts)
+    shapes = parts["A"].shape, parts["B"].shape
+    if any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][1]:
+        raise UserError(f"{file}: {module}: lora_A {shapes[0]} and lora_B {shapes[1]} do not fit together")
+    if delta.shape != tensors[weight].shape:
+        raise UserError(f"{file}: {module}: the adapter is {delta.shape}, {weight} is {tensors[weight].shape}")
+    found = {weight: delta}
+    if "bias" in parts:
+        bias = _target(file.parent, f"{module}.bias", tensors)
+        if parts["bias"].shape != tensors[bias].shape:
+            raise UserError(
+                f"{file}: {module}: the bias of lora_B is {parts['bias'].shape}, {tensors[bias].shape} fits"
+            )
+        found[bias] = LoraDelta(None, parts["bias"], delta.scale, False)
+    return found
+
+
+def _follows_embedding(config: Mapping[str, Any], name: str, tensors: Mapping[str, TensorInfo], tied: bool) -> bool:
+    """Whether a tied head's part of an adapter only says again what the embedding's says."""
+    return bool(config.get("ensure_weight_tying")) and tied and is_head(name) and name not in tensors
 
 
 def _adapter_config(folder: Path) -> dict[str, Any]:
