@@ -31,6 +31,9 @@ def merge_yaml(
     shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
     allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Go on when a weight is NaN or infinite.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an unfinished or earlier merge there away.")] = False,
+    intermediate: Annotated[
+        Path | None, typer.Option(help="Where named merges of several documents go; default: OUT-parts.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Merge models by a YAML in mergekit's format (the word `yaml` may be left out).
@@ -48,6 +51,7 @@ def merge_yaml(
         shard_size=shard_size,
         allow_nan=allow_nan,
         fresh=fresh,
+        intermediate=intermediate,
     )
     say({"model": made}, json_)
 
@@ -80,6 +84,32 @@ def merge_stats(
     from burnish.merge import collect_statistics
 
     say({"statistics": collect_statistics(model, data, out, kind=kind, limit=limit, device=device)}, json_)
+
+
+@merge_app.command("extract-lora")
+def merge_extract_lora(
+    model: Annotated[str, typer.Argument(help="The fine-tune: a folder or hub id.")],
+    base: Annotated[str, typer.Argument(help="The model that it started from.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
+    rank: Annotated[int | None, typer.Option(help="Highest rank; default: 32, or no limit with --energy.")] = None,
+    energy: Annotated[float | None, typer.Option(help="Share of squared singular values to keep, up to 1.")] = None,
+    device: Annotated[str, typer.Option(help="Where the decomposition runs: cpu, cuda.")] = "cpu",
+    json_: Json = False,
+) -> None:
+    """Store a fine-tune as a LoRA adapter on its base (SVD of every weight's change).
+
+    Example: burnish merge extract-lora tuned tiny-llama-too adapter --rank 8
+    """
+    from dataclasses import asdict
+
+    from burnish.merge import extract_lora
+
+    limit = 32 if rank is None and energy is None else rank
+    found = extract_lora(model, base, out, rank=limit, energy=energy, device=device)
+    if json_:
+        say(asdict(found), json_)
+    else:
+        print(f"{found.path}: rank {found.rank}, error {found.error:.3g} of the change")
 
 
 @merge_app.command("search")

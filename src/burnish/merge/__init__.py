@@ -11,10 +11,11 @@ from burnish.merge.methods.own import merge_method
 if TYPE_CHECKING:
     from burnish.core.run import Run
     from burnish.merge.config import MergeConfig
+    from burnish.merge.extract import Extraction
     from burnish.merge.rmm.recipe import SearchRecipe
     from burnish.merge.steps import MergePlan
 
-__all__ = ["collect_statistics", "merge", "merge_method", "plan", "search"]
+__all__ = ["collect_statistics", "extract_lora", "merge", "merge_method", "plan", "search"]
 
 
 def search(recipe: SearchRecipe, run: Run) -> Path:
@@ -89,6 +90,7 @@ def merge(
     shard_size: str | int = "5GB",
     fresh: bool = False,
     progress: bool = True,
+    intermediate: str | Path | None = None,
 ) -> Path:
     """Merge models into the folder `out`, which appears whole or not at all. Run again after a kill, it goes on.
 
@@ -98,7 +100,7 @@ def merge(
         'merged'
 
     Args:
-        config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
+        config: a YAML file (mergekit's format, also of several documents), YAML text, a mapping, or a config.
         out: the folder of the merged model; a finished merge of the same recipe is left as it is.
         threads: workers; none: the machine's cores. The result does not depend on it.
         device: where arithmetic without a compiled kernel runs: `cpu`, `cuda`, `cuda:1`, `mps`.
@@ -106,6 +108,7 @@ def merge(
         shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
         fresh: throw an unfinished or an earlier merge in `out` away first.
         progress: show how far it is, on stderr.
+        intermediate: for a file of several documents, where the named merges go; none: `OUT-parts` beside `out`.
 
     Returns:
         The folder.
@@ -114,10 +117,15 @@ def merge(
         UserError: what is wrong with recipe, models or `out`, in one line.
         BurnishError: the disk is full or fails; what is finished stays for the next try.
     """
+    from burnish.merge.documents import chain
     from burnish.merge.output import write_merge
 
-    made = plan(config, threads=threads, device=device, shard_size=shard_size)
-    return write_merge(made, Path(out), device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
+    parts = None if intermediate is None else Path(intermediate)
+    for each, folder in chain(config, Path(out), parts):
+        # A named merge must be on the disk before what builds on it can be planned.
+        made = plan(each, threads=threads, device=device, shard_size=shard_size)
+        written = write_merge(made, folder, device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
+    return written
 
 
 def collect_statistics(
@@ -146,3 +154,46 @@ def collect_statistics(
     from burnish.merge.statistics import collect
 
     return collect(str(model), Path(data), Path(out), kind=kind, limit=limit, device=device)
+
+
+def extract_lora(
+    model: str | Path,
+    base: str | Path,
+    out: str | Path,
+    *,
+    rank: int | None = 32,
+    energy: float | None = None,
+    device: str = "cpu",
+) -> Extraction:
+    """Store a fine-tune as a LoRA adapter on its base, by singular value decomposition of each weight's change.
+
+    Linear layers and embeddings become low-rank, other modules that changed are stored whole, changed biases go with
+    their layer. PEFT loads the adapter; a merge takes it as `base+adapter`.
+
+    Examples:
+        >>> louder = [{"model": "tiny", "parameters": {"scale": 1.1}}]
+        >>> tuned = merge({"merge_method": "passthrough", "models": louder}, "tuned")
+        >>> found = extract_lora(tuned, "tiny", "adapter", rank=8)
+        >>> found.path.name, found.rank, 0 < found.error < 1
+        ('adapter', 8, True)
+
+    Args:
+        model: the fine-tune: a folder or hub id, perhaps `model+adapter`.
+        base: the model that it started from.
+        out: the folder of the adapter; must not exist.
+        rank: the highest rank; none: what `energy` asks for.
+        energy: the share of each weight's squared singular values to keep, above 0 and up to 1; 1 loses nothing. None:
+            the rank alone decides.
+        device: where the decomposition runs: `cpu`, `cuda`.
+
+    Returns:
+        The folder, the highest rank, and the error: what the adapter lacks of the change (relative Frobenius norm), in
+        all and by module.
+
+    Raises:
+        UserError: models that do not go together, or settings that are no rank and no share.
+        BurnishError: the disk is full or fails.
+    """
+    from burnish.merge.extract import extract
+
+    return extract(str(model), str(base), Path(out), rank=rank, energy=energy, device=device)

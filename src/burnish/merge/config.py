@@ -199,28 +199,40 @@ class MergeConfig(OutputModule):
         """
         if isinstance(source, MergeConfig):
             return source
-        where: Callable[[KeyPath], str] = lambda _path: "config"  # noqa: E731
-        text = None
         if isinstance(source, Mapping):
-            data: Any = dict(source)
-        else:
-            if isinstance(source, str) and "\n" not in source:
-                source = Path(source)
-            data, locate = load_yaml(source)
-            name = str(source) if isinstance(source, Path) else "<text>"
-            where = lambda path: f"{name}:{locate(path)}"  # noqa: E731
-            text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+            return cls.build(dict(source), lambda _path: "config", None, None)
+        if isinstance(source, str) and "\n" not in source:
+            source = Path(source)
+        data, locate = load_yaml(source)
+        file = source if isinstance(source, Path) else None
+        name = str(file or "<text>")
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        return cls.build(data, lambda path: f"{name}:{locate(path)}", text, file)
+
+    @classmethod
+    def build(cls, data: Any, where: Callable[[KeyPath], str], text: str | None, file: Path | None) -> MergeConfig:
+        """A merge from what was read.
+
+        Args:
+            data: the YAML as data.
+            where: says where a key stands, to begin an error with.
+            text: the YAML as it was written; none: it is written anew where it is needed.
+            file: the file that it comes from, if it comes from one.
+
+        Raises:
+            UserError: as :meth:`load`.
+        """
         if not isinstance(data, dict):
             raise UserError(f"{where(())}: a merge is a mapping with `merge_method` and `models`")
         for path, key in _keys(data, ()):
             if key in _UNSUPPORTED and path[:1] != ("tokenizer",) and "parameters" not in path:
                 raise UserError(f"{where((*path, key))}: `{key}` is not supported: {_UNSUPPORTED[key]}")
         try:
-            config = cls.model_validate(data, context={"folder": _folder_of(data, source, where)})
+            config = cls.model_validate(data, context={"folder": _folder_of(data, file, where)})
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
         config._locate, config._text = where, text
-        config._folder = source.parent if isinstance(source, Path) else None
+        config._folder = file.parent if file else None
         return config
 
     def where(self, *path: str | int) -> str:
@@ -266,7 +278,7 @@ class MergeConfig(OutputModule):
         return first
 
 
-def _folder_of(data: Mapping[str, Any], source: object, where: Callable[[KeyPath], str]) -> Path | None:
+def _folder_of(data: Mapping[str, Any], source: Path | None, where: Callable[[KeyPath], str]) -> Path | None:
     """The folder that relative paths start from, if it is the file's.
 
     Raises:
@@ -274,7 +286,7 @@ def _folder_of(data: Mapping[str, Any], source: object, where: Callable[[KeyPath
     """
     if data.get("relative_to") != "file":
         return None
-    if not isinstance(source, Path):
+    if source is None:
         raise UserError(f"{where(('relative_to',))}: `relative_to: file` needs a file; this merge is none")
     return source.parent.resolve()
 

@@ -71,7 +71,7 @@ def write_merge(plan: MergePlan, out: Path, *, device: str, allow_nan: bool, fre
         if _finished(plan, out, fresh):
             (out / JOURNAL).unlink(missing_ok=True)  # killed between its last two acts
             return out
-        _check_device(device)
+        check_device(device)
         if fresh:
             shutil.rmtree(work_folder(out), ignore_errors=True)
         _write(plan, out, template, device=device, allow_nan=allow_nan, progress=progress)
@@ -105,7 +105,12 @@ def _write(plan: MergePlan, out: Path, template: str | None, *, device: str, all
     (out / JOURNAL).unlink()
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """See that arithmetic can run there.
+
+    Raises:
+        UserError: it cannot.
+    """
     if device == "cpu":
         return
     import torch

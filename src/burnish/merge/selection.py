@@ -248,9 +248,7 @@ class Selection:
             if BUFFERS.search(name) or not any(found):
                 return
             kept = next((index for index, entry in enumerate(piece.sources) if self._index[entry.model] == 0), None)
-            others = [
-                self._index[entry.model] for entry, source in zip(piece.sources, found, strict=True) if not source
-            ]
+            lack = [entry for entry, source in zip(piece.sources, found, strict=True) if source is None]
             if kept is not None and all(self._other_head(self._index[entry.model], name) for entry in lack):
                 own = found[kept]
                 if own is not None:

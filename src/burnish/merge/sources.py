@@ -25,13 +25,13 @@ class LoraDelta:
     """A low-rank addition to one weight: `scale * B @ A`, transposed where the layer stores (in, out).
 
     Attributes:
-        a: the file entry of A (rank, in); `None` for a bias, to which `scale * b` is added.
-        b: the file entry of B (out, rank), or of a bias's addition (out,).
+        a: the file entry of A (rank, in).
+        b: the file entry of B (out, rank).
         scale: lora_alpha / r, or / sqrt(r) for rank-stabilised adapters.
         transpose: the weight is (in, out): GPT-2's Conv1D, and embeddings.
     """
 
-    a: TensorInfo | None
+    a: TensorInfo
     b: TensorInfo
     scale: float
     transpose: bool
@@ -39,13 +39,11 @@ class LoraDelta:
     @property
     def halves(self) -> tuple[TensorInfo, ...]:
         """What is read for it."""
-        return (self.b,) if self.a is None else (self.a, self.b)
+        return (self.a, self.b)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the weight that it fits."""
-        if self.a is None:
-            return self.b.shape
         out_in = (self.b.shape[0], self.a.shape[1])
         return out_in[::-1] if self.transpose else out_in
 
@@ -132,7 +130,7 @@ def _tensors(folder: Path) -> dict[str, TensorInfo]:
 def _adapter(
     folder: Path, tensors: Mapping[str, TensorInfo], *, tied: bool
 ) -> tuple[dict[str, LoraDelta], dict[str, TensorInfo]]:
-    """What an adapter adds to weights, and the weights it replaces whole (`modules_to_save`)."""
+    """What an adapter adds to weights, and what it replaces whole (`modules_to_save`, and the layers' own biases)."""
     config = _adapter_config(folder)
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
@@ -141,26 +139,29 @@ def _adapter(
     replaced: dict[str, TensorInfo] = {}
     for name, info in read_header(file).items():
         bare = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
-        if match := re.fullmatch(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.(weight|bias))?", bare):
+        if match := re.fullmatch(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.weight)?", bare):
             parts = modules.setdefault(match[1], {})
-            parts["bias" if match[4] == "bias" else match[3]] = info
+            parts[match[3]] = info
             if match[2]:
                 parts["embedding"] = info
         else:
             target = bare.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
             if not _follows_embedding(config, target, tensors, tied):
                 replaced[_target(folder, target, tensors)] = info
+    if config.get("bias", "none") != "none" and not any(name.endswith("bias") for name in replaced):
+        raise UserError(f"{folder}: bias: {config['bias']}, but no bias is in the file; merge it with merge_and_unload")
     deltas: dict[str, LoraDelta] = {}
     for module, parts in modules.items():
         if not _follows_embedding(config, f"{module}.weight", tensors, tied):
-            deltas |= _module_deltas(file, config, module, parts, tensors)
+            weight, delta = _module_delta(file, config, module, parts, tensors)
+            deltas[weight] = delta
     return deltas, replaced
 
 
-def _module_deltas(
+def _module_delta(
     file: Path, config: dict[str, Any], module: str, parts: dict[str, TensorInfo], tensors: Mapping[str, TensorInfo]
-) -> dict[str, LoraDelta]:
-    """What an adapter adds to one layer's weight, and to its bias if lora_B has one."""
+) -> tuple[str, LoraDelta]:
+    """The weight that a module's two halves change, and what they add to it."""
     if "A" not in parts or "B" not in parts:
         raise UserError(f"{file}: {module}: one of lora_A and lora_B is missing; the adapter is incomplete")
     weight = _target(file.parent, f"{module}.weight", tensors)
@@ -170,15 +171,7 @@ def _module_deltas(
         raise UserError(f"{file}: {module}: lora_A {shapes[0]} and lora_B {shapes[1]} do not fit together")
     if delta.shape != tensors[weight].shape:
         raise UserError(f"{file}: {module}: the adapter is {delta.shape}, {weight} is {tensors[weight].shape}")
-    found = {weight: delta}
-    if "bias" in parts:
-        bias = _target(file.parent, f"{module}.bias", tensors)
-        if parts["bias"].shape != tensors[bias].shape:
-            raise UserError(
-                f"{file}: {module}: the bias of lora_B is {parts['bias'].shape}, {tensors[bias].shape} fits"
-            )
-        found[bias] = LoraDelta(None, parts["bias"], delta.scale, False)
-    return found
+    return weight, delta
 
 
 def _follows_embedding(config: Mapping[str, Any], name: str, tensors: Mapping[str, TensorInfo], tied: bool) -> bool:
@@ -200,8 +193,8 @@ def _adapter_config(folder: Path) -> dict[str, Any]:
     for key, name in (("use_dora", "DoRA"), ("use_qalora", "QALoRA"), ("alora_invocation_tokens", "aLoRA")):
         if config.get(key):
             raise UserError(f"{folder}: {name} ({key}) is not supported; merge it with PEFT's merge_and_unload first")
-    if config.get("bias", "none") != "none":
-        raise UserError(f"{folder}: bias: {config['bias']} is not supported; merge it with merge_and_unload first")
+    if config.get("lora_bias"):
+        raise UserError(f"{folder}: lora_bias is not supported; merge it with merge_and_unload first")
     return config
 
 

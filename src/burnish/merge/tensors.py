@@ -39,8 +39,8 @@ def with_adapter(source: Source, raw: Raw, device: str) -> Tensor:
     weight = as_tensor(raw[source.info], source.info).to(device).float()
     if source.lora is None:
         return weight
-    halves = [as_tensor(raw[half], half).to(device).float() for half in source.lora.halves]
-    delta = (halves[-1] if source.lora.a is None else halves[1] @ halves[0]) * source.lora.scale
+    a, b = (as_tensor(raw[half], half).to(device).float() for half in source.lora.halves)
+    delta = (b @ a) * source.lora.scale
     # Not in place: a float32 weight still shares its memory with the buffer, which another use may read.
     return weight + (delta.T if source.lora.transpose else delta)
 
