@@ -106,6 +106,10 @@ def equip(folder: Path, warm: Path) -> None:
     (folder / "tuned.yaml").write_text(
         "merge_method: passthrough\nmodels:\n- model: tiny-llama-too\n  parameters: {scale: 1.1}\n"
     )
+    (folder / "moe.yaml").write_text(
+        "base_model: tiny-llama-too\ngate_mode: random\n"
+        "experts:\n- source_model: tiny-llama-too\n- source_model: tuned\n"
+    )
     for line in (
         ["model", "tiny-llama", "tiny-llama-too"],
         ["merge", "tuned.yaml", "tuned"],

@@ -112,6 +112,22 @@ def merge_extract_lora(
         print(f"{found.path}: rank {found.rank}, error {found.error:.3g} of the change")
 
 
+@merge_app.command("moe")
+def merge_moe(
+    recipe: Annotated[Path, typer.Argument(metavar="YAML", help="A mixture in mergekit-moe's format.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the mixture.")],
+    shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
+    json_: Json = False,
+) -> None:
+    """Make dense models the experts of one mixture (Mixtral, Qwen2-MoE, Qwen3-MoE).
+
+    Example: burnish merge moe moe.yaml mixture
+    """
+    from burnish.merge import moe_merge
+
+    say({"model": moe_merge(recipe, out, shard_size=shard_size)}, json_)
+
+
 @merge_app.command("search")
 def merge_search(
     recipe: Annotated[str, typer.Argument(help="An RMM recipe, as for `burnish run`.")],

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from burnish.core.run import Run
     from burnish.merge.config import MergeConfig
     from burnish.merge.extract import Extraction
+    from burnish.merge.moe.config import MoEConfig
     from burnish.merge.rmm.recipe import SearchRecipe
     from burnish.merge.steps import MergePlan
 
-__all__ = ["collect_statistics", "extract_lora", "merge", "merge_method", "plan", "search"]
+__all__ = ["collect_statistics", "extract_lora", "merge", "merge_method", "moe_merge", "plan", "search"]
 
 
 def search(recipe: SearchRecipe, run: Run) -> Path:
@@ -197,3 +198,39 @@ def extract_lora(
     from burnish.merge.extract import extract
 
     return extract(str(model), str(base), Path(out), rank=rank, energy=energy, device=device)
+
+
+def moe_merge(
+    config: str | Path | Mapping[str, Any] | MoEConfig,
+    out: str | Path,
+    *,
+    shard_size: str | int = "5GB",
+    progress: bool = True,
+) -> Path:
+    """Make dense models the experts of one mixture (Mixtral, Qwen2-MoE, Qwen3-MoE), in mergekit-moe's format.
+
+    Examples:
+        >>> experts = [
+        ...     {"source_model": "tiny", "positive_prompts": ["one two three"]},
+        ...     {"source_model": "tuned", "positive_prompts": ["a b c"]},
+        ... ]
+        >>> moe_merge({"base_model": "tiny", "experts": experts, "gate_mode": "cheap_embed"}, "mixture").name
+        'mixture'
+
+    Args:
+        config: a YAML file, YAML text, a mapping, or a config.
+        out: the folder of the mixture; must not exist.
+        shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
+        progress: show how far it is, on stderr.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: what is wrong with the recipe, the models or `out`, in one line.
+        BurnishError: the disk is full or fails.
+    """
+    from burnish.merge.moe.build import build
+    from burnish.merge.moe.config import MoEConfig
+
+    return build(MoEConfig.load(config), Path(out), shard_size=shard_size, progress=progress)

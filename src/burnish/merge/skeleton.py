@@ -9,14 +9,14 @@ from burnish.merge.sources import Checkpoint
 
 
 def skeleton(checkpoint: Checkpoint) -> Any:
-    """The network that `config.json` describes, its tensors of a shape and nowhere in memory.
+    """The network that `config.json` describes: weights of a shape and nowhere in memory, computed tables in place.
 
     Raises:
         UserError: a class that transformers does not have (code of the model's own is never run), or a config that it
             refuses.
     """
-    import torch
     import transformers
+    from accelerate import init_empty_weights
 
     folder, config = checkpoint.folder, checkpoint.config
     name = str((config.get("architectures") or [None])[0])
@@ -25,7 +25,7 @@ def skeleton(checkpoint: Checkpoint) -> Any:
         raise UserError(f"{folder}/config.json: `architectures` names {name}, unknown to transformers")
     try:
         settings = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        with torch.device("meta"):
+        with init_empty_weights(include_buffers=False):
             return cls(settings)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{folder}: the network cannot be built ({' '.join(str(error).split())[:200]})") from None
