@@ -143,3 +143,29 @@ def merge_search(
     from burnish.cli import run
 
     run(recipe, out, set_, fresh, json_)
+
+
+@merge_app.command("tokensurgeon")
+def merge_tokensurgeon(
+    model: Annotated[str, typer.Argument(help="The model that keeps its network: a folder or hub id.")],
+    donor: Annotated[str, typer.Argument(help="The model that gives the tokenizer.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the result.")],
+    method: Annotated[str, typer.Option(help="omp (orthogonal matching pursuit) or interpolation.")] = "omp",
+    neighbours: Annotated[int, typer.Option(help="Shared tokens that a new row is made of.")] = 64,
+    shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
+    json_: Json = False,
+) -> None:
+    """Give a model another model's tokenizer, without training.
+
+    Example: burnish merge tokensurgeon tiny-llama-too ways transplanted --neighbours 8
+    """
+    from dataclasses import asdict
+    from typing import cast
+
+    from burnish.merge import tokensurgeon
+
+    found = tokensurgeon(model, donor, out, method=cast(Any, method), neighbours=neighbours, shard_size=shard_size)
+    if json_:
+        say(asdict(found), json_)
+    else:
+        print(f"{found.path}: {found.kept} rows kept, {found.rebuilt} rebuilt with error {found.error:.3g}")

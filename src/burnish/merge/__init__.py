@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from burnish.merge.moe.config import MoEConfig
     from burnish.merge.rmm.recipe import SearchRecipe
     from burnish.merge.steps import MergePlan
+    from burnish.merge.transplant.build import Approximation, Transplant
 
-__all__ = ["collect_statistics", "extract_lora", "merge", "merge_method", "moe_merge", "plan", "search"]
+__all__ = ["collect_statistics", "extract_lora", "merge", "merge_method", "moe_merge", "plan", "search", "tokensurgeon"]
 
 
 def search(recipe: SearchRecipe, run: Run) -> Path:
@@ -234,3 +235,52 @@ def moe_merge(
     from burnish.merge.moe.config import MoEConfig
 
     return build(MoEConfig.load(config), Path(out), shard_size=shard_size, progress=progress)
+
+
+def tokensurgeon(
+    model: str | Path,
+    donor: str | Path,
+    out: str | Path,
+    *,
+    method: Approximation = "omp",
+    neighbours: int = 64,
+    shard_size: str | int = "5GB",
+    progress: bool = True,
+) -> Transplant:
+    """Give a model another model's tokenizer, without training.
+
+    Rows of tokens that both have are kept. Every other token's row in the donor is written as a combination of shared
+    tokens' rows; the same combination of the model's rows is the new row.
+
+    Examples:
+        >>> found = tokensurgeon("tiny", "ways", "transplanted", neighbours=8, progress=False)
+        >>> found.path.name, found.kept > 0
+        ('transplanted', True)
+
+    Args:
+        model: keeps its network: a folder or hub id, perhaps `model+adapter`.
+        donor: gives the tokenizer.
+        out: the folder of the result; must not exist.
+        method: `omp`, orthogonal matching pursuit (arXiv:2506.06607), or `interpolation` between the nearest tokens.
+        neighbours: shared tokens a row is made of.
+        shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
+        progress: show how far it is, on stderr.
+
+    Returns:
+        The folder, how many rows were kept and rebuilt, and how much of the rebuilt ones is lost.
+
+    Raises:
+        UserError: a model without `tokenizer.json`, tokenizers without a shared token, or `out` exists.
+        BurnishError: the disk is full or fails.
+    """
+    from burnish.merge.transplant.build import build
+
+    return build(
+        str(model),
+        str(donor),
+        Path(out),
+        method=method,
+        neighbours=neighbours,
+        shard_size=shard_size,
+        progress=progress,
+    )
