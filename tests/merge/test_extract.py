@@ -1,7 +1,9 @@
 """A fine-tune as an adapter, against numpy's SVD, PEFT and our own reading of adapters."""
 
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import transformers
 from burnish.core.errors import UserError
 from burnish.merge import extract_lora, merge
 from burnish.merge.low_rank import factorized
+from burnish.merge.streamed import Inputs
 
 from .checkpoints import family, plain, tensors_of
 
@@ -54,7 +57,7 @@ def adapted(base: Path, adapter: Path):
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2", "tied"])
 def test_all_energy_gives_the_fine_tunes_logits(kind: str, tmp_path: Path) -> None:
     """Norms are whole; Qwen2 and GPT-2 have biases and tied embeddings; GPT-2's layers are transposed."""
-    changes = {"tie_word_embeddings": True} if kind == "tied" else {}
+    changes: dict[str, Any] = {"tie_word_embeddings": True} if kind == "tied" else {}
     base, tuned = family(tmp_path, "llama" if kind == "tied" else kind, 2, **changes)
     found = extract_lora(tuned, base, tmp_path / "adapter", rank=None, energy=1.0)
     assert found.error < 1e-5
@@ -113,6 +116,23 @@ def test_only_what_changed_is_stored(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no share"):
         extract_lora(tuned, base, tmp_path / "x", energy=1.5)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_one_pair_of_weights_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, tuned = family(tmp_path, "llama", 2)
+    read, most = Inputs.tensor, [0]
+    held: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+
+    def watched(self, source, device="cpu"):
+        tensor = read(self, source, device)
+        held.add(tensor)
+        most[0] = max(most[0], len(held))
+        return tensor
+
+    monkeypatch.setattr(Inputs, "tensor", watched)
+    extract_lora(tuned, base, tmp_path / "adapter", rank=2)
+    # The change that was decomposed last may still be there while the next pair is read.
+    assert most[0] <= 3
 
 
 def test_other_shapes_are_refused(tmp_path: Path) -> None:

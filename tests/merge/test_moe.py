@@ -1,6 +1,7 @@
 """Mixtures against transformers' own classes filled by hand, the dense model, and mergekit-moe where it works."""
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import yaml
 
 from burnish.core.errors import UserError
 from burnish.merge import moe_merge
+from burnish.merge.streamed import Inputs
 
 from .checkpoints import SIZES, tensors_of
 
 LETTERS = ["w", "\u0120", *"0123456789"]  # the second is a space, as byte-level tokenizers write it
 TOKENS = (torch.arange(20)[None] * 7) % 64
-KINDS = {
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "llama": (transformers.LlamaConfig, {}),
     "tied-llama": (transformers.LlamaConfig, {"tie_word_embeddings": True, "rms_norm_eps": 1e-4}),
     "qwen2": (transformers.Qwen2Config, {"tie_word_embeddings": True}),
@@ -114,7 +116,7 @@ def test_gates_point_to_the_prompts(mode: str, dense: dict[str, list[Path]], tmp
     def towards(texts: list[str]) -> torch.Tensor:
         if mode != "cheap_embed":
             return hidden(paths, texts, average=mode == "hidden_avg")
-        total = sum(table[number] for text in texts for number in numbers(text))
+        total = table[[number for text in texts for number in numbers(text)]].sum(dim=0)
         return torch.nn.functional.normalize(total, dim=0).expand(2, -1)
 
     first, second = config["experts"]
@@ -150,6 +152,35 @@ def test_as_mergekit_moe(kind: str, shared: bool, mode: str, dense: dict[str, li
     for name, tensor in theirs.items():
         loose = mode == "hidden" and "gate.weight" in name
         torch.testing.assert_close(ours[name], tensor, rtol=1e-5, atol=0.03 if loose else 1e-6, msg=name)
+
+
+def test_one_modules_weights_are_in_memory_at_a_time(
+    dense: dict[str, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also weights that are only copied go by tiles."""
+    read, most, tiles, cut = Inputs.tensor, [0], [0], Inputs.tiles
+    held: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+
+    def watched(self, source, device="cpu"):
+        tensor = read(self, source, device)
+        held.add(tensor)
+        most[0] = max(most[0], len(held))
+        return tensor
+
+    monkeypatch.setattr(Inputs, "tensor", watched)
+
+    def counted(self, info):
+        for tile in cut(self, info):
+            tiles.append(tile.size)
+            yield tile
+
+    monkeypatch.setattr("burnish.merge.streamed.TILE", 1024)
+    monkeypatch.setattr(Inputs, "tiles", counted)
+    moe_merge(recipe(dense["qwen3"], "hidden"), tmp_path / "out", progress=False)
+    assert most[0] == 1
+    assert max(tiles) == 1024
+    largest = max(tensor.nbytes for tensor in tensors_of(dense["qwen3"][0]).values())
+    assert largest > 4 * 1024
 
 
 def test_noise_scale_and_residual_scale(dense: dict[str, list[Path]], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from burnish.core.errors import UserError
 from burnish.merge import tokensurgeon
 from burnish.merge.tokenizer import read_tokenizer
 from burnish.merge.transplant.approximation import interpolation, pursuit
+from burnish.merge.transplant.build import Approximation
 from burnish.merge.transplant.tokens import meanings
 
 from .checkpoints import SIZES, plain, tensors_of, word_tokenizer
@@ -95,7 +96,8 @@ def test_tokens_mean_their_bytes_and_roles(tmp_path: Path) -> None:
     gpt = tokenizer_file(tmp_path / "gpt", words, "bytes", {"bos_token": "<|start|>", "extra": "<|im|>"})
     words = ["<s>", "\u2581cat", "\u00e9", "<0x41>", "<0x0A>", "A", "<|im|>"]
     llama = tokenizer_file(tmp_path / "llama", words, "sentencepiece", {"bos_token": "<s>", "extra": "<|im|>"})
-    first, second = (meanings(read_tokenizer(folder)) for folder in (gpt, llama))
+    read = [read_tokenizer(folder) for folder in (gpt, llama)]
+    first, second = (meanings(tokenizer) for tokenizer in read if tokenizer)
     assert first == {
         ("role", b"bos_token"): 0,
         ("text", b" cat"): 1,
@@ -127,7 +129,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("method", ["omp", "interpolation"])
-def test_rows_are_kept_or_combined(method: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_rows_are_kept_or_combined(method: Approximation, pair: tuple[Path, Path], tmp_path: Path) -> None:
     model, donor = pair
     found = tokensurgeon(model, donor, tmp_path / "out", method=method, neighbours=3, progress=False)
     assert (found.kept, found.rebuilt, found.empty) == (6, 3, 0)

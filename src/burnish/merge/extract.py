@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from burnish.merge.sources import Checkpoint, Source
 from burnish.merge.streamed import Inputs, NewTensor, new_folder, write_shards
 
 RECORD = "burnish_lora.json"
+Kind = Literal["linear", "transposed", "embedding", "bias", "whole"]
 _CARD = """---
 base_model: {base}
 library_name: peft
@@ -92,7 +93,7 @@ class _Pair:
 
     module: str
     leaf: str
-    kind: Literal["linear", "transposed", "embedding", "bias", "whole"]
+    kind: Kind
     base: Source
     tuned: Source
     follows: bool
@@ -134,34 +135,38 @@ def _pairs(origin: Checkpoint, tuned: Checkpoint) -> list[_Pair]:
     pairs = []
     for name in network.state_dict():
         module, _, leaf = name.rpartition(".")
-        sources = origin.find(name), tuned.find(name)
-        if sources[0] is None or sources[1] is None:
-            if sources == (None, None) and BUFFERS.search(name):
+        old, new = origin.find(name), tuned.find(name)
+        if old is None or new is None:
+            if old is new and BUFFERS.search(name):
                 continue
-            lacking = origin if sources[0] is None else tuned
+            lacking = origin if old is None else tuned
             raise UserError(
                 f"{lacking.reference}: tensor {name!r} of the network is not in its files; models whose tensors "
                 "transformers renames on loading are not taken"
             )
-        shapes = [list(source.info.shape) for source in sources if source]
+        shapes = [list(source.info.shape) for source in (old, new)]
         if shapes[0] != shapes[1]:
             raise UserError(
                 f"{tuned.reference}: tensor {name!r} is {shapes[1]}, in {origin.reference} {shapes[0]}; an adapter "
                 "cannot change shapes: give the base the fine-tune's vocabulary first (a merge with `tokenizer`)"
             )
         follows = is_head(name) and origin.tied and tuned.tied and name not in origin.tensors
-        kind = kinds[module] if leaf == "weight" else "bias" if kinds[module] in ("linear", "transposed") else "whole"
-        pairs.append(_Pair(module, leaf, kind, *sources, follows))
+        kind: Kind = kinds[module]
+        if leaf != "weight":
+            kind = "bias" if kind in ("linear", "transposed") else "whole"
+        pairs.append(_Pair(module, leaf, kind, old, new, follows))
     return pairs
 
 
-def _kind(module: torch.nn.Module) -> Any:
+def _kind(module: torch.nn.Module) -> Kind:
     from transformers.pytorch_utils import Conv1D
 
     if isinstance(module, Conv1D):
         return "transposed"
     # A class of its own may compute something else from the same weight (scaled embeddings among them).
-    return {torch.nn.Linear: "linear", torch.nn.Embedding: "embedding"}.get(type(module), "whole")
+    if type(module) is torch.nn.Linear:
+        return "linear"
+    return "embedding" if type(module) is torch.nn.Embedding else "whole"
 
 
 class _Adapter:
@@ -244,7 +249,7 @@ class _Adapter:
         full = f"base_model.model.{name}"
         with self._spool.open("ab") as file:
             info = TensorInfo(full, "F32", tuple(data.shape), self._spool, file.tell(), 4 * data.numel())
-            file.write(memoryview(data.numpy().reshape(-1)).cast("B"))
+            file.write(data.numpy().tobytes())
         self.tensors.append(NewTensor(full, "F32", info.shape, lambda: self._inputs.tiles(info)))
 
 

@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# Rows or columns that are widened to float64 at a time.
+_BLOCK = 4096
+
 
 @dataclass(frozen=True)
 class LowRank:
@@ -48,8 +51,8 @@ def factorized(matrix: Float[Tensor, "out in"], rank: int | None, energy: float 
     tall = rows > columns
     narrow = matrix.T if tall else matrix
     gram = torch.zeros(len(narrow), len(narrow), dtype=torch.float64, device=matrix.device)
-    for block in narrow.split(4096, dim=1):
-        wide = block.double()
+    for start in range(0, narrow.shape[1], _BLOCK):
+        wide = narrow[:, start : start + _BLOCK].double()
         gram += wide @ wide.T
     values, vectors = torch.linalg.eigh(gram)
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
@@ -64,12 +67,13 @@ def factorized(matrix: Float[Tensor, "out in"], rank: int | None, energy: float 
     near = chosen * root
     far = torch.empty(count, narrow.shape[1], dtype=torch.float32, device=matrix.device)
     scaled = torch.where(root > 0, 1 / root, 0.0).unsqueeze(1) * chosen.T
-    for start in range(0, narrow.shape[1], 4096):
-        far[:, start : start + 4096] = scaled @ narrow[:, start : start + 4096].double()
+    for start in range(0, narrow.shape[1], _BLOCK):
+        far[:, start : start + _BLOCK] = scaled @ narrow[:, start : start + _BLOCK].double()
     a, b = (near.float().T, far.T) if tall else (far, near.float())
     a, b = a.contiguous(), b.contiguous()
     lost = whole = 0.0
-    for some, factor in zip(matrix.split(4096), b.split(4096), strict=True):
-        lost += float((some - factor @ a).double().square().sum())
+    for start in range(0, rows, _BLOCK):
+        some = matrix[start : start + _BLOCK]
+        lost += float((some - b[start : start + _BLOCK] @ a).double().square().sum())
         whole += float(some.double().square().sum())
     return LowRank(a, b, lost, whole)

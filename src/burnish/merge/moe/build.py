@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from burnish.merge.output import parse_size
 from burnish.merge.reference import Reference
 from burnish.merge.safetensors_file import DTYPE_NAME
 from burnish.merge.side_files import side_files
-from burnish.merge.sources import Checkpoint
+from burnish.merge.sources import Checkpoint, Source
 from burnish.merge.streamed import Inputs, NewTensor, made_from, new_folder, write_shards
 
 
@@ -97,7 +98,7 @@ def build(config: MoEConfig, out: Path, *, shard_size: str | int, progress: bool
 def _target(config: MoEConfig, base: Checkpoint) -> Target:
     kind = str(base.config.get("model_type"))
     fits = [name for name, target in TARGETS.items() if kind in target.dense]
-    name = config.architecture or ("qwen" if config.shared_experts and "qwen" in fits else next(iter(fits), None))
+    name = config.architecture or ("qwen" if config.shared_experts and "qwen" in fits else (fits[0] if fits else None))
     if name is None or name not in fits:
         known = ", ".join(sorted({dense for target in TARGETS.values() for dense in target.dense}))
         raise UserError(
@@ -211,8 +212,10 @@ class _Mixture:
             name = f"model.layers.{layer}.self_attn.{part}"
             weight = self._base.find(f"{name}.weight")
             if weight is not None and self._base.find(f"{name}.bias") is None:
-                shape = weight.info.shape[:1]
-                yield made_from(lambda shape=shape: torch.zeros(shape), f"{name}.bias", self.dtype, shape)
+                yield self._zeros(f"{name}.bias", weight.info.shape[0])
+
+    def _zeros(self, name: str, size: int) -> NewTensor:
+        return made_from(lambda: torch.zeros(size), name, self.dtype, (size,))
 
     def _expert(self, expert: Expert, layer: int, place: str, number: int) -> Iterator[NewTensor]:
         model = self._opened[expert.source_model]
@@ -228,12 +231,11 @@ class _Mixture:
                 yield self._inputs.written_as(full, source, self.dtype)
                 continue
             seed = xxhash.xxh3_64_intdigest(f"{self._config.seed}/{number}/{name}".encode()) >> 1
-
-            def make(source=source, scale=scale, seed=seed) -> Tensor:
-                weight = self._inputs.tensor(source)
-                if expert.noise_scale:
-                    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
-                    weight += noise * expert.noise_scale
-                return weight if scale is None else weight * scale
-
+            make = partial(self._changed, source, expert.noise_scale or 0.0, 1.0 if scale is None else scale, seed)
             yield made_from(make, full, self.dtype, source.info.shape)
+
+    def _changed(self, source: Source, noise: float, scale: float, seed: int) -> Tensor:
+        weight = self._inputs.tensor(source)
+        if noise:
+            weight += noise * torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+        return weight * scale

@@ -21,7 +21,6 @@ from burnish.merge.sources import Checkpoint
 from burnish.merge.streamed import Inputs
 
 _SMALLEST = 1e-8
-Embed = Callable[[str], Float[Tensor, "layers width"]]
 
 
 def gates(
@@ -36,10 +35,10 @@ def gates(
     if not experts:
         return torch.empty(shape)
     if config.gate_mode == "random":
-        return torch.randn(shape, generator=_generator(config))
+        return torch.randn(*shape, generator=_generator(config))
     if config.gate_mode == "uniform_random":
         bound = width**-0.5
-        return (2 * torch.rand(shape, generator=_generator(config)) - 1) * bound
+        return torch.empty(shape).uniform_(-bound, bound, generator=_generator(config))
     tokenizer = load_tokenizer(base.folder)
 
     def tokens(prompt: str) -> Tensor:

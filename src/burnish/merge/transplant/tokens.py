@@ -15,8 +15,8 @@ def meanings(tokenizer: Tokenizer) -> dict[Meaning, int]:
     """Ids by what tokens mean: `("text", bytes)`, `("special", its name)`, `("role", bos_token)`.
 
     Byte-level tokenizers write a byte as a letter, SentencePiece writes a space as a low line and a rare byte as
-    `<0x0A>`. Both come out as the bytes that the token stands for. A token that plays a role is known by it, so that `<s>` and
-    `<|begin_of_text|>` meet; special tokens without a role by their text.
+    `<0x0A>`. Both come out as the bytes that the token stands for. A token that plays a role is known by it, so that
+    `<s>` and `<|begin_of_text|>` meet; special tokens without a role by their text.
     """
     special = {token["content"] for token in tokenizer.data.get("added_tokens") or [] if token.get("special")}
     roles: dict[str, str] = {}
