@@ -82,9 +82,9 @@ def build(config: MoEConfig, out: Path, *, shard_size: str | int, progress: bool
     inputs = Inputs()
     try:
         mixture = _Mixture(config, target, base, opened, inputs)
-        tensors = list(mixture.tensors())
         with new_folder(out) as folder:
-            write_shards(folder, tensors, shard_size=size, progress=progress)
+            # The gates are computed here, before the first byte is written.
+            write_shards(folder, list(mixture.tensors()), shard_size=size, progress=progress)
             _settings(config, target, base, mixture.dtype).save_pretrained(folder)
             for name, source in side_files([base.folder], 0).items():
                 (folder / name).parent.mkdir(exist_ok=True)
