@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from burnish.core.errors import UserError
-from burnish.merge import merge
+from burnish.merge import merge, plan
 
 from .checkpoints import plain, tensors_of
 
@@ -70,6 +70,12 @@ def test_as_mergekit_multi(models: dict[str, torch.Tensor], tmp_path: Path) -> N
     assert needs["both"] == {"first"}
     assert needs[None] == {"both", "first"}
     assert set(configs) == {None, "both", "first"}
+
+
+def test_a_plan_is_of_one_merge(models: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    (tmp_path / "three.yaml").write_text(THREE)
+    with pytest.raises(UserError, match="three.yaml:6: a second document starts here"):
+        plan(tmp_path / "three.yaml")
 
 
 @pytest.mark.parametrize(

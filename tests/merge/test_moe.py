@@ -11,7 +11,7 @@ import transformers
 import yaml
 
 from burnish.core.errors import UserError
-from burnish.merge import moe_merge
+from burnish.merge import moe_merge, plan
 from burnish.merge.streamed import Inputs
 
 from .checkpoints import SIZES, tensors_of
@@ -219,6 +219,12 @@ def test_what_cannot_be_mixed(changes: dict, said: str, dense: dict[str, list[Pa
     with pytest.raises(UserError, match=said):
         moe_merge(tmp_path / "moe.yaml", tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mixture_is_no_merge(dense: dict[str, list[Path]], tmp_path: Path) -> None:
+    (tmp_path / "moe.yaml").write_text(yaml.safe_dump(recipe(dense["llama"], "random")))
+    with pytest.raises(UserError, match=r"moe.yaml:\d+: `experts` is not supported: a mixture is made by"):
+        plan(tmp_path / "moe.yaml")
 
 
 def test_experts_of_other_kinds_and_without_prompts(dense: dict[str, list[Path]], tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ def load_yaml(source: Path | str, name: str | None = None) -> tuple[Any, Callabl
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
+        if error.problem == "but found another document":
+            raise UserError(
+                f"{where}: a second document starts here; one is read, so keep each in its own file"
+            ) from None
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error.problem or error.context).split())}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())

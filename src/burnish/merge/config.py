@@ -23,6 +23,7 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 _UNSUPPORTED = {
     "residual_weight": "mergekit reads it and does nothing with it; remove it",
     "override_architecture": NO_OVERRIDE,
+    "experts": "a mixture is made by `burnish merge moe`, from this file",
     "input_model_parameters": "put `parameters` under the model it belongs to",
 }
 
