@@ -74,7 +74,7 @@ def test_as_mergekit_multi(models: dict[str, torch.Tensor], tmp_path: Path) -> N
 
 def test_a_plan_is_of_one_merge(models: dict[str, torch.Tensor], tmp_path: Path) -> None:
     (tmp_path / "three.yaml").write_text(THREE)
-    with pytest.raises(UserError, match="three.yaml:6: a second document starts here"):
+    with pytest.raises(UserError, match=r"three.yaml:6: a second document starts here"):
         plan(tmp_path / "three.yaml")
 
 
