@@ -107,8 +107,16 @@ SHORT = [word for each in ("data.limit=16", "test=null", "warmup.steps=10", "rl=
 
 
 def equip(folder: Path, warm: Path) -> None:
+    (folder / "tuned.yaml").write_text(
+        "merge_method: passthrough\nmodels:\n- model: tiny-llama-too\n  parameters: {scale: 1.1}\n"
+    )
+    (folder / "moe.yaml").write_text(
+        "base_model: tiny-llama-too\ngate_mode: random\n"
+        "experts:\n- source_model: tiny-llama-too\n- source_model: tuned\n"
+    )
     for line in (
         ["model", "tiny-llama", "tiny-llama-too"],
+        ["merge", "tuned.yaml", "tuned"],
         ["model", "vit-experts", "vit-experts"],
         ["model", "tiny-llava", "tiny-llava"],
         ["model", "ways", "ways"],

@@ -189,7 +189,7 @@ def test_blocks_can_be_read(page: str) -> None:
         if block.language == "python":
             ast.parse(block.body)
         elif block.language == "yaml":
-            yaml.safe_load(block.body)
+            list(yaml.safe_load_all(block.body))
         elif block.language == "console":
             for command in commands(block):
                 assert subprocess.run(["bash", "-n", "-c", command.line]).returncode == 0, block.where

@@ -57,6 +57,7 @@ def test_adapter_on_the_fly_is_peft_merged(kind: str, rslora: bool, tmp_path: Pa
         ({"use_dora": True}, "DoRA"),
         ({"peft_type": "LOHA"}, "only LORA"),
         ({"bias": "all"}, "bias: all"),
+        ({"lora_bias": True}, "lora_bias"),
         ({"r": 0}, "r and lora_alpha"),
     ],
 )

@@ -58,6 +58,9 @@ def merge_yaml(
     set_: Sets = None,
     allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Go on when a weight is NaN or infinite.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an unfinished or earlier merge there away.")] = False,
+    intermediate: Annotated[
+        Path | None, typer.Option(help="Where named merges of several documents go; default: OUT-parts.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Merge models by a YAML in mergekit's format (the word `yaml` may be left out).
@@ -82,6 +85,7 @@ def merge_yaml(
         shard_size=shard_size,
         allow_nan=allow_nan,
         fresh=fresh,
+        intermediate=intermediate,
     )
     say({"model": made}, json_)
 
@@ -116,6 +120,48 @@ def merge_stats(
     say({"statistics": collect_statistics(model, data, out, kind=kind, limit=limit, device=device)}, json_)
 
 
+@merge_app.command("extract-lora")
+def merge_extract_lora(
+    model: Annotated[str, typer.Argument(help="The fine-tune: a folder or hub id.")],
+    base: Annotated[str, typer.Argument(help="The model that it started from.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the adapter.")],
+    rank: Annotated[int | None, typer.Option(help="Highest rank; default: 32, or no limit with --energy.")] = None,
+    energy: Annotated[float | None, typer.Option(help="Share of squared singular values to keep, up to 1.")] = None,
+    device: Annotated[str, typer.Option(help="Where the decomposition runs: cpu, cuda.")] = "cpu",
+    json_: Json = False,
+) -> None:
+    """Store a fine-tune as a LoRA adapter on its base (SVD of every weight's change).
+
+    Example: burnish merge extract-lora tuned tiny-llama-too adapter --rank 8
+    """
+    from dataclasses import asdict
+
+    from burnish.merge import extract_lora
+
+    limit = 32 if rank is None and energy is None else rank
+    found = extract_lora(model, base, out, rank=limit, energy=energy, device=device)
+    if json_:
+        say(asdict(found), json_)
+    else:
+        print(f"{found.path}: rank {found.rank}, error {found.error:.3g} of the change")
+
+
+@merge_app.command("moe")
+def merge_moe(
+    recipe: Annotated[Path, typer.Argument(metavar="YAML", help="A mixture in mergekit-moe's format.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the mixture.")],
+    shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
+    json_: Json = False,
+) -> None:
+    """Make dense models the experts of one mixture (Mixtral, Qwen2-MoE, Qwen3-MoE).
+
+    Example: burnish merge moe moe.yaml mixture
+    """
+    from burnish.merge import moe_merge
+
+    say({"model": moe_merge(recipe, out, shard_size=shard_size)}, json_)
+
+
 @merge_app.command("search")
 def merge_search(
     recipe: Annotated[str, typer.Argument(help="An RMM recipe, as for `burnish run`.")],
@@ -131,3 +177,29 @@ def merge_search(
     from burnish.cli import run
 
     run(recipe, out, set_, fresh, json_)
+
+
+@merge_app.command("tokensurgeon")
+def merge_tokensurgeon(
+    model: Annotated[str, typer.Argument(help="The model that keeps its network: a folder or hub id.")],
+    donor: Annotated[str, typer.Argument(help="The model that gives the tokenizer.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the result.")],
+    method: Annotated[str, typer.Option(help="omp (orthogonal matching pursuit) or interpolation.")] = "omp",
+    neighbours: Annotated[int, typer.Option(help="Shared tokens that a new row is made of.")] = 64,
+    shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
+    json_: Json = False,
+) -> None:
+    """Give a model another model's tokenizer, without training.
+
+    Example: burnish merge tokensurgeon tiny-llama-too ways transplanted --neighbours 8
+    """
+    from dataclasses import asdict
+    from typing import cast
+
+    from burnish.merge import tokensurgeon
+
+    found = tokensurgeon(model, donor, out, method=cast(Any, method), neighbours=neighbours, shard_size=shard_size)
+    if json_:
+        say(asdict(found), json_)
+    else:
+        print(f"{found.path}: {found.kept} rows kept, {found.rebuilt} rebuilt with error {found.error:.3g}")

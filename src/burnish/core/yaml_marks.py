@@ -23,6 +23,10 @@ class _TextAsText(yaml.SafeDumper):
     """SafeDumper that puts a text in quotes where the loader above would read a number."""
 
 
+# What the parser says of files that are YAML all the same.
+_PLAINER = {
+    "but found another document": "a second document starts here; one is read, so keep each in a file of its own"
+}
 _FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$")
 for _each in (_NumbersAsWritten, _TextAsText):
     _each.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
@@ -72,7 +76,8 @@ def load_yaml(source: Path | str, name: str | None = None) -> tuple[Any, Callabl
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error.problem or error.context).split())}") from None
+        problem = " ".join(str(error.problem or error.context).split())
+        raise UserError(f"{where}: {_PLAINER.get(problem, f'not valid YAML: {problem}')}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise UserError(f"{name}: not valid YAML: {reason}") from None

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from burnish.core.recipe import Overrides
     from burnish.core.run import Run
     from burnish.merge.config import MergeConfig
+    from burnish.merge.extract import Extraction
+    from burnish.merge.moe.config import MoEConfig
     from burnish.merge.rmm.recipe import SearchRecipe
     from burnish.merge.steps import MergePlan
+    from burnish.merge.transplant.build import Approximation, Transplant
 
-__all__ = ["collect_statistics", "merge", "merge_method", "plan", "search"]
+__all__ = ["collect_statistics", "extract_lora", "merge", "merge_method", "moe_merge", "plan", "search", "tokensurgeon"]
 
 
 def search(recipe: SearchRecipe, run: Run) -> Path:
@@ -93,6 +96,7 @@ def merge(
     shard_size: str | int = "5GB",
     fresh: bool = False,
     progress: bool = True,
+    intermediate: str | Path | None = None,
 ) -> Path:
     """Merge models into the folder `out`, which appears whole or not at all. Run again after a kill, it goes on.
 
@@ -102,15 +106,16 @@ def merge(
         'merged'
 
     Args:
-        config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
+        config: a YAML file (mergekit's format, also of several documents), YAML text, a mapping, or a config.
         out: the folder of the merged model; a finished merge of the same recipe is left as it is.
-        overrides: as `plan` takes them.
+        overrides: as `plan` takes them; of several documents they are the result's.
         threads: workers; none: the machine's cores. The result does not depend on it.
         device: where arithmetic without a compiled kernel runs: `cpu`, `cuda`, `cuda:1`, `mps`.
         allow_nan: go on when a weight is NaN or infinite.
         shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
         fresh: throw an unfinished or an earlier merge in `out` away first.
         progress: show how far it is, on stderr.
+        intermediate: for a file of several documents, where the named merges go; none: `OUT-parts` beside `out`.
 
     Returns:
         The folder.
@@ -119,10 +124,15 @@ def merge(
         UserError: what is wrong with recipe, models or `out`, in one line.
         BurnishError: the disk is full or fails; what is finished stays for the next try.
     """
+    from burnish.merge.documents import chain
     from burnish.merge.output import write_merge
 
-    made = plan(config, overrides=overrides, threads=threads, device=device, shard_size=shard_size)
-    return write_merge(made, Path(out), device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
+    parts = None if intermediate is None else Path(intermediate)
+    for each, folder in chain(config, Path(out), parts, overrides):
+        # A named merge must be on the disk before what builds on it can be planned.
+        made = plan(each, threads=threads, device=device, shard_size=shard_size)
+        written = write_merge(made, folder, device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
+    return written
 
 
 def collect_statistics(
@@ -151,3 +161,131 @@ def collect_statistics(
     from burnish.merge.statistics import collect
 
     return collect(str(model), Path(data), Path(out), kind=kind, limit=limit, device=device)
+
+
+def extract_lora(
+    model: str | Path,
+    base: str | Path,
+    out: str | Path,
+    *,
+    rank: int | None = 32,
+    energy: float | None = None,
+    device: str = "cpu",
+) -> Extraction:
+    """Store a fine-tune as a LoRA adapter on its base, by singular value decomposition of each weight's change.
+
+    Linear layers and embeddings become low-rank, other modules that changed are stored whole, changed biases go with
+    their layer. PEFT loads the adapter; a merge takes it as `base+adapter`.
+
+    Examples:
+        >>> louder = [{"model": "tiny", "parameters": {"scale": 1.1}}]
+        >>> tuned = merge({"merge_method": "passthrough", "models": louder}, "tuned")
+        >>> found = extract_lora(tuned, "tiny", "adapter", rank=8)
+        >>> found.path.name, found.rank, 0 < found.error < 1
+        ('adapter', 8, True)
+
+    Args:
+        model: the fine-tune: a folder or hub id, perhaps `model+adapter`.
+        base: the model that it started from.
+        out: the folder of the adapter; must not exist.
+        rank: the highest rank; none: what `energy` asks for.
+        energy: the share of each weight's squared singular values to keep, above 0 and up to 1; 1 loses nothing. None:
+            the rank alone decides.
+        device: where the decomposition runs: `cpu`, `cuda`.
+
+    Returns:
+        The folder, the highest rank, and the error: what the adapter lacks of the change (relative Frobenius norm), in
+        all and by module.
+
+    Raises:
+        UserError: models that do not go together, or settings that are no rank and no share.
+        BurnishError: the disk is full or fails.
+    """
+    from burnish.merge.extract import extract
+
+    return extract(str(model), str(base), Path(out), rank=rank, energy=energy, device=device)
+
+
+def moe_merge(
+    config: str | Path | Mapping[str, Any] | MoEConfig,
+    out: str | Path,
+    *,
+    shard_size: str | int = "5GB",
+    progress: bool = True,
+) -> Path:
+    """Make dense models the experts of one mixture (Mixtral, Qwen2-MoE, Qwen3-MoE), in mergekit-moe's format.
+
+    Examples:
+        >>> experts = [
+        ...     {"source_model": "tiny", "positive_prompts": ["one two three"]},
+        ...     {"source_model": "tuned", "positive_prompts": ["a b c"]},
+        ... ]
+        >>> moe_merge({"base_model": "tiny", "experts": experts, "gate_mode": "cheap_embed"}, "mixture").name
+        'mixture'
+
+    Args:
+        config: a YAML file, YAML text, a mapping, or a config.
+        out: the folder of the mixture; must not exist.
+        shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
+        progress: show how far it is, on stderr.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: what is wrong with the recipe, the models or `out`, in one line.
+        BurnishError: the disk is full or fails.
+    """
+    from burnish.merge.moe.build import build
+    from burnish.merge.moe.config import MoEConfig
+
+    return build(MoEConfig.load(config), Path(out), shard_size=shard_size, progress=progress)
+
+
+def tokensurgeon(
+    model: str | Path,
+    donor: str | Path,
+    out: str | Path,
+    *,
+    method: Approximation = "omp",
+    neighbours: int = 64,
+    shard_size: str | int = "5GB",
+    progress: bool = True,
+) -> Transplant:
+    """Give a model another model's tokenizer, without training.
+
+    Rows of tokens that both have are kept. Every other token's row in the donor is written as a combination of shared
+    tokens' rows; the same combination of the model's rows is the new row.
+
+    Examples:
+        >>> found = tokensurgeon("tiny", "ways", "transplanted", neighbours=8, progress=False)
+        >>> found.path.name, found.kept > 0
+        ('transplanted', True)
+
+    Args:
+        model: keeps its network: a folder or hub id, perhaps `model+adapter`.
+        donor: gives the tokenizer.
+        out: the folder of the result; must not exist.
+        method: `omp`, orthogonal matching pursuit (arXiv:2506.06607), or `interpolation` between the nearest tokens.
+        neighbours: shared tokens a row is made of.
+        shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
+        progress: show how far it is, on stderr.
+
+    Returns:
+        The folder, how many rows were kept and rebuilt, and how much of the rebuilt ones is lost.
+
+    Raises:
+        UserError: a model without `tokenizer.json`, tokenizers without a shared token, or `out` exists.
+        BurnishError: the disk is full or fails.
+    """
+    from burnish.merge.transplant.build import build
+
+    return build(
+        str(model),
+        str(donor),
+        Path(out),
+        method=method,
+        neighbours=neighbours,
+        shard_size=shard_size,
+        progress=progress,
+    )

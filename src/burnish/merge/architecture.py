@@ -69,7 +69,7 @@ class Layout:
     @property
     def before(self) -> frozenset[str]:
         """Tensors that come before the first block; the other loose ones come after the last."""
-        return frozenset(name for name in self.loose if name not in self.heads and _BEFORE.search(name))
+        return frozenset(name for name in self.loose if name not in self.heads and comes_before(name))
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -162,6 +162,11 @@ def _is_stack(layers: Mapping[int, list[str]]) -> bool:
 def is_head(name: str) -> bool:
     """Whether a name is an output projection's weight, which a tied model keeps as its embedding."""
     return name.endswith("weight") and _HEAD.search(name) is not None
+
+
+def comes_before(name: str) -> bool:
+    """Whether a tensor outside the layers is named like what a token or a patch meets before the first block."""
+    return _BEFORE.search(name) is not None
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:

@@ -52,7 +52,7 @@ def record(plan: MergePlan, journal: Journal) -> dict[str, Any]:
         digest, count, seen = xxhash.xxh3_128(), 0, set()
         for step in plan.steps:
             for model, source in zip(step.models, step.sources, strict=True):
-                halves = (source.lora.a, source.lora.b) if source.lora else ()
+                halves = source.lora.halves if source.lora else ()
                 if model == index:
                     seen |= {(str(info.path), info.name) for info in (source.info, *halves)}
         for key in sorted(seen, key=lambda key: (key[1], key[0])):

@@ -24,6 +24,7 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 _UNSUPPORTED = {
     "residual_weight": "mergekit reads it and does nothing with it; remove it",
     "override_architecture": NO_OVERRIDE,
+    "experts": "a mixture is made by `burnish merge moe`, from this file",
     "input_model_parameters": "put `parameters` under the model it belongs to",
 }
 
@@ -203,17 +204,37 @@ class MergeConfig(OutputModule):
             if overrides:
                 raise UserError("overrides: for a file or a mapping; this merge has been read already")
             return source
-        where: Callable[[KeyPath], str] = lambda _path: "config"  # noqa: E731
-        text = None
         if isinstance(source, Mapping):
-            data: Any = plain(source)
-        else:
-            if isinstance(source, str) and "\n" not in source:
-                source = Path(source)
-            data, locate = load_yaml(source)
-            name = str(source) if isinstance(source, Path) else "<text>"
-            where = lambda path: f"{name}:{locate(path)}"  # noqa: E731
-            text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+            return cls.build(plain(source), lambda _path: "config", None, None, overrides)
+        if isinstance(source, str) and "\n" not in source:
+            source = Path(source)
+        data, locate = load_yaml(source)
+        file = source if isinstance(source, Path) else None
+        name = str(file or "<text>")
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        return cls.build(data, lambda path: f"{name}:{locate(path)}", text, file, overrides)
+
+    @classmethod
+    def build(
+        cls,
+        data: Any,
+        where: Callable[[KeyPath], str],
+        text: str | None,
+        file: Path | None,
+        overrides: Overrides = (),
+    ) -> MergeConfig:
+        """A merge from what was read.
+
+        Args:
+            data: the YAML as data.
+            where: says where a key stands, to begin an error with.
+            text: the YAML as it was written; none: it is written anew where it is needed.
+            file: the file that it comes from, if it comes from one.
+            overrides: as :meth:`load` takes them.
+
+        Raises:
+            UserError: as :meth:`load`.
+        """
         if not isinstance(data, dict):
             raise UserError(f"{where(())}: a merge is a mapping with `merge_method` and `models`")
         overridden = [apply_override(data, *pair) for pair in override_pairs(overrides)]
@@ -223,11 +244,11 @@ class MergeConfig(OutputModule):
             if key in _UNSUPPORTED and path[:1] != ("tokenizer",) and "parameters" not in path:
                 raise UserError(f"{where((*path, key))}: `{key}` is not supported: {_UNSUPPORTED[key]}")
         try:
-            config = cls.model_validate(data, context={"folder": _folder_of(data, source, where)})
+            config = cls.model_validate(data, context={"folder": _folder_of(data, file, where)})
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
         config._locate, config._text = where, text
-        config._folder = source.parent if isinstance(source, Path) else None
+        config._folder = file.parent if file else None
         return config
 
     def where(self, *path: str | int) -> str:
@@ -273,7 +294,7 @@ class MergeConfig(OutputModule):
         return first
 
 
-def _folder_of(data: Mapping[str, Any], source: object, where: Callable[[KeyPath], str]) -> Path | None:
+def _folder_of(data: Mapping[str, Any], source: Path | None, where: Callable[[KeyPath], str]) -> Path | None:
     """The folder that relative paths start from, if it is the file's.
 
     Raises:
@@ -281,7 +302,7 @@ def _folder_of(data: Mapping[str, Any], source: object, where: Callable[[KeyPath
     """
     if data.get("relative_to") != "file":
         return None
-    if not isinstance(source, Path):
+    if source is None:
         raise UserError(f"{where(('relative_to',))}: `relative_to: file` needs a file; this merge is none")
     return source.parent.resolve()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ from burnish.merge.card import card, record
 from burnish.merge.journal import NAME as JOURNAL
 from burnish.merge.journal import Journal, content_digest, shard_digests
 from burnish.merge.model_config import merged_config, set_token_ids
-from burnish.merge.output_folder import owned, publish, recover, resolved, work_folder
+from burnish.merge.output_folder import owned, publish, recover, resolved, work_folder, write_json
 from burnish.merge.side_files import side_files
 from burnish.merge.steps import MergePlan
 from burnish.merge.tokenizer import STALE, chat_template, set_template, write_tokenizer
@@ -72,7 +71,7 @@ def write_merge(plan: MergePlan, out: Path, *, device: str, allow_nan: bool, fre
         if _finished(plan, out, fresh):
             (out / JOURNAL).unlink(missing_ok=True)  # killed between its last two acts
             return out
-        _check_device(device)
+        check_device(device)
         if fresh:
             shutil.rmtree(work_folder(out), ignore_errors=True)
         _write(plan, out, template, device=device, allow_nan=allow_nan, progress=progress)
@@ -87,9 +86,9 @@ def _write(plan: MergePlan, out: Path, template: str | None, *, device: str, all
     try:
         Engine(plan, work, journal, device=device, allow_nan=allow_nan, progress=Progress(quiet=not progress)).run()
         _write_side_files(plan, work, template)
-        _write_json(work / "config.json", merged_config(plan))
+        write_json(work / "config.json", merged_config(plan))
         if len(plan.shards) > 1:
-            _write_json(work / "model.safetensors.index.json", _index(plan))
+            write_json(work / "model.safetensors.index.json", _index(plan))
         written = record(plan, journal)
         (work / "mergekit_config.yml").write_text(plan.config.yaml, encoding="utf-8")
         shards = {shard.name for shard in plan.shards}
@@ -98,7 +97,7 @@ def _write(plan: MergePlan, out: Path, template: str | None, *, device: str, all
             for path in sorted(work.rglob("*"))
             if path.is_file() and path.name not in (*shards, JOURNAL, RECORD, "README.md")
         }
-        _write_json(work / RECORD, written)
+        write_json(work / RECORD, written)
         (work / "README.md").write_text(card(plan, written, out.name), encoding="utf-8")
     finally:
         journal.close()
@@ -106,7 +105,12 @@ def _write(plan: MergePlan, out: Path, template: str | None, *, device: str, all
     (out / JOURNAL).unlink()
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """See that arithmetic can run there.
+
+    Raises:
+        UserError: it cannot.
+    """
     if device == "cpu":
         return
     import torch
@@ -185,14 +189,10 @@ def _write_side_files(plan: MergePlan, work: Path, template: str | None) -> None
         settings = read_json(source) if plan.vocabulary and name == "generation_config.json" else None
         if plan.vocabulary and isinstance(settings, dict):
             set_token_ids(settings, plan.checkpoints[donor].config, plan.vocabulary, folders.index(source.parent))
-            _write_json(work / name, settings)
+            write_json(work / name, settings)
     if plan.vocabulary and plan.vocabulary.grown:
         for name in STALE:
             (work / name).unlink(missing_ok=True)
         write_tokenizer(plan.vocabulary.tokenizer, work)
     if template is not None:
         set_template(template, work)
-
-
-def _write_json(path: Path, data: Any) -> None:
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -98,6 +100,11 @@ def publish(work: Path, out: Path) -> None:
     else:
         os.rename(work, out)
     fsync_folder(out.parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """A file of the folder while it grows: indented JSON."""
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _replaced(out: Path) -> Path:

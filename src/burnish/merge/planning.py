@@ -20,8 +20,9 @@ from burnish.merge.methods.method import MergeMethod
 from burnish.merge.methods.registry import find
 from burnish.merge.parameters import check_names, resolve_parameters
 from burnish.merge.reference import Reference
-from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, ITEM_SIZE, TensorInfo, make_header
+from burnish.merge.safetensors_file import DTYPE_CODE, DTYPE_NAME, TensorInfo
 from burnish.merge.selection import Group, Member, Selection
+from burnish.merge.shards import fill_shards
 from burnish.merge.sources import Checkpoint
 from burnish.merge.statistics_file import StatisticsFile
 from burnish.merge.steps import COPY, MergePlan, Shard, Step, TensorMerge
@@ -84,7 +85,7 @@ class _Planner:
         Raises:
             UserError: shapes or dtypes that cannot be mixed, or a parameter that is not set.
         """
-        members, has_base = _ordered(self.method, group)
+        members, has_base = (list(group.members), False) if group.kept else _ordered(self.method, group)
         dtypes = sorted({member.source.info.dtype for member in members})
         shape, rows = self._shape(group, members)
         copied = TensorMerge(
@@ -102,7 +103,9 @@ class _Planner:
             rows=rows,
             statistics=(),
         )
-        if not _is_mixed(group, dtypes):
+        if group.kept:
+            _check_copied(group, members[0], rows)
+        if group.kept or not _is_mixed(group, dtypes):
             return copied
         shared, per_model = resolve_parameters(
             self.config, self.method, group, [member for member in members if not member.base or not has_base]
@@ -185,6 +188,15 @@ def _is_mixed(group: Group, dtypes: Sequence[str]) -> bool:
     return True
 
 
+def _check_copied(group: Group, member: Member, rows: Rows | None) -> None:
+    """Refuse to copy what would have to be changed: a head's tensor with an adapter, or of another vocabulary."""
+    if member.source.lora is not None or rows is not None:
+        what = "has an adapter" if rows is None else "follows the vocabulary"
+        raise UserError(
+            f"{group.where}: tensor {group.name!r} {what}, but not every model has it; merge models of one class"
+        )
+
+
 def _open(config: MergeConfig, reference: Reference, place: KeyPath) -> Checkpoint:
     try:
         return Checkpoint(reference)
@@ -251,20 +263,11 @@ def _statistics_files(
 
 def _place(merges: Sequence[TensorMerge], shard_size: int) -> tuple[tuple[Shard, ...], tuple[Step, ...]]:
     """Fill shards in order, and give every tensor its offset."""
-    bins: list[list[TensorMerge]] = [[]]
-    filled = 0
-    for merge in merges:
-        if bins[-1] and filled + merge.nbytes > shard_size:
-            bins.append([])
-            filled = 0
-        bins[-1].append(merge)
-        filled += merge.nbytes
     shards, steps = [], []
-    for index, content in enumerate(bins):
-        # The format has no padding between tensors: widest first keeps every tensor aligned.
-        content.sort(key=lambda merge: -ITEM_SIZE[merge.dtype])
-        header, offsets = make_header([(merge.name, merge.dtype, merge.shape) for merge in content])
-        name = "model.safetensors" if len(bins) == 1 else f"model-{index + 1:05d}-of-{len(bins):05d}.safetensors"
-        shards.append(Shard(name, header, len(header) + sum(merge.nbytes for merge in content)))
-        steps += [Step(**vars(merge), shard=index, offset=start) for merge, start in zip(content, offsets, strict=True)]
+    for index, filled in enumerate(fill_shards(merges, shard_size)):
+        shards.append(Shard(filled.name, filled.header, filled.nbytes))
+        steps += [
+            Step(**vars(merge), shard=index, offset=start)
+            for merge, start in zip(filled.items, filled.offsets, strict=True)
+        ]
     return tuple(shards), tuple(steps)

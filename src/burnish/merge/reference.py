@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from burnish.core.errors import UserError
 from burnish.core.recipe import Settings
 
 NO_OVERRIDE = "architectures are inferred from the tensors; remove it"
@@ -37,6 +38,18 @@ def reference(value: Any, info: Any) -> Any:
     if folder is None or not isinstance(found, dict):
         return found
     return {key: _below(folder, part) if isinstance(part, str) else part for key, part in found.items()}
+
+
+def named(text: str | Path) -> Reference:
+    """The model that a text names: a folder, a hub id, `model+adapter`.
+
+    Raises:
+        UserError: it names none.
+    """
+    try:
+        return Reference.model_validate(_parsed_reference(str(text)))
+    except ValueError as error:
+        raise UserError(f"{str(text)!r}: {error}; give a model folder or a hub id (org/name)") from None
 
 
 def _below(folder: Path, name: str) -> str:

@@ -6,11 +6,11 @@ Knows layouts and names; no arithmetic, no file offsets. What does not fit toget
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from burnish.core.errors import UserError
 from burnish.core.yaml_marks import KeyPath
-from burnish.merge.architecture import BUFFERS, Layout, Stack
+from burnish.merge.architecture import BUFFERS, Layout, Stack, comes_before
 from burnish.merge.config import InputModel, InputSlice, MergeConfig, OutputModule, OutputSlice
 from burnish.merge.reference import Reference
 from burnish.merge.setting import Setting
@@ -52,6 +52,7 @@ class Group:
         vocabulary: whether the first axis is the vocabulary.
         base: the base model, whether it is among the members or not.
         where: `file:line` of the models, to begin an error with.
+        kept: only the reference takes part: the tensor belongs to a head that the others lack, and is copied.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Group:
     vocabulary: bool
     base: Reference | None
     where: str
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,14 @@ class Part:
 class Selection:
     """The result as a list of groups.
 
+    Models that are one network under different heads (`architectures` differs: BertModel, BertForMaskedLM) are aligned
+    by this rule: the network's tensors are mixed, with the prefix or without; what comes after the layers and not every
+    model has is the reference's, as it is, and is left out where the reference lacks it. Under one class a tensor that
+    a model lacks is refused.
+
+    Attributes:
+        left_out: tensors of other heads that the result does not have; known once `groups` has run.
+
     Args:
         config: the merge.
         checkpoints: every model, the reference (base or first) first.
@@ -101,6 +111,7 @@ class Selection:
         self.checkpoints = checkpoints
         self._index = {checkpoint.reference: index for index, checkpoint in enumerate(checkpoints)}
         self.layout: Layout = checkpoints[0].layout
+        self.left_out: set[str] = set()
         self.parts = self._parts()
 
     def groups(self) -> Iterator[Group]:
@@ -236,6 +247,14 @@ class Selection:
         if None in found:
             if BUFFERS.search(name) or not any(found):
                 return
+            kept = next((index for index, entry in enumerate(piece.sources) if self._index[entry.model] == 0), None)
+            lack = [entry for entry, source in zip(piece.sources, found, strict=True) if source is None]
+            if kept is not None and all(self._other_head(self._index[entry.model], name) for entry in lack):
+                own = found[kept]
+                if own is not None:
+                    alone = piece.model_copy(update={"sources": [piece.sources[kept]]})
+                    yield replace(self._group(name, 0.0, part, alone, [name], [own]), kept=True)
+                return
             absent = found.index(None)
             present = next(index for index, source in enumerate(found) if source is not None)
             raise self._missing(piece, present, absent, name)
@@ -256,11 +275,19 @@ class Selection:
                     elif not any(
                         name in (other.partition(".")[2], f"{_first(other, name)}") for other in self.layout.loose
                     ):
+                        if self._other_head(self._index[source.model], name):
+                            self.left_out.add(name)
+                            continue
                         raise UserError(
                             f"{self.config.where(*part.path)}: tensor {name!r} is in {piece.sources[position].model} "
                             "but "
                             f"not in {reference.reference}: different architectures cannot be merged"
                         )
+
+    def _other_head(self, model: int, name: str) -> bool:
+        """Whether a tensor comes after the layers, and the model is of another class than the reference."""
+        ours, theirs = (self.checkpoints[index].config.get("architectures") for index in (0, model))
+        return bool(ours and theirs and ours != theirs) and not comes_before(name)
 
     def _missing(self, piece: OutputSlice, present: int, absent: int, name: str) -> UserError:
         return UserError(

@@ -37,6 +37,11 @@ class LoraDelta:
     transpose: bool
 
     @property
+    def halves(self) -> tuple[TensorInfo, ...]:
+        """What is read for it."""
+        return (self.a, self.b)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the weight that it fits."""
         out_in = (self.b.shape[0], self.a.shape[1])
@@ -65,7 +70,7 @@ class Checkpoint:
         self.tensors = _tensors(self.folder)
         self.deltas: dict[str, LoraDelta] = {}
         if reference.lora:
-            self.deltas, replaced = _adapter(resolve(reference.lora), self.tensors)
+            self.deltas, replaced = _adapter(resolve(reference.lora), self.tensors, tied=self.tied)
             self.tensors = {**self.tensors, **replaced}
 
     @cached_property
@@ -122,36 +127,56 @@ def _tensors(folder: Path) -> dict[str, TensorInfo]:
     return {name: shards[file][name] for name, file in weight_map.items()}
 
 
-def _adapter(folder: Path, tensors: Mapping[str, TensorInfo]) -> tuple[dict[str, LoraDelta], dict[str, TensorInfo]]:
-    """What an adapter adds to weights, and the weights it replaces whole (`modules_to_save`)."""
+def _adapter(
+    folder: Path, tensors: Mapping[str, TensorInfo], *, tied: bool
+) -> tuple[dict[str, LoraDelta], dict[str, TensorInfo]]:
+    """What an adapter adds to weights, and what it replaces whole (`modules_to_save`, and the layers' own biases)."""
     config = _adapter_config(folder)
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
         raise UserError(f"{folder}: no adapter_model.safetensors; save the adapter again with safe serialization")
-    halves: dict[str, dict[str, TensorInfo]] = {}
+    modules: dict[str, dict[str, TensorInfo]] = {}
     replaced: dict[str, TensorInfo] = {}
     for name, info in read_header(file).items():
         bare = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
         if match := re.fullmatch(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.weight)?", bare):
-            halves.setdefault(match[1], {})[match[3]] = info
+            parts = modules.setdefault(match[1], {})
+            parts[match[3]] = info
             if match[2]:
-                halves[match[1]]["embedding"] = info
+                parts["embedding"] = info
         else:
             target = bare.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
-            replaced[_target(folder, target, tensors)] = info
-    deltas = {}
-    for module, pair in halves.items():
-        if "A" not in pair or "B" not in pair:
-            raise UserError(f"{file}: {module}: one of lora_A and lora_B is missing; the adapter is incomplete")
-        weight = _target(folder, f"{module}.weight", tensors)
-        delta = _delta(config, module, pair)
-        shapes = pair["A"].shape, pair["B"].shape
-        if any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][1]:
-            raise UserError(f"{file}: {module}: lora_A {shapes[0]} and lora_B {shapes[1]} do not fit together")
-        if delta.shape != tensors[weight].shape:
-            raise UserError(f"{file}: {module}: the adapter is {delta.shape}, {weight} is {tensors[weight].shape}")
-        deltas[weight] = delta
+            if not _follows_embedding(config, target, tensors, tied):
+                replaced[_target(folder, target, tensors)] = info
+    if config.get("bias", "none") != "none" and not any(name.endswith("bias") for name in replaced):
+        raise UserError(f"{folder}: bias: {config['bias']}, but no bias is in the file; merge it with merge_and_unload")
+    deltas: dict[str, LoraDelta] = {}
+    for module, parts in modules.items():
+        if not _follows_embedding(config, f"{module}.weight", tensors, tied):
+            weight, delta = _module_delta(file, config, module, parts, tensors)
+            deltas[weight] = delta
     return deltas, replaced
+
+
+def _module_delta(
+    file: Path, config: dict[str, Any], module: str, parts: dict[str, TensorInfo], tensors: Mapping[str, TensorInfo]
+) -> tuple[str, LoraDelta]:
+    """The weight that a module's two halves change, and what they add to it."""
+    if "A" not in parts or "B" not in parts:
+        raise UserError(f"{file}: {module}: one of lora_A and lora_B is missing; the adapter is incomplete")
+    weight = _target(file.parent, f"{module}.weight", tensors)
+    delta = _delta(config, module, parts)
+    shapes = parts["A"].shape, parts["B"].shape
+    if any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][1]:
+        raise UserError(f"{file}: {module}: lora_A {shapes[0]} and lora_B {shapes[1]} do not fit together")
+    if delta.shape != tensors[weight].shape:
+        raise UserError(f"{file}: {module}: the adapter is {delta.shape}, {weight} is {tensors[weight].shape}")
+    return weight, delta
+
+
+def _follows_embedding(config: Mapping[str, Any], name: str, tensors: Mapping[str, TensorInfo], tied: bool) -> bool:
+    """Whether a tied head's part of an adapter only says again what the embedding's says."""
+    return bool(config.get("ensure_weight_tying")) and tied and is_head(name) and name not in tensors
 
 
 def _adapter_config(folder: Path) -> dict[str, Any]:
@@ -168,8 +193,8 @@ def _adapter_config(folder: Path) -> dict[str, Any]:
     for key, name in (("use_dora", "DoRA"), ("use_qalora", "QALoRA"), ("alora_invocation_tokens", "aLoRA")):
         if config.get(key):
             raise UserError(f"{folder}: {name} ({key}) is not supported; merge it with PEFT's merge_and_unload first")
-    if config.get("bias", "none") != "none":
-        raise UserError(f"{folder}: bias: {config['bias']} is not supported; merge it with merge_and_unload first")
+    if config.get("lora_bias"):
+        raise UserError(f"{folder}: lora_bias is not supported; merge it with merge_and_unload first")
     return config
 
 

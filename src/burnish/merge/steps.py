@@ -90,7 +90,7 @@ class Step(TensorMerge):
     def inputs(self) -> list[TensorInfo]:
         """Every tensor that the step reads, once each: weights, adapters, statistics."""
         infos = [source.info for source in self.sources]
-        infos += [half for source in self.sources if source.lora for half in (source.lora.a, source.lora.b)]
+        infos += [half for source in self.sources if source.lora for half in source.lora.halves]
         infos += [info for info in self.statistics if info is not None]
         return list(dict.fromkeys(infos))
 
@@ -220,6 +220,8 @@ class MergePlan:
         rows += [("model", f"{checkpoint.reference}") for checkpoint in self.checkpoints]
         rows += [(f"layers of {part.stack.prefix}", str(len(part.layers))) for part in self.selection.parts]
         rows.append(("tensors", ", ".join(f"{count} {action}" for action, count in actions.most_common())))
+        if self.selection.left_out:
+            rows.append(("left out", ", ".join(sorted(self.selection.left_out))))
         rows.append(("compiled", f"{sum(step.kernel is not None for step in self.steps)} of {len(self.steps)}"))
         rows.append(("dtype", ", ".join(sorted({DTYPE_NAME.get(step.dtype, step.dtype) for step in self.steps}))))
         rows.append(("reads", filesize.decimal(self.reads)))

@@ -27,18 +27,19 @@ def as_tensor(data: NDArray[np.uint8], info: TensorInfo) -> Tensor:
 
 def load(step: Step, raw: Raw, device: str) -> list[Tensor]:
     """A step's inputs as float32 tensors on the device, ready for the method."""
-    tensors = [_with_adapter(source, raw, device) for source in step.sources]
+    tensors = [with_adapter(source, raw, device) for source in step.sources]
     if step.rows is not None:
         gathered = step.rows.gather([tensor.cpu().numpy() for tensor in tensors])
         tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in gathered]
     return tensors
 
 
-def _with_adapter(source: Source, raw: Raw, device: str) -> Tensor:
+def with_adapter(source: Source, raw: Raw, device: str) -> Tensor:
+    """One source as a float32 tensor, with its adapter's part added."""
     weight = as_tensor(raw[source.info], source.info).to(device).float()
     if source.lora is None:
         return weight
-    a, b = (as_tensor(raw[half], half).to(device).float() for half in (source.lora.a, source.lora.b))
+    a, b = (as_tensor(raw[half], half).to(device).float() for half in source.lora.halves)
     delta = (b @ a) * source.lora.scale
     # Not in place: a float32 weight still shares its memory with the buffer, which another use may read.
     return weight + (delta.T if source.lora.transpose else delta)

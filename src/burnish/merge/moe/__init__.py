@@ -1,0 +1,1 @@
+"""Dense models as the experts of one mixture: mergekit-moe's YAML in, a Hugging Face folder out."""
