@@ -28,7 +28,7 @@ def test_self_contained_escaped_and_repeatable(tmp_path: Path) -> None:
 
 
 def test_backticks_are_code_and_stay_escaped(tmp_path: Path) -> None:
-    one = Section("t", "Type `burnish study rmm --store` or `<b>`; a lone ` stays.", table=[{"interval": "1 [0, 2]"}])
+    one = Section("t", "Type `burnish study rmm --store` or `<b>`; a lone ` stays.", table=[{"a": 1, "interval": "1 [0, 2]"}])
     html = write_report(tmp_path / "a.html", "T", "lead", [one]).read_text()
     assert "Type <code>burnish study rmm --store</code> or <code>&lt;b&gt;</code>; a lone ` stays." in html
     assert '<td data-label="interval" class="whole">1 [0, 2]</td>' in html

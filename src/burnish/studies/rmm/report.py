@@ -106,7 +106,7 @@ def _architecture(cell: Cell, arm: str) -> Any:
 
 def gain_figure(cells: Cells, names: Sequence[str]) -> Any:
     """Dots and intervals of the paired differences, one row an arm."""
-    figure, grid = subplots(width=8.0, height=0.9 + 0.36 * len(names))
+    figure, grid = subplots(height=0.9 + 0.36 * len(names))
     regimes = sorted({cell.regime for cell in cells}, reverse=True)
     rows = []
     for name in names:
@@ -162,7 +162,7 @@ def _spread(rows: Sequence[Rank]) -> tuple[float, float]:
 
 def rank_figure(cells: Cells) -> Any:
     """Measured correlations over the number of images, with the rule's curve."""
-    figure, grid = subplots(width=8.0, height=3.4)
+    figure, grid = subplots(height=3.4)
     axes = grid[0, 0]
     for group, color in COLORS.items():
         rows = _ranks(cells, group)
