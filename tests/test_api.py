@@ -1,8 +1,11 @@
 """What a notebook calls: anything that is a recipe goes in, the same comes out on every call."""
 
 import json
+import linecache
 import math
 import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +127,103 @@ def test_a_merge_runs_too(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
     assert burnish.check(merge)[0] == burnish.check("merge.yaml")[0]
     with pytest.raises(burnish.UserError, match="overrides are for recipes"):
         burnish.run(merge, overrides={"dtype": "bfloat16"})
+
+
+OWN = """from burnish.core.method import Method
+from burnish.core.report import Section
+from tests.core.loops import LoopRecipe
+
+
+def run(recipe, run):
+    run.log(0, loss=1.0)
+    return run.artifact("x.json", {{}})
+
+
+def report(folder):
+    {report}
+
+
+def check(recipe):
+    {check}
+
+
+METHOD = Method(name="own", recipe=LoopRecipe, run=run, report=report, check=check)
+"""
+FINE = "return [Section('Mine', table=[{'a': 1}])]"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, str]]]:
+    """Writes a method of the user's anew: what its report and its check do."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+
+    def write(report: str = FINE, check: str = "return []") -> dict[str, str]:
+        sys.modules.pop("own_method", None)
+        linecache.clearcache()
+        (tmp_path / "own_method.py").write_text(OWN.format(report=report, check=check))
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        return {"method": "own_method:METHOD"}
+
+    yield write
+    sys.modules.pop("own_method", None)
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ("return 1 / 0", r"own_method.py:12: ZeroDivisionError: division by zero \(in your report\)"),
+        ("return {'a': 1}", r"report: of own_method:METHOD gave a dict; give a list of Section"),
+        ("return None", "gave a NoneType"),
+        ("return ['words']", r"part 1 of own_method:METHOD is a str; give burnish.core.report.Section"),
+        ("return [Section('Mine', table=[('a', 1)])]", "section `Mine` of .*: a table is a list of mappings"),
+        ("return [Section('Mine', figure='x.png')]", "section `Mine` of .*: a figure is matplotlib's"),
+        ("return [Section('Mine', parts=[3])]", "part 1 of .* is a int"),
+    ],
+)
+def test_a_report_that_fails_is_said_as_the_users_and_the_page_is_there(
+    own: Callable[..., dict[str, str]], report: str, said: str
+) -> None:
+    recipe = own(report)
+    for _ in range(2):  # the second call finds a finished run, and says it too
+        with pytest.raises(burnish.UserError, match=said):
+            burnish.run(recipe, "x")
+        assert json.loads(Path("x/run.json").read_text())["status"] == "finished"
+        assert "What is missing here" in Path("x/report.html").read_text()
+    own()
+    page = burnish.report("x")
+    assert "Mine" in page.read_text()
+    assert "report_error" not in json.loads(Path("x/run.json").read_text())
+    time = page.stat().st_mtime_ns
+    assert burnish.run(recipe, "x", allow_changed_code=True).resumed
+    assert page.stat().st_mtime_ns == time
+
+
+def test_a_run_of_a_module_that_lies_elsewhere_is_reported_from_any_folder(
+    own: Callable[..., dict[str, str]], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = burnish.run(own(), "x").path.resolve()
+    sys.modules.pop("own_method")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr("sys.path", [place for place in sys.path if place != str(path.parent)])
+    assert "Mine" in burnish.report(path).read_text()
+
+
+@pytest.mark.parametrize("rows", ["[('a', 1)]", "[{'what': 'a', 'value': 1}]", "iter([['a', 1]])"])
+def test_rows_of_a_check_as_pairs_or_as_check_itself_gives_them(own: Callable[..., dict[str, str]], rows: str) -> None:
+    assert burnish.check(own(check=f"return {rows}"))[-1] == {"what": "a", "value": 1}
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ("return [][1]", r"own_method.py:16: IndexError: .* \(in your check\)"),
+        ("yield 1 / 0", r"own_method.py:16: ZeroDivisionError: .* \(in your check\)"),
+        ("return {'a': 1}", "the check of own_method:METHOD gave a dict; give a list"),
+        ("return None", "gave a NoneType"),
+        ("return [('a',)]", r"row 1 of the check of own_method:METHOD is \('a',\); give a list of"),
+        ("return [{'a': 1}]", "row 1 of the check"),
+    ],
+)
+def test_a_check_that_fails_is_said_as_the_users(own: Callable[..., dict[str, str]], check: str, said: str) -> None:
+    with pytest.raises(burnish.UserError, match=said):
+        burnish.check(own(check=check))

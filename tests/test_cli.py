@@ -326,3 +326,25 @@ def test_json_where_a_result_is_printed(typed: Callable[..., tuple[int, str, str
         assert code == 0
         json.loads(shown[arguments])
     assert len({row["study"] for row in json.loads(shown["study list"])}) == 10
+
+
+def test_changed_code_and_runs_beside_each_other(tmp_path: Path, typed: Callable[..., tuple[int, str, str]]) -> None:
+    code = "from tests.core.loops import METHOD  # noqa: F401\n"
+    (tmp_path / "lent_to_cli.py").write_text(code)
+    (tmp_path / "lent.yaml").write_text("method: lent_to_cli:METHOD\nsteps: 3\n")
+    assert typed("run", "lent.yaml", "--out", "a")[0] == 0
+    (tmp_path / "lent_to_cli.py").write_text(code + "# changed\n")
+    status, _, said = typed("run", "lent.yaml", "--out", "a")
+    assert status == 2
+    assert said.endswith("start afresh, or allow the changed code (--fresh, --allow-changed-code)\n")
+    assert said.count("\n") == 1
+    assert typed("run", "lent.yaml", "--out", "a", "--allow-changed-code")[0] == 0
+    assert typed("run", "lent.yaml", "--out", "b", "--set", "steps=2")[0] == 0
+    status, shown, _ = typed("compare", "a", "b", "--out", "page.html", "--json")
+    found = json.loads(shown)
+    assert {"setting": "steps", "a": 3, "b": 2} in found["settings"]
+    assert any("code of lent_to_cli" in row["setting"] for row in found["settings"])
+    assert (tmp_path / found["report"]).is_file()
+    status, shown, _ = typed("compare", "a", "b")
+    assert status == 0
+    assert shown.splitlines()[-1] == "compare.html"

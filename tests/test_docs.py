@@ -291,7 +291,18 @@ def craftworld_goal() -> str:
     return settings_table(GoalSettings)
 
 
+def parallel_table() -> str:
+    from burnish.core.method import all_methods
+
+    words = {"ranks": "ranks", "executor": "workers", "none": "one process"}
+    lines = ["| method | `method:` | uses |", "| --- | --- | --- |"]
+    found = sorted((list(words).index(method.parallel), method.name, method) for method in all_methods()[0])
+    lines += [f"| {method.shown} | `{method.name}` | {words[method.parallel]} |" for _, _, method in found]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "scaling.md": {"parallel": parallel_table},
     "merge.md": {"methods": methods_table},
     "rmm.md": {"settings": search_settings},
     "trainprove.md": {"settings": audit_settings},

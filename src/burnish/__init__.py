@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from burnish import act, generate, merge, private, prove, reason, testing
-    from burnish.api import StudyResult, check, recipes, report, run, study
+    from burnish.api import StudyResult, check, compare, recipes, report, run, study
+    from burnish.core.compare import Comparison
     from burnish.core.errors import BurnishError, Interrupted, UserError
     from burnish.core.result import RunResult
 
 __version__ = "0.1.0"
 __all__ = [
     "BurnishError",
+    "Comparison",
     "Interrupted",
     "RunResult",
     "StudyResult",
@@ -25,6 +27,7 @@ __all__ = [
     "__version__",
     "act",
     "check",
+    "compare",
     "generate",
     "merge",
     "private",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 _MODULES = ("act", "generate", "merge", "private", "prove", "reason", "testing")
 _HOMES = {
+    "Comparison": "burnish.core.compare",
     "BurnishError": "burnish.core.errors",
     "Interrupted": "burnish.core.errors",
     "UserError": "burnish.core.errors",

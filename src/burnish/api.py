@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
-from burnish.core.method import Method, all_methods, find_method, load_recipe
+from burnish.core.launch import join_slurm, refuse_more_ranks
+from burnish.core.method import all_methods, checked_rows, find_method, load_recipe
 from burnish.core.paths import checkout, find_recipe, shipped_recipes
 from burnish.core.recipe import Overrides, Recipe
-from burnish.core.report import Section, run_report
+from burnish.core.report import Section, checked_sections, run_report
 from burnish.core.result import RunResult
-from burnish.core.run import Run, run_record
+from burnish.core.run import Run, note_report_error, run_record
 from burnish.core.study import Claim, Judgement, StudyRecipe, check_judged, claim_rows
 from burnish.core.study import store as store_claims
+from burnish.core.user_code import lent_code, look_in, theirs
 from burnish.core.yaml_marks import load_yaml
 from burnish.studies.catalogue import find_study, judged, perform
 
@@ -30,7 +32,12 @@ RecipeLike = str | Path | Recipe | Mapping[str, Any]
 
 
 def run(
-    recipe: RecipeLike, out: str | Path | None = None, overrides: Overrides = (), *, fresh: bool = False
+    recipe: RecipeLike,
+    out: str | Path | None = None,
+    overrides: Overrides = (),
+    *,
+    fresh: bool = False,
+    allow_changed_code: bool = False,
 ) -> RunResult:
     """Run or resume a recipe in its folder and write the report; a finished run is not repeated.
 
@@ -44,26 +51,32 @@ def run(
         out: the run's folder; none: ``runs/METHOD-RECIPE``.
         overrides: settings that replace the recipe's, ``["a.b=1"]`` or ``{"a.b": 1}``.
         fresh: throw an earlier run in that folder away first.
+        allow_changed_code: go on although code that the recipe lends (its method's module, a score, a world, a reward)
+            has changed since the run began; ``run.json`` keeps both hashes.
 
     Returns:
         The folder, the report, and what the method returned: equal on the first and on every later call.
 
     Raises:
-        UserError: anything wrong with the recipe, its models, its data or the folder.
+        UserError: anything wrong with the recipe, its models, its data, the folder, or the code that the recipe lends;
+            more ranks than the method can use.
         Interrupted: a stop signal came; the same call goes on.
     """
+    join_slurm()
     stem = "" if isinstance(recipe, Recipe | Mapping) else find_recipe(str(recipe)).stem
     merge = _merge_config(recipe)
     if merge is not None:
         default = Path("runs") / "-".join(filter(None, ("merge", stem)))
         return _run_merge(merge, default if out is None else Path(out), overrides, fresh=fresh)
     method, asked = load_recipe(recipe, overrides)
+    refuse_more_ranks(f"method: {method.shown}", method.parallel)
     path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
-    with Run(asked, path, fresh=fresh) as open_run:
+    with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code) as open_run:
         if open_run.finished:
             open_run.note(f"{path}: already finished, nothing is repeated")
         else:
-            open_run.value = _performed(method, asked, open_run)
+            with theirs(open_run.code, "method", _owner(asked.method)):
+                open_run.value = method.load("run")(asked, open_run)
     page = path / "report.html"
     if open_run.is_main and not (open_run.finished and _drawn_since(path)):
         report(path)
@@ -71,29 +84,15 @@ def run(
 
 
 def _drawn_since(path: Path) -> bool:
-    """Whether the report is of the finished run, and not of an interrupted one that somebody looked at."""
+    """Whether the report is whole and of the finished run, not of an interrupted one that somebody looked at."""
     page = path / "report.html"
-    return page.exists() and page.stat().st_mtime_ns >= (path / "run.json").stat().st_mtime_ns
+    whole = page.exists() and not run_record(path).get("report_error")
+    return whole and page.stat().st_mtime_ns >= (path / "run.json").stat().st_mtime_ns
 
 
-def _performed(method: Method, recipe: Recipe, open_run: Run) -> Any:
-    """What the loop returns; an exception of a user's own method is said as theirs."""
-    try:
-        return method.load("run")(recipe, open_run)
-    except BurnishError:
-        raise
-    except Exception as error:
-        if ":" in recipe.method:
-            raise UserError(_in_their_code(error, recipe.method)) from error
-        raise
-
-
-def _in_their_code(error: Exception, method: str) -> str:
-    """Where in the user's own module an error came from."""
-    file = getattr(sys.modules.get(method.partition(":")[0]), "__file__", None)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    where = f"{file}:{lines[-1]}" if lines else method
-    return f"{where}: {type(error).__name__}: {error} (in your method)"
+def _owner(method: str) -> str | None:
+    """The user's method that whatever happens in it belongs to, if it is one."""
+    return method if ":" in method else None
 
 
 def _merge_config(recipe: RecipeLike) -> Path | Mapping[str, Any] | None:
@@ -107,6 +106,7 @@ def _merge_config(recipe: RecipeLike) -> Path | Mapping[str, Any] | None:
 
 
 def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides, *, fresh: bool) -> RunResult:
+    refuse_more_ranks("merge")
     from burnish.merge import merge
 
     _no_overrides(config, overrides)
@@ -133,20 +133,56 @@ def report(path: str | Path) -> Path:
         path: the run's folder.
 
     Raises:
-        UserError: not a run, or a run that has nothing to show yet.
+        UserError: not a run, or a run that has nothing to show yet; what the method's own ``report`` raised, if it is
+            the user's: the page is there then, without these sections, and says so.
     """
     path = Path(path)
     record = run_record(path)
     if not record:
         raise UserError(f"{path}: not a run folder (no run.json that can be read)")
-    sections: list[Section] = []
     if record["method"].startswith("study:"):
         outcome = _stored_outcome(path)
-        sections = [Section("Claims", table=claim_rows(outcome))] if outcome else []
-    elif record["status"] == "finished":
-        drawn = find_method(record["method"]).load("report")
-        sections = drawn(path) if drawn is not None else []
-    return run_report(path, sections)
+        return run_report(path, [Section("Claims", table=claim_rows(outcome))] if outcome else [])
+    if record["status"] != "finished":
+        return run_report(path)
+    try:
+        page = _with_own_sections(path, record)
+    except Exception as error:
+        said = str(error) if isinstance(error, BurnishError) else f"{type(error).__name__}: {error}"
+        note_report_error(path, said)
+        text = f"The run is finished and its results are kept; its method's own part of this page failed. {said}"
+        run_report(path, [Section("What is missing here", f"{text} Once that is mended: `burnish report {path}`.")])
+        raise
+    if record.get("report_error"):
+        note_report_error(path, None)
+        os.utime(page)  # not older than the record
+    return page
+
+
+def _with_own_sections(path: Path, record: Mapping[str, Any]) -> Path:
+    """The report of a finished run, with what its method adds."""
+    look_in(map(Path, record.get("code", {}).get("git_revisions", {})))
+    name = record["method"]
+    with theirs(lent_code(load_yaml(path / "recipe.yaml")[0]), "report", _owner(name)):
+        drawn = find_method(name).load("report")
+        return run_report(path, [] if drawn is None else checked_sections(drawn(path), name))
+
+
+def compare(runs: Sequence[str | Path], out: str | Path = "compare.html") -> Comparison:
+    """Runs of any methods beside each other: settings that differ, numbers, and a page with the curves over each other.
+
+    Examples:
+        >>> burnish.compare(["runs/agents", "runs/rftt-tiny"]).report
+        PosixPath('compare.html')
+
+    Args:
+        runs: folders, finished or not.
+        out: the HTML file.
+
+    Raises:
+        UserError: fewer than two runs, the same one twice, or a folder that is no run.
+    """
+    return compare_runs([Path(path) for path in runs], Path(out))
 
 
 def recipes() -> list[dict[str, str]]:
@@ -173,6 +209,7 @@ def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]
     Raises:
         UserError: anything that would stop it.
     """
+    join_slurm()
     merge = _merge_config(recipe)
     if merge is not None:
         from burnish.merge import plan
@@ -185,7 +222,9 @@ def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]
         rows.append(("paper", str(method.paper)))
     rows.append(("seed", str(asked.seed)))
     preflight = method.load("check")
-    rows += list(preflight(asked)) if preflight is not None else []
+    if preflight is not None:
+        with theirs(lent_code(asked.model_dump(mode="json")), "check", _owner(asked.method)):
+            rows += checked_rows(preflight(asked), asked.method)
     return [{"what": what, "value": value} for what, value in rows]
 
 
@@ -209,28 +248,32 @@ def study(
     store: bool = False,
     workers: int = 2,
     fresh: bool = False,
+    allow_changed_code: bool = False,
 ) -> StudyResult:
-    """Run or resume the study of one paper and write its report; with ``store``, ``docs/claims/NAME.json`` too.
+    """Run or resume a study and write its report; with ``store``, ``docs/claims/NAME.json`` too.
 
     Examples:
         >>> burnish.study("planning_acting", size="smoke").report
         PosixPath('runs/study-planning_acting-smoke/report.html')
 
     Args:
-        name: of the method.
+        name: of the method, or ``module:STUDY`` (or ``module:METHOD`` of a method that has one) for one of your own.
         size: ``smoke`` (does every line run), ``tour`` (how it works), ``quick`` or ``full`` (judged).
         seeds: repetitions; none: 3 for ``quick``, 5 for ``full``, 1 otherwise.
-        out: the run's folder; none: ``runs/study-NAME-SIZE``.
+        out: the run's folder; none: ``runs/study-NAME-SIZE``, of a study of your own with the module's name.
         until_decided: add seeds, twice as many at each look, until every claim is decided or there are ``max_seeds``.
             How the looks share the error: :mod:`burnish.core.looks`.
         max_seeds: none: eight times ``seeds``.
         store: write the judged result into the checkout.
         workers: processes.
         fresh: throw an earlier run in that folder away first.
+        allow_changed_code: as for `run`.
 
     Raises:
-        UserError: unknown study or size, a count below 1, or a size that is not judged with ``store``.
+        UserError: unknown study or size, a count below 1, a size that is not judged with ``store``, or one of your own
+            with it; several ranks.
     """
+    refuse_more_ranks(f"study: {name}", "executor")
     if size not in DEFAULT_SEEDS:
         raise UserError(f"size: `{size}` is none of {', '.join(DEFAULT_SEEDS)}", arguments=("size",))
     found = find_study(name)
@@ -246,9 +289,13 @@ def study(
         raise UserError("max_seeds: only with `until_decided`", arguments=("max_seeds", "until_decided"))
     recipe = StudyRecipe.load(asked)
     if store:
+        if ":" in name:
+            raise UserError(
+                "store: of methods with a name, in a checkout; a study of your own is kept by its run's folder"
+            )
         check_judged(recipe)
-    path = Path(out or f"runs/study-{name}-{size}")
-    done = perform(found, recipe, path, fresh=fresh)
+    path = Path(out or f"runs/study-{name.partition(':')[0].replace('.', '-')}-{size}")
+    done = perform(found, recipe, path, fresh=fresh, allow_changed_code=allow_changed_code)
     if root is not None:
         store_claims(name, recipe, path, done, root)
     rows = claim_rows(done.claims)

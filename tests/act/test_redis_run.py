@@ -89,7 +89,7 @@ def test_a_person_watches_and_interrupts_over_redis(tmp_path: Path, redis_url: s
             lines = answer.iter_lines()
             assert next(lines) == "id: 1"
     finally:
-        runs[0]._signal = 15  # as the handler of a signal, which only a main thread has
+        runs[0]._signals.number = 15  # as the handler of a signal, which only a main thread has
         thread.join(30)
     assert not thread.is_alive()
     log = read_log(path)

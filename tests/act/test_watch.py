@@ -127,7 +127,7 @@ def playing(path: Path) -> Iterator[Path]:
     while not (path / "artifacts" / "map.svg").exists() and time.monotonic() < until:
         time.sleep(0.02)
     yield path
-    runs[0]._signal = 15  # as the handler of a signal, which only a main thread has
+    runs[0]._signals.number = 15  # as the handler of a signal, which only a main thread has
     thread.join(30)
     assert not thread.is_alive()
 

@@ -62,7 +62,7 @@ def test_an_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, mon
         def log(step: int, **values: Any) -> None:
             real(step, **values)
             if step == 1:
-                run._signal = 15
+                run._signals.number = 15
 
         monkeypatch.setattr(run, "log", log)
         with pytest.raises(Interrupted):
@@ -127,7 +127,7 @@ def test_a_stop_signal_is_honoured_between_files(tmp_path: Path) -> None:
 
         def write(name: str) -> None:
             (tmp_path / name).write_text(name)
-            run._signal = 15
+            run._signals.number = 15
 
         with pytest.raises(Interrupted, match="stopped between files"):
             make_files(recipe(), run, ["a", "b"], write, lambda name: tmp_path / name, "files")

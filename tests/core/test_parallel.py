@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from burnish.core import parallel
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.parallel import executor
 
@@ -160,3 +161,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(psutil.pid_exists(pid) for pid in workers)
+
+
+def test_a_long_temporary_folder_has_no_place_for_a_servers_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "x" * 70)
+    assert parallel._forks()
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "x" * 71)
+    assert not parallel._forks()

@@ -181,7 +181,7 @@ def test_a_function_of_ones_own() -> None:
     found, notes = read(f"{__name__}:mine")
     assert [question.question for question in found] == ["a", "b"]
     assert notes[0] == f"{__name__}:mine:2: skipped: a int, neither a Question nor a mapping"
-    with pytest.raises(UserError, match="broken failed: RuntimeError: out of ideas"):
+    with pytest.raises(UserError, match=r"broken raised RuntimeError: out of ideas \(test_readers.py:\d+\)"):
         read(f"{__name__}:broken")
     assert len(read(f"{__name__}:endless", limit=5)[0]) == 5
 

@@ -90,7 +90,7 @@ def test_a_function() -> None:
     [
         ("tests.prove.test_images:empty", "at least one picture"),
         ("tests.prove.test_images:no_set", "returned a list, not a"),
-        ("tests.prove.test_images:raises", "raised ValueError: mine"),
+        ("tests.prove.test_images:raises", r"raised ValueError: mine \(test_images.py:\d+\)"),
         ("tests.prove.test_images:absent", "has no `absent`"),
         ("nowhere", "no such folder of pictures"),
     ],

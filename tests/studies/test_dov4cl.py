@@ -173,7 +173,7 @@ def test_smoke_run_resumes_exactly(
         def log(step: int, **values: Any) -> None:
             real(step, **values)
             if step == 1:
-                run._signal = 15
+                run._signals.number = 15
 
         monkeypatch.setattr(run, "log", log)
         with pytest.raises(Interrupted):

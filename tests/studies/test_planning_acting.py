@@ -292,7 +292,7 @@ def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         def log(step: int, **values: Any) -> None:
             real(step, **values)
-            run._signal = 15
+            run._signals.number = 15
 
         monkeypatch.setattr(run, "log", log)
         with pytest.raises(Interrupted):

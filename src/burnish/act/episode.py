@@ -25,7 +25,7 @@ from burnish.act.skills.library import BadCall, Library
 from burnish.act.skills.living import LIVING
 from burnish.act.world import World
 from burnish.act.worlds.own import OwnWorld
-from burnish.core.errors import UserError, nearest
+from burnish.core.errors import UserError, nearest, raised
 from burnish.core.method import import_object
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _own(recipe: TeamRecipe, settings: OwnWorldSettings) -> EpisodeSetup:
     try:
         made = function(recipe)
     except Exception as error:  # the user's own code
-        raise UserError(f"world.function: `{settings.function}` failed: {type(error).__name__}: {error}") from error
+        raise UserError(f"world.function: `{settings.function}` raised {raised(error)}") from error
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], World):
         raise UserError(
             f"world.function: `{settings.function}` returned a {type(made).__name__}; return (world, [skills]), "

@@ -24,7 +24,7 @@ from burnish.cli.merge import merge_app
 from burnish.cli.private import private_app
 from burnish.cli.prove import prove_app
 from burnish.cli.reason import reason_app
-from burnish.cli.shared import Commands, Fresh, Json, Sets, Size, TourSize, print_table, remedy, say
+from burnish.cli.shared import AllowChangedCode, Commands, Fresh, Json, Sets, Size, TourSize, print_table, remedy, say
 from burnish.core.errors import BurnishError
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/METHOD-RECIPE.")] = None,
     set_: Sets = None,
     fresh: Fresh = False,
+    allow_changed_code: AllowChangedCode = False,
     json_: Json = False,
 ) -> None:
     """Run a recipe; running it again resumes it, or says that it is done.
@@ -63,7 +64,7 @@ def run(
     """
     from burnish import api
 
-    done = api.run(recipe, out, set_ or (), fresh=fresh)
+    done = api.run(recipe, out, set_ or (), fresh=fresh, allow_changed_code=allow_changed_code)
     if json_:
         say({"run": done.path, "report": done.report, "value": done.value, "resumed": done.resumed}, True)
         return
@@ -124,8 +125,32 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], json_: 
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, of any methods.")],
+    out: Annotated[Path, typer.Option(help="The page with the curves over each other.")] = Path("compare.html"),
+    json_: Json = False,
+) -> None:
+    """Put runs beside each other: settings that differ, numbers that came out, curves on one page.
+
+    Example: burnish compare runs/planning_acting-tiny runs/rftt-tiny
+    """
+    from burnish import api
+    from burnish.core.compare import shown_row
+
+    found = api.compare(runs, out)
+    if json_:
+        say({"settings": found.settings, "numbers": found.numbers, "report": found.report}, True)
+        return
+    for rows in (found.settings, found.numbers):
+        print_table([shown_row(row) for row in rows], False)
+    print(found.report)
+
+
+@app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="Of the ten methods (`burnish study list` shows them).")],
+    name: Annotated[
+        str, typer.Argument(help="Of a method (`burnish study list` shows them), or module:STUDY for one of your own.")
+    ],
     size: Size = "quick",
     seeds: Annotated[
         int | None, typer.Option(help="Repetitions; default 3 for quick, 5 for full, 1 otherwise.")
@@ -140,6 +165,7 @@ def study(
     store: Annotated[bool, typer.Option("--store", help="Write docs/claims/NAME.json (judged sizes only).")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
     fresh: Fresh = False,
+    allow_changed_code: AllowChangedCode = False,
     json_: Json = False,
 ) -> None:
     """Rebuild a paper's claim small, against fair baselines, and judge it from an interval.
@@ -163,6 +189,7 @@ def study(
         store=store,
         workers=workers,
         fresh=fresh,
+        allow_changed_code=allow_changed_code,
     )
     print_table(done.rows, json_)
     print(done.report, file=sys.stderr)

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from burnish.core.errors import BurnishError
+from burnish.core.launch import refuse_more_ranks
 from burnish.core.paths import in_checkout
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -17,14 +18,32 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, dotted: --set a.b=1.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw an earlier run in that folder away and start over.")]
+AllowChangedCode = Annotated[
+    bool,
+    typer.Option("--allow-changed-code", help="Go on although code that the recipe lends has changed since the start."),
+]
 TourSize = Annotated[str, typer.Option(help="smoke (seconds; does every line run) or tour (a minute or two).")]
 Size = Annotated[
     str, typer.Option(help="smoke (seconds), tour (under 90 s), quick (minutes, judged) or full (judged).")
 ]
 
 
+RANKED = ("run", "check", "env")
+"""Commands that may be started as several ranks: what a run can use is for its method to say."""
+
+
 class Commands(TyperGroup):
-    """A group whose list of commands shows the whole first sentence of each, wrapped, where typer would cut it off."""
+    """A group whose list of commands shows the whole first sentence of each, wrapped, where typer would cut it off.
+
+    A command that is one process is refused where a launcher has started several.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was typed; called by typer."""
+        found = super().resolve_command(ctx, args)
+        if ctx.parent is None and found[0] not in RANKED:
+            refuse_more_ranks(f"burnish {found[0]}")
+        return found
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list; called by typer for `--help`."""

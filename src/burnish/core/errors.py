@@ -7,9 +7,18 @@ class's code; ``--debug`` shows the traceback as well.
 from __future__ import annotations
 
 import difflib
+import os
+import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+_NOT_THEIRS = (
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(__file__).parents[1]) + os.sep,
+    "<",
+)
+"""Where a library's files begin, Python's and Burnish's own among them; ``<frozen importlib>``."""
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
@@ -70,6 +79,10 @@ class Interrupted(BurnishError):
 
 
 def raised(error: BaseException) -> str:
-    """What a user's own code raised, and where: ``KeyError: 'dough' (bakery.py:12)``."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+    """What a user's own code raised, and where: ``KeyError: 'dough' (bakery.py:12)``.
+
+    The line is the last one that is in no library and not ours; the last of all where every one is.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)][-1:] or frames[-1:]
+    return f"{type(error).__name__}: {error} ({Path(last[0].filename).name}:{last[0].lineno})"

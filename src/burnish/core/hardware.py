@@ -33,14 +33,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_revision() -> str | None:
-    """The revision of Burnish's own checkout, ``-dirty`` if it was changed; ``None`` for an installed wheel.
+def git_revision(folder: Path | None = None) -> str | None:
+    """The revision of a folder's repository, ``-dirty`` if it was changed; ``None`` where there is no repository.
 
-    Stored claims do not count as a change: one study writes its own while another has still to run.
+    Args:
+        folder: anywhere in a repository; none: Burnish's own checkout. Stored claims do not count as a change
+            there: one study writes its own while another has still to run.
     """
-    root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():
+    root = Path(__file__).resolve().parents[3] if folder is None else folder
+    if folder is None and not (root / ".git").exists():
         return None
+    within = [".", ":(exclude)docs/claims"] if folder is None else [":(top)"]
 
     def git(*words: str) -> str:
         line = ["git", "-C", str(root), *words]
@@ -48,7 +51,7 @@ def git_revision() -> str | None:
 
     try:
         revision = git("describe", "--always", "--abbrev=12")
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs/claims")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *within)
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{revision}-dirty" if changed else revision

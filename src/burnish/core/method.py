@@ -9,18 +9,20 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from burnish.core.errors import UserError, near, nearest
-from burnish.core.paths import find_recipe
+from burnish.core.launch import Parallel
+from burnish.core.paths import find_recipe, shipped
 from burnish.core.recipe import Overrides, Recipe, method_of
+from burnish.core.user_code import lent_code, line_in, look_in, refuse_namesake
 
 GROUP = "burnish.methods"
 Rows = Sequence[tuple[str, str]]
+"""What is checked, and what came out: as a method's ``check`` gives it."""
 Part = Literal["run", "check", "report", "study", "analyse"]
 PARTS: tuple[Part, ...] = ("run", "check", "report", "study", "analyse")
 Reference = str | Callable[..., Any]
@@ -64,13 +66,15 @@ class Method:
         capability: the folder of the house that it belongs to.
         paper: where it was published.
         claim: what the paper claims, in one line.
-        check: ``(recipe) -> [(what, value)]``: what a recipe would do, without starting anything; raises UserError.
+        check: ``(recipe) -> [(what, value)]``, or mappings with these two keys: what a recipe would do, without
+            starting anything; raises UserError.
         report: ``(folder of a finished run) -> [Section]``.
         study: a :class:`burnish.core.study.Study`: the claim rebuilt small.
         analyse: a :class:`burnish.prove.evidence.analysis.Analysis`: how evidence that it leaves is computed again.
         needs: modules that must be importable before it can run, beyond Burnish's own dependencies.
         extra: which extra of the package brings them.
-        parallel: how it uses processes: ``executor`` (the recipe's ``workers``), ``ranks`` (torchrun), ``none``.
+        parallel: how it uses processes: ``executor`` (the recipe's ``workers``), ``ranks`` (torchrun, srun), ``none``
+            (one process). Started as more ranks than it can use it is refused before it begins.
 
     Raises:
         ValueError: a part is neither callable nor written ``module:function``, or a method that is built has no recipe.
@@ -89,7 +93,7 @@ class Method:
     analyse: Reference | None = None
     needs: tuple[str, ...] = ()
     extra: str = ""
-    parallel: Literal["none", "executor", "ranks"] = "none"
+    parallel: Parallel = "none"
 
     def __post_init__(self) -> None:
         for part in PARTS:
@@ -193,6 +197,8 @@ def load_recipe(recipe: str | Path | Recipe | Mapping[str, Any], overrides: Over
             raise UserError(f"recipe: a {type(recipe).__name__} says `method: {method.name}`, which takes a {wanted}")
         return method, recipe.changed(overrides) if overrides else recipe
     source = recipe if isinstance(recipe, Mapping) else find_recipe(str(recipe))
+    if isinstance(source, Path) and not source.resolve().is_relative_to(shipped("recipes")):
+        look_in([source.resolve().parent])
     method = find_method(method_of(source, overrides))
     return method, method.settings().load(source, overrides)
 
@@ -205,6 +211,26 @@ def _checked(found: Any, words: str) -> Method:
     if not isinstance(found, Method):
         raise UserError(f"method: {words} is a {type(found).__name__}, not a burnish.core.method.Method")
     return found
+
+
+def checked_rows(found: Any, method: str) -> list[tuple[str, str]]:
+    """What a method's ``check`` gave, as pairs; it may give mappings with ``what`` and ``value``, as ``check`` does.
+
+    Raises:
+        UserError: something else; says which row, and what it should be.
+    """
+    wanted = 'give a list of (what, value), or of {"what": ..., "value": ...}'
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise UserError(f"method: the check of {method} gave a {type(found).__name__}; {wanted}")
+    rows = []
+    for number, row in enumerate(found, 1):
+        if isinstance(row, Mapping) and row.keys() == {"what", "value"}:
+            rows.append((str(row["what"]), row["value"]))
+        elif isinstance(row, tuple | list) and len(row) == 2:
+            rows.append((str(row[0]), row[1]))
+        else:
+            raise UserError(f"method: row {number} of the check of {method} is {str(row)[:80]}; {wanted}")
+    return rows
 
 
 def need_packages(method: str, packages: Sequence[str], extra: str) -> None:
@@ -227,16 +253,17 @@ def _importable(name: str) -> bool:
 
 
 def import_object(reference: str, setting: str) -> Any:
-    """The object that ``module:attribute`` names; the working directory is on the path. It is the user's own code.
+    """The object that ``module:attribute`` names; the working directory is on the path, and the folder of the recipe's
+    file after it. It is the user's own code.
 
     Raises:
-        UserError: the module or the attribute does not exist.
+        UserError: the module or the attribute does not exist, or a module of that name was imported from elsewhere.
     """
     module_name, _, attribute = reference.partition(":")
     if not module_name or module_name.startswith(".") or not attribute:
         raise UserError(f"{setting}: `{reference}` names nothing; write it as module:OBJECT")
-    if str(Path.cwd()) not in sys.path and "" not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    look_in(())
+    refuse_namesake(module_name, setting)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -244,7 +271,9 @@ def import_object(reference: str, setting: str) -> Any:
             f"{setting}: no module named `{error.name}` (from `{reference}`, looked in {Path.cwd()})"
         ) from None
     except Exception as error:
-        raise UserError(f"{setting}: importing `{module_name}` failed: {type(error).__name__}: {error}") from error
+        where = line_in(error, lent_code(reference))
+        at = f" ({where})" if where else ""
+        raise UserError(f"{setting}: importing `{module_name}` failed: {type(error).__name__}: {error}{at}") from error
     found = getattr(module, attribute, None)
     if found is None:
         meant = near(attribute, (name for name in vars(module) if not name.startswith("_")))

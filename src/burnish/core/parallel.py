@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,8 +21,6 @@ from multiprocessing import forkserver
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from burnish.core.errors import BurnishError, UserError
-
-_FORKS = hasattr(os, "fork")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,17 +93,19 @@ class _Processes:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._forks = _forks()
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("forkserver" if _FORKS else "spawn")
-        return ProcessPoolExecutor(
-            self._workers, mp_context=context, initializer=_start_worker, initargs=(dict(os.environ),)
-        )
+        context = multiprocessing.get_context("forkserver" if self._forks else "spawn")
+        with deaf_children():  # the tracker of its semaphores is one
+            return ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=_start_worker, initargs=(dict(os.environ),)
+            )
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         queue = list(items)
-        if _FORKS:
+        if self._forks:
             _import_once(function.__module__)
         futures = [self._pool.submit(function, item) for item in queue]
         for index, item in enumerate(queue):
@@ -150,12 +151,43 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in raised.tolist())
 
 
+_TO_A_GROUP = [getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that start inside never get what a scheduler sends to all of a job, and would die of.
+
+    For this process such a signal waits until the end of the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_A_GROUP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def follow_parent() -> None:
-    """Make a worker process deaf to Ctrl-C (the parent decides when to stop), and gone when the parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make a worker process deaf to what a whole group gets (the parent decides when to stop), gone when the parent is.
+
+    SIGTERM still ends it: the pool itself stops its workers by that.
+    """
+    for number in (signal.SIGINT, *_TO_A_GROUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _forks() -> bool:
+    """Whether workers can be forked from a server.
+
+    Its socket lies in the temporary folder, with 107 bytes for its path; multiprocessing adds 32 of its own.
+    """
+    return hasattr(os, "fork") and len(os.fsencode(tempfile.gettempdir())) + 32 <= 107
 
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -169,7 +201,8 @@ def _import_once(module: str) -> None:
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     try:
-        forkserver.ensure_running()
+        with deaf_children():
+            forkserver.ensure_running()
     finally:
         for name, value in before.items():
             del os.environ[name]

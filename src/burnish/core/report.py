@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,35 @@ def in_words(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(str(in_words(each)) for each in value) or "-"
     return "-" if value is None or value == "" else value
+
+
+def checked_sections(found: Any, method: str) -> list[Section]:
+    """What a method's ``report`` gave, if it can be drawn.
+
+    Raises:
+        UserError: it is no list of sections, or one has a table that is no list of mappings, or a figure that is not
+            matplotlib's; says which.
+    """
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise UserError(f"report: of {method} gave a {type(found).__name__}; give a list of Section(title, text, ...)")
+    sections = list(found)
+    for number, section in enumerate(sections, 1):
+        if not isinstance(section, Section):
+            kind = type(section).__name__
+            raise UserError(
+                f"report: part {number} of {method} is a {kind}; give burnish.core.report.Section(title, ...)"
+            )
+        whose = f"report: section `{section.title}` of {method}"
+        rows = section.table
+        if rows is not None and not (isinstance(rows, list | tuple) and all(isinstance(row, Mapping) for row in rows)):
+            raise UserError(f"{whose}: a table is a list of mappings with the same keys")
+        if section.figure is not None and not hasattr(section.figure, "savefig"):
+            raise UserError(
+                f"{whose}: a figure is matplotlib's (see core.report.subplots), not a {type(section.figure).__name__}"
+            )
+        if section.parts:
+            checked_sections(section.parts, method)
+    return sections
 
 
 def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:

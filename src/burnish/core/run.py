@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,11 +23,15 @@ from burnish.core import checkpoint as checkpoints
 from burnish.core.checkpoint import Stateful
 from burnish.core.errors import BurnishError, Interrupted, UserError
 from burnish.core.files import explained, read_json, remove, stale, write_atomic
+from burnish.core.global_streams import seed_streams, set_streams, stream_states
 from burnish.core.hardware import environment, usage
+from burnish.core.launch import launched
 from burnish.core.metrics import Metrics, Progress, Trackers
 from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
 from burnish.core.result import from_plain, to_plain
+from burnish.core.stop_signals import StopSignals
+from burnish.core.user_code import changes, changes_in_words, lent_code
 from burnish.core.yaml_marks import dump_yaml, load_yaml
 
 T = TypeVar("T")
@@ -43,22 +46,38 @@ class Run:
         recipe: what was asked.
         path: the run's folder; made if absent. A folder with the same recipe is resumed.
         fresh: throw an earlier run in that folder away first.
+        allow_changed_code: go on although code that the recipe lends (:mod:`burnish.core.user_code`) has changed since
+            the run began; both hashes are kept in ``run.json``.
         quiet: no progress on the terminal.
 
+    Attributes:
+        code: what the recipe lends.
+        allow_changed_code: as asked.
+
     Raises:
-        UserError: the folder belongs to another process or holds another recipe (the keys that differ are named).
+        UserError: the folder belongs to another process or holds another recipe (the keys that differ are named), or
+            the code that the recipe lends is not that which the run began with (the files are named).
     """
 
-    def __init__(self, recipe: Recipe, path: Path | str, *, fresh: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        path: Path | str,
+        *,
+        fresh: bool = False,
+        allow_changed_code: bool = False,
+        quiet: bool = False,
+    ) -> None:
         self.recipe = recipe
         self.path = Path(path)
-        # Under torchrun every rank opens the run; only the first owns the folder.
-        self.is_main = int(os.environ.get("RANK", "0")) == 0
+        # Under torchrun or srun every rank opens the run; only the first owns the folder.
+        self.is_main = launched().rank == 0
+        self.code = lent_code(recipe.model_dump(mode="json"))
+        self.allow_changed_code = allow_changed_code
         self._fresh = fresh
         self._progress = Progress(quiet=quiet or not self.is_main)
         self._rngs: dict[str, np.random.Generator] = {}
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
+        self._signals = StopSignals(self.note)
         self._saved_at = time.monotonic()
         self._resumed_at = 0
         self._value: Any = None
@@ -90,7 +109,7 @@ class Run:
             state.load_state_dict(saved)
         for name, rng_state in content["rngs"].items():
             self.rng(name).bit_generator.state = rng_state
-        _set_global_rngs(content["globals"])
+        set_streams(content["globals"])
         self.cut_metrics(content["metrics"])
         self._resumed_at = step + 1
         if not self._was_finished:
@@ -120,11 +139,11 @@ class Run:
         In a distributed job every rank calls it: all save (``state_dict`` may be collective) and stop together.
 
         Raises:
-            Interrupted: SIGINT or SIGTERM came; the state is saved.
+            Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGHUP came; the state is saved.
             BurnishError: the disk is full; the last checkpoint is untouched.
         """
         due = time.monotonic() - self._saved_at >= self.recipe.checkpoint_every
-        due, stop = any_rank(due, self._signal is not None)
+        due, stop = any_rank(due, self.stop_requested)
         if not due and not stop:
             return
         saved = [dict(state.state_dict()) for state in states]
@@ -132,7 +151,7 @@ class Run:
             content = {
                 "states": saved,
                 "rngs": {name: rng.bit_generator.state for name, rng in self._rngs.items()},
-                "globals": _global_rngs(),
+                "globals": stream_states(),
                 "metrics": self._metrics.size(),
             }
             checkpoints.save(self.path / "checkpoints", step, content, self.recipe.keep)
@@ -170,12 +189,12 @@ class Run:
     @property
     def stop_requested(self) -> bool:
         """A stop signal came and no checkpoint has honoured it yet (for trainers that own their loop)."""
-        return self._signal is not None
+        return self._signals.number is not None
 
     @property
     def stop_signal(self) -> int:
         """The number of the stop signal that came; SIGINT's if none did."""
-        return self._signal or signal.SIGINT
+        return self._signals.number or signal.SIGINT
 
     def metrics_size(self) -> int:
         """Bytes of ``metrics.jsonl`` so far: what a foreign trainer's checkpoint remembers."""
@@ -212,26 +231,27 @@ class Run:
             self._own()
         record = {} if self._fresh else run_record(self.path)  # under the lock: nobody else is finishing it
         self._was_finished = record.get("status") == "finished"
+        self._accepted: list[dict[str, Any]] = list(record.get("code_changes_allowed", []))
         self._had_work, self._value = bool(record), record.get("value")
+        self._code = self.code.record()
         if self._was_finished and "value" not in record:
             self.note(f"{self.path}: finished by a Burnish that did not keep results; start afresh to have it")
         try:
-            _seed_globals(self.recipe.seed)
+            seed_streams(self.recipe.seed)
             if self.is_main:
                 self._open_folder()
                 self._metrics = Metrics(self.path / "metrics.jsonl")
                 if self.recipe.tracking.to:
                     config = self.recipe.model_dump(mode="json")
                     self._trackers = Trackers(self.recipe.tracking, self.path / "trackers", config)
-            self._catch_signals()
+            self._signals.catch()
         except BaseException:
             self._disown()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._signals.release()
         self._progress.close()
         if not self.is_main:
             return
@@ -290,6 +310,7 @@ class Run:
                         "choose another folder, or start afresh",
                         arguments=("out", "fresh"),
                     )
+                self._compare_code()
         elif inside - left:
             raise UserError(f"{self.path}: not empty and not a run; choose another folder", arguments=("out",))
         artifacts = self.path / "artifacts"
@@ -300,6 +321,24 @@ class Run:
         self._describe("running")  # first: from here on the folder is known as a run
         if not (self._was_finished and stored.exists()):
             write_atomic(stored, self.recipe.to_yaml())
+
+    def _compare_code(self) -> None:
+        """Refuse code that is not what the run began with, or remember that it was allowed."""
+        before, now = run_record(self.path).get("code"), self._code
+        if not before:
+            return  # of a run that an older Burnish began, nothing is known
+        changed = changes(before, now)
+        if not changed or not self._did_something():
+            return
+        said = f"the code that the recipe lends has changed since the run began ({changes_in_words(changed)})"
+        if not self.allow_changed_code:
+            raise UserError(
+                f"{self.path}: {said}; start afresh, or allow the changed code",
+                arguments=("fresh", "allow_changed_code"),
+            )
+        self.note(f"{self.path}: {said}")
+        revisions = {"git_revisions_before": before["git_revisions"], "git_revisions_now": now["git_revisions"]}
+        self._accepted.append({"at": self._start, "files": changed, **revisions})
 
     def _did_something(self) -> bool:
         """Whether the run in the folder left anything; one that was refused before it began stands in nobody's way."""
@@ -329,21 +368,17 @@ class Run:
             "cpu_seconds": sum(one["cpu_seconds"] for one in sessions),
             "peak_memory_bytes": max(one["peak_memory_bytes"] for one in sessions),
             "value": self._value,
+            "code": self._code,
+            "code_changes_allowed": self._accepted,
         }
         write_atomic(path, json.dumps(content | ({"error": error} if error else {}), indent=1))
 
-    def _catch_signals(self) -> None:
-        def on_signal(number: int, _: FrameType | None) -> None:
-            if self._signal is not None:
-                raise KeyboardInterrupt  # asked twice: leave at once, the last checkpoint is good
-            self._signal = number
-            self.note("stopping at the next checkpoint; once more stops at once")
 
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, on_signal)
-        except ValueError:
-            self._handlers = {}  # not the main thread (a notebook's worker): signals stay whose they are
+def note_report_error(path: Path, error: str | None) -> None:
+    """Keep in ``run.json`` why the report of a finished run is not whole; none: it is."""
+    record = run_record(path)
+    record.pop("report_error", None)
+    write_atomic(path / "run.json", json.dumps(record | ({"report_error": error} if error else {}), indent=1))
 
 
 def run_record(path: Path) -> dict[str, Any]:
@@ -353,35 +388,3 @@ def run_record(path: Path) -> dict[str, Any]:
         isinstance(record, dict) and isinstance(record.get("sessions"), list) and isinstance(record.get("method"), str)
     )
     return record if known else {}
-
-
-def _seed_globals(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    import torch
-
-    torch.manual_seed(seed)
-
-
-def _global_rngs() -> dict[str, Any]:
-    import torch
-
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [name, np.asarray(keys), position, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-        "cuda": list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else [],
-    }
-
-
-def _set_global_rngs(state: dict[str, Any]) -> None:
-    import torch
-
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    np.random.set_state(tuple(state["numpy"]))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, raised
 from burnish.core.method import import_object
 from burnish.dialogue.rows import Question
 
@@ -117,7 +117,7 @@ def _function(source: str) -> Iterator[tuple[str, Row]]:
     except UserError:
         raise
     except Exception as error:  # the user's own code
-        raise UserError(f"source: {source} failed: {type(error).__name__}: {error}") from error
+        raise UserError(f"source: {source} raised {raised(error)}") from error
 
 
 def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row]]:

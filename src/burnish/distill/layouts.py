@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError, nearest
+from burnish.core.errors import UserError, nearest, raised
 from burnish.core.method import import_object
 from burnish.distill.records import LeftOut
 
@@ -355,4 +355,4 @@ def _function_rows(source: str, function: Any, root: Path) -> Iterator[Row | Lef
     except UserError:
         raise
     except Exception as error:  # the user's own code
-        raise UserError(f"data.source: {source} failed: {type(error).__name__}: {error}") from error
+        raise UserError(f"data.source: {source} raised {raised(error)}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from pydantic import Field
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, raised
 from burnish.core.method import import_object
 from burnish.core.recipe import Settings
 
@@ -184,7 +184,7 @@ def _called(reference: str) -> ImageSet:
     try:
         found = function()
     except Exception as error:  # the user's own code
-        raise UserError(f"source: {reference} raised {type(error).__name__}: {error}") from error
+        raise UserError(f"source: {reference} raised {raised(error)}") from error
     if not isinstance(found, ImageSet):
         raise UserError(f"source: {reference} returned {_kind(found)}, not a burnish.prove.images.ImageSet")
     return found

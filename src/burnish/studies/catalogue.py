@@ -5,39 +5,52 @@ from __future__ import annotations
 from pathlib import Path
 
 from burnish.core.errors import UserError
-from burnish.core.method import all_methods, find_method
+from burnish.core.method import Method, all_methods, find_method, import_object
 from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.core.study import Judgement, Stored, Study, StudyRecipe, decide, load_stored
+from burnish.core.user_code import theirs
 
 
 def find_study(name: str) -> Study:
-    """The study of the method ``name``.
+    """The study of the method ``name``, or the one of the user's own that ``module:STUDY`` names.
 
     Raises:
-        UserError: no such method, one that is not built, or one without a study.
+        UserError: no such method or object, one that is not built, or one without a study.
     """
+    if ":" in name:
+        own = import_object(name, "study")
+        if isinstance(own, Study):
+            return own
+        if not isinstance(own, Method):
+            raise UserError(
+                f"study: `{name}` is a {type(own).__name__}; give a burnish.core.study.Study, or a Method with one"
+            )
     method = find_method(name)
     found = method.load("study") if method.study is not None else None
     if found is None:
         there = ", ".join(method.name for method in all_methods()[0] if method.study is not None)
         why = "has no study" if method.built else "is planned and not built yet"
         raise UserError(f"study: `{name}` ({method.shown}) {why}; studies: {there}")
-    assert isinstance(found, Study)
+    if not isinstance(found, Study):
+        raise UserError(f"study: that of `{name}` is a {type(found).__name__}, not a burnish.core.study.Study")
     return found
 
 
-def perform(study: Study, recipe: StudyRecipe, path: Path, *, fresh: bool = False) -> Judgement:
+def perform(
+    study: Study, recipe: StudyRecipe, path: Path, *, fresh: bool = False, allow_changed_code: bool = False
+) -> Judgement:
     """Run, resume or (if it had ended) draw again a study in a run folder.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds something else, or the study is the user's own and its code has changed.
         Interrupted: a stop signal came; the same call goes on.
     """
-    with Run(recipe, path, fresh=fresh) as run:
+    with Run(recipe, path, fresh=fresh, allow_changed_code=allow_changed_code) as run:
         if run.finished:
             run.note(f"{path}: already finished, only drawn again")
-        found = decide(study, recipe, run)
+        with theirs(run.code, "study"):
+            found = decide(study, recipe, run)
         run.artifact("claims.json", [claim.model_dump(mode="json") for claim in found.claims])
     return found
 

@@ -171,7 +171,7 @@ def loads_light(subject: Subject) -> None:
         found["wrote"] += sorted(name for name, when in _times(place).items() if was.get(name) != when)
     if found["heavy"] and ":" not in subject.recipe.method:
         raise ContractBroken(f"finding the method imports {', '.join(found['heavy'])}")
-    for what in ("wrote", "started"):
+    for what in ("started", "wrote"):  # a process writes as well: what it was for is said first
         if found[what]:
             raise ContractBroken(f"`check` {what} {', '.join(found[what])}")
 

@@ -140,7 +140,7 @@ def test_interrupted_anywhere_it_goes_on(
 
             def hear(*args: Any) -> None:
                 if args[2] == chunk:
-                    run._signal = 15
+                    run._signals.number = 15
                 heard(*args)
 
             monkeypatch.setattr(loop, "_heard", hear)

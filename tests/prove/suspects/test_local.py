@@ -366,7 +366,7 @@ def test_a_function_may_return_a_list() -> None:
         ("truths", "labels", "labels of type bool, not whole numbers"),
         ("nothing", "labels", "labels of type object"),
         ("mean_colour", "labels", "labels of type float64, not whole numbers"),
-        ("fails", "labels", "raised KeyError: 'mine'"),
+        ("fails", "labels", r"raised KeyError: 'mine' \(test_local.py:\d+\)"),
         ("constant", "labels", "is a int, not a function"),
         ("absent", "labels", "has no `absent`"),
     ],

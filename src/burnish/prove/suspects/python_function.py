@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError, UserError, raised
 from burnish.core.files import sha256
 from burnish.core.method import import_object
 from burnish.prove.suspects.answers import BadAnswer
@@ -50,7 +50,7 @@ class PythonFunction:
         try:
             found = self._function(images)
         except Exception as error:  # the auditor's own code
-            raise UserError(f"model: {self._name} raised {type(error).__name__}: {error}") from error
+            raise UserError(f"model: {self._name} raised {raised(error)}") from error
         try:
             return np.asarray(found)
         except (ValueError, TypeError, RuntimeError) as error:

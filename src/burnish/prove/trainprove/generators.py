@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, raised
 from burnish.core.method import import_object
 from burnish.prove.images import ImageSettings, load_images, resized, with_channels
 from burnish.prove.trainprove.prompts import Strategy, class_prompts
@@ -144,7 +144,7 @@ class Function:
         except UserError:
             raise
         except Exception as error:  # the user's own code
-            raise UserError(f"{self._source.name}: {name} raised {type(error).__name__}: {error}") from error
+            raise UserError(f"{self._source.name}: {name} raised {raised(error)}") from error
         shape = (len(labels), recipe.size, recipe.size, recipe.channels)
         if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != shape:
             what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from burnish.core.errors import UserError
+from burnish.core.errors import UserError, raised
 from burnish.core.files import folder_atomic, read_json
 from burnish.core.method import import_object
 from burnish.core.parallel import one_thread
@@ -80,7 +80,7 @@ def build(architecture: Architecture, classes: int, channels: int, size: int) ->
             return function(classes, channels, size)
         except Exception as error:  # the user's own code
             raise UserError(
-                f"architectures: {architecture.name}: {architecture.function} raised {type(error).__name__}: {error}"
+                f"architectures: {architecture.name}: {architecture.function} raised {raised(error)}"
             ) from error
     from transformers import AutoConfig, AutoModelForImageClassification
 
