@@ -36,6 +36,7 @@ class Section:
         html: markup that the caller vouches for.
         parts: sections within this one.
         folded: shown as its heading only, until somebody opens it (by mouse or keyboard).
+        compact: over the whole width of the page and in small print: a table to take in at one look.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Section:
     html: str = ""
     parts: Sequence[Section] = ()
     folded: bool = False
+    compact: bool = False
 
 
 def write_report(

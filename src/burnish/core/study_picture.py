@@ -39,8 +39,8 @@ class Dots:
 def draw_dots(axes: Any, rows: Sequence[Dots], words: str = "{:.2f}", lines: Sequence[float] = ()) -> None:
     """Draw rows from top to bottom.
 
-    The axis is made for the values: two of them have an interval so long that nothing else could be seen beside it. Such
-    an interval ends in an arrow, and a line below the rows says how many do.
+    The axis is made for the values: two of them have an interval so long that nothing else could be seen beside it.
+    Such an interval ends in an arrow, and a line below the rows says how many do.
 
     Args:
         axes: matplotlib's. Its label says the picture in words.

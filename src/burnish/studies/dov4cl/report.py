@@ -164,4 +164,4 @@ def glance(cells: Cells) -> Glance:
         f"{sum(accused[True])} are found; of {len(accused[False])} innocent ones, {sum(accused[False])} are accused."
     )
     shares = {"thieves found": float(np.mean(accused[True])), "innocents accused": float(np.mean(accused[False]))}
-    return Glance(words, small_bars(shares))
+    return Glance(words, small_bars(shares), "image encoders, contrastive, trained here")

@@ -117,8 +117,9 @@ def glance(cells: Sequence[TrainingCell]) -> Glance:
     before = float(np.mean([cell.base for cell in cells]))
     tokens = int(float(cells[0].judged))
     words = (
-        f"Taught a small language model chains of arithmetic by reinforcement: after {tokens:,} generated tokens it "
-        f"solves {hints:.0%} of new ones if hints were given where all tries failed, {plain:.0%} by plain GRPO "
-        f"({before:.0%} before)."
+        f"Reinforced on chains of arithmetic for {tokens:,} generated tokens, it solves {hints:.0%} of new ones with "
+        f"hints where all tries fail, {plain:.0%} by plain GRPO ({before:.0%} before)."
     )
-    return Glance(words, small_bars({"Hint-GRPO": hints, "GRPO": plain, "before": before}))
+    return Glance(
+        words, small_bars({"Hint-GRPO": hints, "GRPO": plain, "before": before}), "a Llama of 2 layers, trained here"
+    )

@@ -243,10 +243,9 @@ def glance(cells: Sequence[Cell]) -> Glance:
         for place in (-1, 0)
     )
     words = (
-        f"A small language model that can solve a question in three ways and does not know which: for "
-        f"{np.mean([each.budget for each in hidden]):.0f} tokens a question, branching at functional tokens solves "
-        f"{solved['functional tokens']:.0%}; the best way without them solves {solved['no tags']:.0%}, and "
-        f"{solved['in words']:.0%} where words name the way. Reinforced for the same tokens, greedy accuracy goes from "
-        f"{before[0]:.0%} to {after[0]:.0%} with functional tokens and from {before[1]:.0%} to {after[1]:.0%} without."
+        f"For {np.mean([each.budget for each in hidden]):.0f} tokens a question, branching at functional tokens solves "
+        f"{solved['functional tokens']:.0%}, the best search without them {solved['no tags']:.0%}, "
+        f"{solved['in words']:.0%} where words name the way. Reinforced: {before[0]:.0%} to {after[0]:.0%} with them, "
+        f"{before[1]:.0%} to {after[1]:.0%} without."
     )
-    return Glance(words, small_bars(solved))
+    return Glance(words, small_bars(solved), "a Llama of 2 layers, trained here")

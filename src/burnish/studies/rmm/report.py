@@ -218,8 +218,11 @@ def glance(cells: Cells) -> Glance:
     means = {name: float(np.mean([cell.test(name) for cell in cells])) for name in (*arms, "tuned")}
     experts = float(np.mean([np.mean(cell.experts) for cell in cells]))
     words = (
-        f"Merged experts, each good at its own digits ({experts:.0f} %), into one network without training. Right on "
-        f"all their tasks: {means[arms[0]]:.0f} % searched layer by layer, {means['tuned']:.0f} % by the best uniform "
-        "merge."
+        f"Experts, each right on {experts:.0f} % of its own digits, merged without training: right on all tasks "
+        f"{means[arms[0]]:.0f} % searched layer by layer, {means['tuned']:.0f} % by the best uniform merge."
     )
-    return Glance(words, small_bars({LABELS[name]: value for name, value in means.items()}, "{:.0f} %"))
+    return Glance(
+        words,
+        small_bars({LABELS[name]: value for name, value in means.items()}, "{:.0f} %"),
+        "small ViT experts, trained here",
+    )

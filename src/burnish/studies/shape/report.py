@@ -179,12 +179,15 @@ def glance(cells: Sequence[Cell]) -> Glance:
     recall = {arm: _mean([world[arm].worth.recall for world in worlds]) for arm in (GATED, CAPTIONS, START)}
     precision = {arm: _mean([world[arm].worth.precision for world in worlds]) for arm in (GATED, START)}
     words = (
-        "A tiny vision-language model that had learnt from captions which leave things out described "
-        f"{recall[START]:.0%} of what is in a picture; preferring what its answers on changed pictures agree on, it "
-        f"describes {recall[GATED]:.0%}, {recall[CAPTIONS]:.0%} by learning the captions further (right facts "
-        f"{precision[GATED]:.0%} of those named, {precision[START]:.0%} before)."
+        f"Described {recall[START]:.0%} of what is in a picture; preferring what its answers on changed pictures agree "
+        f"on, {recall[GATED]:.0%} ({recall[CAPTIONS]:.0%} by learning the captions further). Right facts: "
+        f"{precision[GATED]:.0%} of those named, {precision[START]:.0%} before."
     )
-    return Glance(words, small_bars({"SHAPE": recall[GATED], "captions": recall[CAPTIONS], "before": recall[START]}))
+    return Glance(
+        words,
+        small_bars({"SHAPE": recall[GATED], "captions": recall[CAPTIONS], "before": recall[START]}),
+        "a small LLaVA, trained here",
+    )
 
 
 def _shown(found: Sequence[Texts]) -> dict[str, str]:

@@ -227,7 +227,11 @@ def glance(cells: Cells) -> Glance:
     theirs = float(np.mean([published_balanced(cell, rule) for cell in cells]))
     count = sum(row.guilty or row.innocent for cell in cells for row in cell.suspects)
     words = (
-        f"Asked {count} classifiers whether they were trained on my generator's pictures: {ours:.0%} are judged right "
-        f"although their source was never seen, {theirs:.0%} by the best published rule (balanced accuracy)."
+        f"Were they trained on my generator's pictures? {ours:.0%} are judged right although their source was never "
+        f"seen, {theirs:.0%} by the best published rule (balanced accuracy)."
     )
-    return Glance(words, small_bars({"agreement, calibrated": ours, "published rule": theirs}))
+    return Glance(
+        words,
+        small_bars({"agreement, calibrated": ours, "published rule": theirs}),
+        f"{count} image classifiers, trained here",
+    )
