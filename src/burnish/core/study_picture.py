@@ -113,17 +113,17 @@ def small_bars(values: Mapping[str, float], words: str = "{:.0%}") -> Any:
     """
     from burnish.core.report import subplots
 
-    figure, grid = subplots(1, 1, width=2.9, height=0.22 + 0.24 * len(values))
+    figure, grid = subplots(1, 1, width=2.3, height=0.1 + 0.165 * len(values))
     axes = grid[0, 0]
     colours = [BLUE, *[GREY] * (len(values) - 1)]
     axes.barh(range(len(values)), list(values.values()), height=0.62, color=colours)
     for place, value in enumerate(values.values()):
-        axes.annotate(words.format(value), (value, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(words.format(value), (value, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_xlim(0, 1.28 * max([*values.values(), 1e-9]))
     axes.xaxis.set_visible(False)
     axes.spines[["bottom", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=2, labelsize=7.5)
     axes.grid(False)
     axes.invert_yaxis()
     axes.set_label(", ".join(f"{label} {words.format(value)}" for label, value in values.items()))
