@@ -62,7 +62,9 @@ def test_sizes_of_a_machine_are_in_gib() -> None:
 
 
 def test_backticks_are_code_and_stay_escaped(tmp_path: Path) -> None:
-    one = Section("t", "Type `burnish study rmm --store` or `<b>`; a lone ` stays.", table=[{"a": 1, "interval": "1 [0, 2]"}])
+    one = Section(
+        "t", "Type `burnish study rmm --store` or `<b>`; a lone ` stays.", table=[{"a": 1, "interval": "1 [0, 2]"}]
+    )
     html = write_report(tmp_path / "a.html", "T", "lead", [one]).read_text()
     assert "Type <code>burnish study rmm --store</code> or <code>&lt;b&gt;</code>; a lone ` stays." in html
     assert '<td data-label="interval" class="whole">1 [0, 2]</td>' in html

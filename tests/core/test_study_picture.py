@@ -6,7 +6,7 @@ from burnish.core.study_picture import Dots, draw_dots, reach, small_bars
 def test_two_worlds_do_not_stretch_the_axis() -> None:
     """Two values 40 apart have a t interval of over 500: the axis is made for the values, and says that it is cut."""
     values = [300.0, 340.0]
-    figure, grid = subplots()
+    _, grid = subplots()
     draw_dots(grid[0, 0], [Dots("ours", interval_of("mean", values), {"": values})], "{:.0f}")
     low, high = grid[0, 0].get_xlim()
     assert low > 200

@@ -118,7 +118,9 @@ def small_bars(values: Mapping[str, float], words: str = "{:.0%}") -> Any:
     colours = [BLUE, *[GREY] * (len(values) - 1)]
     axes.barh(range(len(values)), list(values.values()), height=0.62, color=colours)
     for place, value in enumerate(values.values()):
-        axes.annotate(words.format(value), (value, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+        axes.annotate(
+            words.format(value), (value, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5
+        )
     axes.set_yticks(range(len(values)), list(values))
     axes.set_xlim(0, 1.28 * max([*values.values(), 1e-9]))
     axes.xaxis.set_visible(False)

@@ -91,10 +91,10 @@ def merge_fine_tunes(out: Path, count: int = PROBLEMS) -> MergeShown:
     found = {
         tune.name: {name: share_interval(each[tune.name], count) for name, each in right.items()} for tune in FINE_TUNES
     }
-    return _shown(found, {tune.name: tune.what for tune in FINE_TUNES}, seconds, count)
+    return shown_merge(found, {tune.name: tune.what for tune in FINE_TUNES}, seconds, count)
 
 
-def _shown(
+def shown_merge(
     found: Mapping[str, Mapping[str, Interval]], what: Mapping[str, str], seconds: float, count: int
 ) -> MergeShown:
     """From the shares of each task that each model solves: what came out, whatever it is."""
