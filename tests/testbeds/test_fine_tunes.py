@@ -11,7 +11,7 @@ from burnish.testbeds.fine_tunes import FINE_TUNES, FineTune, answer_loss, asked
 from burnish.testbeds.models import prepare_model
 from tests.once import shared_cache
 
-TINY = dataclasses.replace(FINE_TUNES[0], steps=3, batch=4, rank=2, longest=2)
+TINY = dataclasses.replace(FINE_TUNES[0], steps=3, batch=4, rank=2, longest=2, learning_rate=0.05)
 
 
 @pytest.fixture
@@ -60,5 +60,5 @@ def test_a_fine_tune_is_a_model_of_its_own_with_its_recipe(base: Path, tmp_path:
     assert "base_model: HuggingFaceTB" in (folder / "README.md").read_text()
     tuned, came = (load_model(path, dtype="float32").state_dict() for path in (folder, base))
     assert tuned.keys() == came.keys()
-    assert any(not torch.allclose(tuned[name], came[name], atol=1e-2) for name in tuned)
+    assert any(not torch.equal(tuned[name], came[name].bfloat16().float()) for name in tuned)
     assert set(count_right(folder, [TINY], 4)) == {"sums"}
