@@ -144,7 +144,8 @@ def fine_tuned(base: Path, tune: FineTune) -> tuple[Any, Any]:
     for step in Progress().track(range(tune.steps), f"SmolLM2 learns {tune.what}"):
         for group in optimizer.param_groups:
             group["lr"] = tune.learning_rate * min(1.0, (step + 1) / 4) * (1 - step / tune.steps)
-        answer_loss(model, tokenizer, rows[step * tune.batch : (step + 1) * tune.batch]).backward()
+        loss = answer_loss(model, tokenizer, rows[step * tune.batch : (step + 1) * tune.batch])
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
     return model.merge_and_unload().to(torch.bfloat16), tokenizer
