@@ -125,8 +125,25 @@ def test_a_merge_runs_too(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
     Path("merge.yaml").write_text(json.dumps(merge))
     assert burnish.run("merge.yaml").path == Path("runs/merge-merge")
     assert burnish.check(merge)[0] == burnish.check("merge.yaml")[0]
-    with pytest.raises(burnish.UserError, match="overrides are for recipes"):
-        burnish.run(merge, overrides={"dtype": "bfloat16"})
+    for config in (merge, "merge.yaml"):
+        half = burnish.run(config, "half", overrides=["dtype=bfloat16", "models.0.parameters.weight=0.5"], fresh=True)
+        assert json.loads((half.path / "config.json").read_text())["dtype"] == "bfloat16"
+        assert "weight: 0.5" in half.report.read_text()
+    with pytest.raises(burnish.UserError, match="`7` is no index of a list of 1"):
+        burnish.check("merge.yaml", overrides={"models.7.model": "x"})
+
+
+def test_a_recipe_that_says_so_pushes_what_the_run_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr("burnish.api.push_model", lambda *given: sent.append(given))
+    recipe = LoopRecipe(steps=2, push="org/name")
+    done = burnish.run(recipe, "run")
+    assert sent == [(done.value, "org/name", Path("run"))]
+    burnish.run(LoopRecipe(steps=2), "run")  # the same run: where its model goes changes nothing in it
+    assert len(sent) == 1
+    assert {"what": "push", "value": "the model goes to org/name of the hub when the run is finished"} in burnish.check(
+        recipe
+    )
 
 
 OWN = """from burnish.core.method import Method

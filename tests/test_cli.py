@@ -3,6 +3,7 @@
 Runs in processes of its own where that is the point; a process starts for seconds, so mistakes are typed in this one.
 """
 
+import importlib.metadata
 import json
 import os
 import re
@@ -21,7 +22,10 @@ from typer.main import get_command
 
 from burnish import cli
 from burnish.cli import app
+from burnish.cli.mergekit_flags import HONOURED, NEEDLESS, NEEDLESS_WITH_VALUE, REFUSED, WITHOUT_VALUE, translate
+from burnish.cli.shared import print_table
 from burnish.core.method import all_methods
+from burnish.core.paths import shipped_recipes
 from burnish.private.bundle import ClientModel, save_bundle
 from burnish.private.heads import heads_of
 from burnish.testbeds.small_bert import write_encoder
@@ -198,7 +202,18 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["run", "unknown.yaml"], 2, "method: `rm` is unknown; did you mean `rmm`?"),
         (["run", "empty.yaml"], 2, "a recipe is a mapping"),
         (["run", "absent.yaml"], 2, "no module named `not_there`"),
-        (["check", "merge.yaml", "--set", "a=1"], 2, "overrides are for recipes"),
+        (
+            ["check", "merge.yaml", "--set", "mdels=[]"],
+            2,
+            "override mdels: `mdels` is not a setting; did you mean `models`",
+        ),
+        (["merge", "rmm/tiny", "out"], 2, "a recipe (`method: rmm`); it is run by `burnish run rmm/tiny`"),
+        (
+            ["merge", "merge.yaml", "out", "--trust-remote-code"],
+            2,
+            "--trust-remote-code: code of a model repository is",
+        ),
+        (["check", "loop.yaml", "--out", "."], 2, ".: not empty and not a run; choose another folder (--out)"),
         (["run", "loop.yaml", "--out", "loop.yaml/sub"], 2, "choose a place that you may write to"),
         (["run", "broken.yaml"], 2, "importing `broken_module` failed: SyntaxError"),
         (["run", "nothing.yaml"], 2, "names nothing; write it as module:OBJECT"),
@@ -265,7 +280,7 @@ def test_no_command_is_described_by_half_a_sentence(
     typed: Callable[..., tuple[int, str, str]], group: list[str]
 ) -> None:
     _, shown, _ = typed(*group, "--help")
-    listed = shown.partition("Commands:")[2].partition("Start with")[0]
+    listed = shown.partition("Commands:")[2].partition("Start with")[0].partition("Usage of each")[0]
     assert listed.strip().endswith(".")
     assert "..." not in listed
 
@@ -315,8 +330,153 @@ def test_a_fault_of_ours_is_one_line_and_debug_shows_where(
         == "burnish: a fault of ours: RuntimeError: of ours over two lines; --debug shows where\n"
     )
     monkeypatch.setattr("sys.argv", ["burnish", "check", "x", "--debug"])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(SystemExit) as caught:
         cli.main()
+    said = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert "Traceback" in said
+    assert "in fault" in said
+    assert said.splitlines()[-1].startswith("burnish: a fault of ours: RuntimeError: of ours over two lines")
+
+
+def test_version_and_short_help(typed: Callable[..., tuple[int, str, str]]) -> None:
+    assert typed("--version")[:2] == (0, f"burnish {importlib.metadata.version('burnish')}\n")
+    assert typed("-h") == typed("--help")
+    assert typed("run", "-h") == typed("run", "--help")
+
+
+def test_debug_keeps_the_exit_code(typed: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, said = typed("run", "nothing", "--debug")
+    assert code == 2
+    assert "Traceback" in said
+    assert said.splitlines()[-1].startswith("burnish: nothing: no such file")
+
+
+@pytest.mark.parametrize("group", ["act", "generate", "merge", "private", "prove", "reason"])
+def test_the_help_of_a_group_shows_what_its_commands_take(
+    typed: Callable[..., tuple[int, str, str]], group: str
+) -> None:
+    _, shown, _ = typed(group, "--help")
+    words = " ".join(shown.split())
+    for path, command in commands(get_command(app)):
+        if path[0] == group:
+            assert f"burnish {' '.join(path)} " in words
+            for each in command.params:
+                assert each.opts[0] in words
+    assert f"Example: burnish {group} " in words
+
+
+def test_the_help_of_merge_is_that_of_a_merge(typed: Callable[..., tuple[int, str, str]]) -> None:
+    _, shown, _ = typed("merge", "--help")
+    assert "Usage: burnish merge YAML OUT [OPTIONS]" in shown
+    assert "Largest size of an output file." in shown
+
+
+def test_flags_of_mergekit_are_honoured_or_answered(typed: Callable[..., tuple[int, str, str]]) -> None:
+    """Every flag of mergekit-yaml 0.1.5, except those that Burnish has under the same name."""
+    from mergekit.options import MergeOptions
+
+    ours = {"--device", "--quiet", "-v", "--verbosity"}
+    names = {f"--{name.replace('_', '-')}" for name in MergeOptions.model_fields} - ours
+    known = {*HONOURED, *WITHOUT_VALUE, *NEEDLESS, *NEEDLESS_WITH_VALUE, *REFUSED}
+    assert names <= known
+    words, notes = translate(
+        ["a.yaml", "b", "--cuda", "--no-cuda", "--random-seed", "3", "--out-shard-size=2B", "--lora-merge-cache", "x"]
+    )
+    assert words == ["a.yaml", "b", "--device", "cuda", "--set", "seed=3", "--shard-size", "2B"]
+    assert [note.partition(" changes nothing")[0] for note in notes] == ["--no-cuda", "--lora-merge-cache"]
+    code, _, said = typed("merge", "none.yaml", "out", "--lazy-unpickle")
+    assert code == 2
+    assert said.splitlines()[0] == (
+        "burnish: --lazy-unpickle changes nothing: models are always read piece by piece, and never unpickled"
+    )
+
+
+def test_quiet_leaves_results_and_errors(
+    tmp_path: Path, typed: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BURNISH_QUIET", "")  # as it was before, when the test is over
+    (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 3\n")
+    typed("run", "loop.yaml", "--out", "run")
+    code, told, said = typed("run", "loop.yaml", "--out", "run")
+    assert "already finished" in said
+    code, again, said = typed("run", "loop.yaml", "--out", "run", "--quiet")
+    assert (code, again, said) == (0, told, "")
+
+
+def test_a_run_keeps_a_log_and_check_says_what_its_folder_holds(
+    tmp_path: Path, typed: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 3\n")
+    told = json.loads(typed("check", "loop.yaml", "--out", "run", "--json")[1])
+    assert next(row["value"] for row in told if row["what"] == "folder").startswith("run: new; ")
+    assert typed("run", "loop.yaml", "--out", "run")[0] == 0
+    log = (tmp_path / "run" / "run.log").read_text()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ INFO burnish: burnish run loop.yaml --out run ", log)
+    typed("run", "loop.yaml", "--out", "run")
+    assert (tmp_path / "run" / "run.log").read_text() == log  # a finished run is left as it is
+    told = json.loads(typed("check", "loop.yaml", "--out", "run", "--json")[1])
+    assert next(row["value"] for row in told if row["what"] == "folder").startswith("run: finished; ")
+    assert "differs in steps" in typed("check", "loop.yaml", "--out", "run", "--set", "steps=4")[2]
+    assert typed("report", "run", "--out", "elsewhere.html")[1] == "elsewhere.html\n"
+    assert (tmp_path / "elsewhere.html").read_text().startswith("<!doctype html>")
+
+
+def test_output_that_is_ascii_full_or_gone(tmp_path: Path) -> None:
+    """Streams of real processes: in a terminal that knows ASCII only, on a full disk, in a pipe that nobody reads."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
+    line = shlex.join([*BURNISH, "recipes", "--json"])
+
+    def shell(command: str) -> tuple[str, str]:
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=True)
+        return done.stdout.decode("ascii"), done.stderr.decode("ascii")
+
+    assert "planning_acting" in shell(shlex.join([*BURNISH, "study", "list"]))[0]
+    said = "burnish: standard output: No space left on device; the work may be done and is not told\n"
+    assert shell(f"{line} > /dev/full; echo $?") == ("1\n", said)
+    assert shell(f"{line} | true; echo ${{PIPESTATUS[0]}}") == ("0\n", "")
+
+
+def test_no_word_of_a_table_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    word = "https://example.org/" + "x" * 300
+    print_table([{"what": "address", "value": word}], False)
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert word in "".join(line.replace("address", "").strip() for line in shown.splitlines())
+
+
+def test_a_misspelt_setting_is_named_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    names = [name for name in shipped_recipes() if name.endswith("/tiny") and not name.startswith("merge/")]
+    code = (
+        "import sys\nfrom burnish import api\nfrom burnish.core.errors import UserError\n"
+        f"for name in {names!r}:\n"
+        "    try: api.run(name, overrides={'stepz': 1})\n"
+        "    except UserError as error: assert '`stepz` is not a setting' in str(error), error\n"
+        "    else: raise SystemExit(name)\n"
+        "print(sorted({'torch', 'transformers', 'trl', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "[]\n"
+
+
+def test_a_number_is_data_in_json_and_words_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"size_bytes": 6_200_000, "time_seconds": 185, "n": 1797}
+    rows = [{"what": what, "value": value} for what, value in data.items()]
+    print_table(rows, True)
+    assert json.loads(capsys.readouterr().out) == rows
+    print_table(rows, False)
+    assert capsys.readouterr().out.split()[-10:] == ["size", "6", "MB", "time", "3", "min", "05", "s", "n", "1,797"]
+    print_table([{"name": "a", "took_seconds": 8.2}], False)
+    assert capsys.readouterr().out.split()[-3:] == ["a", "8", "s"]
+
+
+def test_json_of_a_finished_run_is_that_of_the_first_call(
+    tmp_path: Path, typed: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "loop.yaml").write_text("method: tests.core.loops:METHOD\nsteps: 2\n")
+    first, again = (typed("run", "loop.yaml", "--out", "run", "--json")[1] for _ in range(2))
+    assert json.loads(first) == json.loads(again)
+    assert json.loads(first)["state"] == "finished"
 
 
 def test_json_where_a_result_is_printed(typed: Callable[..., tuple[int, str, str]]) -> None:

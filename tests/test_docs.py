@@ -47,6 +47,7 @@ STORIES = [
     ["planning_acting.md"],
     ["own-world.md"],
     ["craftworld.md"],
+    ["mint.md", "mint-at-scale.md"],
 ]
 SLOW = {
     "README.md",
@@ -66,6 +67,7 @@ SLOW = {
     "planning_acting.md",
     "own-world.md",
     "craftworld.md",
+    "mint.md",
 }
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
 Factory = pytest.TempPathFactory

@@ -1,7 +1,8 @@
 """Burnish finishes a model after pre-training, and shows that the step worked.
 
-``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.study(...)`` and ``burnish.report(...)`` are what the
-command line calls; the capabilities are modules of their own, ``burnish.merge.merge(...)``. All load on first use.
+``burnish.run("rmm/tiny")``, ``burnish.check(...)``, ``burnish.sweep(...)``, ``burnish.study(...)`` and
+``burnish.report(...)`` are what the command line calls; the capabilities are modules of their own,
+``burnish.merge.merge(...)``. All load on first use.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from burnish.core.compare import Comparison
     from burnish.core.errors import BurnishError, Interrupted, UserError
     from burnish.core.result import RunResult
+    from burnish.sweeping import SweepResult, sweep
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Interrupted",
     "RunResult",
     "StudyResult",
+    "SweepResult",
     "UserError",
     "__version__",
     "act",
@@ -37,6 +40,7 @@ __all__ = [
     "report",
     "run",
     "study",
+    "sweep",
     "testing",
 ]
 _MODULES = ("act", "generate", "merge", "private", "prove", "reason", "testing")
@@ -46,6 +50,8 @@ _HOMES = {
     "Interrupted": "burnish.core.errors",
     "UserError": "burnish.core.errors",
     "RunResult": "burnish.core.result",
+    "SweepResult": "burnish.sweeping",
+    "sweep": "burnish.sweeping",
 }
 
 

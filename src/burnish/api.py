@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,19 @@ from typing import Any
 from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json
+from burnish.core.hub import push_model
 from burnish.core.launch import join_slurm, refuse_more_ranks
 from burnish.core.method import all_methods, checked_rows, find_method, load_recipe
+from burnish.core.metrics import activity, bytes_shown
 from burnish.core.paths import checkout, find_recipe, shipped_recipes
 from burnish.core.recipe import Overrides, Recipe
 from burnish.core.report import Section, checked_sections, run_report
 from burnish.core.result import RunResult
 from burnish.core.run import Run, note_report_error, run_record
+from burnish.core.run_folder import state_of
 from burnish.core.study import Claim, Judgement, StudyRecipe, check_judged, claim_rows
 from burnish.core.study import store as store_claims
+from burnish.core.sweep_table import shown
 from burnish.core.user_code import lent_code, look_in, theirs
 from burnish.core.yaml_marks import load_yaml
 from burnish.studies.catalogue import find_study, judged, perform
@@ -38,6 +43,7 @@ def run(
     *,
     fresh: bool = False,
     allow_changed_code: bool = False,
+    quiet: bool = False,
 ) -> RunResult:
     """Run or resume a recipe in its folder and write the report; a finished run is not repeated.
 
@@ -53,6 +59,7 @@ def run(
         fresh: throw an earlier run in that folder away first.
         allow_changed_code: go on although code that the recipe lends (its method's module, a score, a world, a reward)
             has changed since the run began; ``run.json`` keeps both hashes.
+        quiet: no progress on the terminal; ``run.log`` in the folder has all notes.
 
     Returns:
         The folder, the report, and what the method returned: equal on the first and on every later call.
@@ -71,12 +78,15 @@ def run(
     method, asked = load_recipe(recipe, overrides)
     refuse_more_ranks(f"method: {method.shown}", method.parallel)
     path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
-    with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code) as open_run:
+    method.require(asked)
+    with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code, quiet=quiet) as open_run:
         if open_run.finished:
             open_run.note(f"{path}: already finished, nothing is repeated")
         else:
-            with theirs(open_run.code, "method", _owner(asked.method)):
+            with theirs(open_run.code, "method", _owner(asked.method)), activity(str(path), quiet=quiet):
                 open_run.value = method.load("run")(asked, open_run)
+    if open_run.is_main and asked.push is not None:
+        push_model(open_run.value, asked.push, path)
     page = path / "report.html"
     if open_run.is_main and not (open_run.finished and _drawn_since(path)):
         report(path)
@@ -109,20 +119,13 @@ def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides
     refuse_more_ranks("merge")
     from burnish.merge import merge
 
-    _no_overrides(config, overrides)
     out = out.expanduser()
     existed = not fresh and out.is_dir() and any(out.iterdir())
-    merge(config, out, fresh=fresh)
+    merge(config, out, overrides=overrides, fresh=fresh)
     return RunResult(out, out / "README.md", out, existed)
 
 
-def _no_overrides(config: Path | Mapping[str, Any], overrides: Overrides) -> None:
-    if overrides:
-        where = config if isinstance(config, Path) else "recipe"
-        raise UserError(f"{where}: overrides are for recipes; a merge in mergekit's format is changed in its file")
-
-
-def report(path: str | Path) -> Path:
+def report(path: str | Path, out: str | Path | None = None) -> Path:
     """Write ``report.html`` of a run again, with its method's own sections.
 
     Examples:
@@ -131,41 +134,47 @@ def report(path: str | Path) -> Path:
 
     Args:
         path: the run's folder.
+        out: the file to write instead of ``report.html`` in that folder.
 
     Raises:
         UserError: not a run, or a run that has nothing to show yet; what the method's own ``report`` raised, if it is
             the user's: the page is there then, without these sections, and says so.
     """
-    path = Path(path)
+    path, page = Path(path), None if out is None else Path(out)
     record = run_record(path)
     if not record:
         raise UserError(f"{path}: not a run folder (no run.json that can be read)")
     if record["method"].startswith("study:"):
         outcome = _stored_outcome(path)
-        return run_report(path, [Section("Claims", table=claim_rows(outcome))] if outcome else [])
+        return run_report(path, [Section("Claims", table=claim_rows(outcome))] if outcome else [], page)
+    if record["method"].startswith("sweep:"):
+        rows = read_json(path / "artifacts" / "table.json") or []
+        return run_report(path, [Section("Sweep", table=shown(rows))] if rows else [], page)
     if record["status"] != "finished":
-        return run_report(path)
+        return run_report(path, out=page)
     try:
-        page = _with_own_sections(path, record)
+        written = _with_own_sections(path, record, page)
     except Exception as error:
         said = str(error) if isinstance(error, BurnishError) else f"{type(error).__name__}: {error}"
         note_report_error(path, said)
         text = f"The run is finished and its results are kept; its method's own part of this page failed. {said}"
-        run_report(path, [Section("What is missing here", f"{text} Once that is mended: `burnish report {path}`.")])
+        run_report(
+            path, [Section("What is missing here", f"{text} Once that is mended: `burnish report {path}`.")], page
+        )
         raise
     if record.get("report_error"):
         note_report_error(path, None)
-        os.utime(page)  # not older than the record
-    return page
+        os.utime(written)  # not older than the record
+    return written
 
 
-def _with_own_sections(path: Path, record: Mapping[str, Any]) -> Path:
+def _with_own_sections(path: Path, record: Mapping[str, Any], page: Path | None) -> Path:
     """The report of a finished run, with what its method adds."""
     look_in(map(Path, record.get("code", {}).get("git_revisions", {})))
     name = record["method"]
     with theirs(lent_code(load_yaml(path / "recipe.yaml")[0]), "report", _owner(name)):
         drawn = find_method(name).load("report")
-        return run_report(path, [] if drawn is None else checked_sections(drawn(path), name))
+        return run_report(path, [] if drawn is None else checked_sections(drawn(path), name), page)
 
 
 def compare(runs: Sequence[str | Path], out: str | Path = "compare.html") -> Comparison:
@@ -195,7 +204,7 @@ def recipes() -> list[dict[str, str]]:
     return [{"recipe": name, "what": what} for name, what in shipped_recipes().items()]
 
 
-def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]:
+def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | None = None) -> list[dict[str, Any]]:
     """What a recipe, or a merge in mergekit's format, would do; nothing is started and nothing is written.
 
     Examples:
@@ -205,6 +214,7 @@ def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]
     Args:
         recipe: as `run` takes it.
         overrides: as `run` takes them.
+        out: the folder that a run would have; says what it holds, and how much room there is.
 
     Raises:
         UserError: anything that would stop it.
@@ -214,18 +224,32 @@ def check(recipe: RecipeLike, overrides: Overrides = ()) -> list[dict[str, Any]]
     if merge is not None:
         from burnish.merge import plan
 
-        _no_overrides(merge, overrides)
-        return plan(merge).rows()
+        return plan(merge, overrides=overrides).rows()
     method, asked = load_recipe(recipe, overrides)
     rows = [("method", asked.method)]
     if method.paper is not None:
         rows.append(("paper", str(method.paper)))
     rows.append(("seed", str(asked.seed)))
+    if asked.push is not None:
+        rows.append(("push", f"the model goes to {asked.push} of the hub when the run is finished"))
+    if out is not None:
+        rows.append(("folder", _folder(asked, Path(out))))
+    method.require(asked)
     preflight = method.load("check")
     if preflight is not None:
-        with theirs(lent_code(asked.model_dump(mode="json")), "check", _owner(asked.method)):
+        with (
+            theirs(lent_code(asked.model_dump(mode="json")), "check", _owner(asked.method)),
+            activity(f"{asked.method}: looking at what it would do"),
+        ):
             rows += checked_rows(preflight(asked), asked.method)
     return [{"what": what, "value": value} for what, value in rows]
+
+
+def _folder(recipe: Recipe, path: Path) -> str:
+    """What a run would find at ``path``, and the room on its disk."""
+    state = state_of(recipe, path, run_record(path))
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.is_dir())
+    return f"{path}: {state}; {bytes_shown(shutil.disk_usage(there).free)} free"
 
 
 @dataclass(frozen=True)

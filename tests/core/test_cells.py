@@ -1,6 +1,10 @@
 """The loop of every study: order, resume, what is stored; files that are not made again."""
 
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,7 +133,27 @@ def test_a_stop_signal_is_honoured_between_files(tmp_path: Path) -> None:
             (tmp_path / name).write_text(name)
             run._signals.number = 15
 
-        with pytest.raises(Interrupted, match="stopped between files"):
+        with pytest.raises(Interrupted, match="stopped among the files"):
             make_files(recipe(), run, ["a", "b"], write, lambda name: tmp_path / name, "files")
     assert (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
+
+
+def slept(seconds: int) -> Square:
+    time.sleep(seconds)
+    return squared(seconds)
+
+
+def test_who_presses_ctrl_c_does_not_wait_for_the_cell_on_its_way(tmp_path: Path) -> None:
+    jobs = [0, 60]
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with (
+        pytest.raises(Interrupted, match="stopped among the naps; those that had ended are saved"),
+        Run(recipe(), tmp_path / "run", quiet=True) as run,
+    ):
+        run_cells(recipe(), run, jobs, slept, Square, "naps")
+    assert time.monotonic() - began < 3
+    with Run(recipe(), tmp_path / "run", quiet=True) as run:
+        assert run_cells(recipe(), run, [0], slept, Square, "naps") == [squared(0)]
+        assert run.resumed

@@ -9,15 +9,13 @@ import pytest
 
 from burnish.core import method as methods
 from burnish.core.errors import UserError
-from burnish.core.method import Method, Paper, all_methods, find_method, load_recipe, method_names, need_packages
+from burnish.core.method import Method, Paper, all_methods, find_method, load_recipe, method_names
 from tests.core.loops import METHOD as LOOP
 from tests.core.loops import LoopRecipe
 
 HOUSE = {
     "dov4cl", "hint_grpo", "mint", "planning_acting", "rftt", "rmm", "sakd", "secpe", "shape", "trainprove",
 }  # fmt: skip
-UNJUDGED = {"mint"}
-"""Whose study is written and was not judged yet: it comes into the manifest with its stored result."""
 
 
 class Plugins:
@@ -66,7 +64,7 @@ def test_the_house() -> None:
             assert method.built or getattr(method, part) is None
         if method.built:
             parts: tuple[methods.Part, ...] = ("run", "check", "report", "study")
-            assert None not in [method.load(part) for part in parts[: 3 if method.name in UNJUDGED else 4]]
+            assert None not in [method.load(part) for part in parts]
 
 
 def test_a_plugin_is_found_beside_the_house(plugins: Plugins) -> None:
@@ -116,10 +114,6 @@ def test_a_planned_method_does_not_run() -> None:
 
 
 def test_what_is_needed_and_missing_is_named_with_its_extra() -> None:
-    need_packages("x", ["json"], "")
-    with pytest.raises(UserError, match=r"method: x needs nope, nada; the extra `more` brings it") as caught:
-        need_packages("x", ["nope", "json", "nada"], "more")
-    assert caught.value.extra == "more"
     method = Method(name="x", recipe=LoopRecipe, run="json:loads", needs=("nope",), extra="more")
     for part in ("run", "check"):
         with pytest.raises(UserError, match="needs nope"):

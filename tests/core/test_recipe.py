@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from pydantic import Field
 from burnish.core.errors import UserError
 from burnish.core.recipe import Recipe, Settings, method_of
 from burnish.core.yaml_marks import load_yaml
+from tests.core.loops import LoopRecipe
 
 
 class Optimizer(Settings):
@@ -151,3 +153,71 @@ def test_a_yaml_bomb_is_refused_at_once() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
     with pytest.raises(UserError, match="more than 100,000 values once its aliases are written out"):
         load_yaml("\n".join(lines))
+
+
+def test_a_recipe_lies_over_another(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "method: tests.core.loops:METHOD\nsteps: 5\ntracking: {to: [tensorboard], project: a}\n"
+    )
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "mine.yaml").write_text("extends: ../base.yaml\nseed: 3\ntracking: {project: b}\n")
+    (tmp_path / "last.yaml").write_text("extends: below/mine.yaml\ntracking: {to: []}\n")
+    recipe = LoopRecipe.load(tmp_path / "last.yaml", ["seed=4"])
+    assert (recipe.steps, recipe.seed, recipe.tracking.project, recipe.tracking.to) == (5, 4, "b", [])
+    assert method_of(tmp_path / "last.yaml") == "tests.core.loops:METHOD"
+    assert "extends" not in recipe.to_yaml()
+    assert LoopRecipe.load({"extends": str(tmp_path / "base.yaml"), "seed": 1}).steps == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("extends: base.yaml\nsteps: 1\n", r"base.yaml:2: `stepps` is not a setting; did you mean `steps`\?"),
+        ("extends: nowhere.yaml\n", r"mine.yaml:1: `extends`: .*nowhere.yaml: no such file, and no shipped recipe"),
+        ("seed: 1\nextends: rmm/tinny\n", r"mine.yaml:2: .*did you mean `rmm/tiny`\?"),
+        ("extends: mine.yaml\n", r"mine.yaml:1: `extends` goes in a circle: mine.yaml -> mine.yaml"),
+        ("extends: [base.yaml]\n", r"mine.yaml:1: `extends` names one recipe"),
+        ("extends: base.yaml\nsteps: few\n", r"mine.yaml:2: `steps`: input should be a valid integer"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_where_it_stands(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "base.yaml").write_text("method: tests.core.loops:METHOD\nstepps: 5\n")
+    (tmp_path / "mine.yaml").write_text(text)
+    if "few" in text:
+        (tmp_path / "base.yaml").write_text("method: tests.core.loops:METHOD\n")
+    with pytest.raises(UserError, match=said):
+        LoopRecipe.load(tmp_path / "mine.yaml")
+
+
+def test_a_variable_stands_for_a_text_and_is_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEAM", "secret")
+    settings = {"method": "x", "ray_address": "ray://${TEAM}:1", "tracking": {"project": "$${TEAM} of ${TEAM}"}}
+    recipe = Recipe.load(settings)
+    assert (recipe.ray_address, recipe.tracking.project) == ("ray://secret:1", "${TEAM} of secret")
+    stored = recipe.to_yaml()
+    assert "secret" not in stored
+    assert "ray://${TEAM}:1" in stored
+    assert Recipe.load(stored) == recipe
+    assert recipe.differences(load_yaml(stored)[0]) == []
+    assert "secret" not in recipe.changed(["seed=1"]).to_yaml()
+    assert Recipe.load({"method": "x"}, ["ray_address=${TEAM}"]).ray_address == "secret"
+    monkeypatch.setenv("TEAM", "other")  # another machine, another path: the same recipe
+    assert Recipe.load(stored).differences(load_yaml(stored)[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"ray_address": "${NOT_SET_HERE}"}, "recipe: `.*`: the variable NOT_SET_HERE is not set"),
+        ({"seed": "${ONE}"}, "recipe: `seed`: a variable stands for a path or a secret; write this one out"),
+        ({"executor": "${WORD}"}, "recipe: `executor`: a variable stands for a path or a secret"),
+        ({"tracking": {"to": ["${TRACKER}"]}}, r"recipe: `tracking.to.0`: a variable stands for a path or a secret"),
+    ],
+)
+def test_a_variable_stands_for_nothing_else(
+    settings: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ONE": "1", "WORD": "local", "TRACKER": "wandb"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=said):
+        Recipe.load({"method": "x", **settings})

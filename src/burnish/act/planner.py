@@ -19,6 +19,7 @@ from burnish.act.memory.log import Snapshot
 from burnish.act.recipe import EndpointSettings
 from burnish.act.skills.library import BadCall, Call, Library
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.packages import Need, not_installed
 
 Message = Mapping[str, str]
 COMPLETIONS = "/chat/completions"
@@ -176,7 +177,7 @@ class Chat:
 
             from burnish.act.in_process import InProcess
         except ImportError:
-            raise UserError("act: needs the packages of the extra `act`", extra="act") from None
+            raise not_installed("planner", Need(("openai", "anyio"), "act")) from None
         self.settings = settings
         self.spent_tokens = 0
         self.spent_money = 0.0

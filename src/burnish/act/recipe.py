@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need
 from burnish.core.recipe import Recipe, Settings
 
 
@@ -277,6 +278,12 @@ class TeamRecipe(Recipe):
         default_factory=CraftworldSettings
     )
     """Where they live."""
+
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """Redis, for a memory there."""
+        redis = () if self.memory == "sqlite" else (Need(("redis",), "act"),)
+        return (*super().needed_packages, *redis)
 
     @model_validator(mode="after")
     def _real_time(self) -> TeamRecipe:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -46,11 +47,7 @@ def tracing(target: Target) -> Iterator[Tracer | None]:
 
         processor = _console() if target == "console" else _otlp()
     except ImportError as error:
-        raise UserError(
-            f"runtime.tracing: {target} needs the package {error.name} of the extra `act`; install it, or use "
-            "`tracing: none`",
-            extra="act",
-        ) from None
+        raise not_installed(f"runtime.tracing: {target}", Need((error.name or "opentelemetry",), "act")) from None
     # Not the process's global provider: there can be only one of those, and a notebook may play many episodes.
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "burnish"}), shutdown_on_exit=False)
     provider.add_span_processor(processor)

@@ -23,6 +23,7 @@ from burnish.align.generators.counts import TokenCounts
 from burnish.align.records import Record, Triplet
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import file_atomic, remove, stale, write_atomic
+from burnish.core.packages import Need, not_installed
 from burnish.core.streams import batched
 
 FORMAT = 1
@@ -250,7 +251,5 @@ def datasets_library() -> Any:
     try:
         import datasets
     except ModuleNotFoundError:
-        raise UserError(
-            "align: the package `datasets` is not installed; it comes with the extra `align`", extra="align"
-        ) from None
+        raise not_installed("align", Need(("datasets",), "align")) from None
     return datasets

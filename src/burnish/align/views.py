@@ -21,6 +21,7 @@ from torch import Tensor
 
 from burnish.align.settings import FAMILIES, Family, ViewSettings
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -263,5 +264,5 @@ def _kornia() -> Any:
     try:
         import kornia
     except ModuleNotFoundError:
-        raise UserError("views: kornia is not installed; it comes with the extra `align`", extra="align") from None
+        raise not_installed("views", Need(("kornia",), "align")) from None
     return kornia

@@ -6,33 +6,33 @@ Heavy libraries are imported inside the commands, so that `burnish --help` answe
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 # Two threads on a busy machine spin against each other without this, up to 50x slower; torch reads it when imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
-from typer.exceptions import TyperException
 
 from burnish.cli.act import act_app
+from burnish.cli.entry import enter
 from burnish.cli.generate import generate_app
 from burnish.cli.merge import merge_app
 from burnish.cli.private import private_app
 from burnish.cli.prove import prove_app
 from burnish.cli.reason import reason_app
-from burnish.cli.shared import AllowChangedCode, Commands, Fresh, Json, Sets, Size, TourSize, print_table, remedy, say
-from burnish.core.errors import BurnishError
+from burnish.cli.shared import AllowChangedCode, Commands, Fresh, Json, Sets, Size, TourSize, print_table, say
 
 app = typer.Typer(
     cls=Commands,
     help="Finish a model after pre-training: merge, distill, align, teach to reason, prove and serve, with evidence.",
     epilog="Start with: burnish tour",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -44,9 +44,22 @@ app.add_typer(prove_app, name="prove", help="Before and after an audit: commit t
 app.add_typer(reason_app, name="reason", help="Ask a model that reasons: plainly, calibrated, or by search.")
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"burnish {importlib.metadata.version('burnish')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    pass  # `main` reads --debug itself: an error may come before any command runs
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which Burnish this is.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes: results and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries log, too.")] = False,
+) -> None:
+    pass  # `main` reads the last three itself: they may stand anywhere, and an error may come before any command runs
 
 
 @app.command()
@@ -66,7 +79,7 @@ def run(
 
     done = api.run(recipe, out, set_ or (), fresh=fresh, allow_changed_code=allow_changed_code)
     if json_:
-        say({"run": done.path, "report": done.report, "value": done.value, "resumed": done.resumed}, True)
+        say({"run": done.path, "report": done.report, "value": done.value, "state": "finished"}, True)
         return
     print(f"{done.path}: finished")
     if done.value is not None:
@@ -76,7 +89,10 @@ def run(
 
 @app.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="A recipe, or a mergekit YAML.")], set_: Sets = None, json_: Json = False
+    recipe: Annotated[str, typer.Argument(help="A recipe, or a mergekit YAML.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder: say what it holds, and the room there.")] = None,
+    set_: Sets = None,
+    json_: Json = False,
 ) -> None:
     """Say what a recipe would run and about how much memory, disk and time it needs; start nothing.
 
@@ -84,7 +100,7 @@ def check(
     """
     from burnish import api
 
-    print_table(api.check(recipe, set_ or ()), json_)
+    print_table(api.check(recipe, set_ or (), out=out), json_)
 
 
 @app.command()
@@ -114,14 +130,18 @@ def schema(method: Annotated[str, typer.Argument(help="A method's name, or modul
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], json_: Json = False) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path | None, typer.Option(help="The file to write; default: report.html in the folder.")] = None,
+    json_: Json = False,
+) -> None:
     """Write a run's report.html again.
 
     Example: burnish report runs/rmm-tiny
     """
     from burnish import api
 
-    say({"report": api.report(run)}, json_)
+    say({"report": api.report(run, out)}, json_)
 
 
 @app.command()
@@ -192,6 +212,33 @@ def study(
         allow_changed_code=allow_changed_code,
     )
     print_table(done.rows, json_)
+    print(done.report, file=sys.stderr)
+
+
+@app.command()
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE,...", help="Values to try; repeat it for all combinations.")
+    ],
+    seeds: Annotated[int, typer.Option(help="Repetitions of each combination.", min=1)] = 1,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where the runs go: processes here, or a Ray cluster.")
+    ] = "local",
+    workers: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
+    out: Annotated[Path | None, typer.Option(help="The sweep's folder; default runs/sweep-METHOD-RECIPE.")] = None,
+    fresh: Fresh = False,
+    json_: Json = False,
+) -> None:
+    """Run a recipe with every combination of some settings, over seeds; one table. Running it again goes on.
+
+    Example: burnish sweep planning_acting/tiny --set runtime.mode=parallel,serial --workers 1
+    """
+    from burnish.core.sweep_table import shown
+    from burnish.sweeping import sweep as run_sweep
+
+    done = run_sweep(recipe, set_, out, seeds=seeds, executor=executor, workers=workers, fresh=fresh)
+    print_table(done.rows if json_ else list(shown(done.rows)), json_)
     print(done.report, file=sys.stderr)
 
 
@@ -271,40 +318,4 @@ def main() -> None:
     """The entry point: runs a command and turns every error into one line and an exit code."""
     # Imports make a hundred thousand objects that all stay: searching them for garbage is a sixth of the start-up.
     gc.set_threshold(50_000, 20, 50)
-    debug = "--debug" in sys.argv
-    if debug:
-        sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
-    sys.exit(_guarded(debug))
-
-
-def _guarded(debug: bool) -> int:
-    try:
-        code = app(standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except TyperException as error:
-        said = error.format_message()
-        if said.startswith("Usage:"):  # a group without a command: its help
-            print(said)
-        else:
-            context = getattr(error, "ctx", None)
-            print(f"burnish: {said}" + (f" ({context.command_path} --help)" if context else ""), file=sys.stderr)
-        return 2
-    except typer.Exit as error:
-        return error.exit_code
-    except BurnishError as error:
-        if debug:
-            raise
-        print(f"burnish: {error}{remedy(error)}", file=sys.stderr)
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if debug:
-            raise
-        reason = " ".join(str(error).split())[:300]
-        print(f"burnish: a fault of ours: {type(error).__name__}: {reason}; --debug shows where", file=sys.stderr)
-        return 1
+    sys.exit(enter(app))

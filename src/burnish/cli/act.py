@@ -11,7 +11,9 @@ import typer
 from burnish.cli.shared import Commands, Json, print_table
 from burnish.core.errors import UserError
 
-act_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+act_app = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog="Example: burnish act plan iron_pickaxe"
+)
 
 
 @act_app.command("plan")

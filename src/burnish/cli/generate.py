@@ -11,7 +11,9 @@ import typer
 
 from burnish.cli.shared import Commands, Json
 
-generate_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+generate_app = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog='Example: burnish generate draw "two red circles"'
+)
 
 Model = Annotated[
     str | None,

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from burnish.cli.mergekit_flags import translate
 from burnish.cli.shared import Commands, Fresh, Json, Sets, print_table, say
 
 
 class _Merge(Commands):
-    """`burnish merge YAML OUT` beside `burnish merge stats ...`: what is no sub-command is a YAML file."""
+    """`burnish merge YAML OUT` beside `burnish merge stats ...`: what is no sub-command is a YAML file.
+
+    Flags of `mergekit-yaml` are understood there.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-            args = ["yaml", *args]
+            found, notes = translate(args)
+            for note in notes:
+                print(f"burnish: {note}", file=sys.stderr)
+            args = ["yaml", *found]
         return super().parse_args(ctx, args)
 
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Both ways to write it; called by typer for `--help`."""
+        formatter.write_usage(ctx.command_path, "YAML OUT [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...")
 
-merge_app = typer.Typer(cls=_Merge, no_args_is_help=True, rich_markup_mode=None)
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """What a merge itself takes, then the other commands."""
+        own = self.commands["yaml"]
+        records = [record for each in own.get_params(ctx) if (record := each.get_help_record(ctx)) is not None]
+        with formatter.section("A merge"):
+            formatter.write_dl(records)
+        self.format_commands(ctx, formatter)
+
+
+merge_app = typer.Typer(
+    cls=_Merge,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: burnish merge merge.yaml merged --set parameters.weight=0.5",
+)
 
 
 @merge_app.command("yaml")
@@ -29,6 +55,7 @@ def merge_yaml(
     threads: Annotated[int | None, typer.Option(help="Worker threads; default: the machine's cores.")] = None,
     device: Annotated[str, typer.Option(help="Where the arithmetic runs: cpu, cuda, cuda:1, mps.")] = "cpu",
     shard_size: Annotated[str, typer.Option(help="Largest size of an output file.")] = "5GB",
+    set_: Sets = None,
     allow_nan: Annotated[bool, typer.Option("--allow-nan", help="Go on when a weight is NaN or infinite.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an unfinished or earlier merge there away.")] = False,
     json_: Json = False,
@@ -37,12 +64,19 @@ def merge_yaml(
 
     Example: burnish merge merge.yaml merged
     """
+    from burnish.core.errors import UserError
     from burnish.core.paths import find_recipe
+    from burnish.core.yaml_marks import load_yaml
     from burnish.merge import merge
 
+    config = find_recipe(recipe)
+    data = load_yaml(config)[0]
+    if isinstance(data, dict) and "method" in data and "merge_method" not in data:
+        raise UserError(f"{config}: a recipe (`method: {data['method']}`); it is run by `burnish run {recipe}`")
     made = merge(
-        find_recipe(recipe),
+        config,
         out,
+        overrides=set_ or (),
         threads=threads,
         device=device,
         shard_size=shard_size,

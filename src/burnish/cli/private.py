@@ -10,7 +10,12 @@ import typer
 
 from burnish.cli.shared import Commands, Json, print_table
 
-private_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+private_app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: burnish private plan --classes 2 --eps 0.1",
+)
 
 Token = Annotated[
     str | None, typer.Option(envvar="BURNISH_TOKEN", help="What the server wants; better in the variable than here.")

@@ -10,7 +10,9 @@ import typer
 
 from burnish.cli.shared import Commands, Json, Sets, print_table
 
-prove_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+prove_app = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog="Example: burnish prove commit dov4cl/tiny"
+)
 
 
 @prove_app.command("commit")

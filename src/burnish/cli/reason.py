@@ -11,7 +11,12 @@ import typer
 
 from burnish.cli.shared import Commands, Json
 
-reason_app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+reason_app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog='Example: burnish reason answer tiny-llava --image tiny-llava/scene.png --question "what is on the left ?"',
+)
 
 
 @reason_app.command("answer")

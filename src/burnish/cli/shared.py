@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,6 @@ from typer.core import TyperGroup
 
 from burnish.core.errors import BurnishError
 from burnish.core.launch import refuse_more_ranks
-from burnish.core.paths import in_checkout
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Sets = Annotated[
@@ -35,7 +35,8 @@ RANKED = ("run", "check", "env")
 class Commands(TyperGroup):
     """A group whose list of commands shows the whole first sentence of each, wrapped, where typer would cut it off.
 
-    A command that is one process is refused where a launcher has started several.
+    A command that is one process is refused where a launcher has started several. Below the list, what each of the
+    commands takes, and the group's example.
     """
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -51,21 +52,48 @@ class Commands(TyperGroup):
             command.short_help = command.get_short_help_str(limit=1000)
         super().format_commands(ctx, formatter)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """How each command is called, in a group of a few; then the example."""
+        if ctx.parent is not None:
+            with formatter.section("Usage of each (-h after one says more)"):
+                for name, command in self.commands.items():
+                    pieces = [piece.strip("{}") for piece in command.collect_usage_pieces(ctx)[1:]]
+                    pieces += [f"[{each.opts[0]}]" for each in command.params if each.opts[0].startswith("--")]
+                    formatter.write_text(" ".join([ctx.command_path, name, *pieces]))
+        super().format_epilog(ctx, formatter)
+
 
 def remedy(error: BurnishError) -> str:
-    """What the functions below the command line cannot know: flags, and the command that installs an extra."""
+    """What the functions below the command line cannot know: its flags."""
     flags = ", ".join(f"--{argument.replace('_', '-')}" for argument in error.arguments)
-    return (f" ({flags})" if flags else "") + (f": {install_command(error.extra)}" if error.extra else "")
-
-
-def install_command(extra: str) -> str:
-    """How an extra is installed into this environment, a checkout's or a wheel's."""
-    return f"pip install -e '.[{extra}]'" if in_checkout() else f"pip install 'burnish[{extra}]'"
+    return f" ({flags})" if flags else ""
 
 
 def say(found: dict[str, Any], as_json: bool) -> None:
     """A result of one line: its last value for a person, all of it as JSON."""
     print(json.dumps(found, indent=1, default=str) if as_json else list(found.values())[-1])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """A row for a person: data has its unit in the name (``size_bytes``), a person reads 6.2 MB of ``size``."""
+    if row.keys() == {"what", "value"}:
+        ((name, value),) = _shown_pair(str(row["what"]), row["value"])
+        return {"what": name, "value": value}
+    return dict(pair for name, value in row.items() for pair in _shown_pair(str(name), value))
+
+
+def _shown_pair(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        from burnish.core.metrics import bytes_shown, duration
+
+        for unit, words in (("_bytes", bytes_shown), ("_seconds", duration)):
+            if name.endswith(unit):
+                yield name.removesuffix(unit), words(value)
+                return
+        if isinstance(value, int):
+            yield name, f"{value:,}"
+            return
+    yield name, str(value)
 
 
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
@@ -79,9 +107,11 @@ def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*map(str, rows[0]), box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    for name in _shown(rows[0]):
+        table.add_column(name, overflow="fold")  # a long word goes on in the next line, and is not cut
     for row in rows:
-        table.add_row(*map(str, row.values()))
+        table.add_row(*_shown(row).values())
     # A pipe has no width; cutting words there would break what reads them.
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table, markup=False, highlight=False)

@@ -5,7 +5,7 @@ A cell is a :class:`Record`: frozen, typed, refused where a field is missing or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,8 +16,12 @@ from burnish.core.parallel import executor
 from burnish.core.recipe import Recipe, Settings
 from burnish.core.run import Run
 
+T = TypeVar("T")
 J = TypeVar("J")
 C = TypeVar("C", bound="Record")
+
+
+_END: Any = object()
 
 
 class Record(Settings):
@@ -73,7 +77,7 @@ def run_cells(
     start = run.restore(done)
     left = jobs[start:]
     with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
-        found = pool.map(function, left)
+        found = _stoppable(pool.map(function, left), run, label)
         for step, cell in enumerate(run.progress(found, label, total=len(left)), start):
             done.cells.append(cell)
             run.log(step, **(numbers(cell) if numbers is not None else {"done": step + 1}))
@@ -107,9 +111,27 @@ def make_files(
     if not left:
         return
     with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
-        for _ in run.progress(pool.map(function, left), label, total=len(left)):
-            if run.stop_requested:
-                raise Interrupted(f"{run.path}: stopped between {label}; the same command goes on", run.stop_signal)
+        for _ in run.progress(_stoppable(pool.map(function, left), run, label), label, total=len(left)):
+            pass
+
+
+def _stoppable(found: Iterator[T], run: Run, label: str) -> Iterator[T]:
+    """Results as they come; who presses Ctrl-C does not wait for the one that is on its way, which may take minutes.
+
+    Between two results a checkpoint is written: there a signal waits.
+    """
+    while True:
+        try:
+            with run.at_once():
+                one = next(found, _END)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"{run.path}: stopped among the {label}; those that had ended are saved, the same command goes on",
+                run.stop_signal,
+            ) from None
+        if one is _END:
+            return
+        yield one
 
 
 def _workers(recipe: Recipe, jobs: Sequence[Any]) -> int:

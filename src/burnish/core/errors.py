@@ -45,15 +45,13 @@ class BurnishError(Exception):
         message: one line.
         arguments: of the function that was called, those that mend it (``out``, ``fresh``); the command line shows its
             flags for them.
-        extra: of the package, the one to install; the command line shows the command.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, arguments: Sequence[str] = (), extra: str = "") -> None:
+    def __init__(self, message: str, *, arguments: Sequence[str] = ()) -> None:
         super().__init__(one_line(message))
         self.arguments = tuple(arguments)
-        self.extra = extra
 
 
 class UserError(BurnishError):

@@ -9,12 +9,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock
+
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.paths import cache
 
 MANIFEST = "manifest.json"
 
@@ -108,6 +111,31 @@ def folder_atomic(final: Path) -> Iterator[Path]:
     fsync_folder(final.parent)
 
 
+def make_once(final: Path, make: Callable[[Path], object], mark: str = MANIFEST) -> Path:
+    """A folder that one process makes for all, in the cache; what a killed one left half-made is removed first.
+
+    Args:
+        final: the folder.
+        make: writes into the folder that it is given.
+        mark: the file by which a whole folder is known.
+
+    Raises:
+        BurnishError: the disk is full or the parent cannot be written.
+    """
+    if not (final / mark).exists():
+        with explained(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(final.with_name(f".{final.name}.lock"))
+            with lock:
+                for path in stale(final.parent):
+                    if path.name.startswith(f".{final.name}."):
+                        remove(path)
+                if not (final / mark).exists():
+                    with folder_atomic(final) as work:
+                        make(work)
+    return final
+
+
 def fsync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
@@ -127,7 +155,12 @@ def explained(path: Path) -> Iterator[None]:
             raise BurnishError(
                 f"{path}: the disk is full; free some space and run the same command again, it goes on where it was"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG):
+        if path.is_relative_to(cache()):
+            raise UserError(
+                f"{path}: {error.strerror or error}; this is in the cache: set BURNISH_CACHE to a folder that you may "
+                "write to"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
             raise UserError(f"{path}: {error.strerror}; choose a place that you may write to") from error
         raise BurnishError(f"{path}: {error.strerror or error}") from error
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from burnish.core.errors import UserError, near, nearest
 from burnish.core.launch import Parallel
+from burnish.core.packages import Need, require
 from burnish.core.paths import find_recipe, shipped
 from burnish.core.recipe import Overrides, Recipe, method_of
 from burnish.core.user_code import lent_code, line_in, look_in, refuse_namesake
@@ -123,6 +123,15 @@ class Method:
             raise UserError(f"method: `{self.name}` ({self.shown}) is planned and not built yet")
         return self.recipe
 
+    def require(self, recipe: Recipe) -> None:
+        """Refuse a recipe without all that it needs: the method's own modules, and those of what the recipe names.
+
+        Raises:
+            UserError: names everything that is not installed, and one command that installs it.
+        """
+        self.settings()
+        require(f"method: {self.name}", Need(self.needs, self.extra), *recipe.needs())
+
     def load(self, part: Part) -> Any:
         """Import a part; none if the method has no such part.
 
@@ -131,7 +140,7 @@ class Method:
         """
         if part in ("run", "check", "study"):
             self.settings()
-            need_packages(self.name, self.needs, self.extra)
+            require(f"method: {self.name}", Need(self.needs, self.extra))
         given = getattr(self, part)
         return pkgutil.resolve_name(given) if isinstance(given, str) else given
 
@@ -231,25 +240,6 @@ def checked_rows(found: Any, method: str) -> list[tuple[str, str]]:
         else:
             raise UserError(f"method: row {number} of the check of {method} is {str(row)[:80]}; {wanted}")
     return rows
-
-
-def need_packages(method: str, packages: Sequence[str], extra: str) -> None:
-    """Refuse to start without what an extra of the installation brings.
-
-    Raises:
-        UserError: one of ``packages`` is not installed; says which, and which extra brings it.
-    """
-    missing = [name for name in packages if not _importable(name)]
-    if missing:
-        brought = f"; the extra `{extra}` brings it" if extra else ""
-        raise UserError(f"method: {method} needs {', '.join(missing)}{brought}", extra=extra)
-
-
-def _importable(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # of the package above a dotted name
-        return False
 
 
 def import_object(reference: str, setting: str) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,9 +20,20 @@ from burnish.core.recipe import Tracking
 
 T = TypeVar("T")
 
+QUIET = "BURNISH_QUIET"
+"""The variable by which `--quiet` reaches worker processes too."""
 QUIET_SECONDS = 2.0  # anything shorter shows no progress
 LINE_SECONDS = 10.0  # between progress lines where the output is no terminal
 BAR_SECONDS = 0.2  # between two looks at a loop whose bar is on the terminal
+
+
+class _Said:
+    """When anything was last shown on the terminal, by whatever shows progress in this process."""
+
+    at = 0.0
+
+
+_said = _Said()
 
 
 class Metrics:
@@ -98,7 +111,7 @@ class Progress:
 
     def __init__(self, stream: io.TextIOBase | None = None, quiet: bool = False) -> None:
         self._stream: Any = stream or sys.stderr
-        self._quiet = quiet
+        self._quiet = quiet or is_quiet()
         self._bars: Any = None
         self._shown: list[tuple[_Loop, threading.Thread]] = []
         self._status = ""
@@ -143,6 +156,7 @@ class Progress:
         task = self._bar(loop)
         while not loop.over.wait(BAR_SECONDS):
             self._bars.update(task, completed=loop.count, status=self._status)
+            _said.at = time.monotonic()
         self._bars.remove_task(task)
 
     def status(self, values: dict[str, Any]) -> None:
@@ -154,6 +168,7 @@ class Progress:
         """One line above the bars."""
         if self._quiet:
             return
+        _said.at = time.monotonic()
         if self._bars is not None:
             self._bars.console.print(message, markup=False, highlight=False)
         else:
@@ -196,6 +211,36 @@ class Progress:
                 eta = f", about {duration((loop.total - loop.count) * seconds / (loop.count - loop.done))} left"
         said = f"{loop.label}: {loop.count}{of}, {duration(seconds)}{eta}  {self._status}"
         print(said.rstrip(), file=self._stream, flush=True)
+        _said.at = time.monotonic()
+
+
+@contextmanager
+def activity(label: str, *, quiet: bool = False) -> Iterator[None]:
+    """Say that work without a count goes on: after two seconds, then after every ten in which nothing else was said.
+
+    For what has a loop, :meth:`Progress.track` says more; inside of this it is left to speak.
+    """
+    over, start = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        heard, wait = start, QUIET_SECONDS
+        while not over.wait(max(0.05, heard + wait - time.monotonic())):
+            if _said.at > heard:
+                heard = _said.at
+            else:
+                print(f"{label}: {duration(time.monotonic() - start)}", file=sys.stderr, flush=True)
+                heard = _said.at = time.monotonic()
+            wait = LINE_SECONDS
+
+    told = threading.Thread(target=tell, daemon=True)
+    if not (quiet or is_quiet()):
+        told.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if told.is_alive():
+            told.join()
 
 
 class Pulse:
@@ -208,7 +253,7 @@ class Pulse:
     def beat(self, words: str) -> None:
         """How far it is; said if the last line is ten seconds old."""
         now = time.monotonic()
-        if now - self._last >= LINE_SECONDS:
+        if now - self._last >= LINE_SECONDS and not is_quiet():
             self._last = now
             print(f"{self._label}: {words}", file=self._stream or sys.stderr, flush=True)
 
@@ -220,6 +265,11 @@ class _Loop:
         self.label, self.total, self.done, self.count = label, total, done, done
         self.start = time.monotonic()
         self.over = threading.Event()
+
+
+def is_quiet() -> bool:
+    """Whether the person at the terminal asked for results and errors only."""
+    return bool(os.environ.get(QUIET))
 
 
 def duration(seconds: float) -> str:

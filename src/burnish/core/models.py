@@ -53,11 +53,23 @@ def resolve(name: str | Path) -> Path:
             raise UserError(
                 f"{text}: the hub refused it ({type(error).__name__}); check the id and your login"
             ) from None
-        raise UserError(f"{text}: no such folder here, not in the hub's cache, and the hub cannot be reached") from None
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            place = "this is the hub's cache: set HF_HOME to a folder that you may write to"
+            raise UserError(f"{error.filename}: {error.strerror}; {place}") from None
+        why = offline() or "the hub cannot be reached"
+        raise UserError(f"{text}: no such folder here, not in the hub's cache, and {why}") from None
     except HfHubHTTPError as error:
         raise UserError(f"{text}: the hub refused it ({type(error).__name__}); check the id and your login") from None
     _refuse_pickle(fetched)
     return fetched
+
+
+def offline() -> str:
+    """That the hub is not asked, and by whose wish, in words; empty where it is."""
+    from huggingface_hub import constants
+
+    is_set = constants.HF_HUB_OFFLINE
+    return "HF_HUB_OFFLINE is set, so that the hub is not asked (unset it, or give a folder)" if is_set else ""
 
 
 def _refuse_pickle(folder: Path) -> None:

@@ -21,6 +21,7 @@ from multiprocessing import forkserver
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.packages import Need, not_installed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -231,7 +232,7 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError("executor: `ray` is not installed; the extra `ray` brings it", extra="ray") from None
+        raise not_installed("executor: ray", Need(("ray",), "ray")) from None
     started = not ray.is_initialized()
     if started:
         if address and address != "auto":

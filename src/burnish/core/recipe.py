@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from burnish.core.errors import UserError, nearest
+from burnish.core.packages import Need, importable, needs_named
+from burnish.core.recipe_source import Written, as_written, plain, read_settings, with_variables
 from burnish.core.yaml_marks import KeyPath, dump_yaml, load_yaml
 
 R = TypeVar("R", bound="Recipe")
@@ -26,6 +28,25 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """What must be installed for these very values; a group whose values decide that overrides it."""
+        return ()
+
+    def needs(self) -> list[Need]:
+        """What must be installed for all of them, inner groups and the functions that they name included."""
+        return list(dict.fromkeys([*self.needed_packages, *_needs_in(list(dict(self).values()))]))
+
+
+def _needs_in(value: Any) -> Iterator[Need]:
+    if isinstance(value, Settings):
+        yield from value.needs()
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _needs_in(inner)
+    else:
+        yield from needs_named(value)
+
 
 class Tracking(Settings):
     """Where metrics go besides ``metrics.jsonl``."""
@@ -34,6 +55,12 @@ class Tracking(Settings):
     """Trackers of accelerate; each needs its own package installed."""
     project: str = "burnish"
     """Project (or experiment) name under which a tracker files the run."""
+
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """Each tracker's own; TensorBoard's writer comes in two packages."""
+        either = importable("tensorboardX")
+        return tuple(Need((name,)) for name in self.to if not (name == "tensorboard" and either))
 
 
 class Recipe(Settings):
@@ -55,33 +82,42 @@ class Recipe(Settings):
     """Address of a Ray cluster; none starts a local one."""
     tracking: Tracking = Field(default_factory=Tracking)
     """Trackers to send metrics to."""
+    push: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository of the hub, `org/name`, that gets the model when the run is finished; a new one is private."""
+
+    _variables: dict[KeyPath, Written] = PrivateAttr(default_factory=dict)
+
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """Its executor's."""
+        return (Need(("ray",), "ray"),) if self.executor == "ray" else ()
 
     @classmethod
     def load(cls: type[R], source: Path | str | Mapping[str, Any], overrides: Overrides = ()) -> R:
         """Read a recipe of this class.
 
         Args:
-            source: a YAML file, YAML text, or the settings themselves.
+            source: a YAML file, YAML text, or the settings themselves; with what it ``extends``, and with variables of
+                the environment (:mod:`burnish.core.recipe_source`).
             overrides: dotted settings, ``["a.b=value"]`` or ``{"a.b": value}``.
 
         Raises:
             UserError: one line with file, line, key, the nearest valid key and what was expected.
         """
-        data, at = _settings(source)
-        overridden = {apply_override(data, *pair) for pair in override_pairs(overrides)}
-
-        def where(path: KeyPath) -> str:
-            for each in overridden:
-                common = min(len(each), len(path))
-                if each[:common] == path[:common]:
-                    return f"override {'.'.join(map(str, each))}"
-            return at(path)
-
+        data, at = read_settings(source)
+        where = overridden_first([apply_override(data, *pair) for pair in override_pairs(overrides)], at)
+        data, variables = with_variables(data, where)
         try:
-            return cls.model_validate(data)
+            recipe = cls.model_validate(data)
         except ValidationError as error:
             said = explain(error, cls, where)
             raise UserError(said, arguments=("set",) if said.startswith("override ") else ()) from None
+        for path in variables:
+            if not _is_free_text(recipe, path):
+                key = ".".join(map(str, path))
+                raise UserError(f"{where(path)}: `{key}`: a variable stands for a path or a secret; write this one out")
+        recipe._variables = variables
+        return recipe
 
     def changed(self: R, overrides: Overrides) -> R:
         """This recipe with some settings replaced.
@@ -89,16 +125,21 @@ class Recipe(Settings):
         Raises:
             UserError: one line about the first setting that is wrong.
         """
-        return type(self).load(self.model_dump(mode="json"), overrides)
+        return type(self).load(self.written(), overrides)
 
     def to_yaml(self) -> str:
-        """The recipe with every default written out, as YAML."""
-        return dump_yaml(self.model_dump(mode="json"))
+        """The recipe with every default written out, as YAML; variables stay variables."""
+        return dump_yaml(self.written())
+
+    def written(self) -> dict[str, Any]:
+        """Plain data that may be stored and shown: a text that came from a variable is the variable again."""
+        found: dict[str, Any] = as_written(self.model_dump(mode="json"), self._variables)
+        return found
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Dotted keys in which a stored recipe differs from this one, without those that cannot change a result."""
-        free = {"checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking"}
-        mine, theirs = flatten(self.model_dump(mode="json")), flatten(other)
+        free = {"checkpoint_every", "keep", "workers", "executor", "ray_address", "tracking", "push"}
+        mine, theirs = flatten(self.written()), flatten(other)
         keys = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
         return [key for key in keys if key.split(".")[0] not in free]
 
@@ -109,7 +150,7 @@ def method_of(source: Path | Mapping[str, Any], overrides: Overrides = ()) -> st
     Raises:
         UserError: no such file, not YAML, or no method named.
     """
-    data, at = _settings(source)
+    data, at = read_settings(source)
     for pair in override_pairs(overrides):
         apply_override(data, *pair)
     method = data.get("method")
@@ -135,30 +176,6 @@ def override_pairs(overrides: Overrides) -> list[tuple[str, Any]]:
             raise UserError(f"override {override}: write it as key=value, for example seed=1", arguments=("set",))
         pairs.append((key.strip(), load_yaml(text, name=f"override {override}")[0]))
     return pairs
-
-
-def plain(value: Any) -> Any:
-    """A setting given in Python as YAML would give it: paths as text, groups as mappings, plain numbers."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _settings(source: Path | str | Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[KeyPath], str]]:
-    """The settings in a source, and where a key of theirs stands, for messages."""
-    if isinstance(source, Mapping):
-        return dict(plain(source)), lambda _: "recipe"
-    data, locate = load_yaml(source)
-    name = str(source) if isinstance(source, Path) else "<text>"
-    if not isinstance(data, dict):
-        raise UserError(f"{name}:1: a recipe is a mapping of settings, starting with `method: NAME`")
-    return data, lambda path: f"{name}:{locate(path)}"
 
 
 def apply_override(data: dict[str, Any], key: str, value: Any) -> KeyPath:
@@ -190,6 +207,32 @@ def apply_override(data: dict[str, Any], key: str, value: Any) -> KeyPath:
         else:
             here = here[path[-1]]
     return tuple(path)
+
+
+def _is_free_text(recipe: BaseModel, path: KeyPath) -> bool:
+    """Whether a setting is a text that may be anything: no number, no switch, none of a few words."""
+    here: Any = recipe
+    annotation: Any = None
+    for part in path:
+        if isinstance(here, BaseModel):
+            annotation, here = type(here).model_fields[str(part)].annotation, getattr(here, str(part))
+        else:
+            here = here[part]
+    few = any(get_origin(each) is Literal for each in (annotation, *get_args(annotation)))
+    return isinstance(here, str | Path) and not few and path != ("method",)
+
+
+def overridden_first(overridden: Sequence[KeyPath], at: Callable[[KeyPath], str]) -> Callable[[KeyPath], str]:
+    """Where a key comes from, for messages: from an override, else from where ``at`` says."""
+
+    def where(path: KeyPath) -> str:
+        for each in overridden:
+            common = min(len(each), len(path))
+            if each[:common] == path[:common]:
+                return f"override {'.'.join(map(str, each))}"
+        return at(path)
+
+    return where
 
 
 def explain(error: ValidationError, cls: type[BaseModel], where: Any) -> str:

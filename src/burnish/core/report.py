@@ -74,8 +74,13 @@ def write_report(
     return write_atomic(path, html)
 
 
-def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
+def run_report(path: Path, sections: Sequence[Section] = (), out: Path | None = None) -> Path:
     """Write ``report.html`` of a run folder: the method's ``sections`` first, then curves, recipe and machine.
+
+    Args:
+        path: the run's folder.
+        sections: of its method.
+        out: the file to write; none: ``report.html`` in the folder.
 
     Raises:
         UserError: ``path`` is no run.
@@ -101,7 +106,7 @@ def run_report(path: Path, sections: Sequence[Section] = ()) -> Path:
     parts.append(Section("Where it ran", table=machine))
     command = f"burnish run {path / 'recipe.yaml'} --out {path}-again"
     when = moment(run["sessions"][0]["start"])
-    return write_report(path / "report.html", f"{run['method']}: {path.name}", lead, parts, command, when)
+    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, command, when)
 
 
 def moment(seconds: float) -> str:

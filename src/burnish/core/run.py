@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,17 +27,19 @@ from burnish.core.files import explained, read_json, remove, stale, write_atomic
 from burnish.core.global_streams import seed_streams, set_streams, stream_states
 from burnish.core.hardware import environment, usage
 from burnish.core.launch import launched
+from burnish.core.logs import SAID, RunLog
 from burnish.core.metrics import Metrics, Progress, Trackers
 from burnish.core.parallel import any_rank
 from burnish.core.recipe import Recipe
 from burnish.core.result import from_plain, to_plain
+from burnish.core.run_folder import did_something, state_of
 from burnish.core.stop_signals import StopSignals
 from burnish.core.user_code import changes, changes_in_words, lent_code
-from burnish.core.yaml_marks import dump_yaml, load_yaml
+from burnish.core.yaml_marks import dump_yaml
 
 T = TypeVar("T")
-# All that a run ever writes into its folder, and so all that a fresh start removes.
-OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "report.html", "checkpoints", "artifacts", "trackers")
+# All that a run writes into its folder, and so all that a fresh start removes.
+OURS = ("run.json", "recipe.yaml", "metrics.jsonl", "run.log", "report.html", "checkpoints", "artifacts", "trackers")
 
 
 class Run:
@@ -78,6 +81,7 @@ class Run:
         self._progress = Progress(quiet=quiet or not self.is_main)
         self._rngs: dict[str, np.random.Generator] = {}
         self._signals = StopSignals(self.note)
+        self._log: RunLog | None = None
         self._saved_at = time.monotonic()
         self._resumed_at = 0
         self._value: Any = None
@@ -185,6 +189,7 @@ class Run:
     def note(self, message: str) -> None:
         """One line for the person at the terminal."""
         self._progress.note(message)
+        SAID.info(message)
 
     @property
     def stop_requested(self) -> bool:
@@ -195,6 +200,10 @@ class Run:
     def stop_signal(self) -> int:
         """The number of the stop signal that came; SIGINT's if none did."""
         return self._signals.number or signal.SIGINT
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Inside, a stop signal does not wait for a checkpoint: see :meth:`StopSignals.at_once`."""
+        return self._signals.at_once()
 
     def metrics_size(self) -> int:
         """Bytes of ``metrics.jsonl`` so far: what a foreign trainer's checkpoint remembers."""
@@ -240,9 +249,11 @@ class Run:
             seed_streams(self.recipe.seed)
             if self.is_main:
                 self._open_folder()
+                if not self._was_finished:  # looking at a finished run again leaves it as it is
+                    self._log = RunLog(self.path)
                 self._metrics = Metrics(self.path / "metrics.jsonl")
                 if self.recipe.tracking.to:
-                    config = self.recipe.model_dump(mode="json")
+                    config = self.recipe.written()
                     self._trackers = Trackers(self.recipe.tracking, self.path / "trackers", config)
             self._signals.catch()
         except BaseException:
@@ -270,6 +281,8 @@ class Run:
             if error is None:
                 raise
         finally:
+            if self._log is not None:
+                self._log.close(error)
             self._disown()
 
     def _own(self) -> None:
@@ -295,24 +308,13 @@ class Run:
             self._lock.release()
 
     def _open_folder(self) -> None:
-        inside = {path.name for path in self.path.iterdir()} - {".lock", ".owner"}
-        left = {path.name for path in stale(self.path)}
-        stored = self.path / "recipe.yaml"
-        if run_record(self.path):
-            if self._fresh:
-                for name in OURS:
-                    remove(self.path / name)
-            elif stored.exists():
-                differing = self.recipe.differences(load_yaml(stored)[0] or {})
-                if differing and self._did_something():
-                    raise UserError(
-                        f"{self.path}: holds a run of another recipe (differs in {', '.join(differing)}); "
-                        "choose another folder, or start afresh",
-                        arguments=("out", "fresh"),
-                    )
-                self._compare_code()
-        elif inside - left:
-            raise UserError(f"{self.path}: not empty and not a run; choose another folder", arguments=("out",))
+        stored, record = self.path / "recipe.yaml", run_record(self.path)
+        if record and self._fresh:
+            for name in OURS:
+                remove(self.path / name)
+        else:
+            state_of(self.recipe, self.path, record)  # refuses what is not this recipe's
+            self._compare_code(record)
         artifacts = self.path / "artifacts"
         below = [path for path in artifacts.rglob("*") if path.is_dir()] if artifacts.is_dir() else []
         for folder in (self.path, self.path / "checkpoints", artifacts, *below):
@@ -322,13 +324,13 @@ class Run:
         if not (self._was_finished and stored.exists()):
             write_atomic(stored, self.recipe.to_yaml())
 
-    def _compare_code(self) -> None:
+    def _compare_code(self, record: dict[str, Any]) -> None:
         """Refuse code that is not what the run began with, or remember that it was allowed."""
-        before, now = run_record(self.path).get("code"), self._code
+        before, now = record.get("code"), self._code
         if not before:
             return  # of a run that an older Burnish began, nothing is known
         changed = changes(before, now)
-        if not changed or not self._did_something():
+        if not changed or not did_something(self.path, record):
             return
         said = f"the code that the recipe lends has changed since the run began ({changes_in_words(changed)})"
         if not self.allow_changed_code:
@@ -339,13 +341,6 @@ class Run:
         self.note(f"{self.path}: {said}")
         revisions = {"git_revisions_before": before["git_revisions"], "git_revisions_now": now["git_revisions"]}
         self._accepted.append({"at": self._start, "files": changed, **revisions})
-
-    def _did_something(self) -> bool:
-        """Whether the run in the folder left anything; one that was refused before it began stands in nobody's way."""
-        made = [self.path / name for name in ("artifacts", "checkpoints") if (self.path / name).is_dir()]
-        metrics = self.path / "metrics.jsonl"
-        anything = any(next(folder.iterdir(), None) for folder in made)
-        return anything or self._was_finished or (metrics.exists() and metrics.stat().st_size > 0)
 
     def _describe(self, status: str, error: str = "") -> None:
         """Write ``run.json``; wall and CPU seconds add up over the sessions of a resumed run."""
@@ -384,7 +379,5 @@ def note_report_error(path: Path, error: str | None) -> None:
 def run_record(path: Path) -> dict[str, Any]:
     """``run.json`` of a run folder; empty if there is none, or it is damaged."""
     record = read_json(path / "run.json")
-    known = (
-        isinstance(record, dict) and isinstance(record.get("sessions"), list) and isinstance(record.get("method"), str)
-    )
+    known = isinstance(record, dict) and [type(record.get(key)) for key in ("sessions", "method")] == [list, str]
     return record if known else {}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -36,6 +37,7 @@ class StopSignals:
         self.number: int | None = None
         self._note = note
         self._came_at = 0.0
+        self._waits = True
         self._pid = 0
         self._handlers: dict[int, Any] = {}
 
@@ -57,11 +59,28 @@ class StopSignals:
             signal.signal(number, handler)
         self._handlers = {}
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal does not wait for a checkpoint.
+
+        Raises:
+            KeyboardInterrupt: one came, now or before.
+        """
+        self._waits = False
+        try:
+            if self.number is not None:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._waits = True
+
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if os.getpid() != self._pid:
             return  # a forked child (torch's loaders of data): whoever forked it decides
         if self.number is None:
             self.number, self._came_at = number, time.monotonic()
+            if not self._waits:
+                raise KeyboardInterrupt
             self._note("stopping at the next checkpoint; once more stops at once")
         elif launched().size == 1 or time.monotonic() - self._came_at > TOLD_TWICE:
             raise KeyboardInterrupt

@@ -12,6 +12,8 @@ from typing import Any
 
 from burnish.core.errors import UserError, raised
 from burnish.core.method import import_object
+from burnish.core.models import offline
+from burnish.core.packages import Need, not_installed
 from burnish.dialogue.rows import Question
 
 Row = Mapping[str, Any] | Question | str
@@ -91,9 +93,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
         import pyarrow
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
-        raise UserError(
-            "source: Parquet needs the package `pyarrow`; it comes with the extra `post`", extra="post"
-        ) from None
+        raise not_installed("source: Parquet", Need(("pyarrow",), "post")) from None
 
     number = 0
     try:
@@ -124,15 +124,13 @@ def _hub(source: str, split: str, config: str | None) -> Iterator[tuple[str, Row
     try:
         import datasets
     except ModuleNotFoundError:
-        raise UserError(
-            "source: the package `datasets` is not installed; it comes with the extra `post`", extra="post"
-        ) from None
+        raise not_installed(f"source: {source}", Need(("datasets",), "post")) from None
     try:
         found = datasets.load_dataset(source, config, split=split, streaming=True)
     except Exception as error:  # noqa: BLE001 - the library raises its own, the hub's and requests' errors
         raise UserError(
             f"source: {source}: no such file here, and the hub's data set (split `{split}`) cannot be opened "
-            f"({_short(error)})"
+            f"({offline() or _short(error)})"
         ) from None
     # Pictures stay encoded until one is looked at; a broken one is then a bad row and not the stream's end.
     for name, feature in (found.features or {}).items():

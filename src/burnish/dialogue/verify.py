@@ -7,7 +7,6 @@ replaced, on any platform and from any thread.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import queue
 import subprocess
@@ -18,7 +17,8 @@ import weakref
 from collections.abc import Sequence
 from types import TracebackType
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError
+from burnish.core.packages import Need, require
 from burnish.dialogue.answers import compare_plainly
 
 START_SECONDS = 120.0  # a busy machine may take long to import sympy; no item's time runs meanwhile
@@ -39,8 +39,7 @@ class Verifier:
     """
 
     def __init__(self, limit: float = 5.0, workers: int = 1) -> None:
-        if importlib.util.find_spec("math_verify") is None:
-            raise UserError("accuracy: math-verify is not installed; it comes with the extra `post`", extra="post")
+        require("accuracy", Need(("math_verify",), "post"))
         self.limit = limit
         self.timeouts = 0
         self._count = workers

@@ -19,6 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 from burnish.distill.recipe import AugmentSettings
 
 LUMA = (0.299, 0.587, 0.114)
@@ -168,7 +169,5 @@ def _kornia() -> Any:
     try:
         import kornia
     except ModuleNotFoundError:
-        raise UserError(
-            "augment: kornia is not installed; it comes with the extra `distill`", extra="distill"
-        ) from None
+        raise not_installed("augment", Need(("kornia",), "distill")) from None
     return kornia

@@ -15,6 +15,8 @@ from typing import Any
 
 from burnish.core.errors import UserError, nearest, raised
 from burnish.core.method import import_object
+from burnish.core.models import offline
+from burnish.core.packages import Need, not_installed
 from burnish.distill.records import LeftOut
 
 VIDEOS = {
@@ -294,13 +296,11 @@ def hub(source: str, split: str) -> Listing:
     try:
         import datasets
     except ModuleNotFoundError:
-        raise UserError(
-            "data.source: the package `datasets` is not installed; it comes with the extra `post`", extra="post"
-        ) from None
+        raise not_installed(f"data.source: {source}", Need(("datasets",), "post")) from None
     try:
         found = datasets.load_dataset(source, split=split)
     except Exception as error:  # noqa: BLE001 - the library raises its own, the hub's and requests' errors
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        reason = offline() or f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         raise UserError(
             f"data.source: {source}: no such file or folder here, and no data set of that name can be loaded "
             f"(split `{split}`; {reason})"

@@ -113,6 +113,7 @@ METHOD = Method(
     run="burnish.generate.loop:train",
     check="burnish.generate.preflight:check",
     report="burnish.generate.report:run_sections",
+    study="burnish.studies.mint.study:STUDY",
     label="MINT",
     capability="generate",
     paper=Paper(

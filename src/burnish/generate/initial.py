@@ -40,6 +40,9 @@ def routing_table(routing: str | Mapping[Kind, int]) -> dict[Kind, int]:
 def from_scratch(settings: ModelSettings, codec: Codec, vocabulary: int) -> UnifiedModel:
     """A model of the settings' sizes with random weights, by torch's global generator.
 
+    In half of the heads keys begin as queries do, so that tokens look at those like them from the first step on: a
+    patch at the words for its place (mimetic initialisation, Trockman and Kolter, 2023).
+
     Raises:
         UserError: sizes that do not fit each other.
     """
@@ -61,8 +64,16 @@ def from_scratch(settings: ModelSettings, codec: Codec, vocabulary: int) -> Unif
         "vocab_size": vocabulary,
         "tie_word_embeddings": settings.tied,
         "max_position_embeddings": 4096,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},  # as in Qwen3's checkpoints
     }
-    return UnifiedModel(_config(text, settings, codec, settings.gated))
+    model = UnifiedModel(_config(text, settings, codec, settings.gated))
+    if key_heads == settings.heads:
+        queries, some = settings.heads * size, settings.heads // 2 * size
+        with torch.no_grad():
+            for layer in model.layers:
+                rows = by_expert(layer.get_parameter("attention.qkv.weight"), model.config.experts)
+                rows[:, queries : queries + some] = rows[:, :some]
+    return model
 
 
 def from_text(settings: ModelSettings, codec: Codec, vocabulary: int | None = None) -> UnifiedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,37 @@ MODES = ("RGB", "L", "P", "1", "RGBA", "LA")
 """Eight bits a channel: what can be said in RGB without loss."""
 
 
-def read_picture(path: Path, size: tuple[int, int], *, resize: bool = False) -> Picture:
+@dataclass(frozen=True)
+class Packed:
+    """A picture within a larger file, such as a tar.
+
+    Attributes:
+        path: of that file.
+        start: bytes before the picture.
+        length: its bytes.
+        name: for messages.
+    """
+
+    path: Path
+    start: int
+    length: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.name}"
+
+    def open(self) -> io.BytesIO:
+        """Its bytes."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return io.BytesIO(file.read(self.length))
+
+
+def read_picture(path: Path | Packed, size: tuple[int, int], *, resize: bool = False) -> Picture:
     """A picture of a model's size.
 
     Args:
-        path: of any format that Pillow reads.
+        path: of any format that Pillow reads; or a place in a larger file.
         size: height and width, in pixels.
         resize: bring another size to this one; otherwise it is refused.
 
@@ -29,7 +56,7 @@ def read_picture(path: Path, size: tuple[int, int], *, resize: bool = False) -> 
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as file:
+        with Image.open(path.open() if isinstance(path, Packed) else path) as file:
             file.load()
             picture = file.copy()
     except FileNotFoundError:

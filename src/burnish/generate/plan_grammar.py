@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 from burnish.generate.plan import Wording
 from burnish.generate.plan_text import ANYWHERE, CAPTION_END, END
 
@@ -42,9 +43,7 @@ class PlanGrammar:
         try:
             import llguidance
         except ImportError:
-            raise UserError(
-                "plan: llguidance is not installed; the extra `generate` brings it", extra="generate"
-            ) from None
+            raise not_installed("plan", Need(("llguidance",), "generate")) from None
         self.wording = wording
         self.size = size
         by_words = type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"

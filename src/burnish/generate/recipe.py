@@ -23,9 +23,13 @@ class SourceSettings(Settings):
     """Where samples come from."""
 
     source: str
-    """`module:function` that gives rows; a JSONL file of rows; or a folder with `metadata.jsonl`. A row has `image` (or
-    `file_name`), `prompt` (or `text`), and where known `objects` (rows of `name`, `attributes`, `box`), `caption`,
-    `question` with `answer`, and `heat` (rows of 0..1: where a picture needs repair)."""
+    """`module:function` that gives rows; a JSONL file of rows; a folder with `metadata.jsonl`; a WebDataset shard or a
+    folder of them; Visual Genome's folder (`region_descriptions.json`); RichHF-18K's `train.tfrecord`. A row has
+    `image` (or `file_name`), `prompt` (or `text`), and where known `objects` (rows of `name`, `attributes`, `box`),
+    `caption`, `question` with `answer`, and `heat` (rows of 0..1: where a picture needs repair; `reflect` alone learns
+    from such a row)."""
+    pictures: str | None = None
+    """Folder of the pictures of Visual Genome or RichHF-18K; none: they lie where the list does."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many rows, the first ones."""
     bad_files: Literal["refuse", "skip"] = "refuse"

@@ -33,7 +33,8 @@ def steps_figure(states: Sequence[State]) -> Any:
                 title, draw = panels[place]
                 draw(each)
                 each.set_title(title, fontsize=8)
-        row[0].text(0.0, -0.04, state.prompt, transform=row[0].transAxes, fontsize=9, va="top", weight="bold")
+        said = row[0].text(0.0, -0.04, state.prompt, transform=row[0].transAxes, fontsize=9, va="top", weight="bold")
+        said.set_in_layout(False)  # else a long prompt moves the panels apart
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.merge.methods.own import merge_method
 
 if TYPE_CHECKING:
+    from burnish.core.recipe import Overrides
     from burnish.core.run import Run
     from burnish.merge.config import MergeConfig
     from burnish.merge.rmm.recipe import SearchRecipe
@@ -51,6 +52,7 @@ def search(recipe: SearchRecipe, run: Run) -> Path:
 def plan(
     config: str | Path | Mapping[str, Any] | MergeConfig,
     *,
+    overrides: Overrides = (),
     threads: int | None = None,
     device: str = "cpu",
     shard_size: str | int = "5GB",
@@ -64,6 +66,7 @@ def plan(
 
     Args:
         config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
+        overrides: keys that replace the config's, ``["parameters.weight=0.5"]`` or ``{"parameters.weight": 0.5}``.
         threads: workers; none: the machine's cores.
         device: where arithmetic without a compiled kernel runs.
         shard_size: largest output file, `500MB`, `5GB`, `2GiB` or a number of bytes.
@@ -75,7 +78,7 @@ def plan(
     from burnish.merge.output import parse_size, worker_count
     from burnish.merge.planning import make_plan
 
-    loaded = MergeConfig.load(config)
+    loaded = MergeConfig.load(config, overrides)
     return make_plan(loaded, threads=worker_count(threads), shard_size=parse_size(shard_size), device=device)
 
 
@@ -83,6 +86,7 @@ def merge(
     config: str | Path | Mapping[str, Any] | MergeConfig,
     out: str | Path,
     *,
+    overrides: Overrides = (),
     threads: int | None = None,
     device: str = "cpu",
     allow_nan: bool = False,
@@ -100,6 +104,7 @@ def merge(
     Args:
         config: a YAML file (mergekit's format), YAML text, a mapping, or a config.
         out: the folder of the merged model; a finished merge of the same recipe is left as it is.
+        overrides: as `plan` takes them.
         threads: workers; none: the machine's cores. The result does not depend on it.
         device: where arithmetic without a compiled kernel runs: `cpu`, `cuda`, `cuda:1`, `mps`.
         allow_nan: go on when a weight is NaN or infinite.
@@ -116,7 +121,7 @@ def merge(
     """
     from burnish.merge.output import write_merge
 
-    made = plan(config, threads=threads, device=device, shard_size=shard_size)
+    made = plan(config, overrides=overrides, threads=threads, device=device, shard_size=shard_size)
     return write_merge(made, Path(out), device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
 
 

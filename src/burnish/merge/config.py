@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from burnish.core.errors import UserError
-from burnish.core.recipe import Settings, explain
+from burnish.core.recipe import Overrides, Settings, apply_override, explain, overridden_first, override_pairs
+from burnish.core.recipe_source import plain
 from burnish.core.yaml_marks import KeyPath, load_yaml
 from burnish.merge.reference import NO_OVERRIDE, Model, Reference, reference
 from burnish.merge.setting import Parameters, Setting
@@ -188,21 +189,24 @@ class MergeConfig(OutputModule):
         return self
 
     @classmethod
-    def load(cls, source: MergeConfig | Mapping[str, Any] | str | Path) -> MergeConfig:
+    def load(cls, source: MergeConfig | Mapping[str, Any] | str | Path, overrides: Overrides = ()) -> MergeConfig:
         """Read a merge from a file, YAML text, a mapping, or hand back a config.
 
         Args:
             source: a path; text with a newline in it is taken as YAML.
+            overrides: dotted keys, ``["parameters.weight=0.5"]`` or ``{"models.0.parameters.weight": 0.5}``.
 
         Raises:
             UserError: one line with file, line, key, the nearest valid key and what was expected.
         """
         if isinstance(source, MergeConfig):
+            if overrides:
+                raise UserError("overrides: for a file or a mapping; this merge has been read already")
             return source
         where: Callable[[KeyPath], str] = lambda _path: "config"  # noqa: E731
         text = None
         if isinstance(source, Mapping):
-            data: Any = dict(source)
+            data: Any = plain(source)
         else:
             if isinstance(source, str) and "\n" not in source:
                 source = Path(source)
@@ -212,6 +216,9 @@ class MergeConfig(OutputModule):
             text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         if not isinstance(data, dict):
             raise UserError(f"{where(())}: a merge is a mapping with `merge_method` and `models`")
+        overridden = [apply_override(data, *pair) for pair in override_pairs(overrides)]
+        if overridden:
+            where, text = overridden_first(overridden, where), None
         for path, key in _keys(data, ()):
             if key in _UNSUPPORTED and path[:1] != ("tokenizer",) and "parameters" not in path:
                 raise UserError(f"{where((*path, key))}: `{key}` is not supported: {_UNSUPPORTED[key]}")

@@ -186,7 +186,7 @@ METHOD = Method(
     run="burnish.private.loop:make_classifier",
     check="burnish.private.preflight:check",
     report="burnish.private.report:run_sections",
-    needs=("tenseal",),
+    needs=("tenseal", "msgpack"),
     extra="private",
     study="burnish.studies.secpe.study:STUDY",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from burnish.core.errors import UserError
 from burnish.core.method import Method, all_methods, find_method, import_object
+from burnish.core.metrics import activity
 from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.core.study import Judgement, Stored, Study, StudyRecipe, decide, load_stored
@@ -49,7 +50,7 @@ def perform(
     with Run(recipe, path, fresh=fresh, allow_changed_code=allow_changed_code) as run:
         if run.finished:
             run.note(f"{path}: already finished, only drawn again")
-        with theirs(run.code, "study"):
+        with theirs(run.code, "study"), activity(recipe.method.removeprefix("study:")):
             found = decide(study, recipe, run)
         run.artifact("claims.json", [claim.model_dump(mode="json") for claim in found.claims])
     return found

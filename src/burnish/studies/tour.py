@@ -13,7 +13,7 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.core.hardware import environment
 from burnish.core.method import Method, all_methods
-from burnish.core.metrics import Progress, duration
+from burnish.core.metrics import Progress, activity, duration
 from burnish.core.report import Section, machine_rows, moment, write_report
 from burnish.core.run import run_record
 from burnish.core.study import Glance, Stored, StudyRecipe, claim_rows
@@ -52,7 +52,8 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
             say(f"{method.shown}: {find_study(method.name).title}")
             shown.append(_study(method, size, out, fresh))
     say("merging two fine-tunes of a real model" if size == "tour" else "merging a small model")
-    merged = _merge(size, out)
+    with activity("merging"):
+        merged = _merge(size, out)
     found = environment()
     machine = machine_rows({**found["hardware"], **found["versions"]}, found["git_revision"])
     table = Section("", table=[each.row for each in (merged, *shown)], compact=True)

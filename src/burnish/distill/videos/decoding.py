@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 
 NEAR = 2
 """A jump over fewer frames than this costs more than decoding them."""
@@ -257,9 +258,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         import av
     except ModuleNotFoundError:
-        raise UserError(
-            "videos: the package `av` is not installed; the extra `distill` brings it", extra="distill"
-        ) from None
+        raise not_installed("videos", Need(("av",), "distill")) from None
     try:
         container = av.open(str(path))
     except PermissionError:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 from burnish.generate.codecs.face import check_grid, check_size, cut, joined
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
@@ -69,7 +70,7 @@ def load_autoencoder(folder: Path) -> Any:
     try:
         import diffusers
     except ImportError:
-        raise UserError("codec: autoencoders need diffusers; install burnish[generate]", extra="generate") from None
+        raise not_installed("codec: an autoencoder", Need(("diffusers",), "generate")) from None
     place = folder / "vae" if (folder / "vae").is_dir() else folder
     name = str(read_config(place).get("_class_name"))
     if name not in CLASSES:

@@ -16,10 +16,11 @@ import numpy as np
 
 from burnish.core.errors import UserError
 from burnish.core.method import import_object
-from burnish.generate.picture_files import read_picture
+from burnish.generate.picture_files import Packed, read_picture
 from burnish.generate.plan import Plan, Wording, validate
 from burnish.generate.recipe import SourceSettings
 from burnish.generate.steps.state import Heat, Picture
+from burnish.generate.training.layouts import REGIONS, Row, published_rows
 
 METADATA = "metadata.jsonl"
 
@@ -31,7 +32,7 @@ class Sample:
     Attributes:
         row: which, for messages.
         prompt: what is asked for.
-        image: the picture, or its file.
+        image: the picture, its file, or its place in a shard.
         plan: of its objects; none where they are not known.
         caption: what is in it; empty where nobody said.
         question: with ``answer``; empty where there is none.
@@ -41,7 +42,7 @@ class Sample:
 
     row: str
     prompt: str
-    image: Picture | Path
+    image: Picture | Path | Packed
     plan: Plan | None = None
     caption: str = ""
     question: str = ""
@@ -54,7 +55,7 @@ class Sample:
         Raises:
             UserError: the file cannot be read.
         """
-        if isinstance(self.image, Path):
+        if isinstance(self.image, Path | Packed):
             return read_picture(self.image, size, resize=True)
         return self.image
 
@@ -78,7 +79,7 @@ def read_samples(
     """
     found: list[Sample] = []
     left_out = 0
-    for number, (where, row, root) in enumerate(islice(_rows(settings.source), settings.limit)):
+    for number, (where, row, root) in enumerate(islice(_rows(settings, wording), settings.limit)):
         try:
             found.append(_sample(str(row.get("row", f"{where} row {number + 1}")), row, root, wording, size))
         except UserError as error:
@@ -94,29 +95,37 @@ def read_samples(
     return found
 
 
-def _rows(source: str) -> Iterator[tuple[str, Mapping[str, Any], Path]]:
+def _rows(settings: SourceSettings, wording: Wording) -> Iterator[Row]:
+    source = settings.source
     path = Path(source).expanduser()
-    if path.is_dir():
-        path = path / METADATA
-        if not path.is_file():
-            raise UserError(f"data.source: {source}: no {METADATA} in this folder; write a row a picture into it")
-    if path.is_file():
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}:{number}: not JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise UserError(f"{path}:{number}: not a JSON object; a row is one")
-            yield f"{path}:{number}:", row, path.parent
+    pictures = None if settings.pictures is None else Path(settings.pictures).expanduser()
+    published = None if (path / METADATA).is_file() else published_rows(path, pictures, wording)
+    if published is not None:
+        yield from published
+        return
+    if path.exists():
+        yield from _listed(path / METADATA if path.is_dir() else path)
         return
     if ":" not in source:
         raise UserError(f"data.source: {source}: no such file or folder; nor is it module:function")
     given = import_object(source, "data.source")
     for row in given():
         yield source, row, Path.cwd()
+
+
+def _listed(path: Path) -> Iterator[Row]:
+    if not path.is_file():
+        raise UserError(f"data.source: {path.parent}: no {METADATA}, {REGIONS} or *.tar in this folder")
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}:{number}: not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: not a JSON object; a row is one")
+        yield f"{path}:{number}:", row, path.parent
 
 
 def _sample(where: str, row: Mapping[str, Any], root: Path, wording: Wording, size: tuple[int, int]) -> Sample:
@@ -136,9 +145,11 @@ def _sample(where: str, row: Mapping[str, Any], root: Path, wording: Wording, si
     return Sample(where, prompt, image, plan, caption, question, answer, _heat(where, row))
 
 
-def _image(where: str, row: Mapping[str, Any], root: Path, size: tuple[int, int]) -> Picture | Path:
+def _image(where: str, row: Mapping[str, Any], root: Path, size: tuple[int, int]) -> Picture | Path | Packed:
     given = row.get("image", row.get("file_name"))
     image: Picture | Path
+    if isinstance(given, Packed):
+        return given
     if given is None:
         raise UserError(f"{where}: no picture; give `image` or `file_name`")
     if isinstance(given, str | Path):

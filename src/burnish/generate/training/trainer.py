@@ -210,12 +210,14 @@ class Trainer:
 
 
 def _fit(task: Task, samples: Sequence[Sample], stage: StageSettings) -> list[int]:
-    """Places of the samples that a task can use."""
-    if task != "describe":
-        return list(range(len(samples)))
-    found = [place for place, sample in enumerate(samples) if sample.caption or sample.question]
+    """Places of the samples that a task can use. A picture that is marked as needing repair is to be looked at; nobody
+    learns from it how to draw or what to say."""
+    found = [place for place, sample in enumerate(samples) if task == "reflect" or sample.heat is None]
+    if task == "describe":
+        found = [place for place in found if samples[place].caption or samples[place].question]
     if not found:
-        raise UserError(f"stage `{stage.name}`: describe needs rows with `caption`, or `question` and `answer`")
+        needs = "`caption`, or `question` and `answer`" if task == "describe" else "a picture and no `heat`"
+        raise UserError(f"stage `{stage.name}`: {task} needs rows with {needs}")
     return found
 
 

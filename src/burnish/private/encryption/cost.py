@@ -11,12 +11,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from burnish.core.errors import BurnishError
 from burnish.core.files import write_atomic
 from burnish.core.hardware import hardware
 from burnish.core.paths import cache
@@ -80,7 +82,8 @@ def cost_table(folder: Path | None = None) -> CostTable:
     except (OSError, ValueError, TypeError):
         pass  # not measured yet, or by a killed process's disk; measuring again is cheap
     table = measured(processor)
-    write_atomic(path, json.dumps(asdict(table), indent=1))
+    with suppress(BurnishError):  # a cache that cannot be written: measuring again is cheap
+        write_atomic(path, json.dumps(asdict(table), indent=1))
     return table
 
 

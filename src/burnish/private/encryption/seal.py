@@ -20,6 +20,7 @@ import xxhash
 from jaxtyping import Float
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.packages import Need, not_installed
 from burnish.private.encryption.clear import check_drop, check_room
 from burnish.private.encryption.parameters import Parameters
 from burnish.private.encryption.sealed_streams import into, pack, to_bytes, unpack
@@ -73,7 +74,7 @@ class Chain:
         try:
             import tenseal.sealapi as api
         except ImportError:
-            raise UserError("seal: TenSEAL is not installed; the extra `private` brings it", extra="private") from None
+            raise not_installed("seal", Need(("tenseal",), "private")) from None
         self.api, self.parameters = api, parameters
         wanted = api.EncryptionParameters(api.SCHEME_TYPE.CKKS)
         wanted.set_poly_modulus_degree(parameters.ring)

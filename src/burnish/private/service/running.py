@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from burnish.core.errors import UserError
+from burnish.core.packages import Need, require
 from burnish.private.argmax.records import Label
 from burnish.private.bundle import load_client, load_heads
 from burnish.private.encryption.choose import Backend
@@ -86,11 +87,8 @@ def serve_bundle(bundle: Path, store: Path, host: str, port: int, token: str | N
     Raises:
         UserError: see :func:`prepare` and :func:`burnish.core.serving.listen`.
     """
-    try:
-        import fastapi  # noqa: F401 - before anything is read for nothing
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise UserError("private: needs the packages of the extra `private`", extra="private") from None
+    # before anything is read for nothing
+    require("private: a server", Need(("fastapi", "uvicorn", "msgpack", "tenseal"), "private"))
     from burnish.core.serving import address, listen, serve
     from burnish.private.service.server import open_service
     from burnish.private.service.workers import Workers

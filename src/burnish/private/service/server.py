@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.packages import Need, not_installed
 from burnish.private.service import wire
 from burnish.private.service.offer import HEADER_ROOM, Offer
 from burnish.private.service.sessions import Limits, Refused, Sessions
@@ -196,7 +197,7 @@ def service_app(service: Service, workers: Workers) -> Any:
         from starlette.responses import JSONResponse
         from starlette.routing import Route
     except ImportError:
-        raise UserError("private: needs the packages of the extra `private`", extra="private") from None
+        raise not_installed("private: a server", Need(("fastapi",), "private")) from None
 
     def guarded(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:

@@ -15,7 +15,5 @@ METHOD = Method(
     report="burnish.prove.dov4cl.report:sections",
     study="burnish.studies.dov4cl.study:STUDY",
     analyse="burnish.prove.dov4cl.analysis:ANALYSIS",
-    needs=("httpx",),
-    extra="prove",
     parallel="executor",
 )

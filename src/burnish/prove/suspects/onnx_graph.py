@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from burnish.core.errors import BurnishError, UserError, one_line
+from burnish.core.packages import not_installed
 from burnish.prove.images import resized, with_channels
-from burnish.prove.suspects.settings import Answer, SuspectSettings
+from burnish.prove.suspects.settings import ONNX, Answer, SuspectSettings
 
 # Operators that come with onnxruntime; any other domain would need a library that the file's author wrote.
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
@@ -56,7 +57,7 @@ class OnnxGraph:
         try:
             import onnxruntime
         except ModuleNotFoundError:
-            raise UserError("model: an ONNX suspect needs onnxruntime and onnx; install the extra `prove`") from None
+            raise not_installed("model: an ONNX suspect", ONNX) from None
         path = Path(settings.model).expanduser()
         if not path.is_file():
             raise UserError(f"{settings.model}: no such file")
@@ -138,7 +139,7 @@ def _refuse(path: Path, data: bytes) -> None:
     try:
         import onnx
     except ModuleNotFoundError:
-        raise UserError("model: an ONNX suspect needs onnxruntime and onnx; install the extra `prove`") from None
+        raise not_installed("model: an ONNX suspect", ONNX) from None
     try:
         model = onnx.load_model_from_string(data)
     except Exception:  # noqa: BLE001 - the protobuf library's own class

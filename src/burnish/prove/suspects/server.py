@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from burnish.core.errors import BurnishError, UserError
+from burnish.core.errors import BurnishError
+from burnish.core.packages import Need, not_installed
 from burnish.prove.suspects.answers import BadAnswer, checked
 from burnish.prove.suspects.settings import Answer, SuspectSettings
 from burnish.prove.suspects.wire import PATH, Question, Reply, from_png
@@ -35,7 +36,7 @@ def serve_answers(answers: Mapping[Answer, Callable[[Any], Any]], title: str = "
     try:
         import fastapi
     except ModuleNotFoundError:
-        raise UserError("serving a suspect needs FastAPI and uvicorn; install the extra `serve`") from None
+        raise not_installed("serving a suspect", Need(("fastapi", "uvicorn"), "serve")) from None
     app = fastapi.FastAPI(title=title, version="1")
 
     def answer(question: Question) -> Reply:

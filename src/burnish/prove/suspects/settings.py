@@ -6,9 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from burnish.core.packages import Need
 from burnish.core.recipe import Settings
 
 Answer = Literal["labels", "logits", "embeddings"]
+ONNX = Need(("onnxruntime", "onnx"), "prove")
 
 
 class SuspectSettings(Settings):
@@ -54,3 +56,8 @@ class SuspectSettings(Settings):
         if self.model.lower().endswith(".onnx"):
             return "onnx"
         return "python" if ":" in self.model and "/" not in self.model else "huggingface"
+
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """onnxruntime, for a suspect in its format."""
+        return (ONNX,) if self.resolved_kind == "onnx" else ()

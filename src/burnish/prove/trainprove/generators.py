@@ -14,6 +14,8 @@ from jaxtyping import Int, UInt8
 
 from burnish.core.errors import UserError, raised
 from burnish.core.method import import_object
+from burnish.core.models import offline
+from burnish.core.packages import Need, not_installed
 from burnish.prove.images import ImageSettings, load_images, resized, with_channels
 from burnish.prove.trainprove.prompts import Strategy, class_prompts
 from burnish.prove.trainprove.recipe import AuditRecipe, SourceSettings
@@ -79,7 +81,7 @@ def load_pipeline(source: SourceSettings, device: str) -> Any:
         import torch
         from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     except ModuleNotFoundError:
-        raise UserError(f"{source.name}: diffusers is not installed; install the extra `prove`") from None
+        raise not_installed(source.name, Need(("diffusers",), "prove")) from None
     name = str(source.pipeline)
     if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
         raise UserError(f"{source.name}: {name}: no such folder; give a diffusers pipeline's folder or hub id")
@@ -91,7 +93,8 @@ def load_pipeline(source: SourceSettings, device: str) -> Any:
             # pipelines that the automatic class does not list name their own class; it must be one of diffusers'
             pipeline = DiffusionPipeline.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        local = Path(name).expanduser().is_dir()
+        reason = ("" if local else offline()) or " ".join(str(error).split())[:200]
         raise UserError(f"{source.name}: {name}: cannot be loaded as a safetensors pipeline ({reason})") from error
     pipeline.set_progress_bar_config(disable=True)
     if getattr(pipeline, "safety_checker", None) is not None:

@@ -21,7 +21,6 @@ from burnish.prove.suspects import open_suspect
 from burnish.prove.trainprove import shadows as models
 from burnish.prove.trainprove.analysis import analyse, settings_in
 from burnish.prove.trainprove.pictures import draw_all, sources
-from burnish.prove.trainprove.preflight import need_pipelines
 from burnish.prove.trainprove.queries import choose, disagreement, votes
 from burnish.prove.trainprove.recipe import AuditRecipe, refusal
 from burnish.prove.trainprove.report import evidence_sections
@@ -35,7 +34,6 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
     Raises:
         UserError: sources, architectures or a suspect that do not go together, or another recipe than committed to.
     """
-    need_pipelines(recipe)
     if recipe.commitment is not None:
         check_commitment(recipe.commitment, recipe)
     pictures, folder = run.path / "artifacts" / "pictures", run.path / "artifacts" / "shadows"

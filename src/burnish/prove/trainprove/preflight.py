@@ -5,21 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from burnish.core.errors import UserError
-from burnish.core.method import import_object, need_packages
+from burnish.core.method import import_object
 from burnish.prove.statistics import significant
 from burnish.prove.trainprove.calibration import attainable, sources_needed
 from burnish.prove.trainprove.recipe import AuditRecipe, reference_sources
 from burnish.prove.trainprove.shadows import build, planned
-
-
-def need_pipelines(recipe: AuditRecipe) -> None:
-    """Refuse a recipe whose sources are diffusion pipelines where diffusers is not installed.
-
-    Raises:
-        UserError: names the extra.
-    """
-    if any(source.pipeline for source in (recipe.mine, *recipe.others)):
-        need_packages("trainprove with a pipeline", ["diffusers"], "prove")
 
 
 def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
@@ -30,7 +20,6 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
     """
     import torch
 
-    need_pipelines(recipe)
     for source in (recipe.mine, *recipe.others):
         for folder in (source.pictures, source.validation):
             if folder is not None and not Path(folder).expanduser().is_dir():

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from burnish.core.packages import Need
 from burnish.core.recipe import Recipe, Settings
 from burnish.prove.suspects.settings import SuspectSettings
 from burnish.prove.trainprove.prompts import Strategy
@@ -52,6 +53,11 @@ class SourceSettings(Settings):
         if self.pictures and not self.validation:
             raise ValueError(f"{self.name}: pictures need a validation folder beside them")
         return self
+
+    @property
+    def needed_packages(self) -> tuple[Need, ...]:
+        """diffusers, for a pipeline."""
+        return (Need(("diffusers",), "prove"),) if self.pipeline else ()
 
 
 class Architecture(Settings):

@@ -19,7 +19,7 @@ METHOD = Method(
     check="burnish.reason.hint_grpo.preflight:check",
     report="burnish.reason.hint_grpo.report:run_sections",
     study="burnish.studies.hint_grpo.study:STUDY",
-    needs=("trl", "datasets"),
+    needs=("trl", "datasets", "math_verify"),
     extra="post",
     parallel="ranks",
 )

@@ -24,7 +24,7 @@ METHOD = Method(
     check="burnish.reason.rftt.preflight:check",
     report="burnish.reason.rftt.report:run_sections",
     study="burnish.studies.rftt.study:STUDY",
-    needs=("trl", "datasets"),
+    needs=("trl", "datasets", "math_verify"),
     extra="post",
     parallel="ranks",
 )

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from burnish.core.errors import UserError
+from burnish.core.packages import Need, not_installed
 from burnish.dialogue.rewards import Accuracy
 from burnish.dialogue.rows import Question
 from burnish.dialogue.verify import Verifier
@@ -21,7 +21,7 @@ def word_problems(count: int, seed: int) -> list[Question]:
     try:
         import reasoning_gym
     except ImportError:
-        raise UserError("study hint_grpo, size full: needs the package reasoning-gym") from None
+        raise not_installed("study hint_grpo, size full,", Need(("reasoning_gym",))) from None
     found = []
     for index, item in enumerate(reasoning_gym.create_dataset("gsm_symbolic", size=count, seed=seed)):
         lines = [line.strip() for line in item["metadata"]["answer_cot"].splitlines()]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from burnish.core.parallel import one_thread
 from burnish.generate.artist import DrawSettings, ModelArtist
 from burnish.generate.plan import Plan
 from burnish.generate.plan_text import to_prompt
-from burnish.generate.steps.chain import Policy, act_step, cooler, correct_step, plan_step, reflect_step
+from burnish.generate.steps.chain import Policy, act_step, cooler, correct_step, plan_step, reflect_step, run_chain
 from burnish.generate.steps.outcome import outcome
 from burnish.generate.steps.state import State
-from burnish.studies.mint.arms import Spending
+from burnish.generate.steps_picture import steps_figure
+from burnish.studies.mint.arms import UNPLANNED, Spending
 from burnish.studies.mint.records import (
     ACT,
+    BLIND,
     FULL,
+    MENDED,
     ONCE,
     PLAIN,
     REFINED,
+    REPAIRED,
     REWRITTEN,
     TRUE,
     TWICE,
@@ -30,7 +38,7 @@ from burnish.studies.mint.records import (
 from burnish.studies.mint.training import Taught, teach
 from burnish.testbeds.easel import questions
 from burnish.testbeds.easel.checker import Found, find, fulfils, judge
-from burnish.testbeds.easel.prompts import CATEGORIES
+from burnish.testbeds.easel.prompts import CATEGORIES, HELD_OUT
 from burnish.testbeds.easel.sources import TEST, Drawn, draw, objects
 from burnish.testbeds.easel.world import SHAPE_WORLD
 
@@ -39,6 +47,12 @@ FAR = 10_000
 ROUNDS = 2
 LONGEST = 40
 """Tokens of a plan or a caption; the longest of this world has 23."""
+CHOICE = 3_000_000
+"""Seeds of the scenes on which a model's guidance is chosen."""
+SHOWN = 7
+"""Prompts whose steps the report shows: one of each category."""
+GUIDANCES = (1.0, 2.5)
+"""To choose from: without any, and the product's default."""
 
 
 class ModelJob(NamedTuple):
@@ -58,8 +72,16 @@ def run_model(job: ModelJob) -> ModelCell:
 
 def judged(job: ModelJob, taught: Taught) -> ModelCell:
     """What a trained model can do, on scenes that training has not seen."""
-    drawn = draw(job.spending.prompts, TEST + job.seed)
-    artist = ModelArtist(taught.unified, DrawSettings(constrained=False, longest=LONGEST))
+    prompts = job.spending.prompts
+    tried = draw(prompts // 2, CHOICE + job.seed)
+    artists = {
+        weight: ModelArtist(taught.unified, DrawSettings(constrained=False, longest=LONGEST, guidance=weight))
+        for weight in GUIDANCES
+    }
+    guidance = max(GUIDANCES, key=lambda weight: main_score(job.model, artists[weight], tried).mean)
+    artist = artists[guidance]
+    drawn = draw(prompts, TEST + job.seed)
+    unseen = draw(prompts // 2, TEST + job.seed, categories=HELD_OUT, held_out=True)
     ways = {PLAIN: _plain, REFINED: _refined}.get(job.model, _planned)
     caption = artist.describe([one.picture for one in drawn])
     right = [questions.describes(said, one.scene.things, SHAPE_WORLD) for said, one in zip(caption, drawn, strict=True)]
@@ -74,43 +96,101 @@ def judged(job: ModelJob, taught: Taught) -> ModelCell:
         cosine=taught.cosine,
         scores=ways(artist, drawn),
         described=sum(right) / len(right),
+        answered=answered(artist, drawn, job.seed),
+        guidance=guidance,
+        held_out=main_score(job.model, artist, unseen).mean,
+        wrong_drafts=taught.wrong_drafts,
+        shown="" if job.model in UNPLANNED else steps_png(artist, drawn[:SHOWN]),
     )
 
 
+def steps_png(artist: ModelArtist, drawn: Sequence[Drawn]) -> str:
+    """All steps of the first prompts side by side, in base64."""
+    states = run_chain(asked(drawn), artist, Policy(rounds=ROUNDS))
+    memory = io.BytesIO()
+    steps_figure(states).savefig(memory, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+    return base64.b64encode(memory.getvalue()).decode()
+
+
+def main_score(model: str, artist: ModelArtist, drawn: Sequence[Drawn]) -> Score:
+    """A model's main way of drawing, and no other."""
+    if model == PLAIN:
+        return score(_twice(artist, drawn), drawn, 0.0)
+    if model == REFINED:
+        return score(_told(artist, drawn), drawn, 0.0, [true_plan(one) for one in drawn])
+    return score(act_step(plan_step(asked(drawn), artist, Policy()), artist), drawn, 0.0)
+
+
+def answered(artist: ModelArtist, drawn: Sequence[Drawn], seed: int) -> dict[str, float]:
+    """One question about each picture; the share of right answers, by kind of question."""
+    rng = np.random.default_rng([seed, 73])
+    rows = [questions.ask(one.scene.things, SHAPE_WORLD, rng) for one in drawn]
+    said = artist.describe([one.picture for one in drawn], [question for _, question, _ in rows])
+    found = [(kind, words == answer) for (kind, _, answer), words in zip(rows, said, strict=True)]
+    return {kind: _share([right for each, right in found if each == kind]) for kind in questions.KINDS}
+
+
 def _plain(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
-    """One picture, and the better of two by the model's own reflection."""
+    """One picture; the better of two by the model's own reflection; and one that is corrected."""
     clock = _Clock(len(drawn))
-    one = act_step(asked(drawn), artist)
-    once = score(one, drawn, clock())
-    first = reflect_step(one, artist)
+    once = act_step(asked(drawn), artist)
+    spent = {ONCE: clock()}
+    twice = _twice(artist, drawn, once)
+    spent[TWICE] = clock()
+    mended = _corrected(once, artist)
+    spent[MENDED] = spent[ONCE] + clock() - spent[TWICE]
+    states = {ONCE: once, TWICE: twice, MENDED: mended}
+    return {way: score(found, drawn, spent[way]) for way, found in states.items()}
+
+
+def _twice(artist: ModelArtist, drawn: Sequence[Drawn], once: Sequence[State] | None = None) -> list[State]:
+    first = reflect_step(act_step(asked(drawn), artist) if once is None else once, artist)
     second = reflect_step(act_step([replace(state, seed=state.seed + FAR) for state in asked(drawn)], artist), artist)
-    twice = [cooler(*pair) for pair in zip(first, second, strict=True)]
-    return {ONCE: once, TWICE: score(twice, drawn, clock())}
+    return [cooler(*pair) for pair in zip(first, second, strict=True)]
 
 
 def _refined(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
     """The true plan told as a prompt: the most that any planner could give this control (UReason)."""
     clock = _Clock(len(drawn))
+    found = _told(artist, drawn)
+    return {REWRITTEN: score(found, drawn, clock(), [true_plan(one) for one in drawn])}
+
+
+def _told(artist: ModelArtist, drawn: Sequence[Drawn]) -> list[State]:
     told = [
         replace(state, prompt=to_prompt(true_plan(one), artist.wording))
         for state, one in zip(asked(drawn), drawn, strict=True)
     ]
-    found = act_step(told, artist)
-    return {REWRITTEN: score(found, drawn, clock(), [true_plan(one) for one in drawn])}
+    return act_step(told, artist)
 
 
 def _planned(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
-    """With the model's own plan, with corrections after it, and with the true plan."""
+    """With the model's own plan, with corrections after it, and with the true plan; and from worse drafts."""
     clock = _Clock(len(drawn))
+    plans = plan_step(asked(drawn), artist, Policy())
+    planning = clock()
+    act = act_step(plans, artist)
+    spent = {ACT: clock()}
+    full = _corrected(act, artist)
+    spent[FULL] = clock()
+    true = act_step([replace(s, plan=true_plan(one)) for s, one in zip(asked(drawn), drawn, strict=True)], artist)
+    spent[TRUE] = clock() - spent[FULL]
+    before = clock()
+    blind = act_step(asked(drawn), artist)
+    spent[BLIND] = clock() - before
+    blind = [replace(draft, plan=planned.plan) for draft, planned in zip(blind, plans, strict=True)]
+    repaired = _corrected(blind, artist)
+    spent[REPAIRED] = planning + clock() - before
+    states = {ACT: act, FULL: full, TRUE: true, BLIND: blind, REPAIRED: repaired}
+    return {way: score(found, drawn, spent[way]) for way, found in states.items()}
+
+
+def _corrected(states: Sequence[State], artist: ModelArtist) -> list[State]:
     policy = Policy(rounds=ROUNDS)
-    states = act_step(plan_step(asked(drawn), artist, policy), artist)
-    act = score(states, drawn, clock())
+    found = list(states)
     for _ in range(ROUNDS):
-        states = correct_step(states, artist, policy)
-    full = score(states, drawn, clock())
-    clock = _Clock(len(drawn))
-    true = [replace(state, plan=true_plan(one)) for state, one in zip(asked(drawn), drawn, strict=True)]
-    return {ACT: act, FULL: full, TRUE: score(act_step(true, artist), drawn, clock())}
+        found = correct_step(found, artist, policy)
+    return found
 
 
 class _Clock:
@@ -136,25 +216,25 @@ def true_plan(one: Drawn) -> Plan:
 def score(states: Sequence[State], drawn: Sequence[Drawn], seconds: float, told: Sequence[Plan] | None = None) -> Score:
     """Judge what was drawn. ``told``: plans that were not in the states, but in the prompts."""
     pairs = list(zip(states, drawn, strict=True))
-    right = {
-        category: _share([_right(state, one) for state, one in pairs if one.scene.category == category])
-        for category in CATEGORIES
-    }
-    plans = [state.plan for state in states] if told is None else list(told)
-    planned = [(plan, *pair) for plan, pair in zip(plans, pairs, strict=True) if plan is not None]
-    if not planned:
-        return Score(right=right, seconds=seconds)
-    fulfilled = [fulfils(as_found(plan), one.scene.ask) for plan, _, one in planned]
-    kept = [shows_plan(state, plan) for plan, state, _ in planned]
+    there = {one.scene.category for one in drawn}
     counts = outcome(
         [replace(state, prompt=one.scene.prompt) for state, one in pairs],
         lambda prompt, picture: judge(prompt, picture, SHAPE_WORLD),
     )
+    plans = [state.plan for state in states] if told is None else list(told)
+    planned = [(plan, *pair) for plan, pair in zip(plans, pairs, strict=True) if plan is not None]
     return Score(
-        right=right,
+        right={
+            category: _share([_right(state, one) for state, one in pairs if one.scene.category == category])
+            for category in CATEGORIES
+            if category in there
+        },
         seconds=seconds,
-        plan_right=sum(fulfilled) / len(states),  # a plan that cannot be read is none that is right
-        kept=_share(kept),
+        # a plan that cannot be read is none that is right
+        plan_right=sum(fulfils(as_found(plan), one.scene.ask) for plan, _, one in planned) / len(states)
+        if planned
+        else None,
+        kept=_share([shows_plan(state, plan) for plan, state, _ in planned]) if planned else None,
         fixed=counts.fixed,
         broken=counts.broken,
     )

@@ -14,11 +14,14 @@ from burnish.core.study_picture import BLUE, GREY, Dots, draw_dots, small_bars
 from burnish.studies.mint.claims import by_seed
 from burnish.studies.mint.records import (
     ACT,
+    BLIND,
     FULL,
     FUNCTION,
+    MENDED,
     ONCE,
     PLAIN,
     REFINED,
+    REPAIRED,
     REWRITTEN,
     TRUE,
     TWICE,
@@ -26,12 +29,34 @@ from burnish.studies.mint.records import (
     Score,
 )
 
-WAYS = ((PLAIN, ONCE), (PLAIN, TWICE), (REFINED, REWRITTEN), (FUNCTION, ACT), (FUNCTION, FULL), (FUNCTION, TRUE))
+WAYS = (
+    (PLAIN, ONCE),
+    (PLAIN, TWICE),
+    (PLAIN, MENDED),
+    (REFINED, REWRITTEN),
+    (FUNCTION, ACT),
+    (FUNCTION, FULL),
+    (FUNCTION, TRUE),
+    (FUNCTION, BLIND),
+    (FUNCTION, REPAIRED),
+)
 
 
 def sections(cells: Sequence[ModelCell]) -> list[Section]:
     """The report's parts."""
+    said = "Plan, draft, heat and corrections of one prompt of each category, by the first model that plans"
+    shown = [
+        Section(
+            "What it draws",
+            f"{said}. Red is where it finds fault; framed patches were drawn again; a correction is kept if the heat "
+            "falls.",
+            html=f'<img alt="{said}" style="max-width:100%" src="data:image/png;base64,{cell.shown}">',
+        )
+        for cell in cells
+        if cell.shown
+    ]
     return [
+        *shown[:1],
         Section(
             "What is drawn right",
             "Share of pictures that show exactly what the prompt asks for, mean of seven categories; small dots are "
@@ -46,6 +71,13 @@ def sections(cells: Sequence[ModelCell]) -> list[Section]:
             "All for the same CPU seconds. Transition: the step at which the running image loss fell below .04. The "
             "cosine is that of the gradients of both losses in a dense model: below 0 they pull apart.",
             table=training_table(cells),
+        ),
+        Section(
+            "Looking at pictures, and what training never shows",
+            "Captions are right if they name exactly what is there. Held out are pairs of shape and colour, and "
+            "counts, that no training scene has; drawn in a model's main way. Guidance is what did best on scenes of "
+            "neither training nor test.",
+            table=looking_table(cells),
         ),
     ]
 
@@ -86,7 +118,7 @@ def ways_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
                     "fixed / broken": " / ".join(
                         str(sum(getattr(score, name) or 0 for score in found)) for name in ("fixed", "broken")
                     )
-                    if way == FULL
+                    if way in (FULL, MENDED, REPAIRED)
                     else "",
                     "CPU s a picture": f"{np.mean([score.seconds for score in found]):.3f}",
                 }
@@ -123,7 +155,24 @@ def training_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
                     name.replace("_", " "): f"{np.mean([cell.losses[name] for cell in mine]):.3f}"
                     for name in mine[0].losses
                 },
+                "wrong drafts": _mean([cell.wrong_drafts for cell in mine]),
+            }
+        )
+    return rows
+
+
+def looking_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
+    """What each model says of pictures, and how it draws what training never shows; means over seeds."""
+    rows = []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        mine = [cell for cell in cells if cell.model == model]
+        rows.append(
+            {
+                "model": model,
                 "captions right": _mean([cell.described for cell in mine]),
+                **{f"{kind} right": _mean([cell.answered[kind] for cell in mine]) for kind in mine[0].answered},
+                "held out right": _mean([cell.held_out for cell in mine]),
+                "guidance": ", ".join(f"{cell.guidance:g}" for cell in mine),
             }
         )
     return rows

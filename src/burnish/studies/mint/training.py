@@ -5,28 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.generate.artist import set_wording
+from burnish.generate.artist import DrawSettings, ModelArtist, set_wording
 from burnish.generate.codecs.opening import open_codec
 from burnish.generate.folder import Unified
 from burnish.generate.initial import from_scratch
 from burnish.generate.loop import begin_places
 from burnish.generate.model import UnifiedModel
+from burnish.generate.plan import Plan
 from burnish.generate.plan_text import to_prompt
 from burnish.generate.recipe import MintRecipe
 from burnish.generate.script import Script
+from burnish.generate.steps.state import Heat, Picture
+from burnish.generate.training.drafts import faults, heat_of, own_drafts
 from burnish.generate.training.losses import sums
 from burnish.generate.training.samples import Sample, read_samples
 from burnish.generate.training.trainer import Trainer
-from burnish.studies.mint.arms import LAST, Spending, recipe_of
-from burnish.studies.mint.records import DENSE, REFINED, TRANSITION, WIDE
+from burnish.studies.mint.arms import LAST, UNPLANNED, Spending, Stage, recipe_of
+from burnish.studies.mint.records import DENSE, PLAIN, REFINED, TRANSITION, WIDE
+from burnish.testbeds.easel.checker import as_rows, find, judge
 from burnish.testbeds.easel.sources import make_tokenizer
+from burnish.testbeds.easel.world import SHAPE_WORLD
 
-PROBE = 12
+PROBE = 24
 """Steps of each stage by which the cost of a step is measured."""
 WINDOW = 50
 """Steps over which the image loss is averaged, and after which gradients are compared."""
@@ -42,47 +49,100 @@ class Taught:
     losses: dict[str, float]
     transition: int | None
     cosine: float | None
+    wrong_drafts: float
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was seen of a stage.
+
+    Attributes:
+        images: the image loss of each step.
+        cosines: of gradients, of dense models.
+        seconds: that watching took.
+    """
+
+    images: list[float]
+    cosines: list[float]
+    seconds: float
 
 
 def teach(model: str, spending: Spending, seed: int) -> Taught:
-    """Train a model for the CPU seconds of a spending.
+    """Train a model for the CPU seconds of a spending: a stage of drawing, its own drafts, a stage of all tasks.
 
     How many steps these are is measured first, with a model that is thrown away: the learning rate has to know.
     """
     samples = scenes(model, spending, "training", spending.scenes)
-    probe = recipe_of(model, spending, seed, (PROBE, PROBE))
-    costs = []
-    clock = time.process_time()
-    for number, _ in enumerate(_trainer(probe, samples)[0].units(), 1):
-        if number in (2, PROBE, PROBE + 2, 2 * PROBE):  # the first steps build masks
-            costs.append(time.process_time() - clock)
-            clock = time.process_time()
-    each = (costs[1] / (PROBE - 2), costs[3] / (PROBE - 2))
-    steps = tuple(
-        max(1, int(spending.seconds * share / cost)) for share, cost in zip((1 - LAST, LAST), each, strict=True)
-    )
-    recipe = recipe_of(model, spending, seed, (steps[0], steps[1]))
-    trainer, unified = _trainer(recipe, samples)
+    costs = {stage: cost(model, spending, seed, stage, samples) for stage in ("draw", "all")}
+    first = max(1, int(spending.seconds * (1 - LAST) / costs["draw"]))
+    recipe = recipe_of(model, spending, seed, "draw", first)
+    unified = begun(recipe)
     start = time.process_time()
-    images: list[float] = []
-    cosines: list[float] = []
-    watched = 0.0
-    transition: int | None = None
-    for number, logged in enumerate(trainer.units()):
-        images.append(logged.get("image_loss", float("inf")))
-        mean = sum(images[-WINDOW:]) / WINDOW
-        if transition is None and len(images) >= WINDOW and mean < TRANSITION:
-            transition = number + 1
-        if model in (DENSE, WIDE) and number % (4 * WINDOW) == WINDOW:
-            began = time.process_time()
-            cosines.append(gradient_cosine(trainer, unified.model))
-            watched += time.process_time() - began
-    seconds = time.process_time() - start - watched
-    weights = trainer.finished_weights()
-    unified.model.load_state_dict(weights)
-    losses = trainer.measure(scenes(model, spending, "test", 4 * spending.batch), recipe.stages[1])
-    cosine = sum(cosines) / len(cosines) if cosines else None
-    return Taught(replace(unified, model=unified.model.eval()), sum(steps), seconds, losses, transition, cosine)
+    watched = _train(recipe, unified, samples, dense=model in (DENSE, WIDE))
+    drafts = drafts_of(model, unified, samples, spending, seed)
+    left = spending.seconds - (time.process_time() - start - watched.seconds)
+    second = max(1, int(left / costs["all"]))
+    recipe = recipe_of(model, spending, seed, "all", second)
+    # so that half of what reflection looks at are drafts
+    _train(recipe, unified, [*samples, *drafts * (len(samples) // len(drafts))])
+    seconds = time.process_time() - start - watched.seconds
+    losses = _trainer(recipe, unified, samples).measure(
+        scenes(model, spending, "test", 4 * spending.batch), recipe.stages[0]
+    )
+    return Taught(
+        replace(unified, model=unified.model.eval()),
+        first + second,
+        seconds,
+        losses,
+        _transition(watched.images),
+        sum(watched.cosines) / len(watched.cosines) if watched.cosines else None,
+        sum(bool(draft.heat is not None and draft.heat.any()) for draft in drafts) / len(drafts),
+    )
+
+
+def cost(model: str, spending: Spending, seed: int, stage: Stage, samples: Sequence[Sample]) -> float:
+    """CPU seconds of a step: the median, because others may be at work on the machine."""
+    recipe = recipe_of(model, spending, seed, stage, PROBE)
+    times = []
+    clock = time.process_time()
+    for _ in _trainer(recipe, begun(recipe), samples).units():
+        times.append(time.process_time() - clock)
+        clock = time.process_time()
+    return median(times[2:])  # the first steps build masks
+
+
+def begun(recipe: MintRecipe) -> Unified:
+    """The model that training starts from."""
+    torch.manual_seed(recipe.seed)
+    tokenizer, codec = make_tokenizer(), open_codec(recipe.model.codec)
+    unified = Unified(from_scratch(recipe.model, codec, len(tokenizer)), codec, tokenizer)
+    set_wording(unified, recipe.wording)
+    begin_places(unified, recipe.wording)
+    return unified
+
+
+def drafts_of(model: str, unified: Unified, samples: Sequence[Sample], spending: Spending, seed: int) -> list[Sample]:
+    """What a model draws of training scenes, its faults marked: where it is not as planned; without a plan, all that
+    is there in a picture that is not what was asked."""
+    planned = model not in UNPLANNED
+    chosen = samples[1::2] if model == REFINED else samples  # those whose plan is told as their prompt
+    artist = ModelArtist(replace(unified, model=unified.model.eval()), DrawSettings(constrained=False))
+    marker = _unasked if model == PLAIN else _unplanned
+    return own_drafts(artist, chosen[: spending.drafts], marker, seed, planned)
+
+
+def _unplanned(sample: Sample, picture: Picture) -> Heat:
+    assert sample.plan is not None
+    drawn = Plan.from_rows(as_rows(find(picture, SHAPE_WORLD)))
+    return faults(sample.plan, drawn, (SHAPE_WORLD.grid, SHAPE_WORLD.grid))
+
+
+def _unasked(sample: Sample, picture: Picture) -> Heat:
+    grid = (SHAPE_WORLD.grid, SHAPE_WORLD.grid)
+    if judge(sample.prompt, picture, SHAPE_WORLD):
+        return np.zeros(grid, dtype=np.float32)
+    boxes = [one.box for one in find(picture, SHAPE_WORLD)]
+    return heat_of(boxes or [(0.0, 0.0, 1.0, 1.0)], grid)
 
 
 def scenes(model: str, spending: Spending, part: Literal["training", "test"], limit: int) -> list[Sample]:
@@ -101,17 +161,36 @@ def scenes(model: str, spending: Spending, part: Literal["training", "test"], li
     ]
 
 
-def _trainer(recipe: MintRecipe, samples: Sequence[Sample]) -> tuple[Trainer, Unified]:
+def _train(recipe: MintRecipe, unified: Unified, samples: Sequence[Sample], dense: bool = False) -> Watched:
+    """One stage; the model then has the averaged weights."""
+    trainer = _trainer(recipe, unified, samples)
+    images: list[float] = []
+    cosines: list[float] = []
+    seconds = 0.0
+    for number, logged in enumerate(trainer.units()):
+        images.append(logged.get("image_loss", float("inf")))
+        if dense and number % (4 * WINDOW) == WINDOW:
+            began = time.process_time()
+            cosines.append(gradient_cosine(trainer, unified.model))
+            seconds += time.process_time() - began
+    unified.model.load_state_dict(trainer.finished_weights())
+    return Watched(images, cosines, seconds)
+
+
+def _transition(images: Sequence[float]) -> int | None:
+    """The step after which the mean of the last ones is below the mark."""
+    for number in range(WINDOW, len(images) + 1):
+        if sum(images[number - WINDOW : number]) / WINDOW < TRANSITION:
+            return number
+    return None
+
+
+def _trainer(recipe: MintRecipe, unified: Unified, samples: Sequence[Sample]) -> Trainer:
     from accelerate import Accelerator
 
-    torch.manual_seed(recipe.seed)
-    tokenizer, codec = make_tokenizer(), open_codec(recipe.model.codec)
-    unified = Unified(from_scratch(recipe.model, codec, len(tokenizer)), codec, tokenizer)
-    set_wording(unified, recipe.wording)
-    begin_places(unified, recipe.wording)
-    script = Script(tokenizer, recipe.wording)
+    script = Script(unified.tokenizer, recipe.wording)
     accelerator = Accelerator(cpu=True, mixed_precision="no")
-    return Trainer(recipe, unified.model, script, codec, [samples, samples], accelerator), unified
+    return Trainer(recipe, unified.model, script, unified.codec, [samples], accelerator)
 
 
 def gradient_cosine(trainer: Trainer, model: UnifiedModel) -> float:

@@ -22,6 +22,8 @@ import numpy as np
 from burnish.testbeds.easel.world import MOST_THINGS, Thing, World, plural
 
 CATEGORIES = ("single", "two", "counting", "colours", "position", "attribute", "complex")
+HELD_OUT = ("counting", "colours", "attribute", "complex")
+"""Categories whose prompts name a count or a colour, so that a combination can be one that training never shows."""
 NUMBERS = {"a": 1, "two": 2, "three": 3, "four": 4}
 RELATIONS = ("left of", "right of", "above", "below")
 AND = "and"
@@ -108,7 +110,7 @@ def draw_scene(category: str, world: World, rng: np.random.Generator, held_out: 
     Raises:
         ValueError: the category names nothing that could be held out, or no scene was found in 10,000 attempts.
     """
-    if held_out and category not in ("counting", "colours", "attribute", "complex"):
+    if held_out and category not in HELD_OUT:
         raise ValueError(f"`{category}` names neither a colour nor a count, so nothing in it is held out")
     for _ in range(10_000):
         ask = _draw_ask(category, world, rng)

@@ -49,9 +49,17 @@ def draw(
     Raises:
         ValueError: an unknown category, or one in which nothing is held out.
     """
+    return list(_draw(count, seed, world, categories, held_out))
+
+
+def _draw(
+    count: int, seed: int, world: World, categories: Sequence[str] = CATEGORIES, held_out: bool = False
+) -> Iterator[Drawn]:
+    """One by one: who wants the first few does not wait for all."""
     rng = np.random.default_rng([seed, 71])
-    scenes = (draw_scene(categories[number % len(categories)], world, rng, held_out) for number in range(count))
-    return [Drawn(scene, render(scene.things, world, rng)) for scene in scenes]
+    for number in range(count):
+        scene = draw_scene(categories[number % len(categories)], world, rng, held_out)
+        yield Drawn(scene, render(scene.things, world, rng))
 
 
 def objects(scene: Scene, world: World) -> list[dict[str, Any]]:
@@ -66,7 +74,7 @@ def rows(count: int, seed: int, world: World = SHAPE_WORLD) -> Iterator[dict[str
     from PIL import Image
 
     rng = np.random.default_rng([seed, 72])
-    for number, drawn in enumerate(draw(count, seed, world)):
+    for number, drawn in enumerate(_draw(count, seed, world)):
         kind, question, answer = questions.ask(drawn.scene.things, world, rng)
         yield {
             "row": f"scene {number} of seed {seed}",

@@ -11,6 +11,8 @@ from filelock import FileLock
 
 from burnish.core import paths
 from burnish.core.errors import UserError
+from burnish.core.files import explained
+from burnish.core.metrics import activity
 
 BRIDGE = Path(__file__).parent / "bridge"
 SECONDS = 480  # of one npm ci
@@ -37,8 +39,9 @@ def install(source: Path = BRIDGE) -> Path:
     node()
     lock = (source / "package-lock.json").read_bytes()
     folder = paths.cache() / "node" / hashlib.sha256(lock).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with activity("minecraft: Node packages"), FileLock(f"{folder}.lock"):
         if not (folder / "complete").exists():
             for name in ("package.json", "package-lock.json"):
                 shutil.copyfile(source / name, folder / name)
