@@ -180,7 +180,7 @@ def glance(cells: Sequence[Cell]) -> Glance:
     precision = {arm: _mean([world[arm].worth.precision for world in worlds]) for arm in (GATED, START)}
     words = (
         f"Described {recall[START]:.0%} of what is in a picture; preferring what its answers on changed pictures agree "
-        f"on, {recall[GATED]:.0%} ({recall[CAPTIONS]:.0%} by learning the captions further). Right facts: "
+        f"on, it describes {recall[GATED]:.0%} ({recall[CAPTIONS]:.0%} by learning the captions further). Right facts: "
         f"{precision[GATED]:.0%} of those named, {precision[START]:.0%} before."
     )
     return Glance(
