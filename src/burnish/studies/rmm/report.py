@@ -78,8 +78,8 @@ def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
         ),
         Section(
             "Rewards",
-            f"The best reward so far of every search ({where}). Left: minus cross-entropy on all validation images. "
-            "Right: accuracy on training batches (RMM as published). "
+            f"The best reward so far of every search ({where}). Above: minus cross-entropy on all validation images. "
+            "Below: accuracy on training batches (RMM as published). "
             "Best-so-far of a noisy reward flatters: only the test images above count.",
             figure=reward_figure(first.arms),
         ),
@@ -137,13 +137,13 @@ def _shown(cells: Cells, name: str) -> str:
 
 def reward_figure(arms: Mapping[str, Arm]) -> Any:
     """Best reward so far, cross-entropy and accuracy side by side."""
-    figure, grid = subplots(1, 2, width=9.0, height=3.8)
+    figure, grid = subplots(2, 1, height=7.4)
     for number, (name, arm) in enumerate(arms.items()):
-        axes = grid[0, int(name == "published")]
+        axes = grid[int(name == "published"), 0]
         best = np.maximum.accumulate(arm.rewards)
         axes.plot(np.arange(1, len(best) + 1), best, linewidth=1.3, color=f"C{number}", label=LABELS[name])
     for axes, label in zip(
-        grid[0], ("minus cross-entropy", "accuracy in percent (-10: stepped back at once)"), strict=True
+        grid[:, 0], ("minus cross-entropy", "accuracy in percent (-10: stepped back at once)"), strict=True
     ):
         axes.set_xlabel("evaluation")
         axes.set_ylabel(label)

@@ -79,15 +79,15 @@ def _theory_words(worlds: Sequence[World]) -> str:
 def description_figure(worlds: Sequence[World]) -> Any:
     """Recall and precision of every arm and world."""
     names = list(worlds[0])
-    figure, axes = subplots(1, 2, height=0.7 + 0.42 * len(names))
+    figure, axes = subplots(2, 1, height=1.4 + 0.84 * len(names))
     for place, quantity in enumerate(("recall", "precision")):
         rows = []
         for name in names:
             values = [float(getattr(world[name].worth, quantity)) for world in worlds]
-            rows.append(Dots(name if place == 0 else "", mean_share_interval(values), {"": values}))
+            rows.append(Dots(name, mean_share_interval(values), {"": values}))
         start = _mean([float(getattr(world[START].worth, quantity)) for world in worlds])
-        draw_dots(axes[0, place], rows, lines=(start,))
-        axes[0, place].set(xlim=(0, 1.02), xlabel=quantity)
+        draw_dots(axes[place, 0], rows, lines=(start,))
+        axes[place, 0].set(xlim=(0, 1.02), xlabel=quantity)
     return figure
 
 
