@@ -9,14 +9,16 @@ from burnish.core.svg import broken, described, inline_svg
 
 def test_a_figure_is_said_in_words_and_has_the_page_for_a_ground() -> None:
     figure, grid = subplots(1, 2)
-    grid[0, 0].plot([1, 2], [3, 4], label="ours & theirs")
+    grid[0, 0].plot([1, 2], [3, 4], label="ours & theirs", color="#111827")
+    grid[0, 0].plot([1, 2], [3, 4], color="#1f6fb4")
     grid[0, 0].set(xlabel="steps", ylabel="loss", title="left")
     grid[0, 0].legend()
     grid[0, 1].set_visible(False)
     text = inline_svg(figure, "A title.")
     assert 'role="img" aria-label="A title. left: loss by steps: ours &amp; theirs"' in text
     assert "#ffffff" not in text
-    assert not re.search(r"(stroke|fill): #000000", text)
+    assert not re.search(r"(stroke|fill): #(000000|111827)", text)
+    assert "stroke: #1f6fb4" in text
     figure.set_label("In the user's own words")
     assert described(figure) == "In the user's own words"
 

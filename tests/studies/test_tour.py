@@ -54,7 +54,7 @@ def test_what_came_of_a_merge_is_said_as_it_came(tmp_path: Path) -> None:
         for place, task in enumerate(("a", "b"))
     }
     shown = tour_merge.shown_merge(found, {"a": "to add", "b": "to spell"}, 3.0, 10)
-    assert "The one model solves a 0% (its fine-tune 90%, before 10%) and b 40%" in shown.glance.words
+    assert "The one model solves 0% of a (the fine-tune 90%, the base 10%) and 40% of b" in shown.glance.words
     assert shown.section.table is not None
     assert [row["model"] for row in shown.section.table] == list(right)
     assert shown.section.table[1] == {"model": "fine-tune on a", "a": "90% [55, 100]", "b": "10% [0, 45]"}

@@ -113,7 +113,7 @@ def small_bars(values: Mapping[str, float], words: str = "{:.0%}") -> Any:
     """
     from burnish.core.report import subplots
 
-    figure, grid = subplots(1, 1, width=2.3, height=0.1 + 0.165 * len(values))
+    figure, grid = subplots(1, 1, width=2.3, height=0.1 + 0.15 * len(values))
     axes = grid[0, 0]
     colours = [BLUE, *[GREY] * (len(values) - 1)]
     axes.barh(range(len(values)), list(values.values()), height=0.62, color=colours)

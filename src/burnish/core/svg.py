@@ -24,7 +24,8 @@ POINTS, PIXELS = 72, 96
 def inline_svg(figure: Any, title: str = "", least: float = LEAST) -> str:
     """Markup of a figure. The same figure gives the same markup, byte for byte.
 
-    What is black becomes the colour of the page's text, what is white behind the figure becomes the page.
+    Black text and areas, and lines that are nearly black, take the colour of the page's text; what is white behind the
+    figure becomes the page.
 
     Args:
         figure: matplotlib's. Its long titles and labels are broken into lines.
@@ -40,7 +41,7 @@ def inline_svg(figure: Any, title: str = "", least: float = LEAST) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "burnish", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.04)
     text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace("stroke: #000000", "stroke: currentColor")
+    text = re.sub(r"stroke: #([0-3][0-9a-f]){3}(?![0-9a-f])", "stroke: currentColor", text[text.index("<svg") :])
     text = re.sub(r"(?<![-\w])fill: #000000", "fill: currentColor", text)
     # A glyph or an area without a fill of its own is black in SVG: here it takes the page's.
     width = float(re.search(r'width="([\d.]+)pt"', text)[1]) / POINTS * PIXELS  # type: ignore[index]

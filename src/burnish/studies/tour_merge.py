@@ -101,7 +101,7 @@ def shown_merge(
     parts = []
     for task, models in found.items():
         base, own, merged = (models[name].mean for name in ("SmolLM2, as it came", f"fine-tune on {task}", "merged"))
-        parts.append(f"{task} {merged:.0%} (its fine-tune {own:.0%}, before {base:.0%})")
+        parts.append(f"{merged:.0%} of {task} (the fine-tune {own:.0%}, the base {base:.0%})")
     words = f"Two fine-tunes merged in {seconds:.0f} s, without training. The one model solves {' and '.join(parts)}."
     bars = {
         f"{task}, {label}": models[name].mean
