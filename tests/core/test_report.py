@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.core.report import Section, curve_figure, mean_of, run_report, running_mean, subplots, write_report
+from burnish.core.report import (
+    Section,
+    curve_figure,
+    machine_rows,
+    mean_of,
+    moment,
+    run_report,
+    running_mean,
+    subplots,
+    write_report,
+)
 
 
 def section() -> Section:
@@ -27,8 +37,34 @@ def test_self_contained_escaped_and_repeatable(tmp_path: Path) -> None:
     assert not re.search(r"""(src|href)=["']?https?:|@import|<script""", one)
 
 
+def test_tables_have_headers_words_and_badges(tmp_path: Path) -> None:
+    bars, _ = subplots()
+    rows = [{"claim": "<one>", "flag": True, "none": None, "many": [], "few": [1, "b"], "bars": bars}]
+    verdicts = [{"claim": "two", "verdict": "undecided (about 3 more seeds)"}]
+    parts = [Section("t", table=rows), Section("", table=verdicts, compact=True)]
+    html = write_report(tmp_path / "a.html", "T", "lead", parts, when=moment(1796002763.0)).read_text()
+    assert '<th scope="row">&lt;one&gt;</th><td data-label="flag">yes</td><td data-label="none">-</td>' in html
+    assert '<td data-label="many">-</td><td data-label="few">1, b</td>' in html
+    assert 'aria-label="&lt;one&gt;"' in html
+    assert '<span class="verdict undecided">undecided (about 3 more seeds)</span>' in html
+    assert "<time>2026-11-30 01:39 UTC</time>" in html
+    assert not re.search(r"<th(?!ead)(?![^>]*scope)", html)
+    assert "<h2></h2>" not in html
+
+
+def test_sizes_of_a_machine_are_in_gib() -> None:
+    rows = machine_rows({"memory_bytes": 25276059648, "cores": 2}, None)
+    assert [tuple(row.values()) for row in rows] == [
+        ("memory", "23.5 GiB"),
+        ("cores", 2),
+        ("git revision", "installed package"),
+    ]
+
+
 def test_backticks_are_code_and_stay_escaped(tmp_path: Path) -> None:
-    one = Section("t", "Type `burnish study rmm --store` or `<b>`; a lone ` stays.", table=[{"interval": "1 [0, 2]"}])
+    one = Section(
+        "t", "Type `burnish study rmm --store` or `<b>`; a lone ` stays.", table=[{"a": 1, "interval": "1 [0, 2]"}]
+    )
     html = write_report(tmp_path / "a.html", "T", "lead", [one]).read_text()
     assert "Type <code>burnish study rmm --store</code> or <code>&lt;b&gt;</code>; a lone ` stays." in html
     assert '<td data-label="interval" class="whole">1 [0, 2]</td>' in html

@@ -159,7 +159,7 @@ def test_pictures_and_tables() -> None:
     assert [row["arm"] for row in arm_table(worlds)] == [START, *ARMS]
     assert arm_table(worlds)[0]["generated"] == "-"
     axes = description_figure(worlds).axes
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == [START, *ARMS]
+    assert [label.get_text().replace("\n", " ") for label in axes[0].get_yticklabels()] == [START, *ARMS]
     rows = rate_table(worlds)
     assert rows[0]["chosen"] == "1 of 2"  # of equals the smaller rate; world 1 takes the other
     assert rows[1] == {

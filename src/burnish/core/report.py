@@ -5,7 +5,7 @@ Knows jinja2 and matplotlib. A method adds sections of its own; no section needs
 
 from __future__ import annotations
 
-import io
+import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,11 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.metrics import duration, read_metrics
+from burnish.core.svg import inline_svg
 from burnish.core.yaml_marks import load_yaml
+
+NARROW = 4.6
+"""Inches of a figure: no wider than a telephone shows with its text still to be read."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,14 @@ class Section:
     Attributes:
         title: heading.
         text: plain words above the rest; an empty line starts a paragraph, `backticks` hold code.
-        table: rows as mappings with the same keys; the keys are the header. A value that is a figure is drawn small.
-        figure: a matplotlib figure, drawn as inline SVG.
+        table: rows as mappings with the same keys; the keys are the header, the first value names its row. A value that
+            is a figure is drawn small; yes and no, nothing and lists are written in words.
+        figure: a matplotlib figure, drawn as inline SVG; said in words by the section's title and the figure's label
+            (``figure.set_label``) or, without one, by its axes.
         html: markup that the caller vouches for.
         parts: sections within this one.
         folded: shown as its heading only, until somebody opens it (by mouse or keyboard).
+        compact: over the whole width of the page and in small print: a table to take in at one look.
     """
 
     title: str
@@ -39,9 +46,12 @@ class Section:
     html: str = ""
     parts: Sequence[Section] = ()
     folded: bool = False
+    compact: bool = False
 
 
-def write_report(path: Path, title: str, lead: str, sections: Sequence[Section], command: str = "") -> Path:
+def write_report(
+    path: Path, title: str, lead: str, sections: Sequence[Section], command: str = "", when: str = ""
+) -> Path:
     """Render ``sections`` into one HTML file without any outside reference.
 
     Args:
@@ -50,15 +60,17 @@ def write_report(path: Path, title: str, lead: str, sections: Sequence[Section],
         lead: one or two sentences under it.
         sections: parts, in order.
         command: how to get this again, shown at the end.
+        when: it ran (:func:`moment`), shown above the headline.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("burnish.core"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"prose": _prose, "svg": _svg}
+    environment.filters |= {"prose": _prose, "svg": inline_svg, "words": in_words, "verdict": _verdict}
     environment.tests["figure"] = lambda value: hasattr(value, "savefig")
-    html = environment.get_template("report.html").render(title=title, lead=lead, sections=sections, command=command)
+    template = environment.get_template("report.html")
+    html = template.render(title=title, lead=lead, sections=sections, command=command, when=when)
     return write_atomic(path, html)
 
 
@@ -89,12 +101,42 @@ def run_report(path: Path, sections: Sequence[Section] = (), out: Path | None = 
         parts.append(Section("Curves", "Everything the run logged, by step.", figure=curves))
     settings = [{"setting": key, "value": value} for key, value in _flat(recipe)]
     parts.append(Section("What was asked", "The recipe with every default written out.", table=settings))
-    machine = [{"what": key, "value": value} for key, value in _flat({**run["hardware"], **run["versions"]})]
-    machine += [{"what": "git revision", "value": run.get("git_revision") or "installed package"}]
+    machine = machine_rows({**run["hardware"], **run["versions"]}, run.get("git_revision"))
     machine += [{"what": "peak memory", "value": f"{run['peak_memory_bytes'] / 2**30:.2f} GiB"}]
     parts.append(Section("Where it ran", table=machine))
     command = f"burnish run {path / 'recipe.yaml'} --out {path}-again"
-    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, command)
+    when = moment(run["sessions"][0]["start"])
+    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, command, when)
+
+
+def moment(seconds: float) -> str:
+    """A time as a report writes it, ``2026-11-30 01:39 UTC``; seconds since 1970."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def machine_rows(found: Mapping[str, Any], revision: str | None) -> list[dict[str, Any]]:
+    """Hardware and versions as rows of a table; sizes in GiB."""
+    rows = []
+    for name, value in _flat(found):
+        size = name.endswith("_bytes") and _is_number(value)
+        what = name.removesuffix("_bytes").replace("_", " ")
+        rows.append({"what": what, "value": f"{value / 2**30:.1f} GiB"} if size else {"what": name, "value": value})
+    return [*rows, {"what": "git revision", "value": revision or "installed package"}]
+
+
+def in_words(value: Any) -> Any:
+    """A value as a person writes it: yes and no, a dash for nothing, lists without brackets.
+
+    >>> [in_words(value) for value in (True, None, [], [1, "a"], {"lr": 0.1, "warm": False}, 3)]
+    ['yes', '-', '-', '1, a', 'lr: 0.1, warm: no', 3]
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {in_words(each)}" for key, each in value.items()) or "-"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(str(in_words(each)) for each in value) or "-"
+    return "-" if value is None or value == "" else value
 
 
 def checked_sections(found: Any, method: str) -> list[Section]:
@@ -146,11 +188,20 @@ def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     return figure
 
 
-def subplots(rows: int = 1, columns: int = 1, width: float = 8.0, height: float = 3.0) -> tuple[Any, Any]:
-    """A figure without a display and its axes as a ``(rows, columns)`` array, in the house style."""
+def subplots(rows: int = 1, columns: int = 1, width: float | None = None, height: float = 3.0) -> tuple[Any, Any]:
+    """A figure without a display and its axes as a ``(rows, columns)`` array, in the house style.
+
+    Args:
+        rows: of axes.
+        columns: of axes. On a telephone a figure of several columns is scrolled: prefer rows.
+        width: inches; none: as wide as a telephone can show, or 4 a column.
+        height: inches.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
+    if width is None:
+        width = NARROW if columns == 1 else 4.0 * columns
     with matplotlib.rc_context():
         figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
@@ -174,15 +225,11 @@ def _prose(text: Any) -> Any:
     return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _svg(figure: Any) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    # A fixed salt and no date: the same run writes the same report, byte for byte.
-    with matplotlib.rc_context({"svg.hashsalt": "burnish", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+def _verdict(text: str) -> str:
+    """The class of a verdict's badge, whatever else its words say."""
+    return next(
+        (word.replace(" ", "-") for word in ("holds", "does not hold", "undecided") if text.startswith(word)), ""
+    )
 
 
 def _is_number(value: Any) -> bool:

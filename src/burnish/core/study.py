@@ -208,11 +208,13 @@ class Glance:
 
     Attributes:
         words: one sentence with its main figures.
-        figure: one small picture of them (:func:`burnish.core.study_picture.small_bars`).
+        figure: one small picture of them (:func:`burnish.core.study_picture.small_bars`); none where there are none.
+        model: what it was done with, in a few words.
     """
 
     words: str
     figure: Any
+    model: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ LONGEST = 220
 SIDES = {"single": "the single prompt", "ensemble": "the ensemble"}
 LINES = 8
 """Attacked texts that it shows."""
-NARROW = 4.6
-"""Inches of a figure: no wider than a telephone shows with its text still to be read."""
 
 
 def run_sections(path: Path) -> list[Section]:
@@ -151,7 +149,7 @@ def shortened(text: str, longest: int = LONGEST) -> str:
 
 def byte_figure(data: bytes) -> Any:
     """A dot a byte, in rows."""
-    figure, grid = subplots(width=6.4, height=2.2)
+    figure, grid = subplots(height=2.2)
     axes = grid[0, 0]
     columns = 128
     values = np.frombuffer(data[: len(data) // columns * columns], np.uint8).reshape(-1, columns)
@@ -162,7 +160,7 @@ def byte_figure(data: bytes) -> Any:
 
 def level_figure(levels: Mapping[str, int]) -> Any:
     """One bar, step by step."""
-    figure, grid = subplots(width=NARROW, height=1.6)
+    figure, grid = subplots(height=1.6)
     axes, left = grid[0, 0], 0
     for place, (name, count) in enumerate(levels.items()):
         axes.barh([0], [count], left=left, color=f"C{place}", height=0.5, label=f"{name}: {count}")
@@ -175,7 +173,7 @@ def level_figure(levels: Mapping[str, int]) -> Any:
 
 def attack_figure(told: Mapping[str, Any]) -> Any:
     """Accuracy of both classifiers, by what was attacked."""
-    figure, grid = subplots(width=NARROW, height=2.8)
+    figure, grid = subplots(height=2.8)
     axes = grid[0, 0]
     groups = (
         ("not attacked", "single_before", "ensemble_before"),
@@ -196,7 +194,7 @@ def attack_figure(told: Mapping[str, Any]) -> Any:
 
 def score_figure(duels: Sequence[Mapping[str, Any]]) -> Any:
     """Leads before and after, one below the other."""
-    figure, grid = subplots(2, 1, width=NARROW, height=4.6)
+    figure, grid = subplots(2, 1, height=4.6)
     for axes, side, words in zip(grid.flat, ("single", "ensemble"), ("best single prompt", "ensemble"), strict=True):
         for place, row in enumerate(duels):
             start, end = (_lead(row[side][name], row["label"]) for name in ("before", "after"))

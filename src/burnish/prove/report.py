@@ -101,7 +101,7 @@ def distribution_figure(one: Distribution) -> Any:
     The part of the first group at or beyond the suspect is filled darker: innocents that look at least as guilty.
     """
     groups = {name: np.asarray(values, float) for name, values in one.groups.items() if len(values)}
-    figure, grid = subplots(width=8.6, height=1.3 + 0.95 * len(groups))
+    figure, grid = subplots(height=1.3 + 0.95 * len(groups))
     axes = grid[0, 0]
     everything = np.concatenate([*groups.values(), [one.suspect]])
     margin = 0.12 * (np.ptp(everything) or abs(one.suspect) or 1.0)

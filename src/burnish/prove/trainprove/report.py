@@ -112,7 +112,7 @@ def _with_interval(rate: Rate) -> str:
 
 def score_figure(scores: Scores, names: Sequence[str]) -> Any:
     """Dots of the shadows by source, the suspect as a line."""
-    figure, grid = subplots(width=8.0, height=1.0 + 0.26 * len(names))
+    figure, grid = subplots(height=1.0 + 0.26 * len(names))
     axes = grid[0, 0]
     source, values = np.array(scores.source), np.array(scores.shadows)
     for place in range(len(names)):

@@ -91,12 +91,12 @@ def test_table(cells: Cells) -> list[dict[str, str]]:
 def share_figure(cells: Cells) -> Any:
     """Dots and intervals of both shares, one row a test."""
     thieves, innocents = rows_of(cells, guilty=True), rows_of(cells, guilty=False)
-    figure, grid = subplots(1, 2, width=10.5, height=0.9 + 0.36 * len(TESTS))
-    left, right = grid[0]
-    draw_dots(left, [Dots(words, power_interval(thieves, name)) for name, words in TESTS.items()], lines=(WANTED,))
-    draw_dots(right, [Dots("", false_interval(innocents, name)) for name in TESTS], lines=(ALPHA,))
-    left.set(xlim=(-0.02, 1.02), xlabel="share of thieves found")
-    right.set(xlim=(-0.02, 1.02), xlabel="share of innocents accused")
+    figure, grid = subplots(2, 1, height=1.8 + 0.72 * len(TESTS))
+    above, below = grid[:, 0]
+    draw_dots(above, [Dots(words, power_interval(thieves, name)) for name, words in TESTS.items()], lines=(WANTED,))
+    draw_dots(below, [Dots(words, false_interval(innocents, name)) for name, words in TESTS.items()], lines=(ALPHA,))
+    above.set(xlim=(-0.02, 1.02), xlabel="share of thieves found")
+    below.set(xlim=(-0.02, 1.02), xlabel="share of innocents accused")
     return figure
 
 
@@ -106,24 +106,23 @@ def _shown(interval: Interval) -> str:
 
 def p_figure(cells: Cells) -> Any:
     """Sorted p-values of the default, its unary part and the published test."""
-    figure, grid = subplots(1, 3, width=10.5, height=3.2)
-    for axes, name in zip(grid[0], ("unary", "mean unary", "published"), strict=True):
+    figure, grid = subplots(3, 1, height=7.8)
+    for axes, name in zip(grid[:, 0], ("unary", "mean unary", "published"), strict=True):
         for guilty, colour, label in ((True, "tab:red", "thieves"), (False, "tab:blue", "innocents")):
             values = np.sort([each.row.p[name] for each in rows_of(cells, guilty=guilty) if name in each.row.p])
             axes.plot((np.arange(len(values)) + 0.5) / max(1, len(values)), values, ".", color=colour, label=label)
         axes.plot([0, 1], [0, 1], color="tab:gray", linewidth=1)
         axes.axhline(0.05, color="tab:gray", linewidth=0.8, linestyle=":")
         axes.set_title(TESTS[name], fontsize=9)
-        axes.set_xlabel("share of suspects")
-    grid[0, 0].set_ylabel("p")
+        axes.set(xlabel="share of suspects", ylabel="p")
     grid[0, 0].legend(frameon=False, fontsize=8)
     return figure
 
 
 def effect_figure(cells: Cells) -> Any:
     """Histograms of the two effects."""
-    figure, grid = subplots(1, 2, width=9.0, height=2.8)
-    for axes, name in zip(grid[0], ("unary", "binary"), strict=True):
+    figure, grid = subplots(2, 1, height=4.8)
+    for axes, name in zip(grid[:, 0], ("unary", "binary"), strict=True):
         values = {g: [each.row.effects[name] for each in rows_of(cells, guilty=g)] for g in (False, True)}
         edges = np.histogram_bin_edges(values[False] + values[True], bins=30)
         axes.hist(values[False], edges, density=True, color="tab:blue", alpha=0.6, label="innocents")
@@ -164,4 +163,4 @@ def glance(cells: Cells) -> Glance:
         f"{sum(accused[True])} are found; of {len(accused[False])} innocent ones, {sum(accused[False])} are accused."
     )
     shares = {"thieves found": float(np.mean(accused[True])), "innocents accused": float(np.mean(accused[False]))}
-    return Glance(words, small_bars(shares))
+    return Glance(words, small_bars(shares), "image encoders, contrastive, trained here")

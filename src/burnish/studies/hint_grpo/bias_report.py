@@ -22,7 +22,7 @@ def bias_sections(cells: Cells) -> list[Section]:
             "Answering without looking: calibration",
             "A tiny LLaVA learned that each room has its usual thing (right in nine scenes of ten). Accuracy over "
             "the strength gamma, mean over seeds with the range as a band: on counter-examples, in distribution, and "
-            f"with {SHIFTED:.0%} counter-examples. Left the text-only contrast of the paper, right the noised image "
+            f"with {SHIFTED:.0%} counter-examples. Above the text-only contrast of the paper, below the noised image "
             "of VCD. Calibration is no better guess where the text is as right as it was in training: there it costs "
             "accuracy.",
             figure=gamma_figure(cells),
@@ -64,7 +64,7 @@ def gamma_table(cells: Cells) -> list[dict[str, str]]:
 
 def gamma_figure(cells: Cells) -> Any:
     """Accuracy over the strength for both contrasts."""
-    figure, axes = subplots(1, 2)
+    figure, axes = subplots(2, 1, height=5.4)
     gammas = cells[0].gammas
     curves = (("counter-examples", 1.0), ("in distribution", TRAINED), (f"{SHIFTED:.0%} counter-examples", SHIFTED))
     for axis, (method, title) in zip(
@@ -74,7 +74,6 @@ def gamma_figure(cells: Cells) -> Any:
             values = np.array([cell.mixture(share, method) for cell in cells])
             line = axis.plot(gammas, values.mean(0), marker="o", label=name)[0]
             axis.fill_between(gammas, values.min(0), values.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
-        axis.set(title=f"contrast: {title}", xlabel="gamma", ylim=(0, 1))
-    np.ravel(axes)[0].set_ylabel("accuracy")
+        axis.set(title=f"contrast: {title}", xlabel="gamma", ylabel="accuracy", ylim=(0, 1))
     np.ravel(axes)[0].legend(fontsize=8)
     return figure

@@ -29,8 +29,8 @@ def training_sections(cells: Cells) -> list[Section]:
         ),
         Section(
             "What is learnt from",
-            "Left: data utilisation, the share of questions with a non-zero advantage, over the tokens generated so "
-            "far; mean over worlds. Right: the hint level that the ladder selected; hints are withdrawn as the model "
+            "Above: data utilisation, the share of questions with a non-zero advantage, over the tokens generated so "
+            "far; mean over worlds. Below: the hint level that the ladder selected; hints are withdrawn as the model "
             "improves.",
             figure=course_figure(cells),
         ),
@@ -80,20 +80,20 @@ def accuracy_figure(cells: Cells) -> Any:
 
 def course_figure(cells: Cells) -> Any:
     """Utilisation of every arm, and the ladder's levels, over generated tokens."""
-    figure, axes = subplots(1, 2, height=3.4)
-    left, right = np.ravel(axes)
+    figure, axes = subplots(2, 1, height=6.0)
+    above, below = np.ravel(axes)
     most = max(row["tokens"] for cell in cells for course in cell.courses.values() for row in course)
     grid = np.linspace(0, most, POINTS)
     for name in cells[0].courses:
-        left.plot(grid / 1000, _mean_course(cells, name, "utilisation", grid), label=name, linewidth=1.6)
-    left.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="utilisation")
-    left.legend(fontsize=7)
+        above.plot(grid / 1000, _mean_course(cells, name, "utilisation", grid), label=name, linewidth=1.6)
+    above.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="utilisation")
+    above.legend(fontsize=7)
     grid = np.linspace(0, max(row["tokens"] for cell in cells for row in cell.courses["ladder"]), POINTS)
     shares = np.array([_mean_course(cells, "ladder", f"selected/{level}", grid) for level in range(LEVELS)])
     labels = [f"{level}/{LEVELS} of the steps given" if level else "no hint" for level in range(LEVELS)]
-    right.stackplot(grid / 1000, shares, labels=labels, colors=["#1f6fb4", "#f2a65a", "#c8553d"])
-    right.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="share of questions")
-    right.legend(fontsize=7, loc="lower left")
+    below.stackplot(grid / 1000, shares, labels=labels, colors=["#1f6fb4", "#f2a65a", "#c8553d"])
+    below.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="share of questions")
+    below.legend(fontsize=7, loc="lower left")
     return figure
 
 
@@ -117,8 +117,9 @@ def glance(cells: Sequence[TrainingCell]) -> Glance:
     before = float(np.mean([cell.base for cell in cells]))
     tokens = int(float(cells[0].judged))
     words = (
-        f"Taught a small language model chains of arithmetic by reinforcement: after {tokens:,} generated tokens it "
-        f"solves {hints:.0%} of new ones if hints were given where all tries failed, {plain:.0%} by plain GRPO "
-        f"({before:.0%} before)."
+        f"Reinforced on chains of arithmetic for {tokens:,} generated tokens, it solves {hints:.0%} of new ones with "
+        f"hints where all tries fail, {plain:.0%} by plain GRPO ({before:.0%} before)."
     )
-    return Glance(words, small_bars({"Hint-GRPO": hints, "GRPO": plain, "before": before}))
+    return Glance(
+        words, small_bars({"Hint-GRPO": hints, "GRPO": plain, "before": before}), "a Llama of 2 layers, trained here"
+    )

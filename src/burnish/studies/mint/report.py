@@ -183,11 +183,11 @@ def glance(cells: Sequence[ModelCell]) -> Glance:
     shown = {"drawn twice": (PLAIN, TWICE), "with its own plan": (FUNCTION, ACT), "corrected too": (FUNCTION, FULL)}
     values = {words: float(np.mean([score.mean for score in scores(cells, *where)])) for words, where in shown.items()}
     words = (
-        f"A model of a million weights draws what is asked in {values['with its own plan']:.0%} of all cases if it "
-        f"writes a plan first, in {values['corrected too']:.0%} if it then looks and corrects, and in "
-        f"{values['drawn twice']:.0%} if it may draw twice and keep the picture that it likes better."
+        f"Draws what is asked in {values['with its own plan']:.0%} of all cases if it writes a plan first, in "
+        f"{values['corrected too']:.0%} if it then looks and corrects, in {values['drawn twice']:.0%} if it draws "
+        "twice and keeps the picture that it likes better."
     )
-    return Glance(words, small_bars(values))
+    return Glance(words, small_bars(values), "a unified model of a million weights, trained here")
 
 
 def _mean(values: Sequence[float | None], words: str = "{:.3f}") -> str:

@@ -133,8 +133,8 @@ def glance(worlds: Worlds) -> Glance:
     }
     about = measured_ratio(worlds, "1")
     words = (
-        f"One agent fetches wood, each planning call takes {LATENCY:g} s and each skill about {LATENCY / about:.0f} s: "
-        f"done after {seconds['plan while acting']:.0f} s planning while it acts, after {seconds['take turns']:.0f} s "
-        "taking turns. With calls much shorter or much longer than a skill there is less to gain."
+        f"Fetches wood (a planning call takes {LATENCY:g} s, a skill about {LATENCY / about:.0f} s) in "
+        f"{seconds['plan while acting']:.0f} s planning while it acts, in {seconds['take turns']:.0f} s taking turns. "
+        "With calls much shorter or longer than a skill there is less to gain."
     )
-    return Glance(words, small_bars(seconds, "{:.0f} s"))
+    return Glance(words, small_bars(seconds, "{:.0f} s"), "a scripted planner of set latency")

@@ -45,7 +45,7 @@ def sections(cells: Sequence[Cell]) -> list[Section]:
     return [
         Section(
             "Questions solved for the tokens spent",
-            "Left: three ways, of which the question asks for one; solutions to learn from do not look. Right: one "
+            "Above: three ways, of which the question asks for one; solutions to learn from do not look. Below: one "
             "way. Share of questions with a right one among the completions so far, over the tokens drawn for a "
             "question; what completions share, imposed tokens and the end of a sequence are counted once each. Bars: "
             "95 % Korn-Graubard intervals over worlds. `least certain` branches where a greedy pass is least certain, "
@@ -61,8 +61,8 @@ def sections(cells: Sequence[Cell]) -> list[Section]:
         ),
         Section(
             "Finding and mending a mistake",
-            "Left: a wrong way is imposed as the first step; how often the trace still ends right. Middle: plain "
-            "greedy accuracy. Right: majorities of a search and of independent completions that cost as much as the "
+            "Above: a wrong way is imposed as the first step; how often the trace still ends right. Middle: plain "
+            "greedy accuracy. Below: majorities of a search and of independent completions that cost as much as the "
             "largest search.",
             figure=mend_figure(mends),
             table=mend_table(mends),
@@ -85,7 +85,7 @@ def sections(cells: Sequence[Cell]) -> list[Section]:
 
 def search_figure(cells: Sequence[SearchCell]) -> Any:
     """Solved over tokens, in both kinds of world."""
-    figure, axes = subplots(1, 2, width=10.0, height=4.0)
+    figure, axes = subplots(2, 1, height=8.4)
     kinds: tuple[Kind, Kind] = ("hidden", "single")
     for axis, kind in zip(np.ravel(axes), kinds, strict=True):
         searches = [getattr(cell, kind) for cell in cells]
@@ -112,7 +112,7 @@ def search_figure(cells: Sequence[SearchCell]) -> Any:
                 marker=".",
             )
         axis.set(xlabel="tokens a question", ylabel="solved", ylim=(0, 1.03), title=f"{kind} way")
-        axis.legend(fontsize=7, handlelength=3)
+        axis.legend(fontsize=7, handlelength=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 
@@ -150,7 +150,7 @@ def search_table(cells: Sequence[SearchCell]) -> list[dict[str, str]]:
 
 def mend_figure(cells: Sequence[MendCell]) -> Any:
     """Mended, accuracy, votes."""
-    figure, axes = subplots(1, 3, width=11.0, height=2.6)
+    figure, axes = subplots(3, 1, height=6.4)
     votes = {name: "iid" if name == "iid" else f"search, {name}" for name in cells[0].votes}
     for axis, (field, names) in zip(
         np.ravel(axes), (("mended", MENDED), ("accuracy", ANSWERED), ("votes", votes)), strict=True
@@ -161,7 +161,6 @@ def mend_figure(cells: Sequence[MendCell]) -> Any:
             rows.append(Dots(words, mean_share_interval(values), {"": values}))
         draw_dots(axis, rows)
         axis.set(xlim=(0, 1.02))
-        axis.tick_params(axis="y", labelsize=7)
     return figure
 
 
@@ -243,10 +242,9 @@ def glance(cells: Sequence[Cell]) -> Glance:
         for place in (-1, 0)
     )
     words = (
-        f"A small language model that can solve a question in three ways and does not know which: for "
-        f"{np.mean([each.budget for each in hidden]):.0f} tokens a question, branching at functional tokens solves "
-        f"{solved['functional tokens']:.0%}; the best way without them solves {solved['no tags']:.0%}, and "
-        f"{solved['in words']:.0%} where words name the way. Reinforced for the same tokens, greedy accuracy goes from "
-        f"{before[0]:.0%} to {after[0]:.0%} with functional tokens and from {before[1]:.0%} to {after[1]:.0%} without."
+        f"For {np.mean([each.budget for each in hidden]):.0f} tokens a question, branching at functional tokens solves "
+        f"{solved['functional tokens']:.0%}, the best search without them {solved['no tags']:.0%}, "
+        f"{solved['in words']:.0%} where words name the way. Reinforced: {before[0]:.0%} to {after[0]:.0%} with them, "
+        f"{before[1]:.0%} to {after[1]:.0%} without."
     )
-    return Glance(words, small_bars(solved))
+    return Glance(words, small_bars(solved), "a Llama of 2 layers, trained here")

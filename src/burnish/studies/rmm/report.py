@@ -78,8 +78,8 @@ def sections(cells: Cells, budget: int, tuning: int) -> list[Section]:
         ),
         Section(
             "Rewards",
-            f"The best reward so far of every search ({where}). Left: minus cross-entropy on all validation images. "
-            "Right: accuracy on training batches (RMM as published). "
+            f"The best reward so far of every search ({where}). Above: minus cross-entropy on all validation images. "
+            "Below: accuracy on training batches (RMM as published). "
             "Best-so-far of a noisy reward flatters: only the test images above count.",
             figure=reward_figure(first.arms),
         ),
@@ -106,7 +106,7 @@ def _architecture(cell: Cell, arm: str) -> Any:
 
 def gain_figure(cells: Cells, names: Sequence[str]) -> Any:
     """Dots and intervals of the paired differences, one row an arm."""
-    figure, grid = subplots(width=8.0, height=0.9 + 0.36 * len(names))
+    figure, grid = subplots(height=0.9 + 0.36 * len(names))
     regimes = sorted({cell.regime for cell in cells}, reverse=True)
     rows = []
     for name in names:
@@ -137,13 +137,13 @@ def _shown(cells: Cells, name: str) -> str:
 
 def reward_figure(arms: Mapping[str, Arm]) -> Any:
     """Best reward so far, cross-entropy and accuracy side by side."""
-    figure, grid = subplots(1, 2, width=9.0, height=3.8)
+    figure, grid = subplots(2, 1, height=7.4)
     for number, (name, arm) in enumerate(arms.items()):
-        axes = grid[0, int(name == "published")]
+        axes = grid[int(name == "published"), 0]
         best = np.maximum.accumulate(arm.rewards)
         axes.plot(np.arange(1, len(best) + 1), best, linewidth=1.3, color=f"C{number}", label=LABELS[name])
     for axes, label in zip(
-        grid[0], ("minus cross-entropy", "accuracy in percent (-10: stepped back at once)"), strict=True
+        grid[:, 0], ("minus cross-entropy", "accuracy in percent (-10: stepped back at once)"), strict=True
     ):
         axes.set_xlabel("evaluation")
         axes.set_ylabel(label)
@@ -162,7 +162,7 @@ def _spread(rows: Sequence[Rank]) -> tuple[float, float]:
 
 def rank_figure(cells: Cells) -> Any:
     """Measured correlations over the number of images, with the rule's curve."""
-    figure, grid = subplots(width=8.0, height=3.4)
+    figure, grid = subplots(height=3.4)
     axes = grid[0, 0]
     for group, color in COLORS.items():
         rows = _ranks(cells, group)
@@ -218,8 +218,11 @@ def glance(cells: Cells) -> Glance:
     means = {name: float(np.mean([cell.test(name) for cell in cells])) for name in (*arms, "tuned")}
     experts = float(np.mean([np.mean(cell.experts) for cell in cells]))
     words = (
-        f"Merged experts, each good at its own digits ({experts:.0f} %), into one network without training. Right on "
-        f"all their tasks: {means[arms[0]]:.0f} % searched layer by layer, {means['tuned']:.0f} % by the best uniform "
-        "merge."
+        f"Experts, each right on {experts:.0f} % of its own digits, merged without training: right on all tasks "
+        f"{means[arms[0]]:.0f} % searched layer by layer, {means['tuned']:.0f} % by the best uniform merge."
     )
-    return Glance(words, small_bars({LABELS[name]: value for name, value in means.items()}, "{:.0f} %"))
+    return Glance(
+        words,
+        small_bars({LABELS[name]: value for name, value in means.items()}, "{:.0f} %"),
+        "small ViT experts, trained here",
+    )

@@ -185,12 +185,12 @@ def glance(cells: Sequence[RegimeCell]) -> Glance:
     shown = {"SAKD perturbed": PERTURBED, "SAKD (text)": SAKD, "random subsets": RANDOM, "labels alone": CE}
     values = {words: float(np.mean([cell.arms[arm].flops.accuracy for cell in mine])) for words, arm in shown.items()}
     words = (
-        f"A small net learns eight motions from {mine[0].budget / 1e9:.0f} GFLOPs in all. Taught by a larger one on "
-        f"fresh random subsets it names {values['random subsets']:.0%} of new clips, from labels alone "
-        f"{values['labels alone']:.0%}; on easy and diverse subsets, what it costs to find them included, "
-        f"{values['SAKD perturbed']:.0%}, and {values['SAKD (text)']:.0%} where both nets look at interrupted clips."
+        f"For {mine[0].budget / 1e9:.0f} GFLOPs in all, the pupil names {values['random subsets']:.0%} of new clips "
+        f"taught on fresh random subsets, {values['labels alone']:.0%} from labels alone, "
+        f"{values['SAKD perturbed']:.0%} on easy and diverse subsets ({values['SAKD (text)']:.0%} where both nets look "
+        "at interrupted clips)."
     )
-    return Glance(words, small_bars(values))
+    return Glance(words, small_bars(values), "two video nets, one teaches the other, trained here")
 
 
 def _mean(

@@ -182,8 +182,8 @@ def glance(cells: Sequence[Cell]) -> Glance:
     values = {words: float(np.mean([getattr(cell, name) for cell in tasks])) for words, name in names.items()}
     asked, wrong = (sum(getattr(cell, name) for cell in tasks) for name in ("clear_asked", "clear_wrong"))
     words = (
-        f"{tasks[0].prompts} prompts answer together, under encryption. Small edits leave the best prompt right on "
+        f"Answers under encryption. Small edits leave the best prompt right on "
         f"{values['one prompt, attacked']:.0%} of the texts, the ensemble, attacked by one who knows it, on "
         f"{values['ensemble, attacked']:.0%}. Of {asked:,} answers of the circuit {wrong:,} were wrong."
     )
-    return Glance(words, small_bars(values))
+    return Glance(words, small_bars(values), f"a sentence encoder with {tasks[0].prompts} prompts, encrypted heads")

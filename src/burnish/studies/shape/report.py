@@ -79,15 +79,15 @@ def _theory_words(worlds: Sequence[World]) -> str:
 def description_figure(worlds: Sequence[World]) -> Any:
     """Recall and precision of every arm and world."""
     names = list(worlds[0])
-    figure, axes = subplots(1, 2, height=0.7 + 0.42 * len(names))
+    figure, axes = subplots(2, 1, height=1.4 + 0.84 * len(names))
     for place, quantity in enumerate(("recall", "precision")):
         rows = []
         for name in names:
             values = [float(getattr(world[name].worth, quantity)) for world in worlds]
-            rows.append(Dots(name if place == 0 else "", mean_share_interval(values), {"": values}))
+            rows.append(Dots(name, mean_share_interval(values), {"": values}))
         start = _mean([float(getattr(world[START].worth, quantity)) for world in worlds])
-        draw_dots(axes[0, place], rows, lines=(start,))
-        axes[0, place].set(xlim=(0, 1.02), xlabel=quantity)
+        draw_dots(axes[place, 0], rows, lines=(start,))
+        axes[place, 0].set(xlim=(0, 1.02), xlabel=quantity)
     return figure
 
 
@@ -179,12 +179,15 @@ def glance(cells: Sequence[Cell]) -> Glance:
     recall = {arm: _mean([world[arm].worth.recall for world in worlds]) for arm in (GATED, CAPTIONS, START)}
     precision = {arm: _mean([world[arm].worth.precision for world in worlds]) for arm in (GATED, START)}
     words = (
-        "A tiny vision-language model that had learnt from captions which leave things out described "
-        f"{recall[START]:.0%} of what is in a picture; preferring what its answers on changed pictures agree on, it "
-        f"describes {recall[GATED]:.0%}, {recall[CAPTIONS]:.0%} by learning the captions further (right facts "
-        f"{precision[GATED]:.0%} of those named, {precision[START]:.0%} before)."
+        f"Described {recall[START]:.0%} of what is in a picture; preferring what its answers on changed pictures agree "
+        f"on, it describes {recall[GATED]:.0%} ({recall[CAPTIONS]:.0%} by learning the captions further). Right facts: "
+        f"{precision[GATED]:.0%} of those named, {precision[START]:.0%} before."
     )
-    return Glance(words, small_bars({"SHAPE": recall[GATED], "captions": recall[CAPTIONS], "before": recall[START]}))
+    return Glance(
+        words,
+        small_bars({"SHAPE": recall[GATED], "captions": recall[CAPTIONS], "before": recall[START]}),
+        "a small LLaVA, trained here",
+    )
 
 
 def _shown(found: Sequence[Texts]) -> dict[str, str]:

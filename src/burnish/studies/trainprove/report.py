@@ -118,7 +118,7 @@ def conviction_figure(cells: Cells, design: Design) -> Any:
     groups: list[tuple[str, str, Keep]] = [(name, "tab:blue", _of(name)) for name in design.innocents]
     groups += [(f"{each:.0%} mine", "tab:orange", _of(MIXED, each)) for each in design.fractions]
     groups += [(name, "tab:red", _of(name)) for name in (TWIN, MINE)]
-    figure, grid = subplots(width=8.0, height=0.9 + 0.3 * len(groups))
+    figure, grid = subplots(height=0.9 + 0.3 * len(groups))
     axes = grid[0, 0]
     rows, crosses = [], []
     for label, colour, keep in groups:
@@ -137,7 +137,7 @@ def conviction_figure(cells: Cells, design: Design) -> Any:
 def score_figure(cells: Cells, design: Design) -> Any:
     """Dots of the score by source."""
     names = [*design.innocents, TWIN, MINE]
-    figure, grid = subplots(width=8.0, height=0.9 + 0.24 * len(names))
+    figure, grid = subplots(height=0.9 + 0.24 * len(names))
     axes = grid[0, 0]
     for place, name in enumerate(names):
         rows = suspects(cells, _of(name))
@@ -194,7 +194,7 @@ def rule_table(cells: Cells) -> list[dict[str, str]]:
 def fraction_figure(cells: Cells) -> Any:
     """Estimates over the truth, jittered so that they can be told apart."""
     given = [each for cell in cells for each in cell.fractions if each.estimate is not None]
-    figure, grid = subplots(width=6.0, height=3.4)
+    figure, grid = subplots(height=3.4)
     axes = grid[0, 0]
     place = np.array([each.truth for each in given]) + np.random.default_rng(0).uniform(-0.05, 0.05, len(given))
     estimate = np.array([each.estimate for each in given])
@@ -227,7 +227,11 @@ def glance(cells: Cells) -> Glance:
     theirs = float(np.mean([published_balanced(cell, rule) for cell in cells]))
     count = sum(row.guilty or row.innocent for cell in cells for row in cell.suspects)
     words = (
-        f"Asked {count} classifiers whether they were trained on my generator's pictures: {ours:.0%} are judged right "
-        f"although their source was never seen, {theirs:.0%} by the best published rule (balanced accuracy)."
+        f"Were they trained on my generator's pictures? {ours:.0%} are judged right although their source was never "
+        f"seen, {theirs:.0%} by the best published rule (balanced accuracy)."
     )
-    return Glance(words, small_bars({"agreement, calibrated": ours, "published rule": theirs}))
+    return Glance(
+        words,
+        small_bars({"agreement, calibrated": ours, "published rule": theirs}),
+        f"{count} image classifiers, trained here",
+    )
