@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from burnish.core.cells import Cells, Record, make_files, run_cells
-from burnish.core.errors import Interrupted
+from burnish.core.errors import Interrupted, UserError
 from burnish.core.run import Run
 from burnish.core.study import StudyRecipe
 
@@ -100,6 +100,11 @@ def test_a_state_is_plain_and_comes_back_as_it_was() -> None:
     again: Cells[Square] = Cells(Square)
     again.load_state_dict(state)
     assert again.cells == done.cells
+
+
+def test_cells_of_another_version_are_the_users_to_throw_away() -> None:
+    with pytest.raises(UserError, match=r"another version of this study \(at 0\.value\); start afresh"):
+        Cells(Square).load_state_dict({"cells": [{"root": 1}]})
 
 
 def test_a_cell_is_frozen_and_complete() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from burnish.core.errors import Interrupted
+from burnish.core.errors import Interrupted, UserError
 from burnish.core.parallel import executor
 from burnish.core.recipe import Recipe, Settings
 from burnish.core.run import Run
@@ -45,8 +45,19 @@ class Cells(Generic[C]):
         return {"cells": self.plain()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.cells = self._plain.validate_python(state["cells"])
+        """From the checkpoint.
+
+        Raises:
+            UserError: another version of the study wrote them.
+        """
+        try:
+            self.cells = self._plain.validate_python(state["cells"])
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise UserError(
+                f"checkpoint: its cells are of another version of this study (at {where}); start afresh",
+                arguments=("fresh",),
+            ) from None
 
 
 def run_cells(
