@@ -39,7 +39,7 @@ def check(recipe: TeamRecipe) -> list[tuple[str, str | int | float]]:
         ("reflexes", f"{len(runtime.reflexes)} rules" if runtime.reactive == "rule" else runtime.reactive),
         ("clock", f"{runtime.clock}; after a kill the world is {kept}"),
         ("limits", f"{limits.seconds:g} s, {limits.steps:,} skills, {limits.tokens:,} tokens"),
-        ("memory", recipe.memory.rpartition("@")[2]),
+        ("event log", recipe.memory.rpartition("@")[2]),
         *forecast(recipe).rows(),
     ]
 

@@ -16,7 +16,7 @@ from burnish.align.sources import read_records
 from burnish.align.truths import allowed_families
 from burnish.align.vocabularies import load_vocabulary
 from burnish.core.errors import UserError
-from burnish.core.forecast import PAGE, TRL, Forecast, checkpoint_bytes
+from burnish.core.forecast import PAGE, TRL, Forecast
 from burnish.core.hardware import flops_per_second
 from burnish.core.metrics import bytes_shown, duration
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
@@ -36,7 +36,7 @@ PAIR_TOKENS = 600
 ANSWER_BYTES = 1_000
 """Of an answer and its view's description on disk (measured)."""
 FILES = 40_000
-"""Bytes of the small files of a model's folder and of a trainer's checkpoint (measured)."""
+"""Bytes of the small files of a round: tokenizer, table of pairs, figures (measured)."""
 
 
 def check(recipe: ShapeRecipe) -> list[tuple[str, str | int | float]]:
@@ -82,7 +82,7 @@ def check(recipe: ShapeRecipe) -> list[tuple[str, str | int | float]]:
 
 
 def forecast(recipe: ShapeRecipe, size: int, pairs: int, seconds: float) -> Forecast:
-    """What all rounds will take.
+    """What all rounds will take. Of a round that is over its checkpoints are removed.
 
     Args:
         recipe: what is made and trained.
@@ -101,8 +101,7 @@ def forecast(recipe: ShapeRecipe, size: int, pairs: int, seconds: float) -> Fore
     seen = asked.steps * asked.batch if asked.steps else asked.epochs * pairs
     seconds += rounds * 6.0 * size * seen * PAIR_TOKENS / (EFFICIENCY * flops_per_second())
     weights = 0 if adapter else size * each
-    kept = checkpoint_bytes(recipe, 3 * weights + FILES, seconds / rounds)
-    return Forecast(TRL + memory, disk + rounds * (weights + FILES) + kept, seconds)
+    return Forecast(TRL + memory, disk + rounds * (weights + FILES), seconds)
 
 
 def _factory(recipe: ShapeRecipe, probes: ProbeSet | None, size: int) -> tuple[list[tuple[str, str]], int, float]:
