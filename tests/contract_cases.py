@@ -120,15 +120,15 @@ def begins_anew(recipe: WalkRecipe, run: Run) -> Path:
     return run.artifact("places.json", places)
 
 
-def little(recipe: WalkRecipe) -> list[tuple[str, str | int | float]]:
+def little(recipe: WalkRecipe) -> list[tuple[str, Any]]:
     return [("steps", "some"), *Forecast(memory_bytes=1, disk_bytes=10, seconds=1).rows()]
 
 
-def much(recipe: WalkRecipe) -> list[tuple[str, str | int | float]]:
+def much(recipe: WalkRecipe) -> list[tuple[str, Any]]:
     return Forecast(memory_bytes=10**12, disk_bytes=10**9, seconds=1).rows()
 
 
-def half(recipe: WalkRecipe) -> list[tuple[str, str | int | float]]:
+def half(recipe: WalkRecipe) -> list[tuple[str, Any]]:
     return Forecast(memory_bytes=10**8, disk_bytes=10**5, seconds=1).rows()[:1]
 
 

@@ -231,7 +231,7 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
 
         return plan(merge, overrides=overrides).rows()
     method, asked = load_recipe(recipe, overrides)
-    rows: list[tuple[str, str | int | float]] = [("method", asked.method)]
+    rows: list[tuple[str, Any]] = [("method", asked.method)]
     if method.paper is not None:
         rows.append(("paper", str(method.paper)))
     rows.append(("seed", str(asked.seed)))

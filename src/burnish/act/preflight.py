@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from burnish.act.episode import AgentPool, set_up_episode
 from burnish.act.recipe import CraftworldSettings, MinecraftSettings, TeamRecipe
 from burnish.core.forecast import PAGE, PLAIN, Forecast
@@ -16,7 +18,7 @@ WORK_SECONDS = 0.01
 """Computing for a second of one agent's episode, where the clock jumps over waiting (measured: 0.01 to 0.03)."""
 
 
-def check(recipe: TeamRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: TeamRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``: world, team, planner, clock, limits.
 
     Raises:

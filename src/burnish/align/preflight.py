@@ -6,6 +6,7 @@ import importlib.util
 import os
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from burnish.align.generators.vllm import NO_VLLM
 from burnish.align.pair_table import read_triplets
@@ -39,7 +40,7 @@ FILES = 40_000
 """Bytes of the small files of a round: tokenizer, table of pairs, figures (measured)."""
 
 
-def check(recipe: ShapeRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: ShapeRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -60,7 +61,7 @@ def check(recipe: ShapeRecipe) -> list[tuple[str, str | int | float]]:
     size = count_parameters(folder, sees=True)
     if recipe.generator.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise UserError(NO_VLLM)
-    found: list[tuple[str, str | int | float]] = [
+    found: list[tuple[str, Any]] = [
         ("model", f"{(config.get('architectures') or ['?'])[0]}, {size / 1e6:,.2f} M parameters, takes images"),
         (
             "vocabulary",

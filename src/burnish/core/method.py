@@ -21,7 +21,7 @@ from burnish.core.recipe import Overrides, Recipe, method_of
 from burnish.core.user_code import lent_code, line_in, look_in, refuse_namesake
 
 GROUP = "burnish.methods"
-Rows = Sequence[tuple[str, str | int | float]]
+Rows = Sequence[tuple[str, Any]]
 """What is checked, and what came out, as a method's ``check`` gives it: words, or numbers with their unit in the name
 (``disk_bytes``)."""
 Part = Literal["run", "check", "report", "study", "analyse"]
@@ -224,7 +224,7 @@ def _checked(found: Any, words: str) -> Method:
     return found
 
 
-def checked_rows(found: Any, method: str) -> list[tuple[str, str | int | float]]:
+def checked_rows(found: Any, method: str) -> list[tuple[str, Any]]:
     """What a method's ``check`` gave, as pairs; it may give mappings with ``what`` and ``value``, as ``check`` does.
 
     Raises:
@@ -233,7 +233,7 @@ def checked_rows(found: Any, method: str) -> list[tuple[str, str | int | float]]
     wanted = 'give a list of (what, value), or of {"what": ..., "value": ...}'
     if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
         raise UserError(f"method: the check of {method} gave a {type(found).__name__}; {wanted}")
-    rows: list[tuple[str, str | int | float]] = []
+    rows: list[tuple[str, Any]] = []
     for number, row in enumerate(found, 1):
         if isinstance(row, Mapping) and row.keys() == {"what", "value"}:
             rows.append((str(row["what"]), row["value"]))

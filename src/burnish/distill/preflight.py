@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 from burnish.core.errors import UserError
 from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
@@ -28,7 +29,7 @@ STRIPS_BYTES = 400_000
 """Pictures of samples, beside the report and in it (measured)."""
 
 
-def check(recipe: SakdRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: SakdRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:

@@ -32,7 +32,7 @@ PICTURES = 130_000
 """Bytes of the pictures of the report, beside it and in it (measured)."""
 
 
-def check(recipe: MintRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: MintRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -56,7 +56,7 @@ def check(recipe: MintRecipe) -> list[tuple[str, str | int | float]]:
         start = "FROM SCRATCH: all weights are random" if base is None else f"{base}, copied into every expert"
     with torch.device("meta"):
         parameters = _size(start_model(recipe).model if base is None else _empty(recipe, known))
-    found: list[tuple[str, str | int | float]] = [
+    found: list[tuple[str, Any]] = [
         ("start", start),
         ("experts", ", ".join(f"{kind} -> {table[kind]}" for kind in KINDS)),
     ]

@@ -231,9 +231,9 @@ class MergePlan:
         rows.append(("time", f"about {self.seconds:.0f} s"))
         return rows
 
-    def rows(self) -> list[dict[str, str | int | float]]:
+    def rows(self) -> list[dict[str, Any]]:
         """The same as :meth:`describe`, as rows with column names; what it takes as numbers, with their unit."""
-        found: list[tuple[str, str | int | float]] = [*self.describe()]
+        found: list[tuple[str, Any]] = [*self.describe()]
         taken = Forecast(self.peak_memory, self.writes, self.seconds)
         rows = [row for row in found if row[0] not in ("memory", "time")] + [("threads", self.threads), *taken.rows()]
         return [{"what": what, "value": value} for what, value in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
 from burnish.core.hardware import flops_per_second
 from burnish.private.ensemble.aggregates import PROXY_DEGREES
@@ -20,7 +22,7 @@ ROW_BYTES = 4000
 """What is kept of an attacked text: in the attacks, in a checkpoint, in the report."""
 
 
-def check(recipe: SecpeRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: SecpeRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:

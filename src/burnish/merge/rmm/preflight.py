@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from burnish.core.errors import UserError
 from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
@@ -23,7 +24,7 @@ LEAST_SECONDS = 0.03
 """An evaluation of the smallest models."""
 
 
-def check(recipe: SearchRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: SearchRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:

@@ -4,6 +4,7 @@ step."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ EFFICIENCY = 0.05
 """Part of a matrix product's rate at which small pictures are encoded."""
 
 
-def check(recipe: AuditRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: AuditRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -44,7 +45,7 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str | int | float]]:
     sizes = [np.prod(view_size(views, kind, height, width)) * channels for kind in ("global", "local")]
     picture_bytes = queries * (share * sizes[0] + (1 - share) * sizes[1])
     trained = shadows.count + shadows.guilty
-    rows: list[tuple[str, str | int | float]] = [
+    rows: list[tuple[str, Any]] = [
         ("suspect", f"{recipe.suspect.model} ({recipe.suspect.resolved_kind})"),
         ("pictures", f"{public:,} public, {private:,} private ({recipe.private_is}), {width} x {height} x {channels}"),
         ("test", f"{recipe.test}, alpha {recipe.alpha}, {recipe.repeats} repetition(s)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from burnish.core.errors import UserError
 from burnish.core.forecast import PAGE, TORCH, Forecast
@@ -21,7 +22,7 @@ PIXEL_FLOPS = 6
 """Floating-point operations of a step a parameter and picture; layers that slide over a picture take more."""
 
 
-def check(recipe: AuditRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: AuditRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``: what is drawn, trained and asked, and whether the verdict can be reached at all.
 
     Raises:

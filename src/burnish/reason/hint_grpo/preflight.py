@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import islice
+from typing import Any
 
 from burnish.core.errors import UserError
 from burnish.core.forecast import PAGE, TRL, Forecast, checkpoint_bytes
@@ -29,7 +30,7 @@ TOKEN_SECONDS = 0.005
 """A token of a batch by the smallest model, whatever it computes."""
 
 
-def check(recipe: HintGRPORecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: HintGRPORecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:

@@ -43,7 +43,7 @@ PASS = 0.005
 """Seconds of a pass of the smallest model, whatever it computes."""
 
 
-def check(recipe: RFTTRecipe) -> list[tuple[str, str | int | float]]:
+def check(recipe: RFTTRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -63,7 +63,7 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str | int | float]]:
     size = count_parameters(folder, sees=False)
     actions = len(grammar.actions)
     seconds = 0.0
-    rows: list[tuple[str, str | int | float]] = [
+    rows: list[tuple[str, Any]] = [
         ("model", f"{(config.get('architectures') or ['?'])[0]}, {size / 1e6:,.2f} M parameters"),
         ("data", f"{recipe.data.source}; {_many(len(questions))} read, the first: {_short(questions[0])}"),
         ("grammar", f"{actions} actions, {2 * actions} new tokens, traces of at most {grammar.max_depth} steps"),
