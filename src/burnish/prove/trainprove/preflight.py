@@ -53,11 +53,12 @@ def check(recipe: AuditRecipe) -> list[tuple[str, Any]]:
     size = recipe.size**2 * recipe.channels
     pictures = classes * recipe.shadow_pictures * (others + 1) + asked
     training, average = recipe.training, sum(sizes) / len(sizes)
+    steps = training.steps or training.epochs * -(-classes * recipe.shadow_pictures // training.batch)
     step = max(STEP_SECONDS, PIXEL_FLOPS * average * training.batch / (EFFICIENCY * flops_per_second()))
     taken = Forecast(
         memory_bytes=int(TORCH + 16 * max(sizes) + 5 * pictures * size),
         disk_bytes=int(2 * PAGE + pictures * size + 4 * average * len(shadows)),
-        seconds=step * training.steps * len(shadows) / recipe.workers,
+        seconds=step * steps * len(shadows) / recipe.workers,
     )
     least = attainable(others)
     enough = (
