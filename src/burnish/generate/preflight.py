@@ -24,7 +24,7 @@ from burnish.generate.training.samples import read_samples
 ADAM = 16
 """Bytes a parameter in training: weight, gradient, two moments, single precision."""
 
-EFFICIENCY = 0.1
+EFFICIENCY = 0.2
 """Part of a matrix product's rate that small models reach; a GPU is 100 times faster."""
 STEP_SECONDS = 0.05
 """A step of the smallest model, whatever it computes."""
@@ -84,7 +84,12 @@ def check(recipe: MintRecipe) -> list[tuple[str, Any]]:
     numbers = rows * columns * (1 + recipe.flow.copies)
     seconds = max(
         STEP_SECONDS * sum(stage.steps for stage in recipe.stages),
-        6.0 * parameters * numbers * rows_seen / (EFFICIENCY * flops_per_second() * processes),
+        6.0
+        * parameters
+        / len(set(table.values()))
+        * numbers
+        * rows_seen
+        / (EFFICIENCY * flops_per_second() * processes),
     )
     taken = Forecast(
         memory_bytes=int(TORCH + each),

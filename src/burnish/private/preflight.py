@@ -18,6 +18,8 @@ EFFICIENCY = 0.5
 """Part of a matrix product's rate that a small encoder reaches on one thread; a GPU is 100 times faster."""
 TEXT_SECONDS = 0.002
 """A text through the smallest encoder."""
+KEY_COPIES = 8
+"""How often the keys' bytes lie in memory at the peak: packed and unpacked, of client and server (measured)."""
 ROW_BYTES = 4000
 """What is kept of an attacked text: in the attacks, in a checkpoint, in the report."""
 
@@ -53,7 +55,7 @@ def check(recipe: SecpeRecipe) -> list[tuple[str, Any]]:
     parameters, keys = plan.parameters, len(plan.rotations) + 1
     # How far the certain bound lies above one that is seen, no one knows before the heads are fitted.
     calibrated = recipe.heads.bound == "calibrated" and recipe.ensemble.aggregate in ("logits", "weighted")
-    encrypted = 0 if recipe.encryption.backend == "clear" else keys * parameters.key_bytes
+    encrypted = 0 if recipe.encryption.backend == "clear" else KEY_COPIES * keys * parameters.key_bytes
     taken = Forecast(
         memory_bytes=int(TORCH + 4 * sum(each.numel() for each in encoder.model.parameters()) + encrypted),
         disk_bytes=int(
