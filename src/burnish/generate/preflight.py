@@ -82,14 +82,10 @@ def check(recipe: MintRecipe) -> list[tuple[str, Any]]:
     average = recipe.ema is not None
     rows_seen = sum(stage.steps * stage.batch for stage in recipe.stages)
     numbers = rows * columns * (1 + recipe.flow.copies)
+    routed = parameters / len(set(table.values()))  # a patch meets one expert
     seconds = max(
         STEP_SECONDS * sum(stage.steps for stage in recipe.stages),
-        6.0
-        * parameters
-        / len(set(table.values()))
-        * numbers
-        * rows_seen
-        / (EFFICIENCY * flops_per_second() * processes),
+        6.0 * routed * numbers * rows_seen / (EFFICIENCY * flops_per_second() * processes),
     )
     taken = Forecast(
         memory_bytes=int(TORCH + each),
