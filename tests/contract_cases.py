@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from safetensors.numpy import save_file
 
+from burnish.core.forecast import Forecast
 from burnish.core.method import Method
 from burnish.core.parallel import executor
 from burnish.core.recipe import Recipe
@@ -119,6 +120,18 @@ def begins_anew(recipe: WalkRecipe, run: Run) -> Path:
     return run.artifact("places.json", places)
 
 
+def little(recipe: WalkRecipe) -> list[tuple[str, Any]]:
+    return [("steps", "some"), *Forecast(memory_bytes=1, disk_bytes=10, seconds=1).rows()]
+
+
+def much(recipe: WalkRecipe) -> list[tuple[str, Any]]:
+    return Forecast(memory_bytes=10**12, disk_bytes=10**9, seconds=1).rows()
+
+
+def half(recipe: WalkRecipe) -> list[tuple[str, Any]]:
+    return Forecast(memory_bytes=10**8, disk_bytes=10**5, seconds=1).rows()[:1]
+
+
 def fetches(path: Path) -> list[Section]:
     return [Section("Map", html='<script src="https://maps.example/all.js"></script>')]
 
@@ -137,4 +150,7 @@ RAISES = Method(name="raises", recipe=WalkRecipe, run=raises)
 FORGETFUL = Method(name="forgetful", recipe=WalkRecipe, run=forgetful)
 KNOWS = Method(name="knows", recipe=WalkRecipe, run=knows_its_folder)
 COUNTS = Method(name="counts", recipe=WalkRecipe, run=counts_workers, parallel="executor")
+LITTLE = Method(name="little", recipe=WalkRecipe, run=walk, check=little)
+MUCH = Method(name="much", recipe=WalkRecipe, run=walk, check=much)
+HALF = Method(name="half", recipe=WalkRecipe, run=walk, check=half)
 FETCHES = Method(name="fetches", recipe=WalkRecipe, run=walk, report=fetches)

@@ -474,6 +474,8 @@ def test_a_number_is_data_in_json_and_words_for_a_person(capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out) == rows
     print_table(rows, False)
     assert capsys.readouterr().out.split()[-10:] == ["size", "6", "MB", "time", "3", "min", "05", "s", "n", "1,797"]
+    print_table([{"what": "seconds", "value": 185.2}], False)
+    assert capsys.readouterr().out.split()[-6:] == ["time", "about", "3", "min", "05", "s"]
     print_table([{"name": "a", "took_seconds": 8.2}], False)
     assert capsys.readouterr().out.split()[-3:] == ["a", "8", "s"]
 

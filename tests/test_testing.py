@@ -62,6 +62,22 @@ def test_a_run_that_breaks_it(name: str, check: object, said: str, tmp_path: Pat
         check(whole)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LITTLE", r"`check` forecasts disk_bytes 10 and took [\d,]+$"),
+        ("MUCH", r"`check` forecasts memory_bytes 1,000,000,000,000 and took [\d,]+; disk_bytes 1,000,000,000 and"),
+        ("HALF", "`check` gives no disk_bytes, seconds: add the rows of a Forecast"),
+    ],
+)
+def test_a_forecast_that_is_wrong_by_more_than_two_is_seen(name: str, said: str, tmp_path: Path) -> None:
+    whole = subject(name, tmp_path)
+    checks.loads_light(whole)
+    checks.runs(whole)
+    with pytest.raises(ContractBroken, match=said):
+        checks.forecast_holds(whole)
+
+
 def test_a_second_call_that_does_or_gives_something_else_is_seen(tmp_path: Path) -> None:
     whole = subject("GOOD", tmp_path)
     checks.runs(whole)

@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
-from burnish.core.files import read_json
+from burnish.core.files import nothing_made, read_json
 from burnish.core.hub import push_model
 from burnish.core.launch import join_slurm, refuse_more_ranks
 from burnish.core.method import all_methods, checked_rows, find_method, load_recipe
@@ -216,8 +216,13 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
         overrides: as `run` takes them.
         out: the folder that a run would have; says what it holds, and how much room there is.
 
+    Returns:
+        Rows of ``what`` and ``value``: words, or numbers with their unit in the name. What a run of a method of the
+        house would take is in ``memory_bytes``, ``disk_bytes`` and ``seconds``, a forecast
+        (:class:`burnish.core.forecast.Forecast`).
+
     Raises:
-        UserError: anything that would stop it.
+        UserError: anything that would stop it, or data that a run would fetch first.
     """
     join_slurm()
     merge = _merge_config(recipe)
@@ -226,7 +231,7 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
 
         return plan(merge, overrides=overrides).rows()
     method, asked = load_recipe(recipe, overrides)
-    rows = [("method", asked.method)]
+    rows: list[tuple[str, Any]] = [("method", asked.method)]
     if method.paper is not None:
         rows.append(("paper", str(method.paper)))
     rows.append(("seed", str(asked.seed)))
@@ -240,6 +245,7 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
         with (
             theirs(lent_code(asked.model_dump(mode="json")), "check", _owner(asked.method)),
             activity(f"{asked.method}: looking at what it would do"),
+            nothing_made(),
         ):
             rows += checked_rows(preflight(asked), asked.method)
     return [{"what": what, "value": value} for what, value in rows]

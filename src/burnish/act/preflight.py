@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from burnish.act.episode import AgentPool, set_up_episode
 from burnish.act.recipe import CraftworldSettings, MinecraftSettings, TeamRecipe
+from burnish.core.forecast import PAGE, PLAIN, Forecast
+
+EVENT_BYTES = 330
+"""A second of one agent's episode in the log, the memory's and the artifact's together (measured)."""
+CELL_BYTES = 105
+"""A cell of craftworld on the map and on the report's copy of it (measured)."""
+SHARE = 0.5
+"""How much of its seconds an episode lasts: a guess."""
+WORK_SECONDS = 0.01
+"""Computing for a second of one agent's episode, where the clock jumps over waiting (measured: 0.01 to 0.03)."""
 
 
-def check(recipe: TeamRecipe) -> list[tuple[str, str]]:
+def check(recipe: TeamRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``: world, team, planner, clock, limits.
 
     Raises:
@@ -29,8 +41,22 @@ def check(recipe: TeamRecipe) -> list[tuple[str, str]]:
         ("reflexes", f"{len(runtime.reflexes)} rules" if runtime.reactive == "rule" else runtime.reactive),
         ("clock", f"{runtime.clock}; after a kill the world is {kept}"),
         ("limits", f"{limits.seconds:g} s, {limits.steps:,} skills, {limits.tokens:,} tokens"),
-        ("memory", recipe.memory.rpartition("@")[2]),
+        ("event log", recipe.memory.rpartition("@")[2]),
+        *forecast(recipe).rows(),
     ]
+
+
+def forecast(recipe: TeamRecipe) -> Forecast:
+    """What the episode will take if it ends half-way to its limit. A chat model's server takes its own."""
+    lived = SHARE * recipe.runtime.limits.seconds * len(recipe.agents)
+    cells = recipe.world.size**2 if isinstance(recipe.world, CraftworldSettings) else 0
+    seconds = SHARE * recipe.runtime.limits.seconds if recipe.runtime.clock == "wall" else WORK_SECONDS * lived
+    log = EVENT_BYTES * lived
+    return Forecast(
+        memory_bytes=int(PLAIN + 2 * log + CELL_BYTES * cells),
+        disk_bytes=int(PAGE + log + CELL_BYTES * cells),
+        seconds=seconds,
+    )
 
 
 def _world(recipe: TeamRecipe) -> str:

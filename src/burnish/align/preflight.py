@@ -6,6 +6,7 @@ import importlib.util
 import os
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from burnish.align.generators.vllm import NO_VLLM
 from burnish.align.pair_table import read_triplets
@@ -16,6 +17,8 @@ from burnish.align.sources import read_records
 from burnish.align.truths import allowed_families
 from burnish.align.vocabularies import load_vocabulary
 from burnish.core.errors import UserError
+from burnish.core.forecast import PAGE, TRL, Forecast
+from burnish.core.hardware import flops_per_second
 from burnish.core.metrics import bytes_shown, duration
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.sizes import count_parameters, training_memory
@@ -27,11 +30,17 @@ COUNTED = 100_000
 """Rows that are counted at most."""
 SHARE = 0.3
 """How much of its limit an answer fills, on average: a guess, said as one."""
-SPEED = 1e11
-"""Floating-point operations a second that two CPU cores reach; a GPU has some hundred times as many."""
+EFFICIENCY = 0.3
+"""Part of a matrix product's rate that generation and training reach; a GPU is some hundred times faster."""
+PAIR_TOKENS = 600
+"""Of a pair, its picture twice: a guess."""
+ANSWER_BYTES = 1_000
+"""Of an answer and its view's description on disk (measured)."""
+FILES = 40_000
+"""Bytes of the small files of a round: tokenizer, table of pairs, figures (measured)."""
 
 
-def check(recipe: ShapeRecipe) -> list[tuple[str, str]]:
+def check(recipe: ShapeRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -52,7 +61,7 @@ def check(recipe: ShapeRecipe) -> list[tuple[str, str]]:
     size = count_parameters(folder, sees=True)
     if recipe.generator.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise UserError(NO_VLLM)
-    found = [
+    found: list[tuple[str, Any]] = [
         ("model", f"{(config.get('architectures') or ['?'])[0]}, {size / 1e6:,.2f} M parameters, takes images"),
         (
             "vocabulary",
@@ -60,18 +69,43 @@ def check(recipe: ShapeRecipe) -> list[tuple[str, str]]:
         ),
     ]
     if recipe.triplets is None:
-        found += _factory(recipe, probes, size)
+        made, pairs, seconds = _factory(recipe, probes, size)
+        found += made
     else:
         path = Path(recipe.triplets).expanduser()
         ready = list(islice(read_triplets(path / "triplets.jsonl" if path.is_dir() else path, recipe.system), COUNTED))
-        found.append(("triplets", f"{len(ready):,} ready ones in {recipe.triplets}"))
+        pairs, seconds = len(ready), 0.0
+        found.append(("triplets", f"{pairs:,} ready ones in {recipe.triplets}"))
     if recipe.train:
         found += _training(recipe, size)
     found.append(_probe(probes))
-    return found
+    return [*found, *forecast(recipe, size, pairs, seconds).rows()]
 
 
-def _factory(recipe: ShapeRecipe, probes: ProbeSet | None, size: int) -> list[tuple[str, str]]:
+def forecast(recipe: ShapeRecipe, size: int, pairs: int, seconds: float) -> Forecast:
+    """What all rounds will take. Of a round that is over its checkpoints are removed.
+
+    Args:
+        recipe: what is made and trained.
+        size: parameters.
+        pairs: of a round, at most.
+        seconds: that generation takes.
+    """
+    rounds = recipe.rounds if recipe.train else 1
+    answers = 0 if recipe.triplets is not None else pairs * recipe.views.views
+    each = 2 if recipe.dtype == "bfloat16" else 4
+    disk = PAGE + rounds * answers * ANSWER_BYTES
+    if not recipe.train:
+        return Forecast(TRL + size * each, disk, seconds)
+    asked, adapter = recipe.training, recipe.adapter is not None
+    memory = training_memory(size, recipe.dtype, adapter=adapter, reference=asked.reference == "model" and not adapter)
+    seen = asked.steps * asked.batch if asked.steps else asked.epochs * pairs
+    seconds += rounds * 6.0 * size * seen * PAIR_TOKENS / (EFFICIENCY * flops_per_second())
+    weights = 0 if adapter else size * each
+    return Forecast(TRL + memory, disk + rounds * (weights + FILES), seconds)
+
+
+def _factory(recipe: ShapeRecipe, probes: ProbeSet | None, size: int) -> tuple[list[tuple[str, str]], int, float]:
     exclude = frozenset() if probes is None else probes.hashes
     settings = recipe.data.model_copy(update={"limit": min(LOOKED_AT, recipe.data.limit or LOOKED_AT)})
     records = list(read_records(settings, most_pixels=recipe.most_pixels, exclude=exclude))
@@ -80,9 +114,9 @@ def _factory(recipe: ShapeRecipe, probes: ProbeSet | None, size: int) -> list[tu
     answers = count * recipe.views.views
     summaries = count if recipe.pairs.winner == "summary" else 0
     tokens = (answers + summaries) * recipe.generator.tokens * rounds
-    seconds = 2 * size * SHARE * tokens / SPEED
+    seconds = max(1.0, 2 * size * SHARE * tokens / (EFFICIENCY * flops_per_second()))
     words = sum(len(record.text.split()) for record in records) / len(records)
-    return [
+    said = [
         (
             "data",
             f"{recipe.data.source}; {count:,}{more} rows, of the first {len(records)} a text has {words:.1f} words",
@@ -96,10 +130,11 @@ def _factory(recipe: ShapeRecipe, probes: ProbeSet | None, size: int) -> list[tu
         ),
         (
             "generation",
-            f"{rounds} rounds, at most {tokens:,} tokens; about {duration(max(1, seconds))} on two CPU cores if "
+            f"{rounds} rounds, at most {tokens:,} tokens; about {duration(seconds)} on this machine's processor if "
             f"{SHARE:.0%} of the limit is used, a hundredth of that on a GPU",
         ),
     ]
+    return said, count, seconds
 
 
 def _count(recipe: ShapeRecipe, known: int) -> tuple[int, str]:
@@ -139,11 +174,11 @@ def _training(recipe: ShapeRecipe, size: int) -> list[tuple[str, str]]:
             f"{processes} process(es); reference: {asked.reference}",
         ),
         (
-            "memory",
+            "for training",
             f"about {bytes_shown(memory)} in all for weights, gradients and optimizer; activations come on top",
         ),
         (
-            "disk",
+            "models",
             f"about {bytes_shown(size * each * recipe.rounds)} of models, and while a round is trained "
             f"{bytes_shown(size * each * kept)} of checkpoints",
         ),

@@ -86,6 +86,10 @@ def _shown_pair(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         from burnish.core.metrics import bytes_shown, duration
 
+        if name == "seconds":
+            yield "time", f"about {duration(value)}"
+            return
+
         for unit, words in (("_bytes", bytes_shown), ("_seconds", duration)):
             if name.endswith(unit):
                 yield name.removesuffix(unit), words(value)

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ from burnish.core.errors import BurnishError, UserError
 from burnish.core.paths import cache
 
 MANIFEST = "manifest.json"
+_MAKING = ContextVar("making", default=True)
 
 
 def write_atomic(path: Path, data: bytes | str, mode: int = 0o666) -> Path:
@@ -111,6 +113,16 @@ def folder_atomic(final: Path) -> Iterator[Path]:
     fsync_folder(final.parent)
 
 
+@contextmanager
+def nothing_made() -> Iterator[None]:
+    """Inside, :func:`make_once` finds what is there, and refuses to make what is not."""
+    before = _MAKING.set(False)
+    try:
+        yield
+    finally:
+        _MAKING.reset(before)
+
+
 def make_once(final: Path, make: Callable[[Path], object], mark: str = MANIFEST) -> Path:
     """A folder that one process makes for all, in the cache; what a killed one left half-made is removed first.
 
@@ -120,9 +132,16 @@ def make_once(final: Path, make: Callable[[Path], object], mark: str = MANIFEST)
         mark: the file by which a whole folder is known.
 
     Raises:
+        UserError: it is not there, inside of :func:`nothing_made`.
         BurnishError: the disk is full or the parent cannot be written.
     """
     if not (final / mark).exists():
+        if not _MAKING.get():
+            kind, name = final.parent.name.removesuffix("s"), final.name
+            raise UserError(
+                f"{kind} {name}: not in the cache yet; a run would prepare it first, looking ahead does not: "
+                f"`burnish {kind} {name}` prepares it"
+            )
         with explained(final):
             final.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(final.with_name(f".{final.name}.lock"))

@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def hardware() -> dict[str, Any]:
     if torch is not None and torch.cuda.is_available():
         found["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return found
+
+
+@cache
+def flops_per_second() -> float:
+    """Floating-point operations a second that products of single-precision matrices reach here and now; measured once a
+    process, in a tenth of a second. What a model reaches is a part of it: the smaller, the less."""
+    import numpy as np
+
+    side, best, begin = 512, float("inf"), time.perf_counter()
+    one = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    while (start := time.perf_counter()) < begin + 0.1:
+        one @ one
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
 
 
 def usage(start: float, cpu: float) -> dict[str, float]:

@@ -21,8 +21,9 @@ from burnish.core.recipe import Overrides, Recipe, method_of
 from burnish.core.user_code import lent_code, line_in, look_in, refuse_namesake
 
 GROUP = "burnish.methods"
-Rows = Sequence[tuple[str, str]]
-"""What is checked, and what came out: as a method's ``check`` gives it."""
+Rows = Sequence[tuple[str, Any]]
+"""What is checked, and what came out, as a method's ``check`` gives it: words, or numbers with their unit in the name
+(``disk_bytes``)."""
 Part = Literal["run", "check", "report", "study", "analyse"]
 PARTS: tuple[Part, ...] = ("run", "check", "report", "study", "analyse")
 Reference = str | Callable[..., Any]
@@ -67,7 +68,8 @@ class Method:
         paper: where it was published.
         claim: what the paper claims, in one line.
         check: ``(recipe) -> [(what, value)]``, or mappings with these two keys: what a recipe would do, without
-            starting anything; raises UserError.
+            starting anything; what it would take are the rows of a :class:`burnish.core.forecast.Forecast`; raises
+            UserError.
         report: ``(folder of a finished run) -> [Section]``.
         study: a :class:`burnish.core.study.Study`: the claim rebuilt small.
         analyse: a :class:`burnish.prove.evidence.analysis.Analysis`: how evidence that it leaves is computed again.
@@ -222,7 +224,7 @@ def _checked(found: Any, words: str) -> Method:
     return found
 
 
-def checked_rows(found: Any, method: str) -> list[tuple[str, str]]:
+def checked_rows(found: Any, method: str) -> list[tuple[str, Any]]:
     """What a method's ``check`` gave, as pairs; it may give mappings with ``what`` and ``value``, as ``check`` does.
 
     Raises:
@@ -231,7 +233,7 @@ def checked_rows(found: Any, method: str) -> list[tuple[str, str]]:
     wanted = 'give a list of (what, value), or of {"what": ..., "value": ...}'
     if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
         raise UserError(f"method: the check of {method} gave a {type(found).__name__}; {wanted}")
-    rows = []
+    rows: list[tuple[str, Any]] = []
     for number, row in enumerate(found, 1):
         if isinstance(row, Mapping) and row.keys() == {"what", "value"}:
             rows.append((str(row["what"]), row["value"]))

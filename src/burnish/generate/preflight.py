@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from burnish.core.errors import UserError
+from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
+from burnish.core.hardware import flops_per_second
 from burnish.core.models import read_config, resolve
 from burnish.generate.codecs.opening import open_codec
 from burnish.generate.config import UnifiedConfig, text_config
@@ -22,8 +24,15 @@ from burnish.generate.training.samples import read_samples
 ADAM = 16
 """Bytes a parameter in training: weight, gradient, two moments, single precision."""
 
+EFFICIENCY = 0.2
+"""Part of a matrix product's rate that small models reach; a GPU is 100 times faster."""
+STEP_SECONDS = 0.05
+"""A step of the smallest model, whatever it computes."""
+PICTURES = 130_000
+"""Bytes of the pictures of the report, beside it and in it (measured)."""
 
-def check(recipe: MintRecipe) -> list[tuple[str, str]]:
+
+def check(recipe: MintRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -47,7 +56,10 @@ def check(recipe: MintRecipe) -> list[tuple[str, str]]:
         start = "FROM SCRATCH: all weights are random" if base is None else f"{base}, copied into every expert"
     with torch.device("meta"):
         parameters = _size(start_model(recipe).model if base is None else _empty(recipe, known))
-    found = [("start", start), ("experts", ", ".join(f"{kind} -> {table[kind]}" for kind in KINDS))]
+    found: list[tuple[str, Any]] = [
+        ("start", start),
+        ("experts", ", ".join(f"{kind} -> {table[kind]}" for kind in KINDS)),
+    ]
     rows, columns = codec.grid
     height, width = codec.size
     found += [
@@ -67,9 +79,25 @@ def check(recipe: MintRecipe) -> list[tuple[str, str]]:
         )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     each = parameters * (ADAM + 4 * (recipe.ema is not None)) / processes
+    average = recipe.ema is not None
+    rows_seen = sum(stage.steps * stage.batch for stage in recipe.stages)
+    numbers = rows * columns * (1 + recipe.flow.copies)
+    routed = parameters / len(set(table.values()))  # a patch meets one expert
+    seconds = max(
+        STEP_SECONDS * sum(stage.steps for stage in recipe.stages),
+        6.0 * routed * numbers * rows_seen / (EFFICIENCY * flops_per_second() * processes),
+    )
+    taken = Forecast(
+        memory_bytes=int(TORCH + each),
+        disk_bytes=PAGE
+        + PICTURES
+        + 4 * parameters
+        + checkpoint_bytes(recipe, (ADAM - 4 + 4 * average) * parameters, seconds),
+        seconds=seconds,
+    )
     shared = f", if FSDP spreads it over {processes} processes" if processes > 1 else ""
-    found.append(("memory", f"about {each / 1e9:,.2f} GB for weights and optimizer{shared}; activations aside"))
-    return found
+    found.append(("training", f"about {each / 1e9:,.2f} GB for weights and optimizer{shared}; activations aside"))
+    return [*found, *taken.rows()]
 
 
 def _size(model: UnifiedModel) -> int:

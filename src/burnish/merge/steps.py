@@ -15,6 +15,7 @@ from typing import Any
 
 import xxhash
 
+from burnish.core.forecast import Forecast
 from burnish.merge.buffers import aligned
 from burnish.merge.config import MergeConfig
 from burnish.merge.methods.method import MergeMethod
@@ -232,9 +233,12 @@ class MergePlan:
         rows.append(("time", f"about {self.seconds:.0f} s"))
         return rows
 
-    def rows(self) -> list[dict[str, str]]:
-        """The same as :meth:`describe`, as rows with column names."""
-        return [{"what": what, "value": value} for what, value in self.describe()]
+    def rows(self) -> list[dict[str, Any]]:
+        """The same as :meth:`describe`, as rows with column names; what it takes as numbers, with their unit."""
+        found: list[tuple[str, Any]] = [*self.describe()]
+        taken = Forecast(self.peak_memory, self.writes, self.seconds)
+        rows = [row for row in found if row[0] not in ("memory", "time")] + [("threads", self.threads), *taken.rows()]
+        return [{"what": what, "value": value} for what, value in rows]
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data: totals, models, and one entry a step with its reads and its write."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from burnish.core.metrics import duration
+from typing import Any
+
+from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
+from burnish.core.hardware import flops_per_second
 from burnish.private.ensemble.aggregates import PROXY_DEGREES
 from burnish.private.ensemble.plan import make_plan
 from burnish.private.loop import open_encoder
@@ -11,11 +14,17 @@ from burnish.private.recipe import SecpeRecipe
 from burnish.private.selection import refuse_count
 from burnish.private.texts import read_texts, split_texts
 
-SPEED = 5e10
-"""FLOPs a second of one thread of a CPU in a small encoder (measured: .4 to 1e11); a GPU is 100 times faster."""
+EFFICIENCY = 0.5
+"""Part of a matrix product's rate that a small encoder reaches on one thread; a GPU is 100 times faster."""
+TEXT_SECONDS = 0.002
+"""A text through the smallest encoder."""
+KEY_COPIES = 8
+"""How often the keys' bytes lie in memory at the peak: packed and unpacked, of client and server (measured)."""
+ROW_BYTES = 4000
+"""What is kept of an attacked text: in the attacks, in a checkpoint, in the report."""
 
 
-def check(recipe: SecpeRecipe) -> list[tuple[str, str]]:
+def check(recipe: SecpeRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -42,10 +51,21 @@ def check(recipe: SecpeRecipe) -> list[tuple[str, str]]:
     weights = encoder.flops_weights
     mean = min(encoder.max_tokens, 16 + float(np.mean([len(text) for text in texts.texts[:1000]])) / 4)
     forwards = count * len(prompts) + attack.texts * attack.budget * (1 + recipe.ensemble.prompts)
-    seconds = 2 * weights * mean * forwards / SPEED
+    seconds = forwards * max(TEXT_SECONDS, 2 * weights * mean / (EFFICIENCY * flops_per_second()))
     parameters, keys = plan.parameters, len(plan.rotations) + 1
     # How far the certain bound lies above one that is seen, no one knows before the heads are fitted.
     calibrated = recipe.heads.bound == "calibrated" and recipe.ensemble.aggregate in ("logits", "weighted")
+    encrypted = 0 if recipe.encryption.backend == "clear" else KEY_COPIES * keys * parameters.key_bytes
+    taken = Forecast(
+        memory_bytes=int(TORCH + 4 * sum(each.numel() for each in encoder.model.parameters()) + encrypted),
+        disk_bytes=int(
+            PAGE
+            + ROW_BYTES * attack.texts
+            + 4 * count * len(prompts) * encoder.width
+            + checkpoint_bytes(recipe, ROW_BYTES * attack.texts, seconds)
+        ),
+        seconds=seconds,
+    )
     least = "; at least: `heads.bound: calibrated` takes a few levels more, perhaps the next ring" if calibrated else ""
     return [
         (
@@ -69,5 +89,6 @@ def check(recipe: SecpeRecipe) -> list[tuple[str, str]]:
             f"{keys} of {parameters.key_bytes / 1e6:,.0f} MB; a question of "
             f"{plan.packing.parts * parameters.ciphertext_bytes(parameters.levels) / 1e6:,.1f} MB",
         ),
-        ("time", f"{forwards:,} texts through the encoder: very roughly {duration(seconds)} on one thread"),
+        ("encoder's work", f"{forwards:,} texts, on one thread"),
+        *taken.rows(),
     ]

@@ -96,15 +96,32 @@ def from_npm(package: str, out: Path) -> Path:
     """Unpack an npm package into ``out`` (its files lie under ``package/``); no script of it is run.
 
     Raises:
-        UserError: npm is missing or failed.
+        UserError: npm is missing or failed, or nobody answers it.
     """
     _need("npm", "install Node.js (Debian: apt-get install npm)", package)
     out.mkdir(parents=True, exist_ok=True)
-    _run(["npm", "pack", "--silent", *NPM_PATIENCE, "--pack-destination", str(out), package], "npm", package)
+    _refuse_silence(package)
+    _run(["npm", "pack", "--loglevel=error", *NPM_PATIENCE, "--pack-destination", str(out), package], "npm", package)
     (tarball,) = out.glob("*.tgz")
     unpack(tarball, out)
     tarball.unlink()
     return out / "package"
+
+
+def _refuse_silence(package: str) -> None:
+    """npm's own limits do not hold where a proxy takes the connection and then says nothing: it waits for minutes.
+
+    A question that is small is bounded as a whole. What else is wrong, the download itself will say; it may also do
+    without an answer, from npm's own cache.
+    """
+    command, limit = ["npm", "view", "--silent", *NPM_PATIENCE, package, "name"], 2 * SILENT + 5
+    try:
+        subprocess.run(command, capture_output=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"{package}: npm heard nothing of its registry for {limit} s; is there a network, and is the proxy right? "
+            "Or give a local copy"
+        ) from None
 
 
 def unpack(tarball: Path, out: Path) -> None:
@@ -170,5 +187,7 @@ def _run(command: Sequence[str], tool: str, package: str, folder: Path | None = 
         raise UserError(f"{package}: {tool} gave no answer within {SECONDS // 60} minutes; try again later") from None
     if done.returncode:
         said = done.stderr.strip() or done.stdout.strip() or "no reason given"
-        reason = next((line for line in reversed(said.splitlines()) if line.strip()), said).strip()
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        # npm's last lines are a trace and where its log lies
+        reason = next((line for line in lines if tool == "npm" and "Error: " in line), lines[-1])
         raise UserError(f"{package}: {tool} failed ({reason[:200]}); give a local copy")

@@ -30,10 +30,11 @@ def check_method(
         {'manifest': ..., 'settings_described': ..., 'runs': ..., 'killed_and_resumed': ...}
 
     Its manifest loads without heavy libraries; every setting is described; the recipe survives YAML; an unknown key is
-    named; a package that it lacks is said in one line; ``check`` writes nothing and starts nothing; the recipe
-    runs; killed with SIGKILL at three moments and resumed it ends bit-identical; with two workers it gives what it
-    gives with one (if its manifest says that it uses them); a second call of the finished run gives the same result and
-    does nothing; the report loads nothing from outside.
+    named; a package that it lacks is said in one line; ``check`` writes nothing and starts nothing; the recipe runs,
+    and takes about the memory and the disk that ``check`` forecasts, if it does; killed with SIGKILL at three moments
+    and resumed it ends bit-identical; with two workers it gives what it gives with one (if its manifest says that it
+    uses them); a second call of the finished run gives the same result and does nothing; the report loads nothing from
+    outside.
 
     Args:
         method: its name, or ``module:OBJECT``.

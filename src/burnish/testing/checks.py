@@ -20,12 +20,16 @@ from pydantic import BaseModel
 
 from burnish.core.errors import UserError
 from burnish.core.files import stale
+from burnish.core.forecast import NAMES
 from burnish.core.method import Method
 from burnish.core.recipe import Recipe
 from burnish.testing.child import Ended, run_in_child
 
 HEAVY = ("torch", "transformers", "matplotlib", "trl", "datasets", "scipy", "numba", "sklearn", "diffusers")
 """Libraries that take long to import: none may be needed to list methods or to read a recipe."""
+
+FACTOR = 2.0
+"""By which a forecast of memory or disk may be wrong."""
 
 
 class ContractBroken(AssertionError):
@@ -42,6 +46,7 @@ class Subject:
         folder: where it runs, with the models and data it names; none: an empty folder.
         work: scratch.
         clocks: patterns of artifacts (by path below the run), metrics and JSON keys that hold what a clock said.
+        forecast: what `check` said that it would take, once asked.
         whole: how the undisturbed run ended, once it has run.
     """
 
@@ -50,6 +55,7 @@ class Subject:
     folder: Path | None
     work: Path
     clocks: tuple[str, ...] = ()
+    forecast: dict[str, float] = field(default_factory=dict, init=False)
     whole: Ended | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -59,11 +65,15 @@ class Subject:
 
     def run(self, name: str, **how: Any) -> Ended:
         """Run the recipe in a process of its own, in the run folder ``name``, saving at every chance."""
-        changes = {"checkpoint_every": 0.0, "workers": how.pop("workers", 1)}
-        path = self.work / f"{name}.yaml"
-        path.write_text(self.recipe.model_copy(update=changes).to_yaml())
+        path = self.written(name, how.pop("workers", 1))
         assert self.folder is not None
         return run_in_child(path, self.work / name, self.folder, self.method, **how)
+
+    def written(self, name: str, workers: int = 1) -> Path:
+        """The recipe as a file, saving at every chance."""
+        path = self.work / f"{name}.yaml"
+        path.write_text(self.recipe.model_copy(update={"checkpoint_every": 0.0, "workers": workers}).to_yaml())
+        return path
 
     def left(self, name: str) -> dict[str, Any]:
         """What a run left: its artifacts (JSON parsed, all else hashed) and its metrics, less what a clock said."""
@@ -149,8 +159,7 @@ def loads_light(subject: Subject) -> None:
 
     A method named ``module:OBJECT`` is loaded by its own recipes only: its module may import what it likes.
     """
-    path = subject.work / "asked.yaml"
-    path.write_text(subject.recipe.to_yaml())
+    path = subject.written("asked")
     line = [sys.executable, "-m", "burnish.testing.probe", subject.recipe.method, str(path), *HEAVY]
     assert subject.folder is not None
     temporary = subject.work / "temporary"
@@ -174,6 +183,7 @@ def loads_light(subject: Subject) -> None:
     for what in ("started", "wrote"):  # a process writes as well: what it was for is said first
         if found[what]:
             raise ContractBroken(f"`check` {what} {', '.join(found[what])}")
+    subject.forecast = found["forecast"]
 
 
 def missing_packages_named(subject: Subject) -> None:
@@ -192,6 +202,32 @@ def runs(subject: Subject) -> None:
     _ended_well(ended)
     if not (subject.work / "whole" / "report.html").is_file():
         raise ContractBroken("it left no report.html")
+
+
+def forecast_holds(subject: Subject) -> None:
+    """Memory and disk that ``check`` gave are within a factor of two of what the run took.
+
+    A method of one's own may give no forecast. Memory is that of the whole process, libraries included; where the
+    process that ran held more than the forecast before its loop began (it imports what all methods share), only what
+    came on top can contradict it. Disk is the run's folder at its end. Seconds are held to nothing: machines are
+    shared.
+    """
+    if not subject.forecast and ":" in subject.recipe.method:
+        return
+    missing = [name for name in NAMES if name not in subject.forecast]
+    if missing:
+        raise ContractBroken(f"`check` gives no {', '.join(missing)}: add the rows of a Forecast")
+    assert subject.whole is not None
+    run = subject.work / "whole"
+    taken = {
+        "memory_bytes": json.loads((run / "run.json").read_text())["peak_memory_bytes"],
+        "disk_bytes": sum(file.stat().st_size for file in run.rglob("*") if file.is_file()),
+    }
+    said = subject.forecast | {"memory_bytes": max(subject.forecast["memory_bytes"], subject.whole.held_bytes)}
+    wrong = [name for name, took in taken.items() if not took / FACTOR <= said[name] <= took * FACTOR]
+    if wrong:
+        figures = (f"{name} {subject.forecast[name]:,.0f} and took {taken[name]:,}" for name in wrong)
+        raise ContractBroken(f"`check` forecasts {'; '.join(figures)}")
 
 
 def second_call_equal(subject: Subject) -> None:
@@ -306,6 +342,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     loads_light,
     missing_packages_named,
     runs,
+    forecast_holds,
     second_call_equal,
     report_needs_no_network,
     killed_and_resumed,

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from burnish.core.method import Method
 
 LIMIT = 300.0
@@ -30,6 +32,7 @@ class Ended:
         result: value and report, paths relative to the run's folder.
         writes: calls of ``os.fsync`` since the loop was called, that is, writes that were to last.
         seconds: that the loop took.
+        held_bytes: of memory, when the loop was called.
     """
 
     kind: str
@@ -37,6 +40,7 @@ class Ended:
     result: Any = None
     writes: int = 0
     seconds: float = 0.0
+    held_bytes: int = 0
 
 
 def run_in_child(
@@ -116,7 +120,9 @@ def _ended(recipe: Path, out: Path, die_at_write: int | None, die_after: float |
     except BaseException as error:  # noqa: BLE001 - whatever a method raises is what the contract wants to know
         return {"kind": type(error).__name__, "message": str(error)}
     result = {"value": _relative(found.value, out), "report": _relative(found.report, out)}
-    return {"kind": "finished", "result": result, "writes": loop.writes, "seconds": loop.seconds}
+    return {"kind": "finished", "result": result, "writes": loop.writes, "seconds": loop.seconds} | {
+        "held_bytes": loop.held_bytes
+    }
 
 
 class _Loop:
@@ -126,6 +132,7 @@ class _Loop:
         from burnish.core.run import Run
 
         self.writes, self.seconds, self._opened, self._start = 0, 0.0, False, 0.0
+        self.held_bytes = 0
         self._die_at_write, self._die_after = die_at_write, die_after
         self._fsync, self._enter, self._exit = os.fsync, Run.__enter__, Run.__exit__
         os.fsync = self._counted  # type: ignore[assignment]
@@ -134,7 +141,7 @@ class _Loop:
 
     def _entered(self, run: Any) -> Any:
         opened = self._enter(run)
-        self._opened, self._start = True, time.monotonic()
+        self._opened, self._start, self.held_bytes = True, time.monotonic(), psutil.Process().memory_info().rss
         if self._die_after is not None:
             timer = threading.Timer(self._die_after, os.kill, (os.getpid(), signal.SIGKILL))
             timer.daemon = True

@@ -74,6 +74,7 @@ def main() -> None:
     """See the module."""
     name, recipe, *heavy = sys.argv[1:]
     from burnish.core.errors import BurnishError
+    from burnish.core.forecast import NAMES
     from burnish.core.method import find_method
 
     watch = Watch()
@@ -86,12 +87,13 @@ def main() -> None:
     platform.processor()  # asks the system once, in a process; libraries ask it for their user agent
     watch.on = True
     try:
-        api.check(Path(recipe))
+        rows = {row["what"]: row["value"] for row in api.check(Path(recipe))}
     except BurnishError as error:
         sys.exit(str(error))
     finally:
         watch.on = False
-    print(json.dumps({"heavy": loaded, "wrote": watch.wrote, "started": watch.started}))
+    forecast = {name: rows[name] for name in NAMES if name in rows}
+    print(json.dumps({"heavy": loaded, "wrote": watch.wrote, "started": watch.started, "forecast": forecast}))
 
 
 if __name__ == "__main__":

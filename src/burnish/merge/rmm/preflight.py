@@ -2,8 +2,11 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from burnish.core.errors import UserError
+from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
+from burnish.core.hardware import flops_per_second
 from burnish.core.method import import_object
 from burnish.core.models import read_config, resolve
 from burnish.merge.methods import registry
@@ -11,8 +14,17 @@ from burnish.merge.rmm.files import tensors
 from burnish.merge.rmm.recipe import POLICIES, SearchRecipe
 from burnish.merge.rmm.tuning import grid
 
+POLICY_BYTES = 165_000
+"""A checkpoint of a search by reinforcement learning: its policy and optimizer (measured); others keep some vectors."""
+ITEMS = 1000
+"""Items of a task, where reading them would be more than a look: a guess."""
+EFFICIENCY = 0.1
+"""Part of a matrix product's rate that small models reach."""
+LEAST_SECONDS = 0.03
+"""An evaluation of the smallest models."""
 
-def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
+
+def check(recipe: SearchRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -47,11 +59,33 @@ def check(recipe: SearchRecipe) -> list[tuple[str, str]]:
             else f"{recipe.subset}, {recipe.subset_fraction:.1%} of the items",
         ),
         ("workers", f"{recipe.workers} ({recipe.executor})"),
-        (
-            "memory",
-            f"up to {memory(recipe) / 1e9:.2f} GB a worker for the models in float32",
-        ),
+        ("models", f"up to {memory(recipe) / 1e9:.2f} GB a worker for all of them in float32"),
+        *forecast(recipe, tuning + recipe.budget + recipe.finalists).rows(),
     ]
+
+
+def forecast(recipe: SearchRecipe, evaluations: int) -> Forecast:
+    """What the search will take; an item counts as one pass over all weights.
+
+    Args:
+        recipe: what is searched.
+        evaluations: of whole models.
+    """
+    size = numbers(recipe)
+    items = ITEMS * len(recipe.tasks) * recipe.subset_fraction
+    each = max(LEAST_SECONDS, 2.0 * size * items / (EFFICIENCY * flops_per_second()))
+    seconds = evaluations * each / recipe.workers
+    state = POLICY_BYTES if recipe.search in POLICIES else PAGE // 10
+    return Forecast(
+        memory_bytes=TORCH + memory(recipe),
+        disk_bytes=PAGE + 4 * size * (1 + (recipe.actions == "blocks")) + checkpoint_bytes(recipe, state, seconds),
+        seconds=seconds,
+    )
+
+
+def numbers(recipe: SearchRecipe) -> int:
+    """Weights of one model."""
+    return sum(math.prod(info.shape) for info in tensors(recipe.base).values())
 
 
 def memory(recipe: SearchRecipe) -> int:
@@ -63,8 +97,7 @@ def memory(recipe: SearchRecipe) -> int:
     """
     experts = len(recipe.experts)
     searching = 3 + experts + (2 * len(recipe.candidates) if recipe.actions == "blocks" else experts)
-    numbers = sum(math.prod(info.shape) for info in tensors(recipe.base).values())
-    return 4 * numbers * max(2 + 3 * experts, searching)
+    return 4 * numbers(recipe) * max(2 + 3 * experts, searching)
 
 
 def refuse_too_large(recipe: SearchRecipe) -> None:

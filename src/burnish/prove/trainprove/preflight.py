@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from burnish.core.errors import UserError
+from burnish.core.forecast import PAGE, TORCH, Forecast
+from burnish.core.hardware import flops_per_second
 from burnish.core.method import import_object
 from burnish.prove.statistics import significant
 from burnish.prove.trainprove.calibration import attainable, sources_needed
 from burnish.prove.trainprove.recipe import AuditRecipe, reference_sources
 from burnish.prove.trainprove.shadows import build, planned
 
+EFFICIENCY = 0.02
+"""Part of a matrix product's rate that training on small pictures reaches."""
+STEP_SECONDS = 0.01
+"""A step of the smallest shadow."""
+PIXEL_FLOPS = 6
+"""Floating-point operations of a step a parameter and picture; layers that slide over a picture take more."""
 
-def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
+
+def check(recipe: AuditRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``: what is drawn, trained and asked, and whether the verdict can be reached at all.
 
     Raises:
@@ -29,11 +39,12 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
         local = source.pipeline is not None and source.pipeline.startswith(("/", ".", "~"))
         if local and not Path(str(source.pipeline)).expanduser().is_dir():
             raise UserError(f"{source.name}: {source.pipeline}: no such folder; give a diffusers pipeline")
-    numbers = []
+    numbers, sizes = [], []
     for architecture in recipe.architectures:
         with torch.device("meta") if architecture.config is not None else torch.device("cpu"):
             model = build(architecture, len(recipe.classes), recipe.channels, recipe.size)
-        numbers.append(f"{architecture.name} {sum(each.numel() for each in model.parameters()) / 1e6:.2f} M")
+        sizes.append(sum(each.numel() for each in model.parameters()))
+        numbers.append(f"{architecture.name} {sizes[-1] / 1e6:.2f} M")
     classes, others, shadows = len(recipe.classes), len(recipe.others), planned(recipe)
     drawn = sum(1 for source in (recipe.mine, *recipe.others) if not source.pictures)
     references = len(reference_sources(recipe))
@@ -41,6 +52,14 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
     queries = min(asked, recipe.suspect.queries or asked)
     size = recipe.size**2 * recipe.channels
     pictures = classes * recipe.shadow_pictures * (others + 1) + asked
+    training, average = recipe.training, sum(sizes) / len(sizes)
+    steps = training.steps or training.epochs * -(-classes * recipe.shadow_pictures // training.batch)
+    step = max(STEP_SECONDS, PIXEL_FLOPS * average * training.batch / (EFFICIENCY * flops_per_second()))
+    taken = Forecast(
+        memory_bytes=int(TORCH + 16 * max(sizes) + 5 * pictures * size),
+        disk_bytes=int(2 * PAGE + pictures * size + 4 * average * len(shadows)),
+        seconds=step * steps * len(shadows) / recipe.workers,
+    )
     least = attainable(others)
     enough = (
         "" if significant(least, recipe.alpha) else f"; alpha {recipe.alpha:g} needs {sources_needed(recipe.alpha)}"
@@ -56,5 +75,5 @@ def check(recipe: AuditRecipe) -> list[tuple[str, str]]:
         ("sources", f"{others} innocent: the least open-world p is {least:.3f}{enough}"),
         ("statistic", f"{recipe.statistic}, alpha {recipe.alpha:g}"),
         ("workers", f"{recipe.workers} ({recipe.executor}), on {recipe.device}"),
-        ("disk", f"{pictures * size / 1e6:,.0f} MB of pictures beside the shadow models"),
+        *taken.rows(),
     ]

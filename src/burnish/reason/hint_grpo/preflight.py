@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from itertools import islice
+from typing import Any
 
 from burnish.core.errors import UserError
+from burnish.core.forecast import PAGE, TRL, Forecast, checkpoint_bytes
+from burnish.core.hardware import flops_per_second
 from burnish.core.metrics import bytes_shown
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import QuestionSettings, read_questions
@@ -19,8 +22,15 @@ from burnish.reason.hint_grpo.schedule import make_schedule
 LOOKED_AT = 64
 """Questions that are read to see whether the data is what the recipe takes it for."""
 
+FILES = 30_000
+"""Bytes of the small files of a trainer's checkpoint: tokenizer, arguments, states of random streams (measured)."""
+EFFICIENCY = 0.1
+"""Part of a matrix product's rate that generation and small batches reach; a GPU is 100 times faster."""
+TOKEN_SECONDS = 0.005
+"""A token of a batch by the smallest model, whatever it computes."""
 
-def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
+
+def check(recipe: HintGRPORecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -46,6 +56,7 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
     size = count_parameters(folder, sees=sees)
     reference = recipe.beta > 0
     memory = training_memory(size, recipe.dtype, adapter=recipe.adapter is not None, reference=reference)
+    taken = forecast(recipe, size, memory, len(questions))
     length = f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs:g} epochs"
     if recipe.token_budget:
         length += f", at most {recipe.token_budget:,} generated tokens"
@@ -69,17 +80,31 @@ def check(recipe: HintGRPORecipe) -> list[tuple[str, str]]:
         ),
         ("length", length),
         ("rewards", ", ".join(f"{each.name} x {each.weight:g}" for each in recipe.rewards)),
-        (
-            "memory",
-            f"about {bytes_shown(memory)} in all for weights, gradients, optimizer and reference",
-        ),
-        ("disk", f"about {bytes_shown(_checkpoints(recipe, size))} of checkpoints"),
+        ("training", f"about {bytes_shown(memory)} in all for weights, gradients, optimizer and reference"),
+        *taken.rows(),
     ]
 
 
-def _checkpoints(recipe: HintGRPORecipe, size: int) -> int:
+def forecast(recipe: HintGRPORecipe, size: int, memory: int, read: int) -> Forecast:
+    """What the training will take, completions of half their limit, half of the questions tried once more.
+
+    Args:
+        recipe: what is trained.
+        size: parameters.
+        memory: bytes of weights, gradients, optimizer and reference.
+        read: questions that were looked at: all that are known of, where neither `steps` nor `data.limit` is set.
+    """
     each = 2 if recipe.dtype == "bfloat16" else 4
-    return 0 if recipe.adapter is not None else 3 * size * each * max(2, recipe.keep)
+    weights = 0 if recipe.adapter is not None else size * each
+    steps = recipe.steps or recipe.epochs * (recipe.data.limit or read) / recipe.questions
+    tokens = steps * recipe.questions * recipe.generations * 1.5 * recipe.completion_tokens / 2
+    passes = steps * 1.5 * recipe.completion_tokens / 2
+    seconds = max(8.0 * size * tokens / (EFFICIENCY * flops_per_second()), passes * TOKEN_SECONDS)
+    return Forecast(
+        memory_bytes=TRL + memory,
+        disk_bytes=PAGE + weights + checkpoint_bytes(recipe, 3 * weights + FILES, seconds),
+        seconds=seconds,
+    )
 
 
 def _first(settings: QuestionSettings) -> list[Question]:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError, nearest
+from burnish.core.forecast import PAGE, TRL, checkpoint_bytes
+from burnish.core.forecast import Forecast as Taken
+from burnish.core.hardware import flops_per_second
 from burnish.core.metrics import bytes_shown
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
 from burnish.dialogue.readers import read_questions
@@ -28,15 +31,19 @@ from burnish.reason.rftt.setup import (
 
 LOOKED_AT = 64
 """Questions that are read to see what the data is like."""
+ROW_TOKENS = 256
+"""Of a solution, where no setting bounds it: a guess."""
 SHARE = 0.3
 """How much of its cap a step fills, on average: a guess, said as one."""
-READ_SPEED = 1e11
-"""Floating-point operations a second that generation on two CPU cores reaches; a GPU has some hundred times as many."""
+EFFICIENCY = 0.3
+"""Part of a matrix product's rate that generation reaches; a GPU is some hundred times faster."""
+FILES = 40_000
+"""Bytes of the small files of a trainer's checkpoint: tokenizer, arguments, states of random streams (measured)."""
 PASS = 0.005
 """Seconds of a pass of the smallest model, whatever it computes."""
 
 
-def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
+def check(recipe: RFTTRecipe) -> list[tuple[str, Any]]:
     """Rows for ``burnish check``.
 
     Raises:
@@ -55,7 +62,8 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
     questions = list(islice(read_questions(recipe.data), LOOKED_AT))
     size = count_parameters(folder, sees=False)
     actions = len(grammar.actions)
-    rows = [
+    seconds = 0.0
+    rows: list[tuple[str, Any]] = [
         ("model", f"{(config.get('architectures') or ['?'])[0]}, {size / 1e6:,.2f} M parameters"),
         ("data", f"{recipe.data.source}; {_many(len(questions))} read, the first: {_short(questions[0])}"),
         ("grammar", f"{actions} actions, {2 * actions} new tokens, traces of at most {grammar.max_depth} steps"),
@@ -65,7 +73,8 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
             ("precision", "weights in bfloat16: steps below 1e-5 round to nothing; float32, or an adapter, keeps them")
         )
     if recipe.warmup is not None and recipe.warmup.rows is None:
-        rows += _phase_one(recipe, recipe.warmup.search, tokenizer, questions, size)
+        searched, seconds = _phase_one(recipe, recipe.warmup.search, tokenizer, questions, size)
+        rows += searched
     if recipe.warmup is not None and recipe.warmup.train:
         length = f"{recipe.warmup.steps:,} steps" if recipe.warmup.steps else f"{recipe.warmup.epochs:g} epochs"
         rows.append(("fine-tuning", f"{length} of {recipe.warmup.batch * recipe.warmup.accumulate} rows"))
@@ -82,9 +91,34 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, str]]:
         )
     reference = recipe.rl is not None and recipe.rl.beta > 0
     memory = training_memory(size, recipe.dtype, adapter=recipe.adapter is not None, reference=reference)
-    rows.append(("memory", f"about {bytes_shown(memory)} for weights, gradients, optimizer and reference"))
+    rows.append(("training", f"about {bytes_shown(memory)} for weights, gradients, optimizer and reference"))
     rows.append(("cache", f"up to {bytes_shown(recipe.cache)} of keys and values while searching"))
-    return rows
+    seconds += _training_seconds(recipe, size, len(questions), len(prefixes(grammar)))
+    return [*rows, *_taken(recipe, size, memory, seconds).rows()]
+
+
+def _training_seconds(recipe: RFTTRecipe, size: int, read: int, branches: int) -> float:
+    """Of both trainings; a row of fine-tuning and a rollout have half of their limit's tokens."""
+    known, rate = recipe.data.limit or read, EFFICIENCY * flops_per_second()
+    seconds = 0.0
+    if recipe.warmup is not None and recipe.warmup.train:
+        batch = recipe.warmup.batch * recipe.warmup.accumulate
+        steps = recipe.warmup.steps or recipe.warmup.epochs * known / batch
+        seconds += steps * max(10 * PASS, 6.0 * size * batch * ROW_TOKENS / rate)
+    if recipe.rl is not None:
+        samples = branches if recipe.rl.layout == "branch16" else recipe.rl.samples
+        steps = recipe.rl.steps or recipe.rl.epochs * known / recipe.rl.questions
+        tokens = min(recipe.rl.completion_tokens, recipe.grammar.max_depth * (recipe.rl.step_tokens or ROW_TOKENS)) / 2
+        seconds += steps * max(tokens * PASS, 8.0 * size * recipe.rl.questions * samples * tokens / rate)
+    return seconds
+
+
+def _taken(recipe: RFTTRecipe, size: int, memory: int, seconds: float) -> Taken:
+    each = 2 if recipe.dtype == "bfloat16" else 4
+    weights = 0 if recipe.adapter is not None else size * each
+    phases = int(recipe.warmup is not None) + int(recipe.rl is not None)
+    kept = checkpoint_bytes(recipe, 3 * weights + FILES, seconds / max(1, phases))
+    return Taken(TRL + memory, PAGE + phases * (weights + FILES + kept), seconds)
 
 
 def validate(recipe: RFTTRecipe) -> None:
@@ -133,31 +167,33 @@ def _known(given: Mapping[str, Any], known: Sequence[str], where: str, config: s
 
 def _phase_one(
     recipe: RFTTRecipe, settings: SearchSettings, tokenizer: object, questions: list[Question], size: int
-) -> list[tuple[str, str]]:
+) -> tuple[list[tuple[str, str]], float]:
     grammar = phase_one_grammar(recipe, settings)
     prompts = phase_one_prompts(settings, grammar)
     asked = [prompts.action(action.name, question.question, []) for action in grammar.actions for question in questions]
     lengths = [len(ids) for ids in tokenizer(asked, add_special_tokens=False)["input_ids"]]  # type: ignore[operator]
     count = settings.questions or _count(recipe)
     found = forecast(grammar, phase_one_rules(settings), count, sum(lengths) / len(lengths), SHARE)
-    return [
+    seconds, said = _time(settings, found, size)
+    rows = [
         (
             "search",
             f"{count:,} questions x {settings.rollouts} walks: about {found.texts:,} texts (at most "
             f"{found.texts_most:,}), {found.generated:,} tokens generated (at most {found.generated_most:,}), "
             f"{found.read:,} read",
         ),
-        ("search, time", _time(settings, found, size)),
+        ("search, time", said),
     ]
+    return rows, seconds
 
 
-def _time(settings: SearchSettings, found: Forecast, size: int) -> str:
-    if settings.endpoint is not None:
-        return f"as fast as {settings.endpoint.url} answers {settings.endpoint.parallel} requests at a time"
+def _time(settings: SearchSettings, found: Forecast, size: int) -> tuple[float, str]:
     passes = found.seconds(min(settings.batch, settings.trees) / PASS)
-    seconds = max(2 * size * (found.generated + found.read) / READ_SPEED, passes)
+    if settings.endpoint is not None:
+        return passes, f"as fast as {settings.endpoint.url} answers {settings.endpoint.parallel} requests at a time"
+    seconds = max(2 * size * (found.generated + found.read) / (EFFICIENCY * flops_per_second()), passes)
     shown = f"{seconds / 3600:,.1f} hours" if seconds > 7200 else f"{seconds / 60:,.1f} minutes"
-    return f"about {shown} on two CPU cores if steps fill {100 * SHARE:.0f} % of their caps"
+    return seconds, f"about {shown} on this machine if steps fill {100 * SHARE:.0f} % of their caps"
 
 
 def _count(recipe: RFTTRecipe) -> int:

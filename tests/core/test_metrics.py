@@ -1,0 +1,66 @@
+"""What is said of work without a count: after two seconds, then now and then, and only while it goes on."""
+
+import threading
+import time
+
+import pytest
+
+from burnish.core import metrics
+from burnish.core.metrics import Progress, activity
+
+
+@pytest.fixture(autouse=True)
+def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(metrics, "LINE_SECONDS", 0.3)
+    monkeypatch.delenv(metrics.QUIET, raising=False)
+
+
+def test_what_is_soon_over_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with activity("digits"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_what_takes_longer_is_said_first_soon_and_then_seldom(capsys: pytest.CaptureFixture[str]) -> None:
+    with activity("digits"):
+        deadline = time.monotonic() + 10
+        said = ""
+        while said.count("digits: ") < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+            said += capsys.readouterr().err
+    assert said.splitlines()[:2] == ["digits: 0 s", "digits: 0 s"]
+    time.sleep(0.5)
+    assert capsys.readouterr().err == ""
+
+
+def test_it_leaves_a_loop_inside_of_it_to_speak(capsys: pytest.CaptureFixture[str]) -> None:
+    with activity("outer"):
+        start = time.monotonic()
+        while time.monotonic() - start < 0.8:
+            metrics._said.at = time.monotonic()  # as a bar does, many times a second
+            time.sleep(0.01)
+    assert "outer" not in capsys.readouterr().err
+
+
+def test_a_note_counts_as_having_said_something(capsys: pytest.CaptureFixture[str]) -> None:
+    before = metrics._said.at
+    Progress().note("words")
+    assert metrics._said.at > before
+    assert capsys.readouterr().err == "words\n"
+
+
+def test_it_ends_with_an_exception_and_leaves_no_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError), activity("digits"):
+        raise ZeroDivisionError
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("asked", ["argument", "variable"])
+def test_quiet_is_quiet(asked: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if asked == "variable":
+        monkeypatch.setenv(metrics.QUIET, "1")
+    with activity("digits", quiet=asked == "argument"):
+        time.sleep(0.3)
+    assert capsys.readouterr().err == ""
