@@ -1,5 +1,6 @@
 """Code that a recipe lends: what counts, what is refused when it changes, whose an error is."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -148,6 +149,23 @@ def test_fresh_takes_the_new_code_and_so_does_a_run_that_did_nothing_yet(lend: W
         raise UserError("no such model")
     with Run(begin(lend, "BATCH = 4"), "refused", quiet=True) as run:
         assert run.resumed
+
+
+def test_a_module_that_was_imported_before_it_changed_does_not_run(lend: Write) -> None:
+    """In a notebook: the run would record the new file, and be one of the old code."""
+    begin(lend)
+    import_object("method_of_mine:BATCH", "method")
+    work(begin(lend), "finished")
+    changed = begin(lend, "BATCH = 1_000")
+    before = Path("run/run.json").read_bytes()
+    for folder, fresh in (("run", True), ("another", False)):
+        with pytest.raises(UserError, match=r"method_of_mine.py: has changed since this Python imported it"):
+            Run(changed, folder, fresh=fresh, quiet=True).__enter__()
+    assert Path("run/run.json").read_bytes() == before  # nothing was thrown away
+    importlib.invalidate_caches()
+    importlib.reload(sys.modules["method_of_mine"])
+    with Run(changed, "run", fresh=True, quiet=True) as run:
+        assert not run.finished
 
 
 def test_code_that_moved_with_its_content_is_the_same_and_new_or_absent_files_are_named(lend: Write) -> None:

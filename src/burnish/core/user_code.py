@@ -114,6 +114,32 @@ def refuse_namesake(module: str, setting: str) -> None:
         raise UserError(f"{setting}: `{module}` was imported from {loaded}, not from {here}; rename one of the two")
 
 
+_IMPORTED: dict[str, tuple[object, str]] = {}
+"""Lent modules that this process has run: the spec that they were loaded by, and the hash of their file then."""
+
+
+def refuse_stale(code: LentCode) -> None:
+    """Refuse code that was edited after this process imported it: a notebook would run what it was, not what it is.
+
+    ``importlib.reload`` makes it new. What was imported before its first run is taken to be as its file is then.
+
+    Raises:
+        UserError: names the file.
+    """
+    for name, lent in code.files.items():
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if spec is None:
+            continue
+        loaded_by, digest = _IMPORTED.get(name, (None, ""))
+        if loaded_by is not spec:
+            _IMPORTED[name] = (spec, lent.sha256)
+        elif digest != lent.sha256:
+            raise UserError(
+                f"{lent.file}: has changed since this Python imported it, and what it was would run; "
+                "restart Python, or `importlib.reload` it and what imports it"
+            )
+
+
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, str | None]]:
     """What differs between two records of lent code: module, file, and the hash before and now.
 
