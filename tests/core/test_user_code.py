@@ -198,6 +198,12 @@ def test_an_error_is_theirs_where_it_came_through_their_code(lend: Write) -> Non
         _ = 1 / 0
     with pytest.raises(UserError, match=r"^lent:METHOD: ZeroDivisionError"), theirs(code, "method", "lent:METHOD"):
         _ = 1 / 0
+    lent = sys.modules["lent"]
+    exec(compile("def leave():\n    raise SystemExit(3)\n", str(file), "exec"), vars(lent))
+    with pytest.raises(UserError, match=r"lent.py:2: SystemExit: 3 \(in your score\)"), theirs(code, "score"):
+        lent.leave()
+    with pytest.raises(SystemExit), theirs(code, "score"):
+        sys.exit(2)  # a rank that leaves without a word
     with pytest.raises(UserError, match=r"^as it is$"), theirs(code, "score"):
         raise UserError("as it is")
     sent = ValueError("x")

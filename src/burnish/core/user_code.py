@@ -187,6 +187,11 @@ def theirs(code: LentCode, part: str, owner: str | None = None) -> Iterator[None
         yield
     except BurnishError:
         raise
+    except SystemExit as error:  # it would end the command without a word
+        where = line_in(error, code)
+        if where is None:
+            raise
+        raise UserError(f"{where}: SystemExit: {error} (in your {part}); raise an error that says why") from error
     except Exception as error:
         where = line_in(error, code) or owner
         if where is None:
