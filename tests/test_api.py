@@ -135,7 +135,12 @@ def test_a_merge_runs_too(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
 
 def test_a_recipe_that_says_so_pushes_what_the_run_left(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[object] = []
-    monkeypatch.setattr("burnish.api.push_model", lambda *given: sent.append(given))
+
+    def push(*given: object) -> None:
+        assert Path("run/report.html").exists()  # a hub that cannot be reached costs nobody the report
+        sent.append(given)
+
+    monkeypatch.setattr("burnish.api.push_model", push)
     recipe = LoopRecipe(steps=2, push="org/name")
     done = burnish.run(recipe, "run")
     assert sent == [(done.value, "org/name", Path("run"))]

@@ -23,7 +23,7 @@ from typer.main import get_command
 from burnish import cli
 from burnish.cli import app
 from burnish.cli.mergekit_flags import HONOURED, NEEDLESS, NEEDLESS_WITH_VALUE, REFUSED, WITHOUT_VALUE, translate
-from burnish.cli.shared import print_table
+from burnish.cli.shared import only_data, print_table
 from burnish.core.method import all_methods
 from burnish.core.paths import shipped_recipes
 from burnish.private.bundle import ClientModel, save_bundle
@@ -487,6 +487,27 @@ def test_json_of_a_finished_run_is_that_of_the_first_call(
     first, again = (typed("run", "loop.yaml", "--out", "run", "--json")[1] for _ in range(2))
     assert json.loads(first) == json.loads(again)
     assert json.loads(first)["state"] == "finished"
+
+
+def test_what_the_users_code_prints_is_no_part_of_the_json(
+    tmp_path: Path, typed: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "talks.py").write_text(
+        "from burnish.core.method import Method\nfrom tests.core.loops import LoopRecipe\n\n\n"
+        "def run(recipe, run):\n    print('said')\n    return 5\n\n\n"
+        "METHOD = Method(name='talks', recipe=LoopRecipe, run=run)\n"
+    )
+    (tmp_path / "talks.yaml").write_text("method: talks:METHOD\n")
+    status, out, error = typed("run", "talks.yaml", "--json")
+    assert (status, json.loads(out)["value"]) == (0, 5)
+    assert "said" in error
+
+
+def test_what_worker_processes_print_is_no_part_of_the_json(capfd: pytest.CaptureFixture[str]) -> None:
+    with only_data(True):
+        os.write(1, b"a child's\n")
+    print("data")
+    assert capfd.readouterr() == ("data\n", "a child's\n")
 
 
 def test_json_where_a_result_is_printed(typed: Callable[..., tuple[int, str, str]]) -> None:

@@ -1,5 +1,6 @@
 """A sweep: all combinations, paired seeds, one table; it resumes, and what fails by itself stops nobody else."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,11 @@ def test_every_combination_is_a_run_and_the_table_is_made_of_their_numbers(tmp_p
 def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     real, asked = api.run, []
 
-    def run(recipe: Any, out: Path, overrides: Any, *, quiet: bool) -> Any:
+    def run(recipe: Any, out: Path, overrides: Any, **how: bool) -> Any:
         asked.append(out.name)
         if len(asked) == 2:
             raise Interrupted("stopped", 15)
-        return real(recipe, out, overrides, quiet=quiet)
+        return real(recipe, out, overrides, **how)
 
     monkeypatch.setattr(api, "run", run)
     with pytest.raises(Interrupted):
@@ -68,8 +69,8 @@ def test_a_run_that_fails_by_itself_is_a_row_and_a_users_mistake_ends_it_before_
 ) -> None:
     real = api.run
 
-    def run(recipe: Any, out: Path, overrides: Any, *, quiet: bool) -> Any:
-        done = real(recipe, out, overrides, quiet=quiet)
+    def run(recipe: Any, out: Path, overrides: Any, **how: bool) -> Any:
+        done = real(recipe, out, overrides, **how)
         if overrides["width"] == 8:
             raise BurnishError("step 2: loss is nan")
         return done
@@ -89,6 +90,20 @@ def test_a_run_that_fails_by_itself_is_a_row_and_a_users_mistake_ends_it_before_
         with pytest.raises(UserError, match=said):
             burnish.sweep(LOOP, choices, "never", workers=1)
     assert not Path("never").exists()
+
+
+def test_a_sweep_over_changed_code_is_refused_or_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = tmp_path / "swept_method.py"
+    code.write_text("from tests.core.loops import METHOD\n")
+    recipe = {**LOOP, "method": "swept_method:METHOD"}
+    done = burnish.sweep(recipe, {"width": [4]}, "swept", workers=1)
+    code.write_text("from tests.core.loops import METHOD  # mended\n")
+    with pytest.raises(UserError, match=r"swept_method.py: SHA-256 .* start afresh, or allow") as caught:
+        burnish.sweep(recipe, {"width": [4]}, "swept", workers=1)
+    assert set(caught.value.arguments) <= inspect.signature(burnish.sweep).parameters.keys()
+    again = burnish.sweep(recipe, {"width": [4]}, "swept", workers=1, allow_changed_code=True)
+    assert again.rows == done.rows
 
 
 def test_equal_and_single_values_have_no_interval() -> None:

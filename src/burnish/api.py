@@ -85,11 +85,11 @@ def run(
         else:
             with theirs(open_run.code, "method", _owner(asked.method)), activity(str(path), quiet=quiet):
                 open_run.value = method.load("run")(asked, open_run)
-    if open_run.is_main and asked.push is not None:
-        push_model(open_run.value, asked.push, path)
     page = path / "report.html"
     if open_run.is_main and not (open_run.finished and _drawn_since(path)):
         report(path)
+    if open_run.is_main and asked.push is not None:  # last: a hub that cannot be reached costs nobody the report
+        push_model(open_run.value, asked.push, path)
     return RunResult(path, page, open_run.value, open_run.resumed)
 
 

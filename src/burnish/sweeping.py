@@ -73,6 +73,7 @@ class _Job:
     settings: dict[str, Any]
     seed: int
     path: Path
+    allow_changed_code: bool
 
 
 def sweep(
@@ -84,6 +85,7 @@ def sweep(
     executor: Literal["local", "ray"] = "local",
     workers: int = 2,
     fresh: bool = False,
+    allow_changed_code: bool = False,
 ) -> SweepResult:
     """Run or resume a sweep.
 
@@ -99,10 +101,11 @@ def sweep(
         executor: where the runs go: processes of this machine, or a Ray cluster.
         workers: runs at a time.
         fresh: throw an earlier sweep in that folder away first.
+        allow_changed_code: go on although code that the recipe lends has changed since the sweep began.
 
     Raises:
         UserError: a setting or value that the recipe does not take (before anything runs); another sweep in the
-            folder; several ranks.
+            folder; code that has changed since it began; several ranks.
         Interrupted: a stop signal came; the same call goes on.
     """
     refuse_more_ranks("sweep", "executor")
@@ -123,10 +126,10 @@ def sweep(
     )
     runs = [(each, seed) for each in combinations for seed in range(seeds)]
     jobs = [
-        _Job(base, modules, each, first.seed + seed, path / "artifacts" / "runs" / f"{number:04d}")
+        _Job(base, modules, each, first.seed + seed, path / "artifacts" / "runs" / f"{number:04d}", allow_changed_code)
         for number, (each, seed) in enumerate(runs)
     ]
-    with Run(asked, path, fresh=fresh) as run:
+    with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code) as run:
         cells = run_cells(asked, run, jobs, carry_out, SweepCell, "runs", lambda cell: cell.numbers)
         rows = table(cells)
         run.artifact("table.json", rows)
@@ -139,7 +142,8 @@ def carry_out(job: _Job) -> SweepCell:
     state: Literal["finished", "failed"] = "finished"
     reason, value = "", None
     try:
-        value = api.run(job.base, job.path, {**job.settings, "seed": job.seed, "push": None}, quiet=True).value
+        asked = {**job.settings, "seed": job.seed, "push": None}
+        value = api.run(job.base, job.path, asked, allow_changed_code=job.allow_changed_code, quiet=True).value
     except (UserError, Interrupted):
         raise
     except BurnishError as error:

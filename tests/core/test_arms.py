@@ -31,12 +31,20 @@ STUDY = study_of_arms(
     of="fit",
     sizes={"smoke": {"width": 8}},
 )
+SIGNS = study_of_arms("x", LOOP, {"+": {"steps": 1}, "-": {"steps": 2}}, fit, [])
 BROKEN = study_of_arms("x", LOOP, {"a": {}, "b": {"steps": 1}}, lambda run: float("nan"), [])
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_arms_whose_names_differ_in_signs_have_folders_of_their_own() -> None:
+    found = burnish.study("tests.core.test_arms:SIGNS", size="smoke", seeds=1, workers=1)
+    folder = found.report.parent / "artifacts"
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == ["-.0-0", "-.1-0"]
+    assert [cell["arm"] for cell in json.loads((folder / "cells.json").read_text())] == ["+", "-"]
 
 
 def test_a_study_of_ones_own_is_run_judged_and_kept() -> None:

@@ -205,6 +205,15 @@ def test_a_variable_stands_for_a_text_and_is_what_is_stored(tmp_path: Path, monk
     assert Recipe.load(stored).differences(load_yaml(stored)[0]) == []
 
 
+def test_what_is_kept_of_an_error_does_not_quote_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TOKEN": "abcdef", "LONGER": "abcdefgh", "SHORT": "e", "OTHER": "unused"}.items():
+        monkeypatch.setenv(name, value)
+    recipe = Recipe.load(
+        {"method": "x", "ray_address": "${TOKEN} ${LONGER}${SHORT}", "tracking": {"project": "$${OTHER}"}}
+    )
+    assert recipe.hidden("refused: abcdefgh, abcdef, unused") == "refused: ${LONGER}, ${TOKEN}, unused"
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -43,6 +43,17 @@ def test_a_finished_run_says_so_and_repeats_its_result(tmp_path: Path) -> None:
         assert train(recipe, run).read_bytes() == first
 
 
+def test_an_error_that_quotes_a_secret_is_kept_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "s3cr3t-of-mine")
+    recipe = LoopRecipe.load({"tracking": {"project": "${MY_TOKEN}"}})
+    with pytest.raises(RuntimeError, match="s3cr3t-of-mine"), Run(recipe, tmp_path / "run", quiet=True) as run:
+        run.note(f"asking with {recipe.tracking.project}")
+        raise RuntimeError(f"401 for {recipe.tracking.project}")
+    kept = {path.name: path.read_text() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert not [name for name, text in kept.items() if "s3cr3t" in text]
+    assert all("RuntimeError: 401 for ${MY_TOKEN}" in kept[name] for name in ("run.json", "run.log"))
+
+
 def test_a_changed_recipe_is_refused_with_the_keys(tmp_path: Path) -> None:
     with Run(LoopRecipe(steps=5), tmp_path / "run", quiet=True):
         pass

@@ -1,5 +1,6 @@
 """Code that a recipe lends: what counts, what is refused when it changes, whose an error is."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -150,6 +151,23 @@ def test_fresh_takes_the_new_code_and_so_does_a_run_that_did_nothing_yet(lend: W
         assert run.resumed
 
 
+def test_a_module_that_was_imported_before_it_changed_does_not_run(lend: Write) -> None:
+    """In a notebook: the run would record the new file, and be one of the old code."""
+    begin(lend)
+    import_object("method_of_mine:BATCH", "method")
+    work(begin(lend), "finished")
+    changed = begin(lend, "BATCH = 1_000")
+    before = Path("run/run.json").read_bytes()
+    for folder, fresh in (("run", True), ("another", False)):
+        with pytest.raises(UserError, match=r"method_of_mine.py: has changed since this Python imported it"):
+            Run(changed, folder, fresh=fresh, quiet=True).__enter__()
+    assert Path("run/run.json").read_bytes() == before  # nothing was thrown away
+    importlib.invalidate_caches()
+    importlib.reload(sys.modules["method_of_mine"])
+    with Run(changed, "run", fresh=True, quiet=True) as run:
+        assert not run.finished
+
+
 def test_code_that_moved_with_its_content_is_the_same_and_new_or_absent_files_are_named(lend: Write) -> None:
     file = {"file": "/a/x.py", "sha256": "a" * 64}
     before = {"files": {"x": file, "y": {"file": "/a/y.py", "sha256": "b" * 64}}}
@@ -180,6 +198,12 @@ def test_an_error_is_theirs_where_it_came_through_their_code(lend: Write) -> Non
         _ = 1 / 0
     with pytest.raises(UserError, match=r"^lent:METHOD: ZeroDivisionError"), theirs(code, "method", "lent:METHOD"):
         _ = 1 / 0
+    lent = sys.modules["lent"]
+    exec(compile("def leave():\n    raise SystemExit(3)\n", str(file), "exec"), vars(lent))
+    with pytest.raises(UserError, match=r"lent.py:2: SystemExit: 3 \(in your score\)"), theirs(code, "score"):
+        lent.leave()
+    with pytest.raises(SystemExit), theirs(code, "score"):
+        sys.exit(2)  # a rank that leaves without a word
     with pytest.raises(UserError, match=r"^as it is$"), theirs(code, "score"):
         raise UserError("as it is")
     sent = ValueError("x")

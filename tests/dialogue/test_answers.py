@@ -1,6 +1,7 @@
 """Answers against verdicts worked out by hand (benchmarks/answer_pairs.jsonl), and the page that quotes the errors."""
 
 import json
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import pytest
 from benchmarks.answers import Pair, compare, read_pairs, table
 
-from burnish.dialogue.answers import as_latex, bare, compare_plainly, read_quantity
+from burnish.dialogue.answers import as_latex, bare, boxed, compare_plainly, read_quantity
 from burnish.dialogue.layouts import BadRow, check_question
 from burnish.dialogue.readers import QuestionSettings, read_questions
-from burnish.dialogue.rewards import Accuracy
+from burnish.dialogue.rewards import Accuracy, answer_in
 from burnish.dialogue.rows import Question
 from burnish.dialogue.units import read_unit
 from burnish.dialogue.verify import Verifier
@@ -68,10 +69,33 @@ def test_a_verdict_that_differs_is_counted() -> None:
         ("3", "<answer></answer>", 0.0),
         ("<answer>(A) or (B)</answer>", "A", 0.0),
         ("<answer>5 or 6</answer>", "6", 0.0),
+        (
+            "<answer>I would say 5</answer> or rather 4",
+            "5",
+            1.0,
+        ),  # one guess: what stands beside the block is no second
+        ("<answer>I would say 5</answer> or rather 4", "4", 0.0),
+        ("<answer>The answer is B</answer> The answer is C", "C", 0.0),
+        (r"<answer>\text{either } 4 \text{ or } 5</answer>", "4", 0.0),
     ],
 )
 def test_which_part_of_a_completion_counts(verifier: Verifier, completion: str, reference: str, reward: float) -> None:
     assert Accuracy(verifier).judge([completion], [reference]) == [reward]
+
+
+def test_a_model_that_repeats_itself_costs_no_time() -> None:
+    """Reading is linear: each of these took minutes, in the process that trains, where no limit of time holds."""
+    start = time.process_time()
+    assert compare_plainly("\\boxed{" * 20_000 + "7", "7") is None
+    assert boxed("\\boxed{" * 20_000 + "7}") == "7"
+    assert answer_in("<answer>" * 50_000) is None
+    assert time.process_time() - start < 5
+
+
+def test_the_last_box_that_closes_counts() -> None:
+    assert boxed(r"\boxed{1} } \boxed{\{2\}} \boxed{3") == r"\{2\}"
+    assert boxed(r"\boxed{1, \boxed{2} }") == "2"
+    assert boxed(r"\boxed{1") is None
 
 
 @pytest.mark.parametrize(

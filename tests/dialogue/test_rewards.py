@@ -261,7 +261,7 @@ def test_accuracy_takes_mathematics_or_the_same_text(verifier: Verifier) -> None
 
 
 def test_a_number_in_passing_counts_only_where_the_paper_counts_it(verifier: Verifier) -> None:
-    texts = ["<think>3</think><answer>three or 4</answer> \\boxed{3}", "3"]
+    texts = ["<think>3</think><answer>it is below</answer> \\boxed{3}", "3"]
     assert Accuracy(verifier).judge(texts, ["3", "3"]) == [1.0, 1.0]
     assert Accuracy(verifier, "answer").judge(texts, ["3", "3"]) == [0.0, 0.0]
     assert Accuracy(verifier, "answer").judge(["<answer>6/2</answer>"], ["3"]) == [1.0]

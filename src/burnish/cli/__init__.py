@@ -25,7 +25,18 @@ from burnish.cli.merge import merge_app
 from burnish.cli.private import private_app
 from burnish.cli.prove import prove_app
 from burnish.cli.reason import reason_app
-from burnish.cli.shared import AllowChangedCode, Commands, Fresh, Json, Sets, Size, TourSize, print_table, say
+from burnish.cli.shared import (
+    AllowChangedCode,
+    Commands,
+    Fresh,
+    Json,
+    Sets,
+    Size,
+    TourSize,
+    only_data,
+    print_table,
+    say,
+)
 
 app = typer.Typer(
     cls=Commands,
@@ -77,7 +88,8 @@ def run(
     """
     from burnish import api
 
-    done = api.run(recipe, out, set_ or (), fresh=fresh, allow_changed_code=allow_changed_code)
+    with only_data(json_):
+        done = api.run(recipe, out, set_ or (), fresh=fresh, allow_changed_code=allow_changed_code)
     if json_:
         say({"run": done.path, "report": done.report, "value": done.value, "state": "finished"}, True)
         return
@@ -100,7 +112,9 @@ def check(
     """
     from burnish import api
 
-    print_table(api.check(recipe, set_ or (), out=out), json_)
+    with only_data(json_):
+        rows = api.check(recipe, set_ or (), out=out)
+    print_table(rows, json_)
 
 
 @app.command()
@@ -199,18 +213,19 @@ def study(
     if name == "list":
         print_table(api.list_studies(), json_)
         return
-    done = api.study(
-        name,
-        size,
-        seeds,
-        out,
-        until_decided=until_decided,
-        max_seeds=max_seeds,
-        store=store,
-        workers=workers,
-        fresh=fresh,
-        allow_changed_code=allow_changed_code,
-    )
+    with only_data(json_):
+        done = api.study(
+            name,
+            size,
+            seeds,
+            out,
+            until_decided=until_decided,
+            max_seeds=max_seeds,
+            store=store,
+            workers=workers,
+            fresh=fresh,
+            allow_changed_code=allow_changed_code,
+        )
     print_table(done.rows, json_)
     print(done.report, file=sys.stderr)
 
@@ -228,6 +243,7 @@ def sweep(
     workers: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
     out: Annotated[Path | None, typer.Option(help="The sweep's folder; default runs/sweep-METHOD-RECIPE.")] = None,
     fresh: Fresh = False,
+    allow_changed_code: AllowChangedCode = False,
     json_: Json = False,
 ) -> None:
     """Run a recipe with every combination of some settings, over seeds; one table. Running it again goes on.
@@ -237,7 +253,17 @@ def sweep(
     from burnish.core.sweep_table import shown
     from burnish.sweeping import sweep as run_sweep
 
-    done = run_sweep(recipe, set_, out, seeds=seeds, executor=executor, workers=workers, fresh=fresh)
+    with only_data(json_):
+        done = run_sweep(
+            recipe,
+            set_,
+            out,
+            seeds=seeds,
+            executor=executor,
+            workers=workers,
+            fresh=fresh,
+            allow_changed_code=allow_changed_code,
+        )
     print_table(done.rows if json_ else list(shown(done.rows)), json_)
     print(done.report, file=sys.stderr)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -67,6 +69,25 @@ def remedy(error: BurnishError) -> str:
     """What the functions below the command line cannot know: its flags."""
     flags = ", ".join(f"--{argument.replace('_', '-')}" for argument in error.arguments)
     return f" ({flags})" if flags else ""
+
+
+@contextlib.contextmanager
+def only_data(as_json: bool) -> Iterator[None]:
+    """While a command works whose result is JSON, what anybody prints goes to standard error: the user's code, a
+    library, a worker process.
+    """
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)  # worker processes have this one
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def say(found: dict[str, Any], as_json: bool) -> None:

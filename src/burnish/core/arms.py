@@ -102,6 +102,8 @@ def study_of_arms(
     if len(arms) < 2 or unknown:
         raise ValueError(f"a study compares two arms or more; there are {sorted(arms)}, and no {sorted(unknown)}")
 
+    folders = _folders(list(arms))
+
     def run(asked: StudyRecipe, study_run: Run) -> Outcome:
         jobs = [
             _Job(
@@ -109,7 +111,7 @@ def study_of_arms(
                 {**(sizes or {}).get(asked.size, {}), **changed, "seed": seed},
                 arm,
                 seed,
-                study_run.path / "artifacts" / "runs" / f"{re.sub(r'[^A-Za-z0-9]+', '-', arm)}-{seed}",
+                study_run.path / "artifacts" / "runs" / f"{folders[arm]}-{seed}",
                 score,
                 study_run.allow_changed_code,
             )
@@ -120,6 +122,15 @@ def study_of_arms(
         return _outcome(scores, list(arms), claims, of)
 
     return Study(title=title, run=run)
+
+
+def _folders(arms: Sequence[str]) -> dict[str, str]:
+    """A name for a folder each; arms that differ in signs only (``lr=1``, ``lr-1``, other scripts) are numbered."""
+    plain = [re.sub(r"[^A-Za-z0-9]+", "-", arm) for arm in arms]
+    return {
+        arm: name if plain.count(name) == 1 else f"{name}.{number}"
+        for number, (arm, name) in enumerate(zip(arms, plain, strict=True))
+    }
 
 
 def _measured(job: _Job) -> ArmScore:

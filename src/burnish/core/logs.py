@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from burnish.core.hardware import versions
@@ -21,11 +22,12 @@ class RunLog:
 
     Args:
         folder: the run's.
+        hidden: takes out of a record what must not be kept.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hidden: Callable[[str], str] = str) -> None:
         self._file = logging.FileHandler(folder / NAME, encoding="utf-8")
-        self._file.setFormatter(logging.Formatter(SHAPE))
+        self._file.setFormatter(_Hiding(hidden))
         self._file.setLevel(logging.INFO)
         self._loggers = [logging.getLogger(), *map(logging.getLogger, ALONE)]
         root = self._loggers[0]
@@ -49,6 +51,15 @@ class RunLog:
             self._loggers[0].removeHandler(self._shown)
         SAID.setLevel(self._level)
         self._file.close()
+
+
+class _Hiding(logging.Formatter):
+    def __init__(self, hidden: Callable[[str], str]) -> None:
+        super().__init__(SHAPE)
+        self._hidden = hidden
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._hidden(super().format(record))
 
 
 def terminal(level: int) -> logging.Handler:

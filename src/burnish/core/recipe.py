@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from burnish.core.errors import UserError, nearest
 from burnish.core.packages import Need, importable, needs_named
-from burnish.core.recipe_source import Written, as_written, plain, read_settings, with_variables
+from burnish.core.recipe_source import Written, as_written, hidden, plain, read_settings, with_variables
 from burnish.core.yaml_marks import KeyPath, dump_yaml, load_yaml
 
 R = TypeVar("R", bound="Recipe")
@@ -135,6 +135,10 @@ class Recipe(Settings):
         """Plain data that may be stored and shown: a text that came from a variable is the variable again."""
         found: dict[str, Any] = as_written(self.model_dump(mode="json"), self._variables)
         return found
+
+    def hidden(self, text: str) -> str:
+        """A text that is kept with the run, without the values of the variables that the recipe uses."""
+        return hidden(text, self._variables.values())
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Dotted keys in which a stored recipe differs from this one, without those that cannot change a result."""

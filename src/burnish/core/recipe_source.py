@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from burnish.core.yaml_marks import KeyPath, load_yaml
 Where = Callable[[KeyPath], str]
 """Where a key stands, as a message begins: ``recipe.yaml:3``."""
 VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_]\w*)\}")
+SHORTEST_HIDDEN = 6
 
 
 def read_settings(source: Path | str | Mapping[str, Any], above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Where]:
@@ -141,6 +142,19 @@ def _value(match: re.Match[str], text: str, here: str) -> str:
     if match[2] not in os.environ:
         raise UserError(f"{here}: `{text}`: the variable {match[2]} is not set; set it, or write the value")
     return os.environ[match[2]]
+
+
+def hidden(text: str, written: Iterable[Written]) -> str:
+    """A text that is kept, with the variables' names where it quotes their values: an exception may hold a secret.
+
+    A value of fewer than `SHORTEST_HIDDEN` characters stays, as it would be found in other words.
+    """
+    names = {match[2] for each in written for match in VARIABLE.finditer(each.text) if not match[1]}
+    values = {os.environ.get(name, ""): name for name in sorted(names)}
+    for value in sorted(values, key=len, reverse=True):  # one may be part of another
+        if len(value) >= SHORTEST_HIDDEN:
+            text = text.replace(value, f"${{{values[value]}}}")
+    return text
 
 
 def as_written(data: Any, written: Mapping[KeyPath, Written]) -> Any:

@@ -34,7 +34,7 @@ from burnish.core.recipe import Recipe
 from burnish.core.result import from_plain, to_plain
 from burnish.core.run_folder import did_something, state_of
 from burnish.core.stop_signals import StopSignals
-from burnish.core.user_code import changes, changes_in_words, lent_code
+from burnish.core.user_code import changes, changes_in_words, lent_code, refuse_stale
 from burnish.core.yaml_marks import dump_yaml
 
 T = TypeVar("T")
@@ -250,7 +250,7 @@ class Run:
             if self.is_main:
                 self._open_folder()
                 if not self._was_finished:  # looking at a finished run again leaves it as it is
-                    self._log = RunLog(self.path)
+                    self._log = RunLog(self.path, self.recipe.hidden)
                 self._metrics = Metrics(self.path / "metrics.jsonl")
                 if self.recipe.tracking.to:
                     config = self.recipe.written()
@@ -275,7 +275,7 @@ class Run:
             elif isinstance(error, Interrupted | KeyboardInterrupt):
                 self._describe("interrupted")
             else:
-                self._describe("failed", "".join(traceback.format_exception(kind, error, tb)))
+                self._describe("failed", self.recipe.hidden("".join(traceback.format_exception(kind, error, tb))))
         except BurnishError:
             # A full disk must not hide the error that is already on its way.
             if error is None:
@@ -310,11 +310,14 @@ class Run:
     def _open_folder(self) -> None:
         stored, record = self.path / "recipe.yaml", run_record(self.path)
         if record and self._fresh:
+            refuse_stale(self.code)
             for name in OURS:
                 remove(self.path / name)
         else:
             state_of(self.recipe, self.path, record)  # refuses what is not this recipe's
             self._compare_code(record)
+            if not self._was_finished:
+                refuse_stale(self.code)
         artifacts = self.path / "artifacts"
         below = [path for path in artifacts.rglob("*") if path.is_dir()] if artifacts.is_dir() else []
         for folder in (self.path, self.path / "checkpoints", artifacts, *below):

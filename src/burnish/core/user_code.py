@@ -114,6 +114,32 @@ def refuse_namesake(module: str, setting: str) -> None:
         raise UserError(f"{setting}: `{module}` was imported from {loaded}, not from {here}; rename one of the two")
 
 
+_IMPORTED: dict[str, tuple[object, str]] = {}
+"""Lent modules that this process has run: the spec that they were loaded by, and the hash of their file then."""
+
+
+def refuse_stale(code: LentCode) -> None:
+    """Refuse code that was edited after this process imported it: a notebook would run what it was, not what it is.
+
+    ``importlib.reload`` makes it new. What was imported before its first run is taken to be as its file is then.
+
+    Raises:
+        UserError: names the file.
+    """
+    for name, lent in code.files.items():
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if spec is None:
+            continue
+        loaded_by, digest = _IMPORTED.get(name, (None, ""))
+        if loaded_by is not spec:
+            _IMPORTED[name] = (spec, lent.sha256)
+        elif digest != lent.sha256:
+            raise UserError(
+                f"{lent.file}: has changed since this Python imported it, and what it was would run; "
+                "restart Python, or `importlib.reload` it and what imports it"
+            )
+
+
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, str | None]]:
     """What differs between two records of lent code: module, file, and the hash before and now.
 
@@ -161,6 +187,11 @@ def theirs(code: LentCode, part: str, owner: str | None = None) -> Iterator[None
         yield
     except BurnishError:
         raise
+    except SystemExit as error:  # it would end the command without a word
+        where = line_in(error, code)
+        if where is None:
+            raise
+        raise UserError(f"{where}: SystemExit: {error} (in your {part}); raise an error that says why") from error
     except Exception as error:
         where = line_in(error, code) or owner
         if where is None:

@@ -31,6 +31,7 @@ _CHOSEN = re.compile(
 )
 _SECOND = re.compile(r"\([A-Ha-h]\)|(?<![A-Za-z0-9])[A-Ha-h][).:](?!\S)|\b(?:or|and)\s+\(?[A-H]\)?$")
 _WRAPS = [(r"\(", r"\)"), (r"\[", r"\]"), ("$$", "$$"), ("$", "$"), ("**", "**"), ("`", "`")]
+_BRACES = re.compile(r"\\boxed\{|[{}]")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
 _SIGNS = {
     **{"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "∞": r"\infty "},
@@ -85,15 +86,16 @@ def boxed(text: str) -> str | None:
     >>> boxed(r"so it is \boxed{\frac{1}{2}}.")
     '\\frac{1}{2}'
     """
-    start = text.rfind(r"\boxed{")
-    while start >= 0:
-        depth = 0
-        for place in range(start + len(r"\boxed"), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if depth == 0:
-                return text[start + len(r"\boxed{") : place].strip()
-        start = text.rfind(r"\boxed{", 0, start)
-    return None
+    waiting: list[tuple[int, bool]] = []
+    last = (-1, -1)
+    for mark in _BRACES.finditer(text):  # once through: a model that repeats itself writes thousands of boxes
+        if mark[0] != "}":
+            waiting.append((mark.end(), mark[0] != "{"))
+        elif waiting:
+            start, is_box = waiting.pop()
+            if is_box and start > last[0]:
+                last = (start, mark.start())
+    return None if last[0] < 0 else text[slice(*last)].strip()
 
 
 def bare(text: str) -> str:

@@ -10,10 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from burnish.dialogue.answers import as_latex
+from burnish.dialogue.answers import as_latex, compare_plainly
 from burnish.dialogue.verify import Verifier
 
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _FORMAT = re.compile(
     r"\s*<think>(?:(?!</?think>|</?answer>).)*</think>\s*<answer>(?:(?!</?answer>).)*</answer>\s*", re.DOTALL
 )
@@ -34,8 +33,9 @@ def answer_in(text: str) -> str | None:
     >>> answer_in("<think>3 + 4</think><answer> 7 </answer>")
     '7'
     """
-    found = _ANSWER.search(text)
-    return found[1].strip() if found else None
+    _, opened, rest = text.partition("<answer>")
+    inside, closed, _ = rest.partition("</answer>")
+    return inside.strip() if opened and closed else None
 
 
 class Accuracy:
@@ -47,8 +47,9 @@ class Accuracy:
     Args:
         verifier: compares expressions within a time limit.
         where: ``completion`` looks for the answer in the whole completion, as published (of several boxes in the
-            last), where there is no such text or it is prose; ``answer`` only inside its ``<answer>`` block, so that a
-            right number in passing earns nothing, and neither does a completion without one.
+            last), where there is no such text or it says nothing that could be compared; ``answer`` only inside its
+            ``<answer>`` block, so that a right number in passing earns nothing, and neither does a completion without
+            one.
     """
 
     __name__ = "accuracy"
@@ -71,10 +72,10 @@ class Accuracy:
         blocks = [answer_in(text) for text in texts]
         right = self._equal([(block, gold) for block, gold in zip(blocks, golds, strict=True)])
         if self.where == "completion":
-            # A block that holds one expression has decided: what else was thought on the way is no answer.
+            # A block that says something has decided: an answer beside it would be a second guess for nothing.
             searched = [
-                text if not found and (block is None or as_latex(block) is None) else None
-                for text, block, found in zip(texts, blocks, right, strict=True)
+                None if found or (block and _decides(block, gold)) else text
+                for text, block, gold, found in zip(texts, blocks, golds, right, strict=True)
             ]
             anywhere = self._equal(list(zip(searched, golds, strict=True)))
             right = [one or other for one, other in zip(right, anywhere, strict=True)]
@@ -84,6 +85,15 @@ class Accuracy:
         """Whether each pair is equal; what is no answer is equal to nothing."""
         verdicts = iter(self.verifier.equal([(text, gold) for text, gold in pairs if text is not None]))
         return [text is not None and next(verdicts) for text, _ in pairs]
+
+
+def _decides(block: str, gold: str) -> bool:
+    """Whether an answer block commits itself: it is one expression, makes a choice, or has a number or LaTeX in it."""
+    return (
+        as_latex(block) is not None
+        or re.search(r"\d|\\|\$", block) is not None
+        or compare_plainly(block, gold) is not None
+    )
 
 
 def reference_in(answer: str) -> str:
