@@ -71,7 +71,7 @@ def test_a_study_of_ones_own_is_run_judged_and_kept() -> None:
 
 
 def test_a_stop_inside_an_arm_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The study stops after the arm at which the signal came, and goes on with the next."""
+    """The study stops at once and goes on with that arm: its run, which had ended, is only scored again."""
     real, calls = fit, []
 
     def stopping(run: Path) -> float:
@@ -85,8 +85,11 @@ def test_a_stop_inside_an_arm_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(Interrupted) as caught:
         burnish.study("tests.core.test_arms:STUDY", size="quick", seeds=3, workers=1)
     assert caught.value.exit_code == 143
+    metrics = Path("runs/study-tests-core-test_arms-quick/artifacts/runs/long-0/metrics.jsonl")
+    written = metrics.stat().st_mtime_ns
     found = burnish.study("tests.core.test_arms:STUDY", size="quick", seeds=3, workers=1)
-    assert calls == ["short-0", "long-0", "short-1", "long-1", "short-2", "long-2"]
+    assert calls == ["short-0", "long-0", "long-0", "short-1", "long-1", "short-2", "long-2"]
+    assert metrics.stat().st_mtime_ns == written
     assert found.judgement.claims[0].verdict == "holds"
 
 
