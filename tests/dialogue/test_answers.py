@@ -128,6 +128,13 @@ def test_units_convert_only_within_what_they_measure() -> None:
     assert read_unit("km/h/s") is None
 
 
+@pytest.mark.parametrize("text", ["not 5", "> 5", "at least 5", "More than 5 cm", r"\neq 5", "≤ 5"])
+def test_a_bound_is_no_number(text: str) -> None:
+    assert compare_plainly(text, "5") is False
+    assert compare_plainly(text, text) is True
+    assert compare_plainly("Over 5 hours they walked 5", "5") is None  # prose is searched
+
+
 def test_prose_is_no_latex() -> None:
     assert as_latex("it is 14") is None
     assert as_latex("1 2") is None

@@ -40,6 +40,10 @@ _SIGNS = {
 _NAMES = "pi|theta|alpha|beta|infty|sin|cos|tan|log|ln|exp"
 _NAMED = re.compile(rf"(?<![\\A-Za-z])({_NAMES})(?![A-Za-z])")
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))|(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
+_BOUND = re.compile(
+    r"(?:not|at least|at most|(?:more|less|greater|fewer) than|over|under)\b|[<>≤≥≠]|\\(?:neq?|geq?|leq?|gt|lt)(?![A-Za-z])",
+    re.IGNORECASE,
+)
 _TRIG = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree)")
 _JOINED = re.compile(r"\s*,?\s+(?:or|and)\s+")
@@ -169,6 +173,9 @@ def compare_plainly(text: str, gold: str) -> bool | None:
     chosen = _compare_choices(left, right)
     if chosen is not None:
         return chosen
+    bound = _BOUND.match(left)
+    if bound and read_quantity(left[bound.end() :]) and read_quantity(right):
+        return False  # "at least 5" names no number
     if len(left) == len(right) == 1 and left.isalpha() and right.isalpha():
         return False  # math-verify reads X as x
     return _compare_quantities(read_quantity(_unlabelled(left)), read_quantity(_unlabelled(right)))
