@@ -41,7 +41,8 @@ _NAMES = "pi|theta|alpha|beta|infty|sin|cos|tan|log|ln|exp"
 _NAMED = re.compile(rf"(?<![\\A-Za-z])({_NAMES})(?![A-Za-z])")
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+|[A-Za-z]))|(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
 _BOUND = re.compile(
-    r"(?:not|at least|at most|(?:more|less|greater|fewer) than|over|under)\b|[<>≤≥≠]|\\(?:neq?|geq?|leq?|gt|lt)(?![A-Za-z])",
+    r"(?:not|at least|at most|(?:more|less|greater|fewer) than|over|under)\b|"
+    r"[<>≤≥≠]|\\(?:neq?|geq?|leq?|gt|lt)(?![A-Za-z])",
     re.IGNORECASE,
 )
 _TRIG = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
