@@ -30,8 +30,9 @@ jaxtyping.install_import_hook(CHECKED, "tests.checker.checked")
 if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
-# A shell that starts the tests in the background has them ignore it, and all that they start with them.
+# A shell that starts the tests in the background has them ignore the one, nohup the other, and all that they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("burnish", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("burnish")

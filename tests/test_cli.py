@@ -519,7 +519,9 @@ def test_json_where_a_result_is_printed(typed: Callable[..., tuple[int, str, str
     assert len({row["study"] for row in json.loads(shown["study list"])}) == 10
 
 
-def test_changed_code_and_runs_beside_each_other(tmp_path: Path, typed: Callable[..., tuple[int, str, str]]) -> None:
+def test_changed_code_and_runs_beside_each_other(
+    tmp_path: Path, typed: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = "from tests.core.loops import METHOD  # noqa: F401\n"
     (tmp_path / "lent_to_cli.py").write_text(code)
     (tmp_path / "lent.yaml").write_text("method: lent_to_cli:METHOD\nsteps: 3\n")
@@ -530,6 +532,7 @@ def test_changed_code_and_runs_beside_each_other(tmp_path: Path, typed: Callable
     assert said.endswith("start afresh, or allow the changed code (--fresh, --allow-changed-code)\n")
     assert said.count("\n") == 1
     assert typed("run", "lent.yaml", "--out", "a", "--allow-changed-code")[0] == 0
+    monkeypatch.delitem(sys.modules, "lent_to_cli")  # another process: this one has imported the file as it was
     assert typed("run", "lent.yaml", "--out", "b", "--set", "steps=2")[0] == 0
     status, shown, _ = typed("compare", "a", "b", "--out", "page.html", "--json")
     found = json.loads(shown)

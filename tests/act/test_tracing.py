@@ -147,5 +147,5 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     import sys
 
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with pytest.raises(UserError, match="of the extra `act`"):
+    with pytest.raises(UserError, match="the extra `act` brings it"):
         episode(tmp_path / "run", "otlp")

@@ -70,7 +70,7 @@ def test_hub_cache(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ("/no/such/folder", "no such folder"),
         ("nothing", "no such folder; give a model folder or a hub id"),
-        ("org/absent", "not in the hub's cache, and the hub cannot be reached"),
+        ("org/absent", "not in the hub's cache, and HF_HUB_OFFLINE is set, so that the hub is not asked"),
         ("bad name!/x y", "neither a folder nor a valid hub id"),
     ],
 )

@@ -69,11 +69,11 @@ def merge_yaml(
     """
     from burnish.core.errors import UserError
     from burnish.core.paths import find_recipe
-    from burnish.core.yaml_marks import load_yaml
     from burnish.merge import merge
+    from burnish.merge.documents import first_document
 
     config = find_recipe(recipe)
-    data = load_yaml(config)[0]
+    data = first_document(config)
     if isinstance(data, dict) and "method" in data and "merge_method" not in data:
         raise UserError(f"{config}: a recipe (`method: {data['method']}`); it is run by `burnish run {recipe}`")
     made = merge(

@@ -159,7 +159,7 @@ _TO_A_GROUP = [getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasatt
 def deaf_children() -> Iterator[None]:
     """Processes that start inside never get what a scheduler sends to all of a job, and would die of.
 
-    For this process such a signal waits until the end of the block.
+    This thread gets such a signal at the end of the block; it is not lost.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

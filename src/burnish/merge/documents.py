@@ -77,6 +77,16 @@ def chain(
     return made
 
 
+def first_document(file: Path) -> Any:
+    """The first document of a file as data: tells a merge from a recipe.
+
+    Raises:
+        UserError: it is no YAML, or cannot be read.
+    """
+    texts, _ = _texts(file)
+    return load_yaml(texts[0], str(file))[0] if texts else load_yaml(file)[0]
+
+
 def _texts(config: Any) -> tuple[list[str], Path | None]:
     """The documents of a file or text; nothing for what is data already. Every text keeps its lines' numbers."""
     file = Path(config) if isinstance(config, Path) or (isinstance(config, str) and "\n" not in config) else None

@@ -75,7 +75,7 @@ def test_what_an_audit_leaves(finished: Path) -> None:
     assert found["fraction"]["low"] is None or 0 <= found["fraction"]["low"] <= found["fraction"]["high"] <= 1
     assert found["power"]["models"] == 4
     assert found["false_accusation"]["level"] == pytest.approx(0.25)
-    assert found["verdict"]["outcome"] in ("evidence", "no evidence", "inconclusive")
+    assert found["verdict"]["outcome"] == "cannot be judged"  # labels by the sum of pixels, as good as drawn
     shadow = finished / "artifacts" / "shadows" / "source-0-1-0"
     assert (shadow / "config.json").exists()  # a transformers folder
     assert not list(finished.rglob("*.pt"))
