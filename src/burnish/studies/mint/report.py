@@ -180,7 +180,7 @@ def looking_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
 
 def glance(cells: Sequence[ModelCell]) -> Glance:
     """Plan against no plan."""
-    shown = {"drawn twice": (PLAIN, TWICE), "with its own plan": (FUNCTION, ACT), "corrected too": (FUNCTION, FULL)}
+    shown = {"with its own plan": (FUNCTION, ACT), "corrected too": (FUNCTION, FULL), "drawn twice": (PLAIN, TWICE)}
     values = {words: float(np.mean([score.mean for score in scores(cells, *where)])) for words, where in shown.items()}
     words = (
         f"Draws what is asked in {values['with its own plan']:.0%} of all cases if it writes a plan first, in "
