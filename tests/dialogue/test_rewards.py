@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import BurnishError
 from burnish.dialogue import verify
-from burnish.dialogue.answers import bare, compare_plainly, plain_number
+from burnish.dialogue.answers import bare, compare_plainly, read_quantity
 from burnish.dialogue.rewards import Accuracy, Completion, Format, answer_in, text_of
 from burnish.dialogue.verify import Verifier
 
@@ -37,7 +37,7 @@ def verifier() -> Iterator[Verifier]:
         (" -3/4 ", Fraction(-3, 4)),
         ("+2.50", Fraction(5, 2)),
         ("1/0", None),
-        ("1,234", None),
+        ("1,234", Fraction(1234)),
         ("x", None),
         ("", None),
         ("٣", None),
@@ -45,7 +45,8 @@ def verifier() -> Iterator[Verifier]:
     ],
 )
 def test_plain_numbers(text: str, value: Fraction | None) -> None:
-    assert plain_number(text) == value
+    found = read_quantity(text)
+    assert (None if found is None else found.value) == value
 
 
 @pytest.mark.parametrize(

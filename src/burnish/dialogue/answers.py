@@ -12,7 +12,6 @@ from fractions import Fraction
 
 from burnish.dialogue.units import read_unit
 
-_NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?|[+-]?\d{1,40}/\d{1,40}", re.ASCII)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,40})"
 _QUANTITY = re.compile(
     rf"""(?P<before>[$€£]?)\s*(?P<sign>[+-]?)\s*(?P<money>[$€£]?)\s*
@@ -68,21 +67,6 @@ class Quantity:
     percent: bool = False
     dimension: str = ""
     scale: Fraction = Fraction(1)
-
-
-def plain_number(text: str) -> Fraction | None:
-    """The value of an integer, a decimal or a fraction of integers that stands alone; ``None`` for anything else.
-
-    >>> plain_number(" -3/4 ")
-    Fraction(-3, 4)
-    """
-    text = text.strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    try:
-        return Fraction(text)
-    except ZeroDivisionError:
-        return None
 
 
 def boxed(text: str) -> str | None:
