@@ -22,7 +22,7 @@ class Design(NamedTuple):
     """What a size trains, and for how long."""
 
     spending: Spending = Spending()
-    models: tuple[str, ...] = (PLAIN, FUNCTION)
+    models: tuple[str, ...] = (PLAIN, FUNCTION, REFINED)
 
 
 DESIGNS: dict[Size, Design] = {
@@ -30,9 +30,9 @@ DESIGNS: dict[Size, Design] = {
         Spending(seconds=0.5, prompts=7, scenes=64, drafts=4, width=32, layers=2, batch=4),
         (PLAIN, FUNCTION, REFINED, DENSE),
     ),
-    "tour": Design(Spending(seconds=60.0, prompts=28, drafts=96)),
+    "tour": Design(Spending(seconds=60.0, prompts=28, drafts=96), (PLAIN, FUNCTION)),
     "quick": Design(),
-    "full": Design(Spending(seconds=600.0, prompts=350), (PLAIN, FUNCTION, REFINED, DENSE, MODALITY, WIDE)),
+    "full": Design(models=(PLAIN, FUNCTION, REFINED, DENSE, MODALITY, WIDE)),
 }
 """What each size spends."""
 
