@@ -1,5 +1,6 @@
 import io
 import json
+import logging.config
 import os
 import re
 import signal
@@ -51,7 +52,16 @@ def test_an_error_that_quotes_a_secret_is_kept_without_it(tmp_path: Path, monkey
         raise RuntimeError(f"401 for {recipe.tracking.project}")
     kept = {path.name: path.read_text() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert not [name for name, text in kept.items() if "s3cr3t" in text]
-    assert all("RuntimeError: 401 for ${MY_TOKEN}" in kept[name] for name in ("run.json", "run.log"))
+    assert "RuntimeError: 401 for ${MY_TOKEN}" in kept["run.json"]
+    assert "RuntimeError: 401 for ${MY_TOKEN}" in kept["run.log"]
+
+
+def test_what_a_run_says_is_kept_though_the_program_set_logging_up_anew(tmp_path: Path) -> None:
+    logging.config.dictConfig({"version": 1})  # as web frameworks do: loggers that are there already fall silent
+    assert logging.getLogger("burnish").disabled
+    with Run(LoopRecipe(steps=5), tmp_path / "run", quiet=True) as run:
+        run.note("half way")
+    assert "half way" in (tmp_path / "run" / "run.log").read_text()
 
 
 def test_a_changed_recipe_is_refused_with_the_keys(tmp_path: Path) -> None:

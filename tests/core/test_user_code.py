@@ -29,6 +29,9 @@ def lend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
     def write(name: str, text: str) -> Path:
         file = Path.cwd() / name
+        module = Path(name).parts[0].removesuffix(".py")
+        if module in before:  # another test of this process has imported its own of that name
+            monkeypatch.delitem(sys.modules, module, raising=False)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         return file

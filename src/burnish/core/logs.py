@@ -39,6 +39,7 @@ class RunLog:
             logger.addHandler(self._file)
         self._level = SAID.level
         SAID.setLevel(logging.INFO)
+        SAID.disabled = False  # `logging.config` silences what it finds when the program around us calls it later
         SAID.info("%s (burnish %s)", " ".join(sys.argv), versions().get("burnish"))
 
     def close(self, error: BaseException | None = None) -> None:
