@@ -8,6 +8,7 @@ import pytest
 
 from burnish.core import parallel
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.hardware import cpu_seconds
 from burnish.core.parallel import executor
 
 
@@ -40,6 +41,12 @@ def threads(_: int) -> int:
     return torch.get_num_threads()
 
 
+def works(seconds: float) -> None:
+    begun = time.process_time()
+    while time.process_time() < begun + seconds:
+        pass
+
+
 def rests(folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
     time.sleep(600)
@@ -50,6 +57,16 @@ def test_results_come_in_order(workers: int) -> None:
     with executor("local", workers) as ex:
         assert list(ex.map(square, range(20))) == [n * n for n in range(20)]
         assert list(ex.map(square, [])) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_workers_use_counts(workers: int) -> None:
+    """Those of a pool are forked from a server: the system does not count them as this process's children."""
+    with executor("local", workers) as ex:
+        list(ex.map(works, [0.1]))  # the pool has begun
+        before = cpu_seconds()
+        list(ex.map(works, [0.2, 0.3, 0.1]))
+    assert cpu_seconds() - before >= 0.6
 
 
 def test_a_dead_worker_costs_one_repeat(tmp_path: Path) -> None:

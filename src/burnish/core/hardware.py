@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,15 +87,42 @@ def flops_per_second() -> float:
     return 2 * side**3 / best
 
 
-def usage(start: float, cpu: float) -> dict[str, float]:
-    """Wall seconds since ``start``, CPU seconds since ``cpu`` (children added), and the process's peak memory."""
+@dataclass
+class _Elsewhere:
+    """What processes used that are no children of this one, as they told."""
+
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+_ELSEWHERE = _Elsewhere()
+
+
+def add_usage(cpu_seconds: float, peak_memory_bytes: int) -> None:
+    """Count what a process used whose parent is another: a pool's worker, a task on a cluster."""
+    _ELSEWHERE.cpu_seconds += cpu_seconds
+    _ELSEWHERE.peak_memory_bytes = max(_ELSEWHERE.peak_memory_bytes, peak_memory_bytes)
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process so far, of its children that have ended, and of its workers."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime + _ELSEWHERE.cpu_seconds
+
+
+def peak_memory_bytes() -> int:
+    """The most that this process, one of its children or one of its workers has held."""
     scale = 1 if sys.platform == "darwin" else 1024
-    peak = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, children.ru_maxrss) * scale
+    own = (resource.getrusage(who).ru_maxrss * scale for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(*own, _ELSEWHERE.peak_memory_bytes)
+
+
+def usage(start: float, cpu: float) -> dict[str, float]:
+    """Wall seconds since ``start``, CPU seconds since :func:`cpu_seconds` was ``cpu``, and peak memory."""
     return {
         "wall_seconds": round(time.time() - start, 3),
-        "cpu_seconds": round(time.process_time() - cpu + children.ru_utime + children.ru_stime, 3),
-        "peak_memory_bytes": peak,
+        "cpu_seconds": round(cpu_seconds() - cpu, 3),
+        "peak_memory_bytes": peak_memory_bytes(),
     }
 
 

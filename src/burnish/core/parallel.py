@@ -14,13 +14,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from burnish.core.errors import BurnishError, UserError
+from burnish.core.hardware import add_usage, cpu_seconds, peak_memory_bytes
 from burnish.core.packages import Need, not_installed
 
 T = TypeVar("T")
@@ -81,6 +82,20 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class _Done(NamedTuple, Generic[R]):
+    """What a worker gives back for an item."""
+
+    result: R
+    cpu_seconds: float
+    peak_memory_bytes: int
+
+
+def _counted(function: Callable[[T], R], item: T) -> _Done[R]:
+    before = cpu_seconds()
+    result = function(item)
+    return _Done(result, cpu_seconds() - before, peak_memory_bytes())
+
+
 class _Inline:
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         return map(function, items)
@@ -108,15 +123,15 @@ class _Processes:
         queue = list(items)
         if self._forks:
             _import_once(function.__module__)
-        futures = [self._pool.submit(function, item) for item in queue]
+        futures = [self._pool.submit(_counted, function, item) for item in queue]
         for index, item in enumerate(queue):
             try:
-                yield futures[index].result()
+                yield self._taken(futures[index])
             except BrokenProcessPool:
                 self._pool.shutdown(cancel_futures=True)
                 self._pool = self._start()
                 try:
-                    result = self._pool.submit(function, item).result()
+                    result = self._taken(self._pool.submit(_counted, function, item))
                 except BrokenProcessPool:
                     self._pool = self._start()
                     raise BurnishError(
@@ -126,8 +141,14 @@ class _Processes:
                 # One death breaks every future of the pool: whatever had not finished is submitted again.
                 for later in range(index + 1, len(queue)):
                     if not futures[later].done() or futures[later].cancelled() or futures[later].exception():
-                        futures[later] = self._pool.submit(function, queue[later])
+                        futures[later] = self._pool.submit(_counted, function, queue[later])
                 yield result
+
+    def _taken(self, future: Future[_Done[R]]) -> R:
+        done = future.result()
+        if self._forks:  # the server's children; spawned ones are ours, and the system counts them
+            add_usage(done.cpu_seconds, done.peak_memory_bytes)
+        return done.result
 
     def kill(self) -> None:
         for process in list((self._pool._processes or {}).values()):  # public only from Python 3.14 on
@@ -276,7 +297,9 @@ class _Ray:
         futures = [task.remote(shared, item) for item in queue[: self._workers]]
         for index in range(len(queue)):
             try:
-                yield self._ray.get(futures[index])
+                done = self._ray.get(futures[index])
+                add_usage(done.cpu_seconds, done.peak_memory_bytes)
+                yield done.result
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from error
             except self._ray.exceptions.RayError as error:
@@ -287,8 +310,8 @@ class _Ray:
                 futures.append(task.remote(shared, queue[len(futures)]))
 
 
-def _on_one_thread(function: Callable[[T], R], item: T) -> R:
+def _on_one_thread(function: Callable[[T], R], item: T) -> _Done[R]:
     import torch
 
     torch.set_num_threads(1)
-    return function(item)
+    return _counted(function, item)

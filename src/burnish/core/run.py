@@ -25,7 +25,7 @@ from burnish.core.checkpoint import Stateful
 from burnish.core.errors import BurnishError, Interrupted, UserError
 from burnish.core.files import explained, read_json, remove, stale, write_atomic
 from burnish.core.global_streams import seed_streams, set_streams, stream_states
-from burnish.core.hardware import environment, usage
+from burnish.core.hardware import cpu_seconds, environment, usage
 from burnish.core.launch import launched
 from burnish.core.logs import SAID, RunLog
 from burnish.core.metrics import Metrics, Progress, Trackers
@@ -235,7 +235,7 @@ class Run:
 
     def __enter__(self) -> Run:
         self._trackers: Trackers | None = None
-        self._start, self._cpu = time.time(), time.process_time()
+        self._start, self._cpu = time.time(), cpu_seconds()
         if self.is_main:
             self._own()
         record = {} if self._fresh else run_record(self.path)  # under the lock: nobody else is finishing it
