@@ -40,16 +40,19 @@ class OpenfheEvaluator:
         if found["parameters"] != parameters.to_json():
             raise UserError("keys: made for other parameters; make them again for these")
         rotate = found["rotate"]
-        if not isinstance(found["relinearise"], bytes) or not isinstance(rotate, dict):
+        if not isinstance(found["relinearise"], bytes) or not isinstance(rotate, list):
             raise UserError("keys: not what this version writes; make it again")
         self._relinearise = None
         if found["relinearise"]:
             whole = chain.key_frame(chain.relinearisation_key()).filled(found["relinearise"], "relinearisation key")
             self._relinearise = self._api.DeserializeEvalKeyString(whole, self._api.BINARY)
         self._rotations: dict[int, Any] = {}
-        for steps, words in rotate.items():
-            if type(steps) is not int or not 0 < steps < parameters.slots or not isinstance(words, bytes):
+        for each in rotate:
+            if not isinstance(each, list) or [type(part) for part in each] != [int, bytes]:
                 raise UserError("keys: not what this version writes; make it again")
+            steps, words = each
+            if not 0 < steps < parameters.slots or steps in self._rotations:
+                raise UserError(f"rotation keys: one by {steps}; make them again")
             whole = chain.key_frame(chain.rotation_key(chain.element(steps))).filled(words, "rotation keys")
             self._rotations[steps] = self._api.DeserializeEvalKeyMapString(whole, self._api.BINARY)
 
@@ -229,10 +232,10 @@ class OpenfheClient:
             {
                 "parameters": self.parameters.to_json(),
                 "relinearise": chain.key_frame(chain.relinearisation_key(self._secret)).narrow(),
-                "rotate": {
-                    number: chain.key_frame(chain.rotation_key(chain.element(number), self._secret)).narrow()
+                "rotate": [
+                    [number, chain.key_frame(chain.rotation_key(chain.element(number), self._secret)).narrow()]
                     for number in steps
-                },
+                ],
             }
         )
 
