@@ -126,7 +126,8 @@ class EncryptionSettings(Settings):
     texts: int = Field(default=3, ge=0)
     """How many of the attacked test texts are also classified under encryption, as they were and as edited."""
     backend: Literal["seal", "openfhe", "clear"] = "seal"
-    """`seal` encrypts, and so does `openfhe` where it loads; `clear` computes the same circuit on floating-point numbers, for trying."""
+    """`seal` encrypts, and so does `openfhe` where it loads; `clear` computes the same circuit on floating-point
+    numbers, for trying."""
 
 
 class SecpeRecipe(Recipe):

@@ -3,7 +3,8 @@
 Its own bookkeeping is fixed and manual: it believes every level to have the scale 2^scale_bits. Here the scales are
 chosen as SEAL's are (see `seal.py`), S(l) = sqrt(S(l - 1) q(l)), and kept beside the ciphertext: what is encoded is
 multiplied, and what is decoded divided, by what the true scale has more. Keys are switched a prime at a time with one
-prime of 60 bits, so the modulus is the one that :class:`Parameters` checks; OpenFHE checks it against the same table.
+prime of 60 bits, so the modulus is the one that :class:`Parameters` checks. The primes that OpenFHE then takes are
+multiplied and checked against the same table: its own check guesses their bits before it has them, and refuses more.
 
 OpenFHE keeps relinearisation keys in one map of the process, which is only ever emptied as a whole: each evaluator puts
 its own in before it is used. Encodings of numbers are not remembered.
@@ -23,7 +24,7 @@ from jaxtyping import Float
 from burnish.core.errors import UserError
 from burnish.core.packages import Need, not_installed
 from burnish.private.encryption.openfhe_streams import Frame
-from burnish.private.encryption.parameters import Parameters
+from burnish.private.encryption.parameters import STANDARD, Parameters
 from burnish.private.encryption.sealed_streams import pack, unpack
 from burnish.private.encryption.slots import as_slots
 
@@ -69,7 +70,7 @@ class Chain:
         self.api = api = _library()
         self.parameters = parameters
         wanted = api.CCParamsCKKSRNS()
-        wanted.SetSecurityLevel(api.HEStd_128_classic)
+        wanted.SetSecurityLevel(api.HEStd_NotSet)  # its own check guesses more bits than it takes: see below
         wanted.SetSecretKeyDist(api.UNIFORM_TERNARY)
         wanted.SetRingDim(parameters.ring)
         wanted.SetBatchSize(parameters.slots)
@@ -89,6 +90,13 @@ class Chain:
             self.context.Enable(feature)
         self._own = self.context.KeyGen().secretKey  # of nobody: for objects that others' numbers are put into
         primes = self.frame(self._own).primes
+        product = math.prod(primes) * self.key_frame(self.relinearisation_key()).primes[-1]
+        most = STANDARD[parameters.ring]
+        if product > 2**most:
+            raise UserError(
+                f"parameters: the primes that OpenFHE finds have {math.log2(product):.4f} bits together; ring "
+                f"{parameters.ring} is 128-bit secure up to {most}; take fewer levels or the next ring"
+            )
         self.scales = [2.0**parameters.scale_bits]
         for prime in primes[1:]:
             self.scales.append(math.sqrt(self.scales[-1] * prime))

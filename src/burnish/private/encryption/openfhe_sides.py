@@ -110,9 +110,7 @@ class OpenfheEvaluator:
             raise BurnishError(at_step("multiply: a product was not relinearised; relinearise it first"))
         self._check_room("multiply", left)
         self._check_room("multiply", right)
-        product = self._made(
-            self._context.EvalMultNoRelin, level, left.scale * right.scale, left.inner, right.inner
-        )
+        product = self._made(self._context.EvalMultNoRelin, level, left.scale * right.scale, left.inner, right.inner)
         return self.relinearise(product) if relinearise else product
 
     def relinearise(self, cipher: OpenfheCipher) -> OpenfheCipher:

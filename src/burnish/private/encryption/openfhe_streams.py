@@ -1,7 +1,7 @@
 """OpenFHE's objects as numbers and back. Of what a stranger sends, only coefficients are read.
 
-OpenFHE writes whole object graphs, and what reads them trusts them: their pointers and lengths. So none of that is sent.
-A stream holds the coefficients; the reader makes an object of the same kind itself, and puts the numbers into its bytes.
+OpenFHE writes whole object graphs, and what reads them trusts their pointers and lengths. So none of that is sent: a
+stream holds the coefficients, and the reader makes an object of the same kind itself and puts them into its bytes.
 """
 
 from __future__ import annotations
