@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import threading
 from functools import lru_cache
 from typing import Any
@@ -30,10 +31,13 @@ from burnish.private.encryption.slots import as_slots
 
 Numbers = Float[np.ndarray, " numbers"]
 
+PYTHON = (3, 12)
+"""That the newest wheels are for."""
+
 _GENERATOR = 5  # of the rotations' Galois group, as OpenFHE has it
 TAG = "burnish"  # OpenFHE finds a ciphertext's keys by it
 KEYS = threading.Lock()
-"""Over OpenFHE's map of relinearisation keys."""
+"""Over OpenFHE's maps of keys."""
 
 
 class OpenfheCipher:
@@ -67,7 +71,7 @@ class Chain:
     """
 
     def __init__(self, parameters: Parameters) -> None:
-        self.api = api = _library()
+        self.api = api = library()
         self.parameters = parameters
         wanted = api.CCParamsCKKSRNS()
         wanted.SetSecurityLevel(api.HEStd_NotSet)  # its own check guesses more bits than it takes: see below
@@ -138,7 +142,11 @@ class Chain:
 
     def rotation_key(self, element: int, secret: Any | None = None) -> Any:
         """A map with the one key."""
-        return self.context.EvalAutomorphismKeyGen(self._own if secret is None else secret, [element])
+        with KEYS:
+            self.context.ClearEvalAutomorphismKeys()  # of a key that is there already it makes none
+            key = self.context.EvalAutomorphismKeyGen(self._own if secret is None else secret, [element])
+            self.context.ClearEvalAutomorphismKeys()
+        return key
 
     def secret_from(self, data: bytes) -> Any:
         """A secret key that was written.
@@ -186,23 +194,24 @@ class Chain:
         return OpenfheCipher(inner, level, self.scales[level] ** (2 if doubled else 1))
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The module `openfhe`.
+
+    Raises:
+        UserError: it is not installed, or does not load in this interpreter or on this system.
+    """
     try:
         import openfhe
-    except ModuleNotFoundError as error:
-        if error.name == "openfhe":
-            raise not_installed("openfhe", Need(("openfhe",), "private-openfhe")) from None
-        raise _unloadable(error) from None
     except ImportError as error:
-        raise _unloadable(error) from None
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "openfhe"
+        if missing and sys.version_info[:2] == PYTHON:
+            raise not_installed("openfhe", Need(("openfhe",), "private-openfhe")) from None
+        found = "is not installed" if missing else f"is installed, but does not load: {_line(error)}"
+        raise UserError(
+            f"openfhe: {found}; its wheels are each for one Python and one system: take CPython "
+            f"{PYTHON[0]}.{PYTHON[1]} with glibc 2.38 or newer, or the back end `seal`"
+        ) from None
     return openfhe
-
-
-def _unloadable(error: ImportError) -> UserError:
-    return UserError(
-        f"openfhe: is installed, but does not load here: {_line(error)}; its wheels are each for one Python and one "
-        "system: take CPython 3.12 with glibc 2.38 or newer, or the back end `seal`"
-    )
 
 
 def _line(error: Exception) -> str:

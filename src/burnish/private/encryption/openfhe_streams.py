@@ -36,7 +36,7 @@ class Frame:
     def __init__(self, written: bytes, ring: int, polynomials: int) -> None:
         self._written, self._ring = written, ring
         found = [match.start() + 8 for match in re.finditer(re.escape(struct.pack("<Q", ring)), written)]
-        ends = [*found[1:], len(written)]
+        ends = [*found, len(written)][1:]
         self._places = [place for place, end in zip(found, ends, strict=True) if end - place >= 8 * ring + 8]
         if len(self._places) != polynomials:
             raise BurnishError(
