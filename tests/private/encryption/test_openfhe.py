@@ -1,5 +1,6 @@
 """OpenFHE beyond what every back end must do: where it does not load, and what is taken from a stranger's bytes."""
 
+import importlib
 import struct
 import sys
 from pathlib import Path
@@ -45,7 +46,8 @@ def test_only_coefficients_are_taken_from_a_stream():
 
 
 def test_where_it_is_not_installed_or_does_not_load_one_line_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.delitem(sys.modules, "openfhe", raising=False)
+    for name in ("openfhe", "openfhe.openfhe"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *(p for p in sys.path if not (Path(p) / "openfhe").exists())])
     monkeypatch.setattr(sys, "version_info", (*PYTHON, 1))
     with pytest.raises(UserError, match="the extra `private-openfhe` brings it"):
@@ -56,8 +58,9 @@ def test_where_it_is_not_installed_or_does_not_load_one_line_says_what_to_do(mon
     for text in ("from .openfhe import *", "raise ImportError('version `GLIBC_2.38` not found\\n(required)')"):
         (tmp_path / "openfhe").mkdir(exist_ok=True)
         (tmp_path / "openfhe" / "__init__.py").write_text(text)
+        importlib.invalidate_caches()
         with pytest.raises(UserError, match=r"does not load: .*take CPython") as caught:
-            make_client(SMALL, "openfhe")
+            library()
         assert "\n" not in str(caught.value)
 
 
