@@ -221,7 +221,7 @@ class OpenfheClient:
     def decrypt(self, cipher: OpenfheCipher) -> Slots:
         believed = 2.0 ** (self.parameters.scale_bits * (2 if self._chain.doubled(cipher) else 1))
         plain = self._chain.context.Decrypt(self._secret, cipher.inner)
-        return np.real(plain.GetCKKSPackedValueArray()) * (believed / cipher.scale)
+        return np.asarray(plain.GetCKKSPackedValueArray()).real * (believed / cipher.scale)
 
     def evaluation_keys(self, rotations: Sequence[int]) -> bytes:
         chain = self._chain
