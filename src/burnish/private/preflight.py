@@ -6,6 +6,7 @@ from typing import Any
 
 from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
 from burnish.core.hardware import flops_per_second
+from burnish.private.encryption.openfhe import library
 from burnish.private.ensemble.aggregates import PROXY_DEGREES
 from burnish.private.ensemble.plan import make_plan
 from burnish.private.loop import open_encoder
@@ -52,6 +53,8 @@ def check(recipe: SecpeRecipe) -> list[tuple[str, Any]]:
     mean = min(encoder.max_tokens, 16 + float(np.mean([len(text) for text in texts.texts[:1000]])) / 4)
     forwards = count * len(prompts) + attack.texts * attack.budget * (1 + recipe.ensemble.prompts)
     seconds = forwards * max(TEXT_SECONDS, 2 * weights * mean / (EFFICIENCY * flops_per_second()))
+    if recipe.encryption.backend == "openfhe":
+        library()
     parameters, keys = plan.parameters, len(plan.rotations) + 1
     # How far the certain bound lies above one that is seen, no one knows before the heads are fitted.
     calibrated = recipe.heads.bound == "calibrated" and recipe.ensemble.aggregate in ("logits", "weighted")

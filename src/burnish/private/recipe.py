@@ -125,8 +125,9 @@ class EncryptionSettings(Settings):
     ambiguous."""
     texts: int = Field(default=3, ge=0)
     """How many of the attacked test texts are also classified under encryption, as they were and as edited."""
-    backend: Literal["seal", "clear"] = "seal"
-    """`seal` encrypts; `clear` computes the same circuit on floating-point numbers, for trying."""
+    backend: Literal["seal", "openfhe", "clear"] = "seal"
+    """`seal` encrypts, and so does `openfhe` where it loads; `clear` computes the same circuit on floating-point
+    numbers, for trying."""
 
 
 class SecpeRecipe(Recipe):

@@ -19,10 +19,11 @@ from burnish.private.argmax.all_pairs import (
 from burnish.private.argmax.reading import needed_error, read_label
 from burnish.private.argmax.records import Row, Tournament, blocks_of
 from burnish.private.argmax.running_maximum import comparison_levels, folding, running_rotations, sequential
+from burnish.private.encryption.choose import make_client, make_evaluator
 from burnish.private.encryption.clear import ClearClient, ClearEvaluator
 from burnish.private.encryption.parameters import Parameters
-from burnish.private.encryption.seal import SealClient, SealEvaluator
 from burnish.private.polynomials.minimax import cheapest, minimax
+from tests.private.encryption.backends import needs_openfhe
 
 RING = Parameters(ring=32768, scale_bits=35, levels=22, end_bits=45)
 EPS = 2.0**-6
@@ -233,13 +234,14 @@ def test_blocks_of_classes_give_the_one_winner():
         assert np.delete(values, winner).max() < 0.25
 
 
-def test_encrypted():
+@pytest.mark.parametrize("backend", ["seal", pytest.param("openfhe", marks=needs_openfhe)])
+def test_encrypted(backend):
     """Dozens of queries in one ciphertext of the small ring, right or ambiguous as on `clear`."""
     parameters = Parameters(ring=16384, scale_bits=32, levels=10, end_bits=45)
     sign = cheapest(2.0**-4, needed_error("all_pairs", 4, 2.0**-4), below=3)
     layout = Tournament(4, parameters.slots)
-    client = SealClient.make(parameters)
-    evaluator = SealEvaluator(parameters, client.evaluation_keys(layout.rotations))
+    client = make_client(parameters, backend)
+    evaluator = make_evaluator(parameters, client.evaluation_keys(layout.rotations), backend)
     scores = np.random.default_rng(4).uniform(-0.5, 0.5, (layout.queries, 4))
     scores[:20, 0] = scores[:20, 1:].max(axis=1) + np.linspace(0, 2.0**-4, 20)  # may pass 1/2: harmless here
     cipher = client.encrypt(layout.differences(scores), all_pairs_levels(4, sign))

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.private.argmax.records import Label
+from burnish.private.encryption.choose import Backend, make_client, make_evaluator
 from burnish.private.encryption.clear import ClearClient, ClearEvaluator
-from burnish.private.encryption.seal import SealClient, SealEvaluator
 from burnish.private.ensemble.aggregates import PROXY_ERROR, prompt_bound, proxy
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.ensemble.plan import CircuitPlan, make_plan
 from burnish.private.heads import Aggregate, Heads, answers, heads_of
+from tests.private.encryption.backends import needs_openfhe
 
 # aggregate, prompts, classes, width, eps, questions, parts
 ENSEMBLES: list[tuple[Aggregate, int, int, int, float, int, int]] = [
@@ -201,15 +202,18 @@ def test_scores_beyond_the_public_bound_are_still_right() -> None:
     assert (swung < -0.9).any()  # so it would have been
 
 
-@pytest.mark.parametrize("aggregate", ["logits", "weighted"])
-def test_under_encryption_it_is_the_same(aggregate: Aggregate) -> None:
-    """Two classes, three prompts, 256 texts in one ciphertext, in the small ring: SEAL's answer is that of `clear`."""
+@pytest.mark.parametrize(
+    ("aggregate", "backend"),
+    [("logits", "seal"), ("weighted", "seal"), pytest.param("logits", "openfhe", marks=needs_openfhe)],
+)
+def test_under_encryption_it_is_the_same(aggregate: Aggregate, backend: Backend) -> None:
+    """Two classes, three prompts, 256 texts in one ciphertext, in the small ring: the answer is that of `clear`."""
     heads = heads_for(aggregate, 3, 2, 6)
     circuit = EnsembleCircuit.make(heads, 0.1, questions=256)
     plan = circuit.plan
     assert plan.parameters.ring == 16384
-    client = SealClient.make(plan.parameters)
-    evaluator = SealEvaluator(plan.parameters, client.evaluation_keys(plan.rotations))
+    client = make_client(plan.parameters, backend)
+    evaluator = make_evaluator(plan.parameters, client.evaluation_keys(plan.rotations), backend)
     texts = texts_for(heads, 256)
     answer = circuit.run(evaluator, [client.encrypt(part) for part in plan.encode(texts)])
     assert answer.level == 0

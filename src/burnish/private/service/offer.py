@@ -74,7 +74,7 @@ class Offer:
             model = ClientModel(
                 **{**asdict(model), "templates": tuple(model.templates), "labels": tuple(map(str, model.labels))}
             )
-            if told["backend"] not in ("seal", "clear"):
+            if told["backend"] not in ("seal", "openfhe", "clear"):
                 raise UserError(f"offer: back end {told['backend']!r} is unknown here; update this side")
             return cls(
                 model,
