@@ -14,6 +14,7 @@ from burnish.generate.plan import Plan
 from burnish.generate.recipe import MintRecipe
 from burnish.generate.script import Script
 from burnish.generate.training.average import MovingAverage
+from burnish.generate.training.course import TASKS
 from burnish.generate.training.defects import changed, masked, spoilt
 from burnish.generate.training.drafts import faults, own_drafts
 from burnish.generate.training.lessons import Teacher, resampled
@@ -64,6 +65,21 @@ def test_a_plan_is_taught_after_the_word_that_begins_it() -> None:
         assert taught[-1] == SCRIPT.stop
 
 
+def test_reading_is_taught_in_the_segments_in_which_a_picture_is_read_back() -> None:
+    found = lesson("read")
+    assert [part.kind for part in found.batch.layout.segments] == ["clean", "text"]
+    assert torch.equal(found.batch.clean[:, 0], lesson("draw", **{"flow.copies": 1}).data[:, 0])
+    for row, sample in enumerate(SAMPLES[:3]):
+        assert sample.plan is not None
+        plan = SCRIPT.plan(sample.plan)
+        real = found.batch.tokens[row] if found.batch.real is None else found.batch.tokens[row][found.batch.real[row]]
+        assert real.tolist() == plan
+        assert found.batch.tokens[row][found.taught[row]].tolist() == plan[len(SCRIPT.plan_start) :]
+    recipe = RECIPE.changed({"stages": [{"name": "R", "steps": 1, "batch": 2, "tasks": {"read": 1}}]})
+    with pytest.raises(UserError, match="stage `R`: read needs rows with `objects` and no `heat`"):
+        trainer(recipe, samples=[replace(SAMPLES[0], plan=None)])
+
+
 def test_a_plan_left_out_is_as_if_there_were_none() -> None:
     """Drawn without one, the same noise gives the same estimate: padding is seen by nobody and moves nothing."""
     unified = model().eval()
@@ -82,7 +98,7 @@ def test_a_plan_left_out_is_as_if_there_were_none() -> None:
 
 def test_losses_against_loops() -> None:
     unified = model().eval()
-    for task in ("draw", "describe", "reflect", "correct"):
+    for task in TASKS:
         found = lesson(task)
         with torch.no_grad():
             outputs = unified(found.batch)
@@ -101,13 +117,13 @@ def test_losses_against_loops() -> None:
                 wanted = found.heat[row, 0, patch]
                 heat -= (wanted * chance.log() + (1 - wanted) * (1 - chance).log()).item()
             assert told.losses[row].tolist() == pytest.approx([text, image, heat], rel=1e-3, abs=1e-5)
-        tokens = {"draw": (1, 32, 0), "describe": (1, 0, 0), "reflect": (0, 0, 16), "correct": (0, 16, 0)}[task]
+        tokens = {"draw": (1, 32, 0), "reflect": (0, 0, 16), "correct": (0, 16, 0)}.get(task, (1, 0, 0))
         assert tokens_of(found)[0, 1:].tolist() == list(tokens[1:])
         assert bool(tokens_of(found)[0, 0]) == bool(tokens[0])
 
 
 def test_each_parameter_has_a_gradient_whatever_kinds_a_row_has() -> None:
-    for task in ("draw", "describe", "reflect", "correct"):
+    for task in TASKS:
         unified, found = model(), lesson(task)
         sums(unified(found.batch), found).losses.sum().backward()
         assert [name for name, each in unified.named_parameters() if each.grad is None] == []

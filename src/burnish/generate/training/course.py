@@ -10,7 +10,7 @@ from jaxtyping import Int64
 
 from burnish.generate.recipe import StageSettings, Task
 
-TASKS: tuple[Task, ...] = ("draw", "describe", "reflect", "correct")
+TASKS: tuple[Task, ...] = ("draw", "describe", "reflect", "correct", "read")
 
 
 def rows_by_task(stage: StageSettings) -> dict[Task, int]:

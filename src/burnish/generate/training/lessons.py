@@ -4,6 +4,7 @@
     describe   [clean] [question and answer]             next token of the answer
     reflect    [prompt] [plan] [clean]                   which patches need repair
     correct    [prompt] [plan] [clean, masked] [noisy]   velocity
+    read       [clean] [plan]                            next token of the plan
 
 A batch has rows of one task, padded at the front of each text. All randomness comes from the generator that is given.
 """
@@ -106,6 +107,8 @@ class Teacher:
         pictures = [sample.picture(self._codec.size) for sample in samples]
         if task == "describe":
             return self._describe(samples, pictures, rng)
+        if task == "read":
+            return self._read(samples, pictures)
         texts = [[self._script.prompt(sample.prompt) for sample in samples]]
         left_out = rng.random(len(samples)) < self._recipe.flow.unplanned
         plans = [self._plan(sample, bool(left)) for sample, left in zip(samples, left_out, strict=True)]
@@ -153,6 +156,21 @@ class Teacher:
             answer = self._script.answer(question, said)
             rows.append([*self._script.question(question), *answer])
             answers.append(len(answer))
+        return self._said(samples, pictures, rows, answers)
+
+    def _read(self, samples: Sequence[Sample], pictures: Sequence[Picture]) -> Lesson:
+        rows = []
+        for sample in samples:
+            if sample.plan is None:
+                raise UserError(f"{sample.row}: no objects to read in the picture; give `objects`")
+            rows.append(self._script.plan(sample.plan))
+        starts = len(self._script.plan_start)
+        return self._said(samples, pictures, rows, [len(row) - starts for row in rows])
+
+    def _said(
+        self, samples: Sequence[Sample], pictures: Sequence[Picture], rows: list[list[int]], answers: Sequence[int]
+    ) -> Lesson:
+        """Pictures, and after each a text whose last tokens are taught."""
         tokens, real, lengths = self._texts([rows])
         clean = self._encode(pictures)[:, None]
         patches = clean.shape[2]

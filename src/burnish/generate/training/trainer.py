@@ -215,8 +215,12 @@ def _fit(task: Task, samples: Sequence[Sample], stage: StageSettings) -> list[in
     found = [place for place, sample in enumerate(samples) if task == "reflect" or sample.heat is None]
     if task == "describe":
         found = [place for place in found if samples[place].caption or samples[place].question]
+    if task == "read":
+        found = [place for place in found if samples[place].plan is not None]
     if not found:
-        needs = "`caption`, or `question` and `answer`" if task == "describe" else "a picture and no `heat`"
+        needs = {"describe": "`caption`, or `question` and `answer`", "read": "`objects` and no `heat`"}.get(
+            task, "a picture and no `heat`"
+        )
         raise UserError(f"stage `{stage.name}`: {task} needs rows with {needs}")
     return found
 
