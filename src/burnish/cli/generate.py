@@ -38,7 +38,7 @@ def generate_draw(
     ] = False,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Read the picture back as a plan, and say what differs from the one asked."),
+        typer.Option("--compare", help="Read the picture back as a plan (task `read`), and say what differs."),
     ] = False,
     steps: Annotated[int, typer.Option(help="Of the solver.")] = 20,
     guidance: Annotated[float, typer.Option(help="Weight of the prompt; 1: as it is, 0: without it.")] = 2.5,

@@ -47,7 +47,8 @@ def draw(
         think: ``plan`` writes a layout before drawing, ``reflect`` looks at the draft and corrects it.
         plan: a YAML to draw instead of a plan of the model's own.
         show_steps: also draw all steps side by side, into ``NAME-steps.png``.
-        compare: have the model read its picture back as a plan, and say what differs from the one that was drawn.
+        compare: have the model read its picture back as a plan, and say what differs from the one that was drawn. Only
+            a model that was trained on the task ``read`` can.
         steps: of the solver.
         guidance: weight of the prompt: 1 takes the model at its word, 0 draws without it.
         rounds: of correction, at most.

@@ -16,8 +16,8 @@ from burnish.generate.plan import Wording
 from burnish.generate.settings import ModelSettings
 
 Task = Literal["draw", "describe", "reflect", "correct", "read"]
-"""What a row teaches: plan and draw a prompt; say what is in a picture; find what needs repair; repair it; read a picture
-back as a plan, which `burnish generate draw --compare` needs (ours: the paper has no such task)."""
+"""What a row teaches: plan and draw a prompt; say what is in a picture; find what needs repair; repair it; read a
+picture back as a plan, which `burnish generate draw --compare` needs (ours: the paper has no such task)."""
 
 
 class SourceSettings(Settings):
