@@ -106,13 +106,23 @@ def _owner(method: str) -> str | None:
 
 
 def _merge_config(recipe: RecipeLike) -> Path | Mapping[str, Any] | None:
-    """The recipe, if it is a merge in mergekit's format."""
+    """The recipe, if it is a merge in mergekit's format, perhaps of several documents.
+
+    Raises:
+        UserError: it is a mixture of experts, which another command makes.
+    """
     if isinstance(recipe, Recipe):
         return None
+    from burnish.merge.documents import first_document
+
     source = recipe if isinstance(recipe, Mapping) else find_recipe(str(recipe))
-    data = load_yaml(source)[0] if isinstance(source, Path) else source
-    is_merge = isinstance(data, Mapping) and "method" not in data and ("merge_method" in data or "slices" in data)
-    return source if is_merge else None
+    data = first_document(source) if isinstance(source, Path) else source
+    if not isinstance(data, Mapping) or "method" in data:
+        return None
+    if {"base_model", "experts"} <= data.keys():
+        shown = source if isinstance(source, Path) else "recipe"
+        raise UserError(f"{shown}: a mixture of experts; it is made by `burnish merge moe {shown} OUT`")
+    return source if "merge_method" in data or "slices" in data else None
 
 
 def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides, *, fresh: bool) -> RunResult:
@@ -227,9 +237,9 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
     join_slurm()
     merge = _merge_config(recipe)
     if merge is not None:
-        from burnish.merge import plan
+        from burnish.merge.checking import rows_of
 
-        return plan(merge, overrides=overrides).rows()
+        return rows_of(merge, Path("OUT") if out is None else Path(out), overrides)
     method, asked = load_recipe(recipe, overrides)
     rows: list[tuple[str, Any]] = [("method", asked.method)]
     if method.paper is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import burnish
 from burnish.core.errors import UserError
 from burnish.merge import merge, plan
 
@@ -85,6 +86,22 @@ def test_a_plan_is_of_one_merge(models: dict[str, torch.Tensor], tmp_path: Path)
     (tmp_path / "three.yaml").write_text(THREE)
     with pytest.raises(UserError, match=r"three.yaml:6: a second document starts here"):
         plan(tmp_path / "three.yaml")
+
+
+def test_check_plans_what_it_can_and_run_makes_all(models: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    (tmp_path / "three.yaml").write_text(THREE)
+    rows = {row["what"]: row["value"] for row in burnish.check("three.yaml", out="out")}
+    assert rows["merges"] == "first -> both -> out"
+    assert rows["first: memory_bytes"] > 0
+    assert rows["both"] == "builds on first: planned once that is made"
+    assert rows["out"] == "builds on both, first: planned once that is made"
+    assert not (tmp_path / "out-parts").exists()
+    assert burnish.run("three.yaml", out="out").path == Path("out")
+    rows = {row["what"]: row["value"] for row in burnish.check("three.yaml", out="out")}
+    assert rows["out: disk_bytes"] > 0
+    (tmp_path / "circle.yaml").write_text(THREE.replace("model: b,", "model: both,"))
+    with pytest.raises(UserError, match="in a circle"):
+        burnish.check("circle.yaml")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers
@@ -48,8 +49,6 @@ def logits(model) -> torch.Tensor:
 
 
 def adapted(base: Path, adapter: Path):
-    import peft
-
     model = getattr(transformers, json.loads((base / "config.json").read_text())["architectures"][0])
     return peft.PeftModel.from_pretrained(model.from_pretrained(base), adapter)
 
@@ -97,6 +96,31 @@ def test_the_stated_error_is_that_of_the_weights_and_bounds_the_logits(tmp_path:
         assert found.rank == max(module["rank"] for module in told["modules"]) == rank
     assert errors == sorted(errors, reverse=True)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_base_with_an_adapter_is_refused(tmp_path: Path) -> None:
+    """PEFT loads an adapter on one model; the name of two would load nowhere."""
+    base, tuned = family(tmp_path, "llama", 2)
+    adapter = extract_lora(tuned, base, tmp_path / "adapter", rank=1).path
+    with pytest.raises(UserError, match="merge the two first"):
+        extract_lora(tuned, f"{base}+{adapter}", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_card_of_a_tied_head_warns_of_merging_twice(tmp_path: Path) -> None:
+    """PEFT's own merge gives another model than the adapter, ours the fine-tune's weights."""
+    base, tuned = family(tmp_path, "qwen2", 2, dtype=torch.bfloat16)
+    extract_lora(tuned, base, tmp_path / "adapter", rank=None, energy=1.0)
+    expected = logits(transformers.AutoModelForCausalLM.from_pretrained(tuned, dtype=torch.float32))
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    merged = peft.PeftModel.from_pretrained(model, tmp_path / "adapter").merge_and_unload()
+    assert (logits(merged) - expected).abs().max() > 0.1
+    config = {"merge_method": "passthrough", "models": [{"model": f"{base}+{tmp_path / 'adapter'}"}]}
+    ours = merge(config | {"dtype": "float32"}, tmp_path / "ours", progress=False)
+    torch.testing.assert_close(
+        logits(transformers.AutoModelForCausalLM.from_pretrained(ours)), expected, rtol=1e-4, atol=2e-4
+    )
+    assert "merge_and_unload" in (tmp_path / "adapter/README.md").read_text()
 
 
 def test_only_what_changed_is_stored(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import torch
 import transformers
 import yaml
 
+import burnish
 from burnish.core.errors import UserError
 from burnish.merge import moe_merge, plan
 from burnish.merge.streamed import Inputs
 
-from .checkpoints import SIZES, tensors_of
+from .checkpoints import SIZES, plain, tensors_of
 
 LETTERS = ["w", "\u0120", *"0123456789"]  # the second is a space, as byte-level tokenizers write it
 TOKENS = (torch.arange(20)[None] * 7) % 64
@@ -89,6 +90,27 @@ def test_equal_experts_are_the_dense_model(kind: str, dense: dict[str, list[Path
     torch.testing.assert_close(logits(mixture), logits(load(base)), rtol=1e-4, atol=1e-4)
     assert mixture.config.tie_word_embeddings == load(base).config.tie_word_embeddings
     assert ("lm_head.weight" in tensors_of(tmp_path / "out")) == (kind == "llama")
+
+
+def test_a_layer_by_hand(dense: dict[str, list[Path]], tmp_path: Path) -> None:
+    """What the loaded mixture's feed-forward part gives is the two chosen dense parts, by the gate's softmax."""
+    paths = dense["qwen3"]
+    config = {"base_model": str(paths[0]), "experts": [{"source_model": str(path)} for path in paths]}
+    mixture = load(moe_merge(config | {"gate_mode": "random"}, tmp_path / "out", progress=False))
+    states = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
+    gate = tensors_of(tmp_path / "out")["model.layers.1.mlp.gate.weight"]
+    expected = torch.zeros_like(states)
+    for row, state in enumerate(states):
+        shares = (gate @ state).softmax(dim=0)
+        chosen = shares.argsort(descending=True)[:2].tolist()
+        for expert in chosen:
+            own = tensors_of(paths[expert])
+            up, down, through = (own[f"model.layers.1.mlp.{part}_proj.weight"] for part in ("up", "down", "gate"))
+            inner = torch.nn.functional.silu(through @ state) * (up @ state)
+            expected[row] += shares[expert] / shares[chosen].sum() * (down @ inner)
+    with torch.no_grad():
+        found = mixture.model.layers[1].mlp(states[None])
+    torch.testing.assert_close((found[0] if isinstance(found, tuple) else found)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def numbers(text: str) -> list[int]:
@@ -225,6 +247,43 @@ def test_a_mixture_is_no_merge(dense: dict[str, list[Path]], tmp_path: Path) -> 
     (tmp_path / "moe.yaml").write_text(yaml.safe_dump(recipe(dense["llama"], "random")))
     with pytest.raises(UserError, match=r"moe.yaml:\d+: `experts` is not supported: a mixture is made by"):
         plan(tmp_path / "moe.yaml")
+
+
+def test_check_and_run_point_to_the_command_of_mixtures(dense: dict[str, list[Path]], tmp_path: Path) -> None:
+    (tmp_path / "moe.yaml").write_text(yaml.safe_dump(recipe(dense["llama"], "random")))
+    for ask in (burnish.check, burnish.run):
+        with pytest.raises(UserError, match=r"moe.yaml: a mixture of experts; it is made by `burnish merge moe .*OUT`"):
+            ask(tmp_path / "moe.yaml")
+
+
+def test_experts_of_another_depth(dense: dict[str, list[Path]], tmp_path: Path) -> None:
+    """A deeper one would otherwise lose its last layers without a word."""
+    settings = transformers.LlamaConfig(**SIZES | {"num_hidden_layers": 3, "num_key_value_heads": 2})
+    transformers.LlamaForCausalLM(settings).save_pretrained(tmp_path / "deep")
+    config = recipe(dense["llama"], "random")
+    config["experts"][1]["source_model"] = str(tmp_path / "deep")
+    with pytest.raises(UserError, match=r"deep: has 3 layers, .* 2; an expert is as deep as the base"):
+        moe_merge(config, tmp_path / "out", progress=False)
+
+
+def test_a_window_in_some_layers_of_qwen3(dense: dict[str, list[Path]], tmp_path: Path) -> None:
+    config = json.loads((dense["qwen3"][0] / "config.json").read_text())
+    window = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
+    base = plain(tmp_path / "base", tensors_of(dense["qwen3"][0]), config | window)
+    mixture = {"base_model": str(base), "experts": [{"source_model": str(base)}] * 2, "gate_mode": "random"}
+    with pytest.raises(UserError, match="use_sliding_window"):
+        moe_merge(mixture, tmp_path / "out", progress=False)
+
+
+def test_bfloat16_in_many_files_with_a_tied_head(tmp_path: Path) -> None:
+    sizes = SIZES | {"num_hidden_layers": 2, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).to(torch.bfloat16)
+    model.save_pretrained(tmp_path / "base", max_shard_size="20KB")
+    assert len(list((tmp_path / "base").glob("*.safetensors"))) > 2
+    config = {"base_model": str(tmp_path / "base"), "experts": [{"source_model": str(tmp_path / "base")}] * 2}
+    mixture = load(moe_merge(config | {"gate_mode": "random"}, tmp_path / "out", progress=False)).float()
+    torch.testing.assert_close(logits(mixture), logits(model.float()), rtol=1e-4, atol=1e-4)
 
 
 def test_experts_of_other_kinds_and_without_prompts(dense: dict[str, list[Path]], tmp_path: Path) -> None:

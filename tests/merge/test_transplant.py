@@ -166,6 +166,17 @@ def test_rows_are_kept_or_combined(method: Approximation, pair: tuple[Path, Path
     assert (told["method"], told["error"]) == (method, found.error)
 
 
+def test_special_tokens_beyond_the_tokenizer_are_left_out(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """The donor's table has more rows than its tokenizer has tokens; the result has as many as tokens."""
+    config = json.loads((pair[1] / "config.json").read_text())
+    ids = {"vocab_size": len(THEIRS) + 1, "pad_token_id": len(THEIRS), "eos_token_id": [3, len(THEIRS)]}
+    donor = plain(tmp_path / "donor", tensors_of(pair[1]), config | ids)
+    word_tokenizer(donor, THEIRS)
+    tokensurgeon(pair[0], donor, tmp_path / "out", neighbours=3, progress=False)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert (loaded.config.pad_token_id, loaded.config.eos_token_id) == (None, [3])
+
+
 def test_batches_of_rows_change_nothing(
     pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,9 @@
 
 A forecast is an estimate from sizes and counts, and its time is one above all: floating-point operations over the rate
 of a matrix product (:func:`burnish.core.hardware.flops_per_second`). The contract of :mod:`burnish.testing` holds
-memory and disk to a factor of two of what a recipe then took; time is no test's matter, since machines are shared.
+memory and disk to a factor of two of what a recipe then took. Its recipes take a second or two, most of it what every
+run costs, so that no forecast of their time could fail but by chance; ``benchmarks/check_forecast.py`` compares the
+shipped tiny recipes, which take ten seconds to minutes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ TORCH = 400_000_000
 """Bytes of one that computes with torch and transformers, before weights (measured 300 to 450 MB)."""
 TRL = 600_000_000
 """Bytes of one that trains by TRL, before weights (measured 480 to 650 MB)."""
+TRL_STEP = 5_000
+"""Bytes of a step of a training by TRL, in the metrics and in the report's curves (measured 2,500 to 6,000)."""
 PAGE = 150_000
 """Bytes of a report with a few curves, the recipe and the logs (measured 100 to 210 kB)."""
 

@@ -128,10 +128,10 @@ def merge(
     from burnish.merge.output import write_merge
 
     parts = None if intermediate is None else Path(intermediate)
-    for each, folder in chain(config, Path(out), parts, overrides):
+    for link in chain(config, Path(out), parts, overrides):
         # A named merge must be on the disk before what builds on it can be planned.
-        made = plan(each, threads=threads, device=device, shard_size=shard_size)
-        written = write_merge(made, folder, device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
+        made = plan(link.config, threads=threads, device=device, shard_size=shard_size)
+        written = write_merge(made, link.out, device=device, allow_nan=allow_nan, fresh=fresh, progress=progress)
     return written
 
 

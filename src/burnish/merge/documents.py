@@ -36,13 +36,28 @@ class _Document:
     where: Callable[[KeyPath], str]
 
 
+@dataclass(frozen=True)
+class Link:
+    """One merge of a file.
+
+    Attributes:
+        config: the merge; folders stand in place of names.
+        out: the folder of its result.
+        needs: folders of the merges that must be made before it.
+    """
+
+    config: MergeConfig
+    out: Path
+    needs: tuple[Path, ...] = ()
+
+
 def chain(
     config: str | Path | Mapping[str, Any] | MergeConfig,
     out: Path,
     intermediate: Path | None,
     overrides: Overrides = (),
-) -> list[tuple[MergeConfig, Path]]:
-    """The merges of a file in an order in which each finds what it needs, and the folder of each; `out` comes last.
+) -> list[Link]:
+    """The merges of a file in an order in which each finds what it needs; that of `out` comes last.
 
     Args:
         config: what :meth:`MergeConfig.load` takes, or a file or text of several documents.
@@ -55,7 +70,7 @@ def chain(
     """
     texts, file = _texts(config)
     if len(texts) < 2:
-        return [(MergeConfig.load(config, overrides), out)]
+        return [Link(MergeConfig.load(config, overrides), out)]
     documents = [_document(text, file) for text in texts]
     label = str(file or "<text>")
     last = [document for document in documents if document.name is None]
@@ -73,7 +88,8 @@ def chain(
     for document in _ordered(last[0], named):
         given = () if document.name else overrides
         built = MergeConfig.build(_placed(document.data, folders), document.where, None, file, given)
-        made.append((built, folders[document.name] if document.name else out))
+        needs = tuple(folders[name] for name in dict.fromkeys(_used(document.data, named)))
+        made.append(Link(built, folders[document.name] if document.name else out, needs))
     return made
 
 

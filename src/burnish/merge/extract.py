@@ -42,6 +42,10 @@ The LoRA adapter on `{base}` that comes nearest to `{model}`, extracted by singu
 Highest rank {rank}. Of the change from base to fine-tune the adapter lacks {error:.3g} (relative Frobenius norm); every
 module's own figure is in `{record}`.
 """
+_TIED = """
+The head is tied to the embedding, and both are part of the adapter: PEFT's `merge_and_unload` would add the change to
+the one table twice. Load the adapter, or merge it with Burnish (`model: {base}+ADAPTER` under `passthrough`).
+"""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,11 @@ def extract(model: str, base: str, out: Path, *, rank: int | None, energy: float
         raise UserError(f"energy: {energy} is no share; give a number above 0 and up to 1")
     check_device(device)
     tuned, origin = Checkpoint(named(model)), Checkpoint(named(base))
+    if origin.reference.lora is not None:
+        raise UserError(
+            f"{base}: an adapter is loaded on one model, not on a model with another adapter; merge the two first "
+            "(`passthrough`) and give the result as the base"
+        )
     check_alike([origin, tuned])
     pairs = _pairs(origin, tuned)
     inputs = Inputs()
@@ -296,4 +305,6 @@ def _write(
     told = {"model": model, "base": base, "rank": rank, "energy": energy, "error": found.error}
     write_json(folder / RECORD, told | {"modules": [asdict(module) for module in found.modules]})
     card = _CARD.format(base=base, name=found.path.name, model=model, rank=found.rank, error=found.error, record=RECORD)
+    if settings["ensure_weight_tying"]:
+        card += _TIED.format(base=base)
     (folder / "README.md").write_text(card, encoding="utf-8")

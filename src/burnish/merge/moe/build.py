@@ -19,7 +19,7 @@ import xxhash
 from torch import Tensor
 
 from burnish.core.errors import UserError
-from burnish.merge.architecture import BUFFERS
+from burnish.merge.architecture import BUFFERS, Stack
 from burnish.merge.compatibility import check_alike
 from burnish.merge.moe.config import Expert, MoEConfig
 from burnish.merge.moe.gates import gates
@@ -108,6 +108,12 @@ def _target(config: MoEConfig, base: Checkpoint) -> Target:
         raise UserError(f"{config.where()}: a Qwen2 mixture has a shared expert; give one under `shared_experts`")
     if name != "qwen" and config.shared_experts:
         raise UserError(f"{config.where('shared_experts')}: a {TARGETS[name].model_type} mixture has no shared expert")
+    if name == "qwen3" and base.config.get("use_sliding_window"):
+        # Qwen3-MoE knows one window for all layers; a dense Qwen3 has it in some of them.
+        raise UserError(
+            f"{base.reference}: some of its layers attend to a window (`use_sliding_window`), which a Qwen3 mixture "
+            "cannot; set it to false in its config.json if texts are no longer than the window"
+        )
     return TARGETS[name]
 
 
@@ -138,6 +144,18 @@ def _settings(config: MoEConfig, target: Target, base: Checkpoint, dtype: str) -
     return transformers.CONFIG_MAPPING[target.model_type](**given)
 
 
+def _layers(model: Checkpoint) -> Stack:
+    """Its layers.
+
+    Raises:
+        UserError: it is no causal language model that keeps them where Llama does.
+    """
+    stacks = model.layout.stacks
+    if len(stacks) != 1 or stacks[0].prefix != "model.layers" or len(model.layout.embeddings) != 1:
+        raise UserError(f"{model.reference}: no causal language model with its layers under `model.layers`")
+    return stacks[0]
+
+
 class _Mixture:
     """The tensors of the result.
 
@@ -149,7 +167,8 @@ class _Mixture:
         inputs: reads them.
 
     Raises:
-        UserError: weights that the mixture's class has no place for, or of other shapes than the base's.
+        UserError: weights that the mixture's class has no place for, or of other shapes than the base's; a model of
+            another depth.
     """
 
     def __init__(
@@ -162,10 +181,13 @@ class _Mixture:
     ) -> None:
         self._config, self._target, self._base = config, target, base
         self._opened, self._inputs = opened, inputs
-        stack = next((stack for stack in base.layout.stacks if stack.prefix == "model.layers"), None)
-        if stack is None or len(base.layout.stacks) != 1 or len(base.layout.embeddings) != 1:
-            raise UserError(f"{base.reference}: no causal language model with its layers under `model.layers`")
-        self._stack = stack
+        self._stack = _layers(base)
+        for model in opened.values():
+            if (count := len(_layers(model))) != len(self._stack):
+                raise UserError(
+                    f"{model.reference}: has {count} layers, {base.reference} {len(self._stack)}; "
+                    "an expert is as deep as the base"
+                )
         self._width = base.tensors[base.layout.embeddings[0]].shape[1]
         self.dtype = config.dtype or DTYPE_NAME[base.tensors[base.layout.embeddings[0]].dtype]
 

@@ -18,9 +18,9 @@ POLICY_BYTES = 165_000
 """A checkpoint of a search by reinforcement learning: its policy and optimizer (measured); others keep some vectors."""
 ITEMS = 1000
 """Items of a task, where reading them would be more than a look: a guess."""
-EFFICIENCY = 0.1
+EFFICIENCY = 0.05
 """Part of a matrix product's rate that small models reach."""
-LEAST_SECONDS = 0.03
+LEAST_SECONDS = 0.06
 """An evaluation of the smallest models."""
 
 

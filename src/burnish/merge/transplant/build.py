@@ -237,5 +237,11 @@ def _renumber(settings: dict[str, Any], donor: dict[str, Any], size: int) -> Non
         settings["vocab_size"] = size
     ids = {key for key in {*settings, *donor} if key.endswith("_token_id")}
     for key in sorted(ids):
-        if key in settings or donor.get(key) is not None:
-            settings[key] = donor.get(key)
+        # A donor may name rows that its table has and its tokenizer has not; they have no place in the result.
+        given = donor.get(key)
+        if isinstance(given, list):
+            given = [each for each in given if each < size] or None
+        elif isinstance(given, int) and given >= size:
+            given = None
+        if key in settings or given is not None:
+            settings[key] = given

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from burnish.core.errors import UserError
-from burnish.core.forecast import PAGE, TRL, Forecast, checkpoint_bytes
+from burnish.core.forecast import PAGE, TRL, TRL_STEP, Forecast, checkpoint_bytes
 from burnish.core.hardware import flops_per_second
 from burnish.core.metrics import bytes_shown
 from burnish.core.models import load_tokenizer, read_config, resolve, split_reference
@@ -28,6 +28,8 @@ EFFICIENCY = 0.1
 """Part of a matrix product's rate that generation and small batches reach; a GPU is 100 times faster."""
 TOKEN_SECONDS = 0.005
 """A token of a batch by the smallest model, whatever it computes."""
+STEP_SECONDS = 0.05
+"""A step of the smallest model, its generation aside (measured)."""
 
 
 def check(recipe: HintGRPORecipe) -> list[tuple[str, Any]]:
@@ -99,10 +101,12 @@ def forecast(recipe: HintGRPORecipe, size: int, memory: int, read: int) -> Forec
     steps = recipe.steps or recipe.epochs * (recipe.data.limit or read) / recipe.questions
     tokens = steps * recipe.questions * recipe.generations * 1.5 * recipe.completion_tokens / 2
     passes = steps * 1.5 * recipe.completion_tokens / 2
-    seconds = max(8.0 * size * tokens / (EFFICIENCY * flops_per_second()), passes * TOKEN_SECONDS)
+    seconds = max(
+        8.0 * size * tokens / (EFFICIENCY * flops_per_second()), passes * TOKEN_SECONDS + steps * STEP_SECONDS
+    )
     return Forecast(
         memory_bytes=TRL + memory,
-        disk_bytes=PAGE + weights + checkpoint_bytes(recipe, 3 * weights + FILES, seconds),
+        disk_bytes=int(PAGE + TRL_STEP * steps) + weights + checkpoint_bytes(recipe, 3 * weights + FILES, seconds),
         seconds=seconds,
     )
 

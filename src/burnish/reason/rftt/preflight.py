@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError, nearest
-from burnish.core.forecast import PAGE, TRL, checkpoint_bytes
+from burnish.core.forecast import PAGE, TRL, TRL_STEP, checkpoint_bytes
 from burnish.core.forecast import Forecast as Taken
 from burnish.core.hardware import flops_per_second
 from burnish.core.metrics import bytes_shown
@@ -37,6 +37,8 @@ SHARE = 0.3
 """How much of its cap a step fills, on average: a guess, said as one."""
 EFFICIENCY = 0.3
 """Part of a matrix product's rate that generation reaches; a GPU is some hundred times faster."""
+TEXT_BYTES = 400
+"""Of a text of the search in its stored tree (measured)."""
 FILES = 40_000
 """Bytes of the small files of a trainer's checkpoint: tokenizer, arguments, states of random streams (measured)."""
 PASS = 0.005
@@ -62,7 +64,7 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, Any]]:
     questions = list(islice(read_questions(recipe.data), LOOKED_AT))
     size = count_parameters(folder, sees=False)
     actions = len(grammar.actions)
-    seconds = 0.0
+    seconds, trees = 0.0, 0
     rows: list[tuple[str, Any]] = [
         ("model", f"{(config.get('architectures') or ['?'])[0]}, {size / 1e6:,.2f} M parameters"),
         ("data", f"{recipe.data.source}; {_many(len(questions))} read, the first: {_short(questions[0])}"),
@@ -73,7 +75,8 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, Any]]:
             ("precision", "weights in bfloat16: steps below 1e-5 round to nothing; float32, or an adapter, keeps them")
         )
     if recipe.warmup is not None and recipe.warmup.rows is None:
-        searched, seconds = _phase_one(recipe, recipe.warmup.search, tokenizer, questions, size)
+        searched, seconds, texts = _phase_one(recipe, recipe.warmup.search, tokenizer, questions, size)
+        trees = TEXT_BYTES * texts
         rows += searched
     if recipe.warmup is not None and recipe.warmup.train:
         length = f"{recipe.warmup.steps:,} steps" if recipe.warmup.steps else f"{recipe.warmup.epochs:g} epochs"
@@ -93,32 +96,32 @@ def check(recipe: RFTTRecipe) -> list[tuple[str, Any]]:
     memory = training_memory(size, recipe.dtype, adapter=recipe.adapter is not None, reference=reference)
     rows.append(("training", f"about {bytes_shown(memory)} for weights, gradients, optimizer and reference"))
     rows.append(("cache", f"up to {bytes_shown(recipe.cache)} of keys and values while searching"))
-    seconds += _training_seconds(recipe, size, len(questions), len(prefixes(grammar)))
-    return [*rows, *_taken(recipe, size, memory, seconds).rows()]
+    trained, steps = _training(recipe, size, len(questions), len(prefixes(grammar)))
+    return [*rows, *_taken(recipe, size, memory, seconds + trained, int(trees + TRL_STEP * steps)).rows()]
 
 
-def _training_seconds(recipe: RFTTRecipe, size: int, read: int, branches: int) -> float:
-    """Of both trainings; a row of fine-tuning and a rollout have half of their limit's tokens."""
+def _training(recipe: RFTTRecipe, size: int, read: int, branches: int) -> tuple[float, float]:
+    """Seconds and steps of both trainings; a row of fine-tuning and a rollout have half of their limit's tokens."""
     known, rate = recipe.data.limit or read, EFFICIENCY * flops_per_second()
-    seconds = 0.0
+    seconds = taken = 0.0
     if recipe.warmup is not None and recipe.warmup.train:
         batch = recipe.warmup.batch * recipe.warmup.accumulate
-        steps = recipe.warmup.steps or recipe.warmup.epochs * known / batch
+        taken += (steps := recipe.warmup.steps or recipe.warmup.epochs * known / batch)
         seconds += steps * max(10 * PASS, 6.0 * size * batch * ROW_TOKENS / rate)
     if recipe.rl is not None:
         samples = branches if recipe.rl.layout == "branch16" else recipe.rl.samples
-        steps = recipe.rl.steps or recipe.rl.epochs * known / recipe.rl.questions
+        taken += (steps := recipe.rl.steps or recipe.rl.epochs * known / recipe.rl.questions)
         tokens = min(recipe.rl.completion_tokens, recipe.grammar.max_depth * (recipe.rl.step_tokens or ROW_TOKENS)) / 2
         seconds += steps * max(tokens * PASS, 8.0 * size * recipe.rl.questions * samples * tokens / rate)
-    return seconds
+    return seconds, taken
 
 
-def _taken(recipe: RFTTRecipe, size: int, memory: int, seconds: float) -> Taken:
+def _taken(recipe: RFTTRecipe, size: int, memory: int, seconds: float, records: int) -> Taken:
     each = 2 if recipe.dtype == "bfloat16" else 4
     weights = 0 if recipe.adapter is not None else size * each
     phases = int(recipe.warmup is not None) + int(recipe.rl is not None)
     kept = checkpoint_bytes(recipe, 3 * weights + FILES, seconds / max(1, phases))
-    return Taken(TRL + memory, PAGE + phases * (weights + FILES + kept), seconds)
+    return Taken(TRL + memory, PAGE + records + phases * (weights + FILES + kept), seconds)
 
 
 def validate(recipe: RFTTRecipe) -> None:
@@ -167,7 +170,8 @@ def _known(given: Mapping[str, Any], known: Sequence[str], where: str, config: s
 
 def _phase_one(
     recipe: RFTTRecipe, settings: SearchSettings, tokenizer: object, questions: list[Question], size: int
-) -> tuple[list[tuple[str, str]], float]:
+) -> tuple[list[tuple[str, str]], float, int]:
+    """Rows, seconds, and how many texts are searched."""
     grammar = phase_one_grammar(recipe, settings)
     prompts = phase_one_prompts(settings, grammar)
     asked = [prompts.action(action.name, question.question, []) for action in grammar.actions for question in questions]
@@ -184,7 +188,7 @@ def _phase_one(
         ),
         ("search, time", said),
     ]
-    return rows, seconds
+    return rows, seconds, found.texts
 
 
 def _time(settings: SearchSettings, found: Forecast, size: int) -> tuple[float, str]:
