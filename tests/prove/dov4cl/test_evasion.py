@@ -21,7 +21,7 @@ from burnish.prove.dov4cl.loop import analysis_settings
 from burnish.prove.dov4cl.probes import EACH, PICTURES, ask_probes, plan_probes, probe_arrays, scrambled
 from burnish.prove.dov4cl.recipe import query_count
 from burnish.prove.dov4cl.report import evasion_text
-from burnish.prove.evasion import JUMP_LEVEL, Probes, measure_evasion
+from burnish.prove.evasion import JUMP_LEVEL, Probes, as_unclear, measure_evasion
 from burnish.prove.suspects import open_suspect
 from burnish.prove.suspects.settings import SuspectSettings
 from burnish.prove.verdict import headline, wording
@@ -133,6 +133,31 @@ def rounded_to_nothing(house: House) -> Answer:
     return answer
 
 
+def answer_of_another_picture(house: House) -> Answer:
+    """An honest encoder's answer, but to a picture that a hash of this one chooses."""
+    table = embed(house.innocent[0], elsewhere().pixels)
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        weights = np.arange(1, images[0].size + 1)
+        return table[[int(image.astype(np.int64).ravel() @ weights) % len(table) for image in images]] + _trace(images)
+
+    return answer
+
+
+def one_answer_a_group(house: House) -> Answer:
+    """A few answers, one for each degree of brightness, and a trace of the picture so that no two are equal."""
+    few = embed(house.innocent[0], elsewhere().pixels[:6])
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        return few[(images.mean((1, 2, 3)) // 6).astype(int) % len(few)] + _trace(images)
+
+    return answer
+
+
+def _trace(images: np.ndarray) -> np.ndarray:
+    return 1e-5 * images.reshape(len(images), -1).astype(np.float64)[:, :1] + 1e-6 * images.mean((1, 2, 3))[:, None]
+
+
 def by_index(house: House) -> Answer:
     """The place in the batch moves the answer."""
 
@@ -193,6 +218,8 @@ def table_of_other_pictures(house: House) -> Answer:
         (fresh_noise, "differently when asked again"),
         (noise_by_picture, "hardly depend on the picture"),
         (rounded_to_nothing, "different answers"),
+        (answer_of_another_picture, "hardly depend on the picture"),
+        (one_answer_a_group, "few places"),
         (by_index, "differently when asked again"),
         (by_batch, "differently when asked again"),
         (table_of_another_encoder, "as if they came from a table"),
@@ -266,6 +293,27 @@ def test_evidence_stays_evidence_and_old_evidence_as_it_was() -> None:
     # the published rule is no evidence, so an evading suspect is not accused by it
     paper = {"test": "paper", "repeats": 1}
     assert analyse(probed(arrays, 1.0), settings | paper).verdict.outcome == "cannot be judged"
+
+
+@pytest.mark.parametrize("share", [0.12, 0.2, 0.3, 0.4, 0.5])
+def test_an_unclear_suspect_is_not_cleared_by_a_power_that_is_not_its_own(share: float) -> None:
+    """Fixed noise a picture, little enough to show no sign: the test finds every clear thief, and none that is so dim."""
+    arrays, settings = made(60, effect=0.4)
+    guilty = {f"guilty_{n:03d}_{kind}": made(60, effect=0.4, seed=20 + n)[0][f"suspect_{kind}"]
+              for n in range(6) for kind in ("global", "local")}
+    arrays = made(60)[0] | guilty
+    clear = analyse(arrays, settings | {"own_signal": True})
+    assert clear == analyse(arrays, settings)
+    assert clear.verdict.outcome == "no evidence"
+    rng = np.random.default_rng(0)
+    for kind in ("global", "local"):
+        old = arrays[f"suspect_{kind}"]
+        arrays[f"suspect_{kind}"] = as_unclear(old.reshape(-1, *old.shape[2:]), share, rng).reshape(old.shape)
+    found = analyse(arrays | {"probe_public": np.zeros(0, bool)}, settings | {"own_signal": True})
+    print(share, clear.power, found.power, found.evasion, found.verdict)
+    assert found.evasion is not None
+    assert found.evasion.signs == ()
+    assert found.verdict.outcome == "cannot be judged"
 
 
 def test_without_probes_the_rest_is_still_looked_at() -> None:
