@@ -126,7 +126,7 @@ def measure_evasion(
             "its answers hardly depend on the picture: views of one picture are no more alike than views of two "
             f"(signal {max(signal, 0.0):.1%} of a shadow's)"
         )
-    if apart is not None and apart < CROWDED and not signs:
+    if apart is not None and apart < CROWDED:
         signs.append(
             "its answers lie on few places, up to a small change, whatever the pictures "
             f"(from one to its nearest {apart:.1%} of a shadow's gap)"

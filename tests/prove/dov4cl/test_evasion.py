@@ -155,7 +155,9 @@ def one_answer_a_group(house: House) -> Answer:
 
 
 def _trace(images: np.ndarray) -> np.ndarray:
-    return 1e-5 * images.reshape(len(images), -1).astype(np.float64)[:, :1] + 1e-6 * images.mean((1, 2, 3))[:, None]
+    """A change of the answer that differs from picture to picture, and is far below what separates two answers."""
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    return 1e-3 * np.sin(flat @ np.random.default_rng(0).normal(size=(flat.shape[1], 1)))
 
 
 def by_index(house: House) -> Answer:
@@ -236,7 +238,7 @@ def test_evasion_is_named(
 ) -> None:
     found = audit_of(evasive(house), shadow_arrays, tmp_path, monkeypatch)
     assert found.evasion is not None
-    assert any(sign in each for each in found.evasion.signs)
+    assert any(sign in each for each in found.evasion.signs), found.evasion
     assert found.verdict.outcome == "cannot be judged"
     assert sign in found.verdict.because
     assert "no evidence" not in found.verdict.because
@@ -297,23 +299,31 @@ def test_evidence_stays_evidence_and_old_evidence_as_it_was() -> None:
 
 @pytest.mark.parametrize("share", [0.12, 0.2, 0.3, 0.4, 0.5])
 def test_an_unclear_suspect_is_not_cleared_by_a_power_that_is_not_its_own(share: float) -> None:
-    """Fixed noise a picture, little enough to show no sign: the test finds every clear thief, and none that is so dim."""
-    arrays, settings = made(60, effect=0.4)
-    guilty = {f"guilty_{n:03d}_{kind}": made(60, effect=0.4, seed=20 + n)[0][f"suspect_{kind}"]
-              for n in range(6) for kind in ("global", "local")}
-    arrays = made(60)[0] | guilty
+    """Fixed noise a picture, little enough to show no sign: the power that is stated is that on answers so unclear."""
+    arrays, settings = made(60, effect=0.4, alpha=0.01)
+    for number in range(6):  # the thief's answers, each time to the pictures of a set in another order
+        order = np.random.default_rng(number).permuted(np.arange(60).reshape(2, 30), axis=1).ravel()
+        for kind in ("global", "local"):
+            arrays[f"guilty_{number:03d}_{kind}"] = arrays[f"suspect_{kind}"][:, order]
+    arrays |= {name: array for name, array in made(60)[0].items() if name.startswith("suspect_")}
     clear = analyse(arrays, settings | {"own_signal": True})
     assert clear == analyse(arrays, settings)
     assert clear.verdict.outcome == "no evidence"
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     for kind in ("global", "local"):
         old = arrays[f"suspect_{kind}"]
         arrays[f"suspect_{kind}"] = as_unclear(old.reshape(-1, *old.shape[2:]), share, rng).reshape(old.shape)
     found = analyse(arrays | {"probe_public": np.zeros(0, bool)}, settings | {"own_signal": True})
-    print(share, clear.power, found.power, found.evasion, found.verdict)
     assert found.evasion is not None
     assert found.evasion.signs == ()
-    assert found.verdict.outcome == "cannot be judged"
+    assert found.power is not None
+    assert found.power.reached is not None
+    assert "depend on the picture less than any shadow's" in wording("it is so", found)
+    if share <= 0.3:
+        assert found.power.reached < 0.8
+    if found.power.reached < 0.8:
+        assert found.verdict.outcome == "cannot be judged"
+        assert headline(found) == "cannot be judged: too little in the answers"
 
 
 def test_without_probes_the_rest_is_still_looked_at() -> None:

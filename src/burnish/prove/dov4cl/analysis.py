@@ -112,9 +112,7 @@ def _at_own_signal(findings: OwnershipFindings, signal: float) -> OwnershipFindi
         f"lowest of a shadow), and with answers made as unclear: {verdict.because}"
     )
     outcome: Outcome = "no evidence" if verdict.outcome == "no evidence" else "cannot be judged"
-    return findings.model_copy(
-        update={"verdict": Verdict(outcome=outcome, alpha=verdict.alpha, because=because)}
-    )
+    return findings.model_copy(update={"verdict": Verdict(outcome=outcome, alpha=verdict.alpha, because=because)})
 
 
 def _views(answers: Answers) -> dict[str, list[np.ndarray]]:

@@ -50,7 +50,9 @@ def check(recipe: AuditRecipe) -> list[tuple[str, Any]]:
     references = len(reference_sources(recipe))
     asked = classes * (recipe.validation_pictures + recipe.reference_pictures * references)
     queries = min(asked, recipe.suspect.queries or asked)
-    spare = recipe.ask_again if recipe.suspect.queries is None else min(recipe.ask_again, recipe.suspect.queries - queries)
+    spare = (
+        recipe.ask_again if recipe.suspect.queries is None else min(recipe.ask_again, recipe.suspect.queries - queries)
+    )
     more = f", and up to {spare:,} more to see whether it stays with its labels" if spare else ""
     size = recipe.size**2 * recipe.channels
     pictures = classes * recipe.shadow_pictures * (others + 1) + asked
