@@ -26,11 +26,11 @@ SPREAD = 0.02
 SIGNAL = 0.1
 """Smallest share of the answers' variance that the picture explains, against the smallest of a shadow."""
 CROWDED = 0.1
-"""Smallest gap between an answer and its nearest, as a share of the typical gap and against the smallest of a shadow."""
+"""Smallest gap from an answer to its nearest, as a share of the typical gap and against the smallest of a shadow."""
 CROWD = 1_000
 """Answers whose gaps are measured, at most: all pairs of them are."""
 USUAL = 0.8
-"""Signal from which on a suspect speaks as clearly of pictures as a shadow. The study's innocents reach .92 and more."""
+"""Signal from which on a suspect speaks as clearly of pictures as a shadow. The study's innocents reach .92."""
 JUMP = 1.5
 """Largest ratio of jumps near public pictures to those near private ones ..."""
 JUMP_LEVEL = 0.001
@@ -61,8 +61,9 @@ class Evasion(Record):
     signs: tuple[str, ...]
     """What of it shows evasion, as clauses."""
     apart: float | None = None
-    """Median gap between an answer and its nearest, over the typical gap, as a share of the smallest of a shadow: near 0
-    where answers are a few, up to a small change, for groups of pictures. None in evidence from before it was measured.
+    """Median gap between an answer and its nearest, over the typical gap, as a share of the smallest of a shadow: near
+    0 where answers are a few, up to a small change, for groups of pictures. None in evidence from
+    before it was measured.
     """
 
 
@@ -169,7 +170,7 @@ def label_signs(
 def repeat_signs(first: Int[np.ndarray, " k"], again: Int[np.ndarray, "k times"]) -> tuple[str, ...]:
     """Whether a suspect stays with its labels when it is asked the same pictures again, in other places of a batch.
 
-    A sign where more pictures changed their label than chance gives one audit in a thousand, were one in ten allowed to.
+    A sign where more pictures changed their label than chance gives one audit in a thousand, were one in ten let pass.
     """
     from scipy import stats
 

@@ -53,8 +53,8 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
             also looked at whether the suspect evades.
         settings: those of :func:`settings_in`, and ``split`` (``auc``, ``p`` and ``alpha`` of the split check; ``None``
             where
-            ``split_check`` is off); ``own_signal``: whether the power is that at the suspect's own signal, where that is
-            low (evidence from before this was looked at is computed as it was).
+            ``split_check`` is off); ``own_signal``: whether the power is that at the suspect's own signal, where
+            that is low (evidence from before this was looked at is computed as it was).
 
     Raises:
         UserError: arrays missing, of the wrong shape, or not finite.
@@ -91,7 +91,7 @@ def _unclear(answers: Answers) -> float | None:
 
 
 def _as_unclear(answers: Answers, wanted: float, settings: Mapping[str, Any]) -> Answers:
-    """With the guilty shadows' answers made as unclear as the suspect's: the test's power is then that on such answers."""
+    """With the guilty shadows' answers made as unclear as the suspect's: the power is then that on such ones."""
     rng = np.random.default_rng([settings["seed"], 161])
 
     def noisy(kind: np.ndarray) -> np.ndarray:
