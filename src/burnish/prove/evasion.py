@@ -25,6 +25,12 @@ SPREAD = 0.02
 """Smallest spread of answers, as a share of the smallest of a shadow."""
 SIGNAL = 0.1
 """Smallest share of the answers' variance that the picture explains, against the smallest of a shadow."""
+CROWDED = 0.1
+"""Smallest gap from an answer to its nearest, as a share of the typical gap and against the smallest of a shadow."""
+CROWD = 1_000
+"""Answers whose gaps are measured, at most: all pairs of them are."""
+USUAL = 0.8
+"""Signal from which on a suspect speaks as clearly of pictures as a shadow. The study's innocents reach .92."""
 JUMP = 1.5
 """Largest ratio of jumps near public pictures to those near private ones ..."""
 JUMP_LEVEL = 0.001
@@ -35,6 +41,8 @@ Views = Float[np.ndarray, "images _ _"]
 
 class Evasion(Record):
     """What was measured of a suspect's way of answering. Without a sign of evasion, `signs` is empty."""
+
+    only_if_set = frozenset({"apart"})
 
     inconsistency: float | None
     """Root mean square difference of answers to the same picture, as a share of that between pictures. None where the
@@ -52,6 +60,11 @@ class Evasion(Record):
     """The chance of such a ratio or a larger one if the suspect knows neither set (exact or drawn permutations)."""
     signs: tuple[str, ...]
     """What of it shows evasion, as clauses."""
+    apart: float | None = None
+    """Median gap between an answer and its nearest, over the typical gap, as a share of the smallest of a shadow: near
+    0 where answers are a few, up to a small change, for groups of pictures. None in evidence from
+    before it was measured.
+    """
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,12 @@ class Probes:
 
 
 def measure_evasion(
-    suspect: Sequence[Views], shadows: Sequence[Sequence[Views]], probes: Probes | None, rng: np.random.Generator
+    suspect: Sequence[Views],
+    shadows: Sequence[Sequence[Views]],
+    probes: Probes | None,
+    rng: np.random.Generator,
+    *,
+    gaps: bool = True,
 ) -> Evasion:
     """All measures, and which of them show evasion.
 
@@ -79,6 +97,7 @@ def measure_evasion(
         shadows: those of each shadow to the same pictures.
         probes: the suspect's further answers, if there are any.
         rng: draws permutations where there are too many to list.
+        gaps: whether to measure ``apart`` (not for evidence from before it was measured).
     """
     theirs = [_Shape.of(each) for each in shadows]
     own = _Shape.of(suspect)
@@ -86,6 +105,9 @@ def measure_evasion(
     distinct = own.distinct / max(each.distinct for each in theirs)
     spread = own.spread / max(min(each.spread for each in theirs), 1e-12)
     signal = own.signal / max(min(each.signal for each in theirs), 1e-12)
+    apart = None
+    if gaps:
+        apart = _apart(suspect) / max(min(map(_apart, shadows)), 1e-12)
     jump, jump_p = (None, None) if probes is None else _jump(probes, rng)
     signs = []
     if distinct < DISTINCT:
@@ -105,6 +127,11 @@ def measure_evasion(
             "its answers hardly depend on the picture: views of one picture are no more alike than views of two "
             f"(signal {max(signal, 0.0):.1%} of a shadow's)"
         )
+    if apart is not None and apart < CROWDED:
+        signs.append(
+            "its answers lie on few places, up to a small change, whatever the pictures "
+            f"(from one to its nearest {apart:.1%} of a shadow's gap)"
+        )
     if jump is not None and jump_p is not None and jump > JUMP and jump_p <= JUMP_LEVEL:
         signs.append(
             "near the public pictures its answers jump, as if they came from a table "
@@ -115,6 +142,7 @@ def measure_evasion(
         distinct=distinct,
         spread=spread,
         signal=signal,
+        apart=apart,
         jump=jump,
         jump_p=jump_p,
         signs=tuple(signs),
@@ -139,6 +167,22 @@ def label_signs(
     )
 
 
+def repeat_signs(first: Int[np.ndarray, " k"], again: Int[np.ndarray, "k times"]) -> tuple[str, ...]:
+    """Whether a suspect stays with its labels when it is asked the same pictures again, in other places of a batch.
+
+    A sign where more pictures changed their label than chance gives one audit in a thousand, were one in ten let pass.
+    """
+    from scipy import stats
+
+    changed = int((again != first[:, None]).any(1).sum())
+    if float(stats.binom.sf(changed - 1, len(first), INCONSISTENT)) > JUMP_LEVEL:
+        return ()
+    return (
+        "it labels the same picture differently when asked again, under another index and in another batch "
+        f"({changed} of {len(first)} pictures)",
+    )
+
+
 def _kappa(labels: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"]) -> float:
     classes = int(max(labels.max(), truth.max())) + 1
     shares = [np.bincount(each, minlength=classes) / len(each) for each in (labels, truth)]
@@ -160,6 +204,44 @@ class _Shape:
         within, between = (float(np.mean(each)) for each in zip(*map(_cosines, kinds), strict=True))
         spread = 1.0 - between
         return cls(distinct, spread, (within - between) / max(spread, 1e-12))
+
+
+def _apart(kinds: Sequence[Views]) -> float:
+    return float(np.mean([*map(_gap, kinds)]))
+
+
+def _gap(views: Views) -> float:
+    """Median gap from an answer to its nearest, over the median gap of two answers; all views of some pictures."""
+    pictures = np.linspace(0, len(views) - 1, min(len(views), max(2, CROWD // views.shape[1]))).astype(int)
+    units = _units(views[pictures]).reshape(-1, views.shape[-1])
+    gaps = np.sqrt(np.maximum(2.0 - 2.0 * units @ units.T, 0.0))
+    typical = float(np.median(gaps[np.triu_indices(len(gaps), 1)]))
+    np.fill_diagonal(gaps, np.inf)
+    return float(np.median(gaps.min(1))) / max(typical, 1e-12)
+
+
+def as_unclear(views: Views, wanted: float, rng: np.random.Generator) -> Views:
+    """The same answers with fixed noise for each view, so that the picture explains ``wanted`` times as much of them.
+
+    To ask what a test would have found in a guilty model that answers as unclearly as the suspect. Isotropic Gaussian
+    noise of variance v on answers of length 1 divides mean cosines by 1 + v; solved for v.
+    """
+    units = _units(views)
+    within, between = _cosines(units)
+    signal = (within - between) / max(1.0 - between, 1e-12)
+    variance = max(0.0, (within - between) / max(wanted * signal, 1e-12) - 1.0 + between)
+    return units + rng.normal(scale=np.sqrt(variance / units.shape[-1]), size=units.shape)
+
+
+def clearness(suspect: Sequence[Views], shadows: Sequence[Sequence[Views]]) -> float:
+    """The suspect's signal as a share of the smallest of a shadow: what :class:`Evasion` calls ``signal``."""
+    own, *theirs = (_signal(each) for each in (suspect, *shadows))
+    return own / max(min(theirs), 1e-12)
+
+
+def _signal(kinds: Sequence[Views]) -> float:
+    within, between = (float(np.mean(each)) for each in zip(*map(_cosines, kinds), strict=True))
+    return (within - between) / max(1.0 - between, 1e-12)
 
 
 def _cosines(views: Views) -> tuple[float, float]:

@@ -76,7 +76,8 @@ class Verdict(Record):
     only_if_set = frozenset({"calibrated"})
 
     outcome: Outcome
-    """`evidence` accuses; none of the others clears. `cannot be judged`: the suspect evades."""
+    """`evidence` accuses; none of the others clears. `cannot be judged`: the suspect evades,
+    or its answers say too little of the pictures."""
     alpha: float
     """The level: a p up to it counts as evidence."""
     because: str

@@ -35,7 +35,8 @@ def headline(findings: Findings) -> str:
     """The verdict in two or three words; a rule without calibration never gives evidence."""
     outcome = findings.verdict.outcome
     if outcome == "cannot be judged":
-        return "cannot be judged: the suspect evades"
+        evades = findings.verdict.because.startswith("the suspect evades")
+        return f"cannot be judged: {'the suspect evades' if evades else 'too little in the answers'}"
     if not findings.verdict.calibrated and outcome != "inconclusive":
         return "the rule accuses" if outcome == "evidence" else "the rule does not accuse"
     return outcome
@@ -112,7 +113,7 @@ def _evades(subject: str, because: str) -> str:
     )
     last = (
         f"Whether {subject} remains open, and no test can tell while it answers so. Having found nothing here speaks "
-        "for nobody's innocence: ask for access to the model itself, or for answers that do not evade."
+        "for nobody's innocence: ask for access to the model itself, or for answers that speak of the pictures."
     )
     return _paragraphs(first, last)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.prove.evasion import label_signs
+from burnish.prove.evasion import label_signs, repeat_signs
 from burnish.prove.trainprove.analysis import analyse, settings_in
 from burnish.prove.trainprove.loop import rehearse
+from burnish.prove.verdict import headline
 from tests.prove.trainprove.test_audit import recipe
 
 
@@ -61,6 +62,36 @@ def test_no_innocent_is_called_evasive_by_its_labels() -> None:
     for seed in range(40):
         honest = answers(seed, seed % 2)
         assert label_signs(honest["suspect_labels"], honest["shadow_labels"], honest["truth"]) == ()
+
+
+def again(arrays: dict[str, np.ndarray], changed: float, seed: int = 0) -> dict[str, np.ndarray]:
+    """Answers to 20 pictures asked twice more, of which this share are drawn anew each time."""
+    rng = np.random.default_rng(seed)
+    rows = rng.choice(len(arrays["truth"]), 20, replace=False)
+    first = arrays["suspect_labels"][rows][:, None].repeat(2, 1)
+    labels = np.where(rng.random(first.shape) < changed, rng.integers(0, 5, first.shape), first)
+    return {"again_rows": rows, "again_labels": labels}
+
+
+def test_labels_that_change_when_asked_again_are_named() -> None:
+    """As good as a shadow's on the whole, so that kappa says nothing; evidence stays evidence."""
+    innocent, guilty = answers(1, 0.0), answers(0, 1.0)
+    assert analyse(innocent | again(innocent, 0.0), settings(evasion=True)).verdict.outcome == "no evidence"
+    found = analyse(innocent | again(innocent, 0.6), settings(evasion=True))
+    assert found.verdict.outcome == "cannot be judged"
+    assert "labels the same picture differently when asked again" in found.verdict.because
+    assert headline(found) == "cannot be judged: the suspect evades"
+    assert analyse(guilty | again(guilty, 0.6), settings(evasion=True)).verdict.outcome == "evidence"
+    with pytest.raises(UserError, match="again_rows"):
+        analyse(innocent | {"again_rows": np.array([300]), "again_labels": np.zeros((1, 2), int)}, settings())
+
+
+def test_no_honest_server_is_called_evasive_when_asked_again() -> None:
+    """One in fifty labels flips with the batch, as half precision and dynamic batching do at the border of classes."""
+    honest = answers(2, 0.0)
+    for seed in range(300):
+        asked = again(honest, 0.02, seed)
+        assert repeat_signs(honest["suspect_labels"][asked["again_rows"]], asked["again_labels"]) == ()
 
 
 def test_verdicts_by_rule() -> None:

@@ -16,9 +16,11 @@ import yaml
 
 from burnish.core.errors import UserError
 from burnish.core.run import Run
+from burnish.prove.evasion import repeat_signs
 from burnish.prove.evidence import verify
+from burnish.prove.suspects import open_suspect
 from burnish.prove.trainprove import METHOD
-from burnish.prove.trainprove.loop import audit, gathered
+from burnish.prove.trainprove.loop import asked_again, audit, gathered
 from burnish.prove.trainprove.pictures import draw_all
 from burnish.prove.trainprove.preflight import check
 from burnish.prove.trainprove.recipe import AuditRecipe
@@ -62,6 +64,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def findings(path: Path) -> dict[str, Any]:
     return json.loads((path / "artifacts" / "findings.json").read_text())["findings"]
+
+
+def test_a_suspect_that_changes_its_labels_is_caught_when_asked_again() -> None:
+    """By the audit's own questions; a steady one is let pass, and a budget that is spent asks nothing."""
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 1), dtype=np.uint8)
+    for name, limit, signs in (("suspect", None, 0), ("fickle", None, 1), ("fickle", 136, 1), ("fickle", 100, None)):
+        asking = recipe(suspect={"model": f"{HERE}:{name}", "batch": 16, "queries": limit})
+        with open_suspect(asking.suspect, "labels") as oracle:
+            first = oracle.ask(pixels)
+            found = asked_again(asking, oracle, pixels, print)
+            assert oracle.made == 96 + (0 if signs is None else 40)
+        if signs is None:
+            assert found == {}
+        else:
+            assert len(repeat_signs(first[found["again_rows"]], found["again_labels"])) == signs
 
 
 def test_what_an_audit_leaves(finished: Path) -> None:
@@ -173,7 +190,7 @@ def test_killed_it_goes_on_without_asking_twice(tmp_path: Path, monkeypatch: pyt
         audit(small, run)
     asked = log.read_text().split()
     assert asked[:3] == ["16", "16", "16"]
-    assert sum(map(int, asked[3:])) == 4 * 24 - 32  # two batches were answered, the third never was
+    assert sum(map(int, asked[3:])) == 4 * 24 - 32 + 40  # two batches were answered, the third never was
     assert trained == {path.parent.name: path.stat().st_mtime_ns for path in path.rglob("shadow.json")}
 
 

@@ -27,7 +27,7 @@ from burnish.prove.dov4cl.image_tests import (
     steadiness,
 )
 from burnish.prove.dov4cl.power import MOST, POWER, outlook, power_shown
-from burnish.prove.evasion import Probes, measure_evasion
+from burnish.prove.evasion import USUAL, Probes, as_unclear, clearness, measure_evasion
 from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.findings import Outcome, StatisticalTest, Verdict, smallest
 from burnish.prove.statistics import holm, significant
@@ -53,7 +53,8 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
             also looked at whether the suspect evades.
         settings: those of :func:`settings_in`, and ``split`` (``auc``, ``p`` and ``alpha`` of the split check; ``None``
             where
-            ``split_check`` is off).
+            ``split_check`` is off); ``own_signal``: whether the power is that at the suspect's own signal, where
+            that is low (evidence from before this was looked at is computed as it was).
 
     Raises:
         UserError: arrays missing, of the wrong shape, or not finite.
@@ -61,7 +62,11 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
     public, answers = _read(arrays)
     # one thread: the same last digits wherever the evidence is checked
     with one_thread():
-        findings = (_paper if settings["test"] == "paper" else _permutation)(public, answers, settings)
+        unclear = _unclear(answers) if settings.get("own_signal") and settings["test"] != "paper" else None
+        played = answers if unclear is None else _as_unclear(answers, unclear, settings)
+        findings = (_paper if settings["test"] == "paper" else _permutation)(public, played, settings)
+        if unclear is not None:
+            findings = _at_own_signal(findings, unclear)
         if "probe_public" in arrays:
             findings = _with_evasion(findings, arrays, answers, settings)
     split = findings.split
@@ -78,6 +83,42 @@ def analyse(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Ow
     return findings.model_copy(update={"verdict": verdict})
 
 
+def _unclear(answers: Answers) -> float | None:
+    """The suspect's signal against the lowest of a shadow, where it is lower than any honest model's is."""
+    views = _views(answers)
+    found = clearness(views["suspect"], [each for name, each in views.items() if name.startswith("shadow_")])
+    return found if found < USUAL else None
+
+
+def _as_unclear(answers: Answers, wanted: float, settings: Mapping[str, Any]) -> Answers:
+    """With the guilty shadows' answers made as unclear as the suspect's: the power is then that on such ones."""
+    rng = np.random.default_rng([settings["seed"], 161])
+
+    def noisy(kind: np.ndarray) -> np.ndarray:
+        return as_unclear(kind.reshape(-1, *kind.shape[2:]), wanted, rng).reshape(kind.shape)
+
+    return {
+        name: (noisy(pair[0]), noisy(pair[1])) if name.startswith("guilty_") else pair for name, pair in answers.items()
+    }
+
+
+def _at_own_signal(findings: OwnershipFindings, signal: float) -> OwnershipFindings:
+    """The verdict says that the power is that at the suspect's own signal; where it is low, nothing can be judged."""
+    verdict = findings.verdict
+    if verdict.outcome == "evidence" or findings.power is None or findings.power.reached is None:
+        return findings
+    because = (
+        f"the suspect's answers depend on the picture less than any shadow's (signal {max(signal, 0.0):.0%} of the "
+        f"lowest of a shadow), and with answers made as unclear: {verdict.because}"
+    )
+    outcome: Outcome = "no evidence" if verdict.outcome == "no evidence" else "cannot be judged"
+    return findings.model_copy(update={"verdict": Verdict(outcome=outcome, alpha=verdict.alpha, because=because)})
+
+
+def _views(answers: Answers) -> dict[str, list[np.ndarray]]:
+    return {name: [kind.reshape(-1, *kind.shape[2:]) for kind in pair] for name, pair in answers.items()}
+
+
 def _with_evasion(
     findings: OwnershipFindings, arrays: Mapping[str, np.ndarray], answers: Answers, settings: Mapping[str, Any]
 ) -> OwnershipFindings:
@@ -85,10 +126,10 @@ def _with_evasion(
 
     Evidence stays evidence: the permutation test is exact whatever a suspect answers.
     """
-    views = {name: [kind.reshape(-1, *kind.shape[2:]) for kind in pair] for name, pair in answers.items()}
+    views = _views(answers)
     shadows = [each for name, each in views.items() if name.startswith("shadow_")]
     rng = np.random.default_rng([settings["seed"], 160])
-    found = measure_evasion(views["suspect"], shadows, _probes(arrays), rng)
+    found = measure_evasion(views["suspect"], shadows, _probes(arrays), rng, gaps=bool(settings.get("own_signal")))
     verdict = findings.verdict
     if found.signs and (verdict.outcome != "evidence" or not verdict.calibrated):
         because = f"the suspect evades: {'; '.join(found.signs)}"

@@ -111,7 +111,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
 
 def analysis_settings(recipe: AuditRecipe, split: dict[str, Any] | None) -> dict[str, Any]:
     """What ``analyse`` needs of a recipe."""
-    return {**settings_in(recipe.model_dump(mode="json")), "split": split}
+    return {**settings_in(recipe.model_dump(mode="json")), "split": split, "own_signal": True}
 
 
 def read_pictures(recipe: AuditRecipe) -> Pictures:

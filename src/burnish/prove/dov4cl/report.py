@@ -10,7 +10,7 @@ from typing import Any
 from burnish.core.files import read_json
 from burnish.core.report import Section
 from burnish.prove.dov4cl.findings import OwnershipFindings, OwnershipPower
-from burnish.prove.evasion import DISTINCT, INCONSISTENT, JUMP, JUMP_LEVEL, SIGNAL, SPREAD, Evasion
+from burnish.prove.evasion import CROWDED, DISTINCT, INCONSISTENT, JUMP, JUMP_LEVEL, SIGNAL, SPREAD, Evasion
 from burnish.prove.report import Distribution, audit_sections
 from burnish.prove.verdict import said_p
 
@@ -68,6 +68,11 @@ def evasion_text(found: Evasion) -> str:
         f"answers: {found.spread:.1%} of the smallest of a shadow ({SPREAD:.0%}). Share that the picture explains: "
         f"{found.signal:.1%} of the smallest of a shadow ({SIGNAL:.0%}).",
     ]
+    if found.apart is not None:
+        lines.append(
+            f"Gap from an answer to its nearest: {found.apart:.0%} of the smallest of a shadow (below {CROWDED:.0%} is "
+            "a sign: a few answers, up to a small change)."
+        )
     if found.inconsistency is None or found.jump is None or found.jump_p is None:
         lines.append("It was not asked anything again, and not about scrambled pictures.")
     else:

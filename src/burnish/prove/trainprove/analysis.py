@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core.errors import UserError
-from burnish.prove.evasion import label_signs
+from burnish.prove.evasion import label_signs, repeat_signs
 from burnish.prove.evidence.analysis import Analysis
 from burnish.prove.findings import Outcome, StatisticalTest, Verdict
 from burnish.prove.statistics import Grubbs, binomial_interval, bootstrap_interval, significant
@@ -71,7 +71,8 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
         arrays: ``suspect_labels`` [n]; ``shadow_labels`` [m, n] and ``shadow_source`` [m] (0 = mine); ``truth`` and
             ``sets`` [n] (set 0 = my generator's pictures); where there are any ``mixture_labels`` [k, n] and
             ``mixture_fraction`` [k]; for the published variants ``suspect_logits`` [n, c] and ``shadow_logits`` [n, c]
-            (of the first shadow of mine).
+            (of the first shadow of mine); where pictures were asked again ``again_rows`` [k] and ``again_labels``
+            [k, 2].
         settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``,
             ``ridge``, ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of
             the suspect; ``evasion``: whether to look at how the suspect answers.
@@ -94,6 +95,8 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
     signs: tuple[str, ...] = ()
     if settings.get("evasion"):  # evidence from before this was looked at is computed as it was
         signs = label_signs(arrays["suspect_labels"], labels, arrays["truth"])
+        if "again_rows" in arrays:
+            signs += repeat_signs(arrays["suspect_labels"][arrays["again_rows"]], arrays["again_labels"])
     if settings["statistic"] == "agreement":
         verdict = _verdict(tests[0], strange, len(shadows.innocents), power, len(sets), settings)
     else:
@@ -174,6 +177,11 @@ def _check(arrays: Arrays, settings: Mapping[str, Any]) -> None:
             f"answers: shadow_labels is {arrays['shadow_labels'].shape}; wanted one row for each of "
             f"{len(arrays['shadow_source'])} shadows and one column for each of {images} images"
         )
+    rows = arrays.get("again_rows")
+    if rows is not None and (rows.size == 0 or rows.min() < 0 or rows.max() >= images):
+        raise UserError(f"answers: again_rows are to be places among the {images} images")
+    if rows is not None and arrays["again_labels"].shape[:1] != rows.shape:
+        raise UserError(f"answers: again_labels is {arrays['again_labels'].shape}; wanted a row for each again_rows")
     labels = arrays["suspect_labels"]
     if images and not (labels.min() >= 0 and labels.max() < settings["classes"]):
         raise UserError(

@@ -18,6 +18,7 @@ from burnish.core.parallel import executor
 from burnish.core.run import Run
 from burnish.prove.evidence import check_commitment, write_evidence
 from burnish.prove.suspects import open_suspect
+from burnish.prove.suspects.oracle import Note, Oracle
 from burnish.prove.trainprove import shadows as models
 from burnish.prove.trainprove.analysis import analyse, settings_in
 from burnish.prove.trainprove.pictures import draw_all, sources
@@ -26,6 +27,9 @@ from burnish.prove.trainprove.recipe import AuditRecipe, refusal
 from burnish.prove.trainprove.report import evidence_sections
 from burnish.prove.trainprove.shadows import Job, Shadow, load_array, load_pixels, planned, train_shadow
 from burnish.prove.verdict import headline
+
+LEAST_AGAIN = 8
+"""Pictures asked again, at least: five of eight that change their label are a sign."""
 
 
 def audit(recipe: AuditRecipe, run: Run) -> Path:
@@ -71,6 +75,8 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
             parts.append(oracle.ask(each))
             stop_here(answered=oracle.made + oracle.saved)
         answered = np.concatenate(parts)
+        arrays |= asked_again(recipe, oracle, pixels, run.note)
+        stop_here(answered=oracle.made + oracle.saved)
         suspect = oracle.identity
         run.note(
             f"{oracle.made:,} queries made, {oracle.retried:,} sent again, {oracle.saved:,} answered before, "
@@ -93,6 +99,26 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
         commitment=recipe.commitment,
         sections=evidence_sections(findings, settings, rows_of_shadows),
     )
+
+
+def asked_again(recipe: AuditRecipe, oracle: Oracle, pixels: np.ndarray, note: Note) -> dict[str, np.ndarray]:
+    """Ask some pictures twice more, in the opposite order and beside others: whether the suspect stays with its labels.
+
+    Returns:
+        ``again_rows`` [k], places among the pictures asked about, and ``again_labels`` [k, 2]; empty where neither
+        setting nor budget allow ``LEAST_AGAIN`` pictures.
+    """
+    # what an interrupted audit already asked again is in its store, and was paid for
+    spare = None if recipe.suspect.queries is None else max(0, recipe.suspect.queries - len(pixels))
+    allowed = recipe.ask_again if spare is None else min(recipe.ask_again, spare)
+    count = min(allowed // 2, len(pixels))
+    if count < LEAST_AGAIN:
+        note("suspect: neither settings nor budget are enough to see whether it stays with its labels when asked again")
+        return {}
+    rows = np.random.default_rng([recipe.seed, 96]).choice(len(pixels), count, replace=False)
+    twice = oracle.ask(np.concatenate([pixels[rows][::-1], pixels[rows]]), again=[1] * count + [2] * count)
+    labels = twice if recipe.answer == "labels" else twice.argmax(axis=1).astype(np.int64)
+    return {"again_rows": rows, "again_labels": np.stack([labels[:count][::-1], labels[count:]], axis=1)}
 
 
 def rehearse(arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> None:

@@ -50,6 +50,10 @@ def check(recipe: AuditRecipe) -> list[tuple[str, Any]]:
     references = len(reference_sources(recipe))
     asked = classes * (recipe.validation_pictures + recipe.reference_pictures * references)
     queries = min(asked, recipe.suspect.queries or asked)
+    spare = (
+        recipe.ask_again if recipe.suspect.queries is None else min(recipe.ask_again, recipe.suspect.queries - queries)
+    )
+    more = f", and up to {spare:,} more to see whether it stays with its labels" if spare else ""
     size = recipe.size**2 * recipe.channels
     pictures = classes * recipe.shadow_pictures * (others + 1) + asked
     training, average = recipe.training, sum(sizes) / len(sizes)
@@ -71,7 +75,7 @@ def check(recipe: AuditRecipe) -> list[tuple[str, Any]]:
             f"{pictures:,} of {recipe.size} x {recipe.size}, from {drawn} generators and {others + 1 - drawn} folders",
         ),
         ("shadows", f"{len(shadows)} models: {', '.join(numbers)} parameters"),
-        ("queries", f"{queries:,} of {asked:,} validation pictures"),
+        ("queries", f"{queries:,} of {asked:,} validation pictures{more}"),
         ("sources", f"{others} innocent: the least open-world p is {least:.3f}{enough}"),
         ("statistic", f"{recipe.statistic}, alpha {recipe.alpha:g}"),
         ("workers", f"{recipe.workers} ({recipe.executor}), on {recipe.device}"),

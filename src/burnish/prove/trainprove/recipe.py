@@ -215,6 +215,9 @@ class AuditRecipe(Recipe):
     """Novelty p at or below it: inconclusive."""
     ridge: float = Field(default=0.02, gt=0)
     """Of the kernel ridge regression."""
+    ask_again: int = Field(default=40, ge=0)
+    """Queries that ask pictures a second and third time, to see whether the suspect stays with its labels; only out of
+    what the test leaves of `suspect.queries`. 0: not looked at."""
     batch: int = Field(default=16, ge=1)
     """Images a batch of the published rule (16 at 256 px, as here; 128 at 32 px)."""
     least_power: float = Field(default=0.5, ge=0, le=1)

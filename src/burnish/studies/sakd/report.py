@@ -184,8 +184,10 @@ def glance(cells: Sequence[RegimeCell]) -> Glance:
     mine = by_regime(cells)["clean"]
     shown = {"SAKD perturbed": PERTURBED, "SAKD (text)": SAKD, "random subsets": RANDOM, "labels alone": CE}
     values = {words: float(np.mean([cell.arms[arm].flops.accuracy for cell in mine])) for words, arm in shown.items()}
+    budget = mine[0].budget / 1e9
+    spent = f"{budget:.0f}" if budget >= 10 else f"{budget:.2g}"
     words = (
-        f"For {mine[0].budget / 1e9:.0f} GFLOPs in all, the pupil names {values['random subsets']:.0%} of new clips "
+        f"For {spent} GFLOPs in all, the pupil names {values['random subsets']:.0%} of new clips "
         f"taught on fresh random subsets, {values['labels alone']:.0%} from labels alone, "
         f"{values['SAKD perturbed']:.0%} on easy and diverse subsets ({values['SAKD (text)']:.0%} where both nets look "
         "at interrupted clips)."
