@@ -4,6 +4,7 @@ import importlib
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,17 @@ def test_strange_keys_and_ciphertexts_are_refused():
             evaluator.load(pack({**cipher, **change}))
     keys = unpack(client.evaluation_keys([1]), {"parameters", "relinearise", "rotate"}, "")
     words = keys["rotate"][0][1]
-    for rotate in ([[1, words]] * 2, [[0, words]], [[SMALL.slots, words]], [[1]], [[True, words]], [1], {}, [[1, b""]]):
+    strange: list[Any] = [
+        [[1, words]] * 2,
+        [[0, words]],
+        [[SMALL.slots, words]],
+        [[1]],
+        [[True, words]],
+        [1],
+        {},
+        [[1, b""]],
+    ]
+    for rotate in strange:
         with pytest.raises(UserError, match="key"):
             make_evaluator(SMALL, pack({**keys, "rotate": rotate}), "openfhe")
     assert make_evaluator(SMALL, pack({**keys, "relinearise": b""}), "openfhe").lacking([1]) == ["relinearisation"]

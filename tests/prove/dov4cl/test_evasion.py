@@ -134,11 +134,14 @@ def rounded_to_nothing(house: House) -> Answer:
 
 
 def answer_of_another_picture(house: House) -> Answer:
-    """An honest encoder's answer, but to a picture that a hash of this one chooses."""
+    """An honest encoder's answer, but to a picture that a hash of this one chooses.
+
+    Such answers are noise to the test, which takes one hash in twenty for evidence, as its level says: of 25 tried, one.
+    """
     table = embed(house.innocent[0], elsewhere().pixels)
 
     def answer(images: np.ndarray) -> np.ndarray:
-        weights = np.arange(1, images[0].size + 1)
+        weights = np.random.default_rng(0).integers(1, 1 << 40, images[0].size)
         return table[[int(image.astype(np.int64).ravel() @ weights) % len(table) for image in images]] + _trace(images)
 
     return answer
