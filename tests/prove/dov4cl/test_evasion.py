@@ -136,7 +136,7 @@ def rounded_to_nothing(house: House) -> Answer:
 def answer_of_another_picture(house: House) -> Answer:
     """An honest encoder's answer, but to a picture that a hash of this one chooses.
 
-    Such answers are noise to the test, which takes one hash in twenty for evidence, as its level says: of 25 tried, one.
+    Such answers are noise to the test, which takes one hash in twenty for evidence, as is its level: of 25 tried, one.
     """
     table = embed(house.innocent[0], elsewhere().pixels)
 
