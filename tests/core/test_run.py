@@ -1,6 +1,6 @@
 import io
 import json
-import logging.config
+import logging
 import os
 import re
 import signal
@@ -56,9 +56,10 @@ def test_an_error_that_quotes_a_secret_is_kept_without_it(tmp_path: Path, monkey
     assert "RuntimeError: 401 for ${MY_TOKEN}" in kept["run.log"]
 
 
-def test_what_a_run_says_is_kept_though_the_program_set_logging_up_anew(tmp_path: Path) -> None:
-    logging.config.dictConfig({"version": 1})  # as web frameworks do: loggers that are there already fall silent
-    assert logging.getLogger("burnish").disabled
+def test_what_a_run_says_is_kept_though_the_program_set_logging_up_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("burnish"), "disabled", True)  # as `logging.config` leaves loggers
     with Run(LoopRecipe(steps=5), tmp_path / "run", quiet=True) as run:
         run.note("half way")
     assert "half way" in (tmp_path / "run" / "run.log").read_text()
@@ -181,8 +182,11 @@ def test_trackers_get_the_numbers(tmp_path: Path) -> None:
 def test_absent_tracker_is_named(tmp_path: Path) -> None:
     from burnish.core.recipe import Tracking
 
+    handlers = list(logging.getLogger().handlers)
     with pytest.raises(UserError, match=r"tracking.to: the package aim is not installed"):
         Run(LoopRecipe(tracking=Tracking(to=["aim"])), tmp_path / "run", quiet=True).__enter__()
+    assert logging.getLogger().handlers == handlers  # nobody writes into its log any more
+    assert "tracking.to: the package aim" in (tmp_path / "run" / "run.log").read_text()
     with Run(LoopRecipe(), tmp_path / "run", fresh=True, quiet=True):
         pass  # the failed start holds no lock
 

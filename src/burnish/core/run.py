@@ -256,7 +256,10 @@ class Run:
                     config = self.recipe.written()
                     self._trackers = Trackers(self.recipe.tracking, self.path / "trackers", config)
             self._signals.catch()
-        except BaseException:
+        except BaseException as error:
+            if self._log is not None:
+                self._log.close(error)
+                self._log = None
             self._disown()
             raise
         return self
