@@ -24,8 +24,8 @@ from tests.private.service.conftest import running, texts
 
 WINDOW = 12  # bytes; a match by chance: one in 2^96 a pair of places
 KEY_WINDOW = 32
-"""Of keys and answers, which SEAL compresses: the head of a compressed block, up to 15 bytes, is no secret and comes again
-in other keys (measured: some 25 times among 12 secret keys)."""
+"""Of keys and answers, which SEAL compresses: the head of a compressed block, up to 15 bytes, is no secret and comes
+again in other keys (measured: some 25 times among 12 secret keys)."""
 
 
 class Recorder(httpx.HTTPTransport):
