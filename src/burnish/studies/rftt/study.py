@@ -60,8 +60,8 @@ DESIGNS: dict[Size, Design] = {
     "quick": Design(),
     "full": Design(Shape(128, 4), reinforce=ReinforceDesign(arms=tuple(ARMS))),
 }
-"""What each size spends. Models have .14 M parameters, what trains in the time of ``quick``, and 1.07 M in ``full``, which
-gives them the same steps and tokens, and more arms."""
+"""What each size spends. Models have .14 M parameters, what trains in the time of ``quick``, and 1.07 M in ``full``,
+which gives them the same steps and tokens, and more arms."""
 
 FIRST_SEED = 1000
 """Worlds below were looked at while rates, budgets and lengths of training were settled: at learning rates of 6e-4 and
