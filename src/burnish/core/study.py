@@ -192,6 +192,12 @@ class StudyRecipe(Recipe):
     at `seeds`."""
 
     @property
+    def command(self) -> str:
+        """What is typed for it."""
+        until = f" --until-decided --max-seeds {self.max_seeds}" if self.max_seeds is not None else ""
+        return f"burnish study {self.method.removeprefix('study:')} --size {self.size} --seeds {self.seeds}{until}"
+
+    @property
     def looks(self) -> tuple[Look, ...]:
         """When the claims are looked at, and how sure each look must be."""
         return plan_looks(self.seeds, self.seeds if self.max_seeds is None else self.max_seeds)
@@ -339,13 +345,12 @@ def store(name: str, recipe: StudyRecipe, run_path: Path, judgement: Judgement, 
     run = read_json(run_path / "run.json")
     if run is None:
         raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study afresh", arguments=("fresh",))
-    until = f" --until-decided --max-seeds {recipe.max_seeds}" if recipe.max_seeds is not None else ""
     stored = Stored(
         study=name,
         size=recipe.size,
         seeds=judgement.look.seeds,
         looks=judgement.words,
-        command=f"burnish study {name} --size {recipe.size} --seeds {recipe.seeds}{until} --store",
+        command=f"{recipe.command} --store",
         versions=run["versions"],
         git_revision=run["git_revision"],
         hardware=run["hardware"],
