@@ -45,6 +45,11 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
         raise UserError(
             f"size: a tour is {' or '.join(SIZES)}, not `{size}`; judged sizes belong to a study", arguments=("size",)
         )
+    with activity("tour"):
+        return _tour(size, out, fresh)
+
+
+def _tour(size: str, out: Path, fresh: bool) -> Path:
     say = Progress().note
     shown: list[_Shown] = []
     for method in all_methods()[0]:
