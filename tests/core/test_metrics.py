@@ -11,6 +11,7 @@ import pytest
 from burnish.core import metrics
 from burnish.core.launch import Launch
 from burnish.core.metrics import Progress, activity
+from burnish.core.terminal import TERMINAL
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +112,7 @@ def test_a_terminal_shows_it_and_then_the_loop_inside_alone(monkeypatch: pytest.
         assert not any("making a model" in each for each in screen.getvalue().split("steps")[both + 2 : -1])
         Progress().note("words " * 60)
     assert "words " * 60 in screen.getvalue().replace("\x1b[2K", "")
-    assert metrics.TERMINAL._bars is None
+    assert TERMINAL._bars is None
 
 
 @pytest.mark.parametrize("several", ["worker", "ranks"])
@@ -119,7 +120,7 @@ def test_who_is_one_of_several_processes_writes_lines(several: str, monkeypatch:
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     if several == "worker":
-        monkeypatch.setattr(metrics.multiprocessing, "parent_process", object)
+        monkeypatch.setattr("multiprocessing.parent_process", object)
     else:
         monkeypatch.setattr(metrics, "launched", lambda: Launch(size=2))
     with activity("work"):
