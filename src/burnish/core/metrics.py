@@ -156,6 +156,13 @@ class Progress:
         """Show a loop from the moment on when it is clear that it takes a while, until it is over."""
         if loop.over.wait(QUIET_SECONDS):
             return
+        _said.going_on.append(loop)
+        try:
+            self._tell(loop)
+        finally:
+            _said.going_on.remove(loop)
+
+    def _tell(self, loop: _Loop) -> None:
         if not _draws(self._stream):
             self._line(loop)
             while not loop.over.wait(LINE_SECONDS):

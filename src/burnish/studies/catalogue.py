@@ -51,7 +51,7 @@ def perform(
     with Run(recipe, path, fresh=fresh, allow_changed_code=allow_changed_code) as run:
         if run.finished:
             run.note(f"{path}: already finished, only drawn again")
-        with theirs(run.code, "study"), activity(recipe.method.removeprefix("study:")):
+        with theirs(run.code, "study"):
             found = decide(study, recipe, run)
         run.artifact("claims.json", [claim.model_dump(mode="json") for claim in found.claims])
     return found
