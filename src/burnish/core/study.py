@@ -384,13 +384,20 @@ def claim_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
         {
             "claim": claim.claim,
             "paper": claim.paper,
-            "ours": "-" if claim.ours is None else f"{claim.ours:.4g}",
-            "baseline": "-" if claim.baseline is None else f"{claim.baseline:.4g}",
+            "ours": _shown(claim.ours),
+            "baseline": _shown(claim.baseline),
             "interval": "-" if claim.interval is None else str(claim.interval),
             "verdict": claim.verdict + _lacking(claim),
         }
         for claim in claims
     ]
+
+
+def _shown(value: float | None) -> str:
+    """Four figures, and no powers of ten where whole numbers say it: 57,300."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 10_000_000 else f"{value:.4g}"
 
 
 def _lacking(claim: Claim) -> str:
