@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json, print_table
+from burnish.cli.shared import Commands, Json, print_table, working
 
 private_app = typer.Typer(
     cls=Commands,
@@ -41,7 +41,8 @@ def private_plan(
     """
     from burnish.private import plan
 
-    found = plan(classes, eps, prompts, width=width, aggregate=aggregate, questions=questions)
+    with working("private plan"):
+        found = plan(classes, eps, prompts, width=width, aggregate=aggregate, questions=questions)
     if json_:
         print(json.dumps(_plain(found), indent=1))
         return
@@ -75,7 +76,8 @@ def private_keygen(
     """
     from burnish.private import keygen
 
-    keys = keygen(service, out, token=token)
+    with working("private keygen"):
+        keys = keygen(service, out, token=token)
     size = keys.evaluation_keys.stat().st_size
     if json_:
         print(json.dumps({"keys": str(keys.folder), "evaluation_bytes": size}, indent=1))
@@ -130,8 +132,10 @@ def private_ask(
     """
     from burnish.private import ask
 
+    with working("private ask"):
+        answers = list(ask(texts, service, keys, token=token, encoder=encoder))
     rows = []
-    for text, answer in zip(texts, ask(texts, service, keys, token=token, encoder=encoder), strict=True):
+    for text, answer in zip(texts, answers, strict=True):
         resolves = answer.label.resolves
         why = (
             "" if answer.name is not None else f"ambiguous; eps {resolves:.2g} would tell" if resolves else "ambiguous"
@@ -156,7 +160,8 @@ def private_attack(
     """
     from burnish.private import attack
 
-    found = attack(service, texts, count=count, budget=budget, share=share, seed=seed)
+    with working("private attack"):
+        found = attack(service, texts, count=count, budget=budget, share=share, seed=seed)
     rows = [
         {
             "right": found.labels[label],

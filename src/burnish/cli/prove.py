@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Commands, Json, Sets, print_table
+from burnish.cli.shared import Commands, Json, Sets, print_table, working
 
 prove_app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog="Example: burnish prove commit dov4cl/tiny"
@@ -30,7 +30,8 @@ def prove_commit(
     """
     from burnish.prove import commit
 
-    found = commit(recipe, out, set_ or ())
+    with working("prove commit"):
+        found = commit(recipe, out, set_ or ())
     if json_:
         print(json.dumps(found, indent=1))
     else:
@@ -51,7 +52,8 @@ def prove_verify(
     """
     from burnish.prove import verify
 
-    found = verify(evidence, commitment)
+    with working("prove verify"):
+        found = verify(evidence, commitment)
     if json_:
         print(json.dumps(found, indent=1))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json
+from burnish.cli.shared import Commands, Json, working
 
 reason_app = typer.Typer(
     cls=Commands,
@@ -51,26 +52,30 @@ def reason_answer(
     """
     from burnish.reason import answer
 
-    def write(text: str) -> None:
-        print(text, end="", flush=True)
+    with contextlib.ExitStack() as waiting:  # until the first words come
+        waiting.enter_context(working("reason answer"))
 
-    found = answer(
-        model,
-        question,
-        image or (),
-        calibrate=calibrate,
-        plausibility=plausibility,
-        with_model=with_model,
-        weight=weight,
-        max_new_tokens=tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        system=system,
-        device=device,
-        constrained=constrained,
-        write=None if json_ else write,
-    )
+        def write(text: str) -> None:
+            waiting.close()
+            print(text, end="", flush=True)
+
+        found = answer(
+            model,
+            question,
+            image or (),
+            calibrate=calibrate,
+            plausibility=plausibility,
+            with_model=with_model,
+            weight=weight,
+            max_new_tokens=tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            system=system,
+            device=device,
+            constrained=constrained,
+            write=None if json_ else write,
+        )
     if json_:
         print(json.dumps(found, indent=1))
         return
@@ -104,20 +109,21 @@ def reason_search(
     """
     from burnish.reason import search
 
-    found = search(
-        model,
-        question,
-        rollouts=rollouts,
-        vote=vote,
-        prm=prm,
-        max_depth=depth,
-        step_tokens=step_tokens,
-        temperature=temperature,
-        seed=seed,
-        system=system,
-        device=device,
-        grammar=grammar,
-    )
+    with working("reason search"):
+        found = search(
+            model,
+            question,
+            rollouts=rollouts,
+            vote=vote,
+            prm=prm,
+            max_depth=depth,
+            step_tokens=step_tokens,
+            temperature=temperature,
+            seed=seed,
+            system=system,
+            device=device,
+            grammar=grammar,
+        )
     if json_:
         print(json.dumps(found, indent=1))
         return

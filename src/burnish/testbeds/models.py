@@ -240,10 +240,10 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
         raise UserError(f"{out}: exists already; choose another folder")
     kept = cached_model(name)
     if kept is None:
-        import transformers
-
-        transformers.utils.logging.disable_progress_bar()
         with activity(f"model {name}: prepared once, in the cache"):
+            import transformers
+
+            transformers.utils.logging.disable_progress_bar()
             kept = make_once(cache() / "models" / name, lambda work: _make(name, work, source))
     if out is None:
         return kept
