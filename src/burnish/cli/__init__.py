@@ -241,6 +241,9 @@ def sweep(
         Literal["local", "ray"], typer.Option(help="Where the runs go: processes here, or a Ray cluster.")
     ] = "local",
     workers: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; default RAY_ADDRESS, or one that is started here.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The sweep's folder; default runs/sweep-METHOD-RECIPE.")] = None,
     fresh: Fresh = False,
     allow_changed_code: AllowChangedCode = False,
@@ -261,6 +264,7 @@ def sweep(
             seeds=seeds,
             executor=executor,
             workers=workers,
+            ray_address=ray_address,
             fresh=fresh,
             allow_changed_code=allow_changed_code,
         )
