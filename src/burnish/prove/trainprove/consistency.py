@@ -27,7 +27,7 @@ def self_agreement(first: Int[np.ndarray, " k"], again: Int[np.ndarray, "k times
     if agreeing == 1.0:
         return 1.0
     chance = float(((counts.sum(0) / counts.sum()) ** 2).sum())
-    return (agreeing - chance) / (1.0 - chance)
+    return float((agreeing - chance) / (1.0 - chance))
 
 
 def as_inconsistent(labels: Int[np.ndarray, "m n"], wanted: float, rng: np.random.Generator) -> Int[np.ndarray, "m n"]:
