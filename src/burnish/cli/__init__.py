@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
-import json
 import os
 import sys
 from pathlib import Path
@@ -34,6 +33,7 @@ from burnish.cli.shared import (
     Size,
     TourSize,
     only_data,
+    print_json,
     print_table,
     say,
 )
@@ -140,7 +140,7 @@ def schema(method: Annotated[str, typer.Argument(help="A method's name, or modul
     """
     from burnish.core.method import find_method
 
-    print(json.dumps(find_method(method).settings().model_json_schema(), indent=1))
+    print_json(find_method(method).settings().model_json_schema())
 
 
 @app.command()
@@ -337,7 +337,7 @@ def env(json_: Json = False) -> None:
 
     found: dict[str, Any] = {**environment(), "cache": str(cache())}
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
     else:
         rows = [*found["versions"].items(), *found["hardware"].items()]
         rows += [("git revision", found["git_revision"] or "installed package"), ("cache", found["cache"])]

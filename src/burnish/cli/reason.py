@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json
+from burnish.cli.shared import Commands, Json, print_json
 
 reason_app = typer.Typer(
     cls=Commands,
@@ -72,7 +71,7 @@ def reason_answer(
         write=None if json_ else write,
     )
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     print()
     if not found["finished"]:
@@ -119,7 +118,7 @@ def reason_search(
         grammar=grammar,
     )
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     for step in found["steps"]:
         print(f"{step['action']}: {step['text']}")
