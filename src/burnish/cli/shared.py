@@ -92,7 +92,7 @@ def only_data(as_json: bool) -> Iterator[None]:
 
 
 def print_json(data: Any, indent: int | None = 1) -> None:
-    """A result as JSON that every reader takes: numbers that JSON does not have (NaN, infinite) are null, with their keys."""
+    """A result as JSON that every reader takes: a number that JSON does not have (NaN, infinite) is null."""
     print(json.dumps(_finite(data), indent=indent, default=str, allow_nan=False))
 
 
