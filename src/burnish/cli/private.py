@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json, print_table, working
+from burnish.cli.shared import Commands, Json, print_json, print_table, working
 
 private_app = typer.Typer(
     cls=Commands,
@@ -44,7 +43,7 @@ def private_plan(
     with working("private plan"):
         found = plan(classes, eps, prompts, width=width, aggregate=aggregate, questions=questions)
     if json_:
-        print(json.dumps(_plain(found), indent=1))
+        print_json(_plain(found))
         return
     rows = [
         {"step": step.name, "levels": f"{step.first} to {step.last}", "seconds": f"{step.seconds:.2f}"}
@@ -80,7 +79,7 @@ def private_keygen(
         keys = keygen(service, out, token=token)
     size = keys.evaluation_keys.stat().st_size
     if json_:
-        print(json.dumps({"keys": str(keys.folder), "evaluation_bytes": size}, indent=1))
+        print_json({"keys": str(keys.folder), "evaluation_bytes": size})
     else:
         print(f"{keys.folder}: secret.key stays here; evaluation.keys ({_size(size)}) go to the server, once")
 
