@@ -34,6 +34,8 @@ class _Said:
 
 
 _said = _Said()
+_activities: list[threading.Event] = []
+"""Of all that go on, the innermost last: the one that speaks."""
 
 
 class Metrics:
@@ -218,14 +220,17 @@ class Progress:
 def activity(label: str, *, quiet: bool = False) -> Iterator[None]:
     """Say that work without a count goes on: after two seconds, then after every ten in which nothing else was said.
 
-    For what has a loop, :meth:`Progress.track` says more; inside of this it is left to speak.
+    For what has a loop, :meth:`Progress.track` says more; inside of this it is left to speak, as is another activity.
     """
     over, start = threading.Event(), time.monotonic()
+    _activities.append(over)
 
     def tell() -> None:
         heard, wait = start, QUIET_SECONDS
         while not over.wait(max(0.05, heard + wait - time.monotonic())):
-            if _said.at > heard:
+            if _activities[-1:] != [over]:
+                heard = time.monotonic()
+            elif _said.at > heard:
                 heard = _said.at
             else:
                 print(f"{label}: {duration(time.monotonic() - start)}", file=sys.stderr, flush=True)
@@ -238,6 +243,7 @@ def activity(label: str, *, quiet: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
+        _activities.remove(over)
         over.set()
         if told.is_alive():
             told.join()
