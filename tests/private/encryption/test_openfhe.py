@@ -1,5 +1,6 @@
 """OpenFHE beyond what every back end must do: where it does not load, and what is taken from a stranger's bytes."""
 
+import hashlib
 import importlib
 import struct
 import sys
@@ -72,6 +73,10 @@ def test_strange_keys_and_ciphertexts_are_refused():
     for change in ({"level": 4}, {"level": -1}, {"level": True}, {"parts": 3, "doubled": True}, {"doubled": 0}):
         with pytest.raises(UserError, match="ciphertext: not of a level or size"):
             evaluator.load(pack({**cipher, **change}))
+    half = len(cipher["words"]) // 2
+    open_ = cipher["words"][:half] + bytes(half)
+    with pytest.raises(UserError, match="ciphertext: it hides nothing"):
+        evaluator.load(pack({**cipher, "words": open_, "check": hashlib.sha256(open_).digest()[:8]}))
     keys = unpack(client.evaluation_keys([1]), {"parameters", "relinearise", "rotate"}, "")
     words = keys["rotate"][0][1]
     strange: list[Any] = [
