@@ -15,6 +15,7 @@ from burnish.private.encryption.choose import make_client, make_evaluator
 from burnish.private.encryption.openfhe import PYTHON, library
 from burnish.private.encryption.openfhe_streams import Frame
 from burnish.private.encryption.sealed_streams import pack, unpack
+from burnish.private.service.running import Settings, prepare
 from tests.private.encryption.backends import SMALL, needs_openfhe, pair
 
 PRIMES = (97, 65537, 2**40 + 15)
@@ -64,6 +65,12 @@ def test_where_it_is_not_installed_or_does_not_load_one_line_says_what_to_do(mon
         with pytest.raises(UserError, match=r"does not load: .*take CPython") as caught:
             library()
         assert "\n" not in str(caught.value)
+
+
+def test_a_server_says_so_before_anything_is_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openfhe", None)
+    with pytest.raises(UserError, match="^openfhe"):
+        prepare(Path("absent"), Settings(backend="openfhe"))
 
 
 @needs_openfhe
