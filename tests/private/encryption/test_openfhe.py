@@ -69,7 +69,7 @@ def test_where_it_is_not_installed_or_does_not_load_one_line_says_what_to_do(mon
 
 def test_a_server_says_so_before_anything_is_read(monkeypatch):
     monkeypatch.setitem(sys.modules, "openfhe", None)
-    with pytest.raises(UserError, match="^openfhe"):
+    with pytest.raises(UserError, match=r"^openfhe"):
         prepare(Path("absent"), Settings(backend="openfhe"))
 
 
