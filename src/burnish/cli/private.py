@@ -95,6 +95,7 @@ def private_serve(
     store: Annotated[Path, typer.Option(help="Folder of the clients' evaluation keys.")] = Path("registered"),
     questions: Annotated[int, typer.Option(help="Texts that one question may bring; a power of two.")] = 1,
     parts: Annotated[int, typer.Option(help="Ciphertexts that a question comes in.")] = 1,
+    backend: Annotated[Literal["seal", "openfhe"], typer.Option(help="The encryption's library.")] = "seal",
     workers: Annotated[int, typer.Option(help="Processes that compute.")] = 1,
     flood_bits: Annotated[
         float | None, typer.Option(help="Statistical security of the noise on answers; default: all that fits.")
@@ -112,7 +113,9 @@ def private_serve(
     from burnish.private.service.sessions import Limits
 
     limits = Limits(clients=clients, key_seconds=3600 * key_hours, questions_per_minute=rate)
-    settings = Settings(questions=questions, parts=parts, workers=workers, flood_bits=flood_bits, limits=limits)
+    settings = Settings(
+        backend=backend, questions=questions, parts=parts, workers=workers, flood_bits=flood_bits, limits=limits
+    )
     serve(service, host=host, port=port, token=token, store=store, settings=settings)
 
 
