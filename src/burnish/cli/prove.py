@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Commands, Json, Sets, print_table
+from burnish.cli.shared import Commands, Json, Sets, print_json, print_table, working
 
 prove_app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog="Example: burnish prove commit dov4cl/tiny"
@@ -30,9 +29,10 @@ def prove_commit(
     """
     from burnish.prove import commit
 
-    found = commit(recipe, out, set_ or ())
+    with working("prove commit"):
+        found = commit(recipe, out, set_ or ())
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
     else:
         print_table([{"what": key, "value": str(value)} for key, value in found.items()], False)
 
@@ -51,9 +51,10 @@ def prove_verify(
     """
     from burnish.prove import verify
 
-    found = verify(evidence, commitment)
+    with working("prove verify"):
+        found = verify(evidence, commitment)
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
     else:
         for line in [*found["problems"], *found["notes"]]:
             print(line)

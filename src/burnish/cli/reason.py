@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json
+from burnish.cli.shared import Commands, Json, print_json, working
 
 reason_app = typer.Typer(
     cls=Commands,
@@ -51,28 +51,32 @@ def reason_answer(
     """
     from burnish.reason import answer
 
-    def write(text: str) -> None:
-        print(text, end="", flush=True)
+    with contextlib.ExitStack() as waiting:  # until the first words come
+        waiting.enter_context(working("reason answer"))
 
-    found = answer(
-        model,
-        question,
-        image or (),
-        calibrate=calibrate,
-        plausibility=plausibility,
-        with_model=with_model,
-        weight=weight,
-        max_new_tokens=tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        system=system,
-        device=device,
-        constrained=constrained,
-        write=None if json_ else write,
-    )
+        def write(text: str) -> None:
+            waiting.close()
+            print(text, end="", flush=True)
+
+        found = answer(
+            model,
+            question,
+            image or (),
+            calibrate=calibrate,
+            plausibility=plausibility,
+            with_model=with_model,
+            weight=weight,
+            max_new_tokens=tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            system=system,
+            device=device,
+            constrained=constrained,
+            write=None if json_ else write,
+        )
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     print()
     if not found["finished"]:
@@ -104,22 +108,23 @@ def reason_search(
     """
     from burnish.reason import search
 
-    found = search(
-        model,
-        question,
-        rollouts=rollouts,
-        vote=vote,
-        prm=prm,
-        max_depth=depth,
-        step_tokens=step_tokens,
-        temperature=temperature,
-        seed=seed,
-        system=system,
-        device=device,
-        grammar=grammar,
-    )
+    with working("reason search"):
+        found = search(
+            model,
+            question,
+            rollouts=rollouts,
+            vote=vote,
+            prm=prm,
+            max_depth=depth,
+            step_tokens=step_tokens,
+            temperature=temperature,
+            seed=seed,
+            system=system,
+            device=device,
+            grammar=grammar,
+        )
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     for step in found["steps"]:
         print(f"{step['action']}: {step['text']}")
