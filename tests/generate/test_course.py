@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from burnish.core.errors import UserError
+from burnish.core.paths import find_recipe
 from burnish.generate.recipe import MintRecipe, StageSettings
-from burnish.generate.training.course import rate_of, rows_by_task, rows_of, stage_of
+from burnish.generate.training.course import TASKS, rate_of, rows_by_task, rows_of, stage_of
 
 
 def stage(**settings) -> StageSettings:
@@ -34,6 +35,15 @@ def test_stages_and_rates() -> None:
     assert [rate_of(slow, step) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
     falling = stage(steps=10, learning_rate=1.0, schedule="cosine")
     assert rate_of(falling, 5) == pytest.approx(0.05 + 0.95 / 2)
+
+
+@pytest.mark.parametrize("name", ["mint/tiny", "mint/paper"])
+def test_every_stage_of_a_shipped_recipe_warms_up(name: str) -> None:
+    """One optimizer goes through all: what is new to a stage would else begin at the full rate."""
+    recipe = MintRecipe.load(find_recipe(name))
+    assert all(stage.warmup_steps > 0 for stage in recipe.stages)
+    if name == "mint/tiny":  # each command of its page finds what it needs
+        assert {task for stage in recipe.stages for task in stage.tasks} == set(TASKS)
 
 
 @pytest.mark.parametrize(
