@@ -39,7 +39,7 @@ answers every claim. Shapes everywhere; of emoji and stamps `full` trains two mo
 
 FIRST_SEED = 1200
 """Seeds below were looked at: while lengths of training were settled; 1000 to 1002 in a first judged run, of 180
-seconds a model; 1100 to 1102 in a second, whose models learnt to reflect on drafts with a plan only: see docs/mint.md."""
+seconds a model; 1100 to 1102 in a second, whose models learnt to reflect on drafts with a plan only (docs/mint.md)."""
 
 
 def run(recipe: StudyRecipe, run: Run) -> Outcome:
