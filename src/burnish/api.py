@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
@@ -22,14 +22,14 @@ from burnish.core.report import Section, checked_sections, run_report
 from burnish.core.result import RunResult
 from burnish.core.run import Run, note_report_error, run_record
 from burnish.core.run_folder import state_of
-from burnish.core.study import Judgement, Size, StudyRecipe, check_judged, claim_rows
+from burnish.core.study import Judgement, StudyRecipe, check_judged, claim_rows
 from burnish.core.study import store as store_claims
 from burnish.core.sweep_table import shown
 from burnish.core.user_code import lent_code, look_in, theirs
 from burnish.core.yaml_marks import load_yaml
 from burnish.studies.catalogue import draw_again, find_study, judged, perform, write_page
 
-SIZES: tuple[Size, ...] = get_args(Size)
+DEFAULT_SEEDS = {"smoke": 1, "tour": 1, "quick": 3, "full": 5}
 MORE_SEEDS = 8
 """Times the seeds of the first look, where claims are looked at until they are decided: four looks."""
 RecipeLike = str | Path | Recipe | Mapping[str, Any]
@@ -318,7 +318,7 @@ def study(
     Args:
         name: of the method, or ``module:STUDY`` (or ``module:METHOD`` of a method that has one) for one of your own.
         size: ``smoke`` (does every line run), ``tour`` (how it works), ``quick`` or ``full`` (judged).
-        seeds: repetitions; none: 3 for ``quick``, for ``full`` 5 or what the study says, 1 otherwise.
+        seeds: repetitions; none: 3 for ``quick``, 5 for ``full``, 1 otherwise.
         out: the run's folder; none: ``runs/study-NAME-SIZE``, of a study of your own with the module's name.
         until_decided: add seeds, twice as many at each look, until every claim is decided or there are ``max_seeds``.
             How the looks share the error: :mod:`burnish.core.looks`.
@@ -333,16 +333,15 @@ def study(
             with it; several ranks.
     """
     refuse_more_ranks(f"study: {name}", "executor")
-    known = next((each for each in SIZES if each == size), None)
-    if known is None:
-        raise UserError(f"size: `{size}` is none of {', '.join(SIZES)}", arguments=("size",))
+    if size not in DEFAULT_SEEDS:
+        raise UserError(f"size: `{size}` is none of {', '.join(DEFAULT_SEEDS)}", arguments=("size",))
     with activity(f"study {name}"):
         found = find_study(name)
     root = checkout() if store else None
     for name_of, count in (("seeds", seeds), ("max_seeds", max_seeds), ("workers", workers)):
         if count is not None and count < 1:
             raise UserError(f"{name_of}: at least 1, not {count}", arguments=(name_of,))
-    first = found.least_seeds(known) if seeds is None else seeds
+    first = DEFAULT_SEEDS[size] if seeds is None else seeds
     asked: dict[str, Any] = {"method": f"study:{name}", "size": size, "seeds": first, "workers": workers}
     if until_decided:
         asked["max_seeds"] = MORE_SEEDS * first if max_seeds is None else max_seeds
@@ -354,12 +353,12 @@ def study(
             raise UserError(
                 "store: of methods with a name, in a checkout; a study of your own is kept by its run's folder"
             )
-        check_judged(recipe, found)
+        check_judged(recipe)
     path = Path(out or f"runs/study-{name.partition(':')[0].replace('.', '-')}-{size}")
     with activity(f"study {name}"):
         done = perform(found, recipe, path, fresh=fresh, allow_changed_code=allow_changed_code)
         if root is not None:
-            store_claims(name, found, recipe, path, done, root)
+            store_claims(name, recipe, path, done, root)
         return StudyResult(claim_rows(done.claims), write_page(found, recipe, path, done), done)
 
 

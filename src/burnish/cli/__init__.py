@@ -188,8 +188,7 @@ def study(
     ],
     size: Size = "quick",
     seeds: Annotated[
-        int | None,
-        typer.Option(help="Repetitions; default 3 for quick, 5 for full (mint: 3), 1 otherwise."),
+        int | None, typer.Option(help="Repetitions; default 3 for quick, 5 for full, 1 otherwise.")
     ] = None,
     until_decided: Annotated[
         bool, typer.Option("--until-decided", help="Add seeds until every claim is decided; each look costs its share.")

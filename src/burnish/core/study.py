@@ -186,7 +186,7 @@ class StudyRecipe(Recipe):
     checkpoint_every: float = Field(default=0.0, ge=0)
     """A study's steps are whole trainings: each is saved as it ends."""
     seeds: int = Field(default=3, ge=1)
-    """Repetitions; at least 3 for a verdict in `quick`, 5 (or what a study says) in `full`."""
+    """Repetitions; at least 3 for a verdict in `quick`, 5 in `full`."""
     max_seeds: int | None = Field(default=None, ge=1)
     """Seeds are added, twice as many at each look, until every claim is decided or there are this many; none: one look
     at `seeds`."""
@@ -273,17 +273,10 @@ class Study:
     Attributes:
         title: one line.
         run: the loop, over a run folder like any other. Called again with more seeds it goes on from those it has.
-        full_seeds: of size `full` where no number is asked for, and the fewest with which it is stored; 3 at least.
-            Fewer than 5 are for studies whose seed takes hours.
     """
 
     title: str
     run: Callable[[StudyRecipe, Run], Outcome]
-    full_seeds: int = 5
-
-    def least_seeds(self, size: Size) -> int:
-        """Fewest that are stored of a judged size; of others one is enough."""
-        return {"quick": 3, "full": self.full_seeds}.get(size, 1)
 
 
 def decide(study: Study, recipe: StudyRecipe, run: Run) -> Judgement:
@@ -328,27 +321,27 @@ class Stored(Settings):
         return ", ".join(f"{counts[verdict]} {said}" for verdict, said in words.items() if counts[verdict])
 
 
-def check_judged(recipe: StudyRecipe, study: Study) -> None:
+def check_judged(recipe: StudyRecipe) -> None:
     """Refuse to store what no verdict may come from.
 
     Raises:
         UserError: the size is not a judged one, or too few seeds for it.
     """
-    least = study.least_seeds(recipe.size)
+    least = {"quick": 3, "full": 5}
     if recipe.size not in JUDGED:
         raise UserError(f"store: size `{recipe.size}` is not judged; quick and full are", arguments=("size",))
-    if recipe.seeds < least:
-        raise UserError(f"store: size `{recipe.size}` needs {least} seeds or more", arguments=("seeds",))
+    if recipe.seeds < least[recipe.size]:
+        raise UserError(f"store: size `{recipe.size}` needs {least[recipe.size]} seeds or more", arguments=("seeds",))
 
 
-def store(name: str, study: Study, recipe: StudyRecipe, run_path: Path, judgement: Judgement, root: Path) -> Path:
+def store(name: str, recipe: StudyRecipe, run_path: Path, judgement: Judgement, root: Path) -> Path:
     """Write ``docs/claims/NAME.json`` below ``root`` from a judged run.
 
     Raises:
         UserError: the size is not a judged one, or too few seeds for it.
         BurnishError: the run's record is missing.
     """
-    check_judged(recipe, study)
+    check_judged(recipe)
     run = read_json(run_path / "run.json")
     if run is None:
         raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study afresh", arguments=("fresh",))
