@@ -67,7 +67,7 @@ def main(seeds: int, kept: str | None = None) -> None:
     _, high = binomial_interval(len(accused), len(encoders))
     print(f"{len(every):,} innocent audits: {sum(bool(each.signs) for _, each in every)} called evasive")
     print(f"{len(accused)} of {len(encoders)} encoders ever called so: at most {high:.1%} with 95 % confidence")
-    for name in ("inconsistency", "distinct", "spread", "signal", "jump", "jump_p"):
+    for name in ("inconsistency", "distinct", "spread", "signal", "apart", "jump", "jump_p"):
         values = np.array([getattr(each, name) for _, each in every], dtype=float)
         print(f"{name}: {values.min():.4g} to {values.max():.4g}, median {np.median(values):.4g}")
 

@@ -555,3 +555,21 @@ def test_changed_code_and_runs_beside_each_other(
     status, shown, _ = typed("compare", "a", "b")
     assert status == 0
     assert shown.splitlines()[-1] == "compare.html"
+
+
+def test_numbers_that_json_does_not_have_are_null(typed: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """A score may be NaN where nothing was measured; whoever reads the JSON may be no Python."""
+    (tmp_path / "unmeasured.py").write_text(
+        "from burnish.core.method import Method\nfrom burnish.core.recipe import Recipe\n"
+        "def loop(recipe, run):\n    return {'score': float('nan'), 'worst': [float('-inf'), 1.5]}\n"
+        "METHOD = Method(name='unmeasured', recipe=Recipe, run=loop)\n"
+    )
+    (tmp_path / "unmeasured.yaml").write_text("method: unmeasured:METHOD\n")
+
+    def strict(name: str) -> None:
+        raise ValueError(name)
+
+    for _ in range(2):  # the run, and the call that finds it finished
+        code, out, _ = typed("run", "unmeasured.yaml", "--json")
+        assert code == 0
+        assert json.loads(out, parse_constant=strict)["value"] == {"score": None, "worst": [None, 1.5]}

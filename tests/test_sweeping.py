@@ -64,6 +64,17 @@ def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_record(Path("swept"))["method"] == "sweep:loop"
 
 
+@pytest.mark.slow
+def test_ray_carries_out_the_same_runs(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "own.py").write_text("from tests.core.loops import METHOD\n")
+    (tmp_path / "own.yaml").write_text(json.dumps({**LOOP, "method": "own:METHOD"}))
+    here = burnish.sweep("own.yaml", {"width": [4, 8]}, "here", workers=1)
+    there = burnish.sweep("own.yaml", {"width": [4, 8]}, "there", executor="ray", workers=2)
+    assert there.rows == here.rows
+    assert all((there.path / cell.folder / "run.json").exists() for cell in there.cells)
+
+
 def test_a_run_that_fails_by_itself_is_a_row_and_a_users_mistake_ends_it_before_it_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

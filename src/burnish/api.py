@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
-from burnish.core.files import nothing_made, read_json
+from burnish.core.files import NotMade, nothing_made, read_json
 from burnish.core.hub import push_model
 from burnish.core.launch import join_slurm, refuse_more_ranks
 from burnish.core.method import all_methods, checked_rows, find_method, load_recipe
@@ -229,17 +229,22 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
     Returns:
         Rows of ``what`` and ``value``: words, or numbers with their unit in the name. What a run of a method of the
         house would take is in ``memory_bytes``, ``disk_bytes`` and ``seconds``, a forecast
-        (:class:`burnish.core.forecast.Forecast`).
+        (:class:`burnish.core.forecast.Forecast`). Where an embedded model or data set is not in the cache yet, the rows
+        end with what a run would prepare first.
 
     Raises:
-        UserError: anything that would stop it, or data that a run would fetch first.
+        UserError: anything that would stop it.
     """
     join_slurm()
     merge = _merge_config(recipe)
     if merge is not None:
         from burnish.merge.checking import rows_of
 
-        return rows_of(merge, Path("OUT") if out is None else Path(out), overrides)
+        try:
+            with nothing_made():
+                return rows_of(merge, Path("OUT") if out is None else Path(out), overrides)
+        except NotMade as lacking:
+            return _told(_prepared_first(lacking))
     method, asked = load_recipe(recipe, overrides)
     rows: list[tuple[str, Any]] = [("method", asked.method)]
     if method.paper is not None:
@@ -257,8 +262,22 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
             activity(f"{asked.method}: looking at what it would do"),
             nothing_made(),
         ):
-            rows += checked_rows(preflight(asked), asked.method)
+            try:
+                rows += checked_rows(preflight(asked), asked.method)
+            except NotMade as lacking:
+                rows += _prepared_first(lacking)
+    return _told(rows)
+
+
+def _told(rows: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
     return [{"what": what, "value": value} for what, value in rows]
+
+
+def _prepared_first(lacking: NotMade) -> list[tuple[str, Any]]:
+    """What a run would put into the cache before anything else, and why no more is known."""
+    rows = [("prepares first", f"{what}{f': {takes}' * bool(takes)}") for what, takes in lacking.parts]
+    commands = " and ".join(f"`burnish {what}`" for what, _ in lacking.parts)
+    return [*rows, ("not known yet", f"the rest, memory, disk and time among it; prepare it now by {commands}")]
 
 
 def _folder(recipe: Recipe, path: Path) -> str:

@@ -84,6 +84,7 @@ def sweep(
     seeds: int = 1,
     executor: Literal["local", "ray"] = "local",
     workers: int = 2,
+    ray_address: str | None = None,
     fresh: bool = False,
     allow_changed_code: bool = False,
 ) -> SweepResult:
@@ -100,6 +101,7 @@ def sweep(
         seeds: repetitions of each combination.
         executor: where the runs go: processes of this machine, or a Ray cluster.
         workers: runs at a time.
+        ray_address: of a Ray cluster; none: the one of ``RAY_ADDRESS``, or one that is started on this machine.
         fresh: throw an earlier sweep in that folder away first.
         allow_changed_code: go on although code that the recipe lends has changed since the sweep began.
 
@@ -122,7 +124,13 @@ def sweep(
     names = ["sweep", method.name, "" if file is None else file.stem]
     path = Path("runs") / "-".join(filter(None, names)) if out is None else Path(out)
     asked = SweepRecipe(
-        method=f"sweep:{method.name}", base=base, choices=grid, seeds=seeds, executor=executor, workers=workers
+        method=f"sweep:{method.name}",
+        base=base,
+        choices=grid,
+        seeds=seeds,
+        executor=executor,
+        workers=workers,
+        ray_address=ray_address,
     )
     runs = [(each, seed) for each in combinations for seed in range(seeds)]
     jobs = [

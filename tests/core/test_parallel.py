@@ -99,10 +99,21 @@ def test_ray_gives_the_same() -> None:
 
 
 @pytest.mark.slow
-def test_ray_that_is_not_there_is_one_line() -> None:
+def test_ray_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     with pytest.raises(UserError, match="no Ray cluster at"), executor("ray", 1, "127.0.0.1:1"):
         pass
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
+    with pytest.raises(UserError, match=r"no Ray cluster at 127\.0\.0\.1:2"), executor("ray", 1):
+        pass
+
+
+def test_a_clusters_worker_stands_where_the_run_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ray start` may have been called anywhere; a relative path means one of the folder of the command."""
+    monkeypatch.chdir("/")
+    assert parallel._on_one_thread(os.path.abspath, "runs", str(tmp_path)).result == str(tmp_path / "runs")
+    with pytest.raises(UserError, match=r"executor: ray: .*gone is not there on .*; start from a folder that all mach"):
+        parallel._on_one_thread(os.path.abspath, "runs", str(tmp_path / "gone"))
 
 
 def sleeps(seconds: float) -> int:

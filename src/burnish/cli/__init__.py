@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib.metadata
-import json
 import os
 import sys
 from pathlib import Path
@@ -35,6 +34,7 @@ from burnish.cli.shared import (
     Size,
     TourSize,
     only_data,
+    print_json,
     print_table,
     say,
 )
@@ -141,7 +141,7 @@ def schema(method: Annotated[str, typer.Argument(help="A method's name, or modul
     """
     from burnish.core.method import find_method
 
-    print(json.dumps(find_method(method).settings().model_json_schema(), indent=1))
+    print_json(find_method(method).settings().model_json_schema())
 
 
 @app.command()
@@ -242,6 +242,9 @@ def sweep(
         Literal["local", "ray"], typer.Option(help="Where the runs go: processes here, or a Ray cluster.")
     ] = "local",
     workers: Annotated[int, typer.Option(help="Runs at a time.", min=1)] = 2,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; default RAY_ADDRESS, or one that is started here.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The sweep's folder; default runs/sweep-METHOD-RECIPE.")] = None,
     fresh: Fresh = False,
     allow_changed_code: AllowChangedCode = False,
@@ -262,6 +265,7 @@ def sweep(
             seeds=seeds,
             executor=executor,
             workers=workers,
+            ray_address=ray_address,
             fresh=fresh,
             allow_changed_code=allow_changed_code,
         )
@@ -334,7 +338,7 @@ def env(json_: Json = False) -> None:
 
     found: dict[str, Any] = {**environment(), "cache": str(cache())}
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
     else:
         rows = [*found["versions"].items(), *found["hardware"].items()]
         rows += [("git revision", found["git_revision"] or "installed package"), ("cache", found["cache"])]

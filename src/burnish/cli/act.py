@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Commands, Json, print_table
+from burnish.cli.shared import Commands, Json, print_json, print_table
 from burnish.core.errors import UserError
 
 act_app = typer.Typer(
@@ -31,7 +31,7 @@ def act_plan(
 
     found = plan(goal, count, _inventory(have)).to_json()
     if json_:
-        print(json.dumps(found))
+        print_json(found, indent=None)
         return
     print_table(found["steps"], False)
     print("out of the world: " + (", ".join(f"{n} {item}" for item, n in found["raw"].items()) or "nothing"))
@@ -83,7 +83,7 @@ def act_replay(
     if again:
         found = replay.replay_run(run)
         if json_:
-            print(json.dumps(found.__dict__))
+            print_json(found.__dict__, indent=None)
         else:
             print(
                 f"{found.events} events: " + (f"not the same: {found.difference}" if found.difference else "the same")

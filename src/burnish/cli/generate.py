@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Commands, Json, working
+from burnish.cli.shared import Commands, Json, print_json, working
 
 generate_app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog='Example: burnish generate draw "two red circles"'
@@ -71,7 +70,7 @@ def generate_draw(
             tell=(lambda line: print(line, file=sys.stderr)) if show_steps or compare else None,
         )
     if json_:
-        print(json.dumps([each.row() for each in found], indent=1))
+        print_json([each.row() for each in found])
         return
     for each in found:
         print(", ".join(str(path) for path in (each.picture, each.plan, each.steps) if path is not None))
@@ -96,7 +95,7 @@ def generate_describe(
         answers = describe(list(images), model, question=question, resize=resize, device=device)
     if json_:
         rows = [{"picture": str(image), "answer": answer} for image, answer in zip(images, answers, strict=True)]
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     for image, answer in zip(images, answers, strict=True):
         print(answer if len(images) == 1 else f"{image}: {answer}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json, print_table, working
+from burnish.cli.shared import Commands, Json, print_json, print_table, working
 
 private_app = typer.Typer(
     cls=Commands,
@@ -44,7 +43,7 @@ def private_plan(
     with working("private plan"):
         found = plan(classes, eps, prompts, width=width, aggregate=aggregate, questions=questions)
     if json_:
-        print(json.dumps(_plain(found), indent=1))
+        print_json(_plain(found))
         return
     rows = [
         {"step": step.name, "levels": f"{step.first} to {step.last}", "seconds": f"{step.seconds:.2f}"}
@@ -80,7 +79,7 @@ def private_keygen(
         keys = keygen(service, out, token=token)
     size = keys.evaluation_keys.stat().st_size
     if json_:
-        print(json.dumps({"keys": str(keys.folder), "evaluation_bytes": size}, indent=1))
+        print_json({"keys": str(keys.folder), "evaluation_bytes": size})
     else:
         print(f"{keys.folder}: secret.key stays here; evaluation.keys ({_size(size)}) go to the server, once")
 
@@ -96,6 +95,7 @@ def private_serve(
     store: Annotated[Path, typer.Option(help="Folder of the clients' evaluation keys.")] = Path("registered"),
     questions: Annotated[int, typer.Option(help="Texts that one question may bring; a power of two.")] = 1,
     parts: Annotated[int, typer.Option(help="Ciphertexts that a question comes in.")] = 1,
+    backend: Annotated[Literal["seal", "openfhe"], typer.Option(help="The encryption's library.")] = "seal",
     workers: Annotated[int, typer.Option(help="Processes that compute.")] = 1,
     flood_bits: Annotated[
         float | None, typer.Option(help="Statistical security of the noise on answers; default: all that fits.")
@@ -113,7 +113,9 @@ def private_serve(
     from burnish.private.service.sessions import Limits
 
     limits = Limits(clients=clients, key_seconds=3600 * key_hours, questions_per_minute=rate)
-    settings = Settings(questions=questions, parts=parts, workers=workers, flood_bits=flood_bits, limits=limits)
+    settings = Settings(
+        backend=backend, questions=questions, parts=parts, workers=workers, flood_bits=flood_bits, limits=limits
+    )
     serve(service, host=host, port=port, token=token, store=store, settings=settings)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Commands, Json, Sets, print_table, working
+from burnish.cli.shared import Commands, Json, Sets, print_json, print_table, working
 
 prove_app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog="Example: burnish prove commit dov4cl/tiny"
@@ -33,7 +32,7 @@ def prove_commit(
     with working("prove commit"):
         found = commit(recipe, out, set_ or ())
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
     else:
         print_table([{"what": key, "value": str(value)} for key, value in found.items()], False)
 
@@ -55,7 +54,7 @@ def prove_verify(
     with working("prove verify"):
         found = verify(evidence, commitment)
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
     else:
         for line in [*found["problems"], *found["notes"]]:
             print(line)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json, working
+from burnish.cli.shared import Commands, Json, print_json, working
 
 reason_app = typer.Typer(
     cls=Commands,
@@ -77,7 +76,7 @@ def reason_answer(
             write=None if json_ else write,
         )
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     print()
     if not found["finished"]:
@@ -125,7 +124,7 @@ def reason_search(
             grammar=grammar,
         )
     if json_:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     for step in found["steps"]:
         print(f"{step['action']}: {step['text']}")

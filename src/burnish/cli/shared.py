@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -97,9 +98,25 @@ def only_data(as_json: bool) -> Iterator[None]:
         os.close(kept)
 
 
+def print_json(data: Any, indent: int | None = 1) -> None:
+    """A result as JSON that every reader takes: a number that JSON does not have (NaN, infinite) is null."""
+    print(json.dumps(_finite(data), indent=indent, default=str, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
 def say(found: dict[str, Any], as_json: bool) -> None:
     """A result of one line: its last value for a person, all of it as JSON."""
-    print(json.dumps(found, indent=1, default=str) if as_json else list(found.values())[-1])
+    if as_json:
+        print_json(found)
+    else:
+        print(list(found.values())[-1])
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:
@@ -131,7 +148,7 @@ def _shown_pair(name: str, value: Any) -> Iterator[tuple[str, str]]:
 def print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Rows for a person, or as JSON."""
     if as_json:
-        print(json.dumps(rows, indent=1, default=str))
+        print_json(rows)
         return
     if not rows:
         return

@@ -48,10 +48,11 @@ def executor(kind: str = "local", workers: int = 1, address: str | None = None) 
     Args:
         kind: ``local`` or ``ray``.
         workers: processes, or Ray tasks at a time. One local worker runs in this process.
-        address: of a Ray cluster; none starts one on this machine.
+        address: of a Ray cluster; none takes that of Ray's own ``RAY_ADDRESS``, or starts one on this machine.
 
     Raises:
-        UserError: Ray is asked for and not installed, or no cluster answers at ``address``.
+        UserError: Ray is asked for and not installed, no cluster answers at ``address``, or (from ``map``) its machines
+            do not share this process's working directory: functions run in it, as relative paths are meant.
     """
     if kind == "ray":
         with _ray(workers, address) as ray:
@@ -258,6 +259,7 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
     except ModuleNotFoundError:
         raise not_installed("executor: ray", Need(("ray",), "ray")) from None
     started = not ray.is_initialized()
+    address = address or os.environ.get("RAY_ADDRESS")
     if started:
         if address and address != "auto":
             _knock(address)
@@ -268,7 +270,8 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
             ray.init(log_to_driver=False, configure_logging=False, **here)
         except (ConnectionError, ValueError) as error:
             raise UserError(
-                f"ray_address: no Ray cluster at {address} ({' '.join(str(error).split())[:200]})"
+                f"ray_address: no Ray cluster at {address} ({' '.join(str(error).split())[:200]}); one that asks for a "
+                "token takes it where RAY_AUTH_MODE=token is set"
             ) from None
     try:
         yield _Ray(ray, workers)
@@ -295,9 +298,9 @@ class _Ray:
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         task = self._ray.remote(max_retries=1)(_on_one_thread)
-        shared = self._ray.put(function)
+        shared, folder = self._ray.put(function), os.getcwd()
         queue = list(items)
-        futures = [task.remote(shared, item) for item in queue[: self._workers]]
+        futures = [task.remote(shared, item, folder) for item in queue[: self._workers]]
         for index in range(len(queue)):
             try:
                 done = self._ray.get(futures[index])
@@ -310,11 +313,18 @@ class _Ray:
                 raise BurnishError(f"item {index} of {len(queue)}: its Ray worker died twice ({reason})") from error
             # A window of tasks, not all at once: results of a long queue would fill the object store.
             if len(futures) < len(queue):
-                futures.append(task.remote(shared, queue[len(futures)]))
+                futures.append(task.remote(shared, queue[len(futures)], folder))
 
 
-def _on_one_thread(function: Callable[[T], R], item: T) -> _Done[R]:
+def _on_one_thread(function: Callable[[T], R], item: T, folder: str) -> _Done[R]:
     import torch
 
+    try:  # a cluster's workers stand in the folder that it was started from
+        os.chdir(folder)
+    except OSError as error:
+        raise UserError(
+            f"executor: ray: {folder} is not there on {socket.gethostname()} ({error.strerror}); "
+            "start from a folder that all machines of the cluster share"
+        ) from None
     torch.set_num_threads(1)
     return _counted(function, item)

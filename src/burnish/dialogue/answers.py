@@ -44,6 +44,10 @@ _BOUND = re.compile(
     r"[<>≤≥≠]|\\(?:neq?|geq?|leq?|gt|lt)(?![A-Za-z])",
     re.IGNORECASE,
 )
+_CUT = re.compile(r"(?<![_^{*])(?:[-+*/^_=<>]|\\(?:times|cdot|div|pm))\s*", re.ASCII)
+_COUNTED = re.compile(r"(?P<number>\S*\d\S*)\s+[A-Za-z]{3,}")
+_PAIR = re.compile(r"(?:\\left)?\([^()]*,[^()]*\)")
+_SET = re.compile(r"(?:\\left)?\\\{(?:(?!\\\{).)*,.*\\\}|\{[^{}]*,[^{}]*\}", re.DOTALL)
 _TRIG = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree)")
 _JOINED = re.compile(r"\s*,?\s+(?:or|and)\s+")
@@ -144,8 +148,9 @@ def compare_plainly(text: str, gold: str) -> bool | None:
     """The verdict where it needs no algebra: equal text, choices, two numbers that are equal or clearly not.
 
     An empty answer or reference is never right. A unit or a percent sign that only one side has does not count against
-    it: the question asks for it. Two units must measure the same, and are converted. The choice ``B`` is given by "b",
-    "(B)" and "B) 12".
+    it: the question asks for it. Two units must measure the same, and are converted; another word counts other things.
+    The choice ``B`` is given by "b", "(B)" and "B) 12". An expression that ends in an operator is none, and a pair or
+    interval in parentheses is no set in braces.
 
     Returns:
         ``None`` where only algebra can tell, and for numbers so close that rounding decides.
@@ -163,6 +168,8 @@ def compare_plainly(text: str, gold: str) -> bool | None:
         return False  # "at least 5" names no number
     if len(left) == len(right) == 1 and left.isalpha() and right.isalpha():
         return False  # math-verify reads X as x
+    if _unlike(left, right):
+        return False
     return _compare_quantities(read_quantity(_unlabelled(left)), read_quantity(_unlabelled(right)))
 
 
@@ -220,6 +227,25 @@ def _compare_choices(text: str, gold: str) -> bool | None:
 def _choice(text: str) -> str | None:
     letter = _LETTER.fullmatch(text) or _LABEL.match(text)
     return None if letter is None else next(each for each in letter.groups() if each).upper()
+
+
+def _unlike(left: str, right: str) -> bool:
+    """What math-verify would overlook: half an expression, other things counted, parentheses for braces."""
+    if max(len(left), len(right)) > 500:
+        return False  # patterns would take the square of its length
+    if _ends_open(left) and not _ends_open(right) and as_latex(left) is not None:
+        return True
+    counted, wanted = _COUNTED.fullmatch(left), read_quantity(_unlabelled(right))
+    if counted and wanted and (wanted.dimension or wanted.percent):
+        return read_quantity(left) is None and read_quantity(counted["number"]) is not None
+    kinds = [[bool(kind.fullmatch(text)) for kind in (_PAIR, _SET)] for text in (left, right)]
+    return kinds in ([[True, False], [False, True]], [[False, True], [True, False]])
+
+
+def _ends_open(text: str) -> bool:
+    """Whether an operator waits for what follows it; in "x^+" it is a name."""
+    last = text.rstrip()[-6:]
+    return any(_CUT.fullmatch(last, place) for place in range(len(last)))
 
 
 def _unlabelled(text: str) -> str:

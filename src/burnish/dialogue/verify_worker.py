@@ -17,6 +17,9 @@ from burnish.dialogue.answers import as_latex, boxed
 
 MEMORY = 4 << 30  # bytes of address space: a tower of powers must not take the machine with it
 
+ROUNDED = 0.01
+"""By which the sides of an equation between numbers may differ, as a share of the larger: 2/3 = 0.67 is one."""
+
 
 def judge(text: str, gold: str) -> bool:
     """Whether math-verify finds the expression of ``gold`` in ``text``; what it cannot read is wrong."""
@@ -25,6 +28,8 @@ def judge(text: str, gold: str) -> bool:
     try:
         target = _read(gold)
         found = _read(text) if target else []
+        if any(_untrue(each) for each in found):
+            return False
         return bool(found) and bool(verify(target, found, timeout_seconds=None))
     except Exception:  # noqa: BLE001 - sympy raises anything on what a model may write, and none of it is right
         return False
@@ -46,6 +51,19 @@ def _read(text: str) -> list[Any]:
     box = boxed(text)
     searched = text if box is None else rf"\boxed{{{box}}}"
     return list(parse(searched, parsing_timeout=None) or parse(f"${searched}$", parsing_timeout=None))
+
+
+def _untrue(found: Any) -> bool:
+    """Whether it equates two numbers that differ by more than rounding ("4 = 5"), of which a side would be taken."""
+    import sympy
+
+    for each in found.atoms(sympy.Equality) if isinstance(found, sympy.Basic) else ():
+        sides = [
+            complex(side.doit().evalf()) for side in each.args if isinstance(side, sympy.Expr) and not side.free_symbols
+        ]
+        if len(sides) == 2 and abs(sides[0] - sides[1]) > ROUNDED * max(map(abs, sides)):
+            return True
+    return False
 
 
 def main() -> None:

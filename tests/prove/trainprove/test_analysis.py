@@ -15,7 +15,9 @@ from burnish.prove.verdict import headline
 from tests.prove.trainprove.test_audit import recipe
 
 
-def answers(seed: int, shared: float, sources: int = 19, each: int = 4, images: int = 300) -> dict[str, np.ndarray]:
+def answers(
+    seed: int, shared: float, sources: int = 19, each: int = 4, images: int = 300, loyal: float = 0.8
+) -> dict[str, np.ndarray]:
     """Stored answers: models of a source share some of their labels; the suspect shares ``shared`` with mine."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 5, images)
@@ -28,8 +30,8 @@ def answers(seed: int, shared: float, sources: int = 19, each: int = 4, images: 
         )
 
     return {
-        "suspect_labels": model(np.where(rng.random(images) < shared, habit[0], habit[-1]), 0.8),
-        "shadow_labels": np.stack([model(habit[name], 0.8) for name in source]),
+        "suspect_labels": model(np.where(rng.random(images) < shared, habit[0], habit[-1]), loyal),
+        "shadow_labels": np.stack([model(habit[name], loyal) for name in source]),
         "shadow_source": source,
         "truth": truth,
         "sets": np.repeat([0, 1, 2], images // 3),
@@ -92,6 +94,26 @@ def test_no_honest_server_is_called_evasive_when_asked_again() -> None:
     for seed in range(300):
         asked = again(honest, 0.02, seed)
         assert repeat_signs(honest["suspect_labels"][asked["again_rows"]], asked["again_labels"]) == ()
+
+
+def test_the_power_is_that_at_the_suspects_own_consistency() -> None:
+    """Seldom enough wrong with itself to be no sign; but where guilty models as inconsistent are missed, no answer."""
+    innocent = answers(4, 0.0, images=60, loyal=0.5)
+    asked = innocent | again(innocent, 0.2, 1)
+    strict = settings(evasion=True, own_consistency=True, least_power=0.6)
+    steady, found = analyse(innocent | again(innocent, 0.0, 1), strict), analyse(asked, strict)
+    assert (steady.verdict.outcome, steady.power and steady.power.value) == ("no evidence", 0.75)
+    assert (found.verdict.outcome, found.power and found.power.value) == ("cannot be judged", 0.5)
+    assert found.verdict.because.startswith("asked the same pictures again, the suspect agrees with itself 0.67 beyond")
+    assert headline(found) == "cannot be judged: too little in the answers"
+    enough = analyse(asked, strict | {"least_power": 0.5})
+    assert (enough.verdict.outcome, enough.verdict.because[:30]) == ("no evidence", found.verdict.because[:30])
+    few = {"least_power": 0.6, "alpha": 0.04}  # what stops the clean test as well is what is said
+    assert "alpha 0.04 needs 24 sources" in analyse(asked, strict | few).verdict.because
+    before = analyse(asked, settings(evasion=True, least_power=0.6))
+    assert (before.verdict, before.power) == (steady.verdict, steady.power)  # evidence from before this was looked at
+    guilty = answers(0, 1.0)
+    assert analyse(guilty | again(guilty, 0.2), strict).verdict.outcome == "evidence"
 
 
 def test_verdicts_by_rule() -> None:

@@ -28,6 +28,7 @@ from burnish.prove.trainprove.calibration import (
     sources_needed,
     vote_log_ratio,
 )
+from burnish.prove.trainprove.consistency import as_inconsistent, self_agreement
 from burnish.prove.trainprove.fraction import estimate_fraction
 from burnish.prove.trainprove.published import (
     batch_means,
@@ -55,6 +56,23 @@ def test_ridge_by_hand() -> None:
     np.testing.assert_allclose(ridge.leave_one_out_variance(), np.full(4, 91 / 370))
     np.testing.assert_allclose(novelty_p(ridge, between), [1 / 5])
     np.testing.assert_allclose(novelty_p(ridge, near), [1.0])
+
+
+def test_self_agreement_by_hand() -> None:
+    """Pairs agree on 1, 1/3, 1 and 1/3 of four pictures; both labels are as frequent: (2/3 - 1/2) / (1 - 1/2)."""
+    first, again = np.array([0, 0, 1, 1]), np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
+    assert self_agreement(first, again) == pytest.approx(1 / 3)
+    assert self_agreement(first, first[:, None].repeat(2, axis=1)) == 1.0
+    assert self_agreement(np.zeros(4, int), np.zeros((4, 2), int)) == 1.0
+
+
+def test_labels_made_inconsistent_agree_with_themselves_as_wanted() -> None:
+    labels = np.random.default_rng(0).choice(4, size=(1, 20_000), p=[0.4, 0.3, 0.2, 0.1])
+    for wanted in (0.25, 0.6):
+        askings = [as_inconsistent(labels, wanted, np.random.default_rng(seed))[0] for seed in (1, 2, 3)]
+        assert self_agreement(askings[0], np.stack(askings[1:], axis=1)) == pytest.approx(wanted, abs=0.01)
+    np.testing.assert_array_equal(as_inconsistent(labels, 1.0, np.random.default_rng(1)), labels)
+    assert (as_inconsistent(labels, -0.1, np.random.default_rng(1)) == labels).mean() == pytest.approx(0.3, abs=0.02)
 
 
 def random_labels(seed: int, models: int = 9, images: int = 30, classes: int = 4) -> np.ndarray:

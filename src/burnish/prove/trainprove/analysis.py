@@ -27,6 +27,7 @@ from burnish.prove.trainprove.calibration import (
     source_shares,
     sources_needed,
 )
+from burnish.prove.trainprove.consistency import as_inconsistent, self_agreement
 from burnish.prove.trainprove.findings import (
     Accuracies,
     FractionInterval,
@@ -75,7 +76,9 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
             [k, 2].
         settings: ``classes`` (how many), ``sources`` (names, mine first), ``statistic``, ``alpha``, ``novelty``,
             ``ridge``, ``batch``, ``least_power`` and ``seed``; ``queries``, the budget (or none), and ``pooling`` of
-            the suspect; ``evasion``: whether to look at how the suspect answers.
+            the suspect; ``evasion``: whether to look at how the suspect answers; ``own_consistency``: whether the power
+            is that at the suspect's own consistency, where it does not always stay with its labels (evidence from
+            before either was looked at is computed as it was).
 
     Raises:
         UserError: arrays that do not fit together, labels out of range, or too few shadows or sources.
@@ -91,14 +94,19 @@ def analyse(arrays: Arrays, settings: Mapping[str, Any]) -> ProvenanceFindings:
     strange = float(novelty(shadows, kernel)[0])
     published = _published(arrays, settings)
     power, false_accusation = _rates(shadows, settings)
+    stays = _consistency(arrays, settings)
     assumptions = (OPEN, *SUBJECT)
     signs: tuple[str, ...] = ()
-    if settings.get("evasion"):  # evidence from before this was looked at is computed as it was
+    if settings.get("evasion"):
         signs = label_signs(arrays["suspect_labels"], labels, arrays["truth"])
         if "again_rows" in arrays:
             signs += repeat_signs(arrays["suspect_labels"][arrays["again_rows"]], arrays["again_labels"])
     if settings["statistic"] == "agreement":
         verdict = _verdict(tests[0], strange, len(shadows.innocents), power, len(sets), settings)
+        if stays < 1.0:
+            power, _ = _rates(shadows, settings, _as_inconsistent(arrays, stays, settings))
+            played = _verdict(tests[0], strange, len(shadows.innocents), power, len(sets), settings)
+            verdict = _at_own_consistency(verdict, played, stays)
     else:
         rule, verdict = _published_verdict(published, settings)
         tests, assumptions = (rule, *tests), (PUBLISHED, *SUBJECT)
@@ -267,11 +275,39 @@ def _scores(shadows: Shadows, kernel: np.ndarray) -> Scores:
     )
 
 
-def _rates(shadows: Shadows, settings: Mapping[str, Any]) -> tuple[Rate | None, Rate | None]:
+def _consistency(arrays: Arrays, settings: Mapping[str, Any]) -> float:
+    """How far the suspect agrees with itself; 1 also where it was not asked again."""
+    if not settings.get("own_consistency") or "again_rows" not in arrays:
+        return 1.0
+    return self_agreement(arrays["suspect_labels"][arrays["again_rows"]], arrays["again_labels"])
+
+
+def _as_inconsistent(arrays: Arrays, stays: float, settings: Mapping[str, Any]) -> np.ndarray:
+    """Agreement with all shadows of my generator's, were these as inconsistent as the suspect."""
+    labels, rng = arrays["shadow_labels"], np.random.default_rng([int(settings["seed"]), 162])
+    mine = as_inconsistent(labels[arrays["shadow_source"] == 0], stays, rng)
+    return label_agreement(mine, labels, arrays["sets"], int(settings["classes"]))
+
+
+def _at_own_consistency(clean: Verdict, played: Verdict, stays: float) -> Verdict:
+    """With the power at the suspect's own consistency: where only that is too low, nothing can be judged."""
+    if clean.outcome != "no evidence":
+        return played
+    because = (
+        f"asked the same pictures again, the suspect agrees with itself {stays:.2f} beyond chance (a model 1), and "
+        f"with shadows as inconsistent: {played.because}"
+    )
+    outcome: Outcome = "no evidence" if played.outcome == "no evidence" else "cannot be judged"
+    return played.model_copy(update={"outcome": outcome, "because": because})
+
+
+def _rates(
+    shadows: Shadows, settings: Mapping[str, Any], played: np.ndarray | None = None
+) -> tuple[Rate | None, Rate | None]:
     """Power and false accusations of the very procedure, on shadows that play the suspect; none where there are too
     few."""
     try:
-        found = rates(shadows, float(settings["alpha"]), float(settings["novelty"]))
+        found = rates(shadows, float(settings["alpha"]), float(settings["novelty"]), played)
     except UserError:
         return None, None
     caught, all_mine = int(found.caught.sum()), len(found.caught)

@@ -134,8 +134,17 @@ class Rates:
     caught: Bool[np.ndarray, " g"]
 
 
-def rates(shadows: Shadows, alpha: float, novelty_level: float) -> Rates:
+def rates(
+    shadows: Shadows, alpha: float, novelty_level: float, played: Float[np.ndarray, "g m"] | None = None
+) -> Rates:
     """False accusation with the source hidden, and power, by leaving shadows out.
+
+    Args:
+        shadows: that play the suspect in turn.
+        alpha: level of the open-world p.
+        novelty_level: of the novelty p.
+        played: agreement with all shadows of what my generator's shadows would answer as the suspect; none: they answer
+            as they do.
 
     Raises:
         UserError: fewer than three innocent sources or two shadows of my generator.
@@ -150,9 +159,10 @@ def rates(shadows: Shadows, alpha: float, novelty_level: float) -> Rates:
         accused.append(flags)
         names.append(np.full(len(flags), source))
     caught = []
-    for row in np.flatnonzero(shadows.source == 0):
+    own = np.flatnonzero(shadows.source == 0)
+    for row, kernel in zip(own, shadows.agreement[own] if played is None else played, strict=True):
         away = np.arange(len(shadows.source)) == row
-        caught.append(convicted(shadows.without(away), shadows.agreement[away][:, ~away], alpha, novelty_level)[0])
+        caught.append(convicted(shadows.without(away), kernel[None, ~away], alpha, novelty_level)[0])
     return Rates(level, np.concatenate(accused), np.concatenate(names), np.array(caught))
 
 

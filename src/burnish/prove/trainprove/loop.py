@@ -63,7 +63,7 @@ def audit(recipe: AuditRecipe, run: Run) -> Path:
             stop_here(shadow_accuracy=float(models.about(folder, job.shadow)["accuracy"]))
     rows, arrays = gathered(recipe, pictures, folder, shadows)
     pixels = load_pixels(pictures / "validation.npy")[rows]
-    settings = settings_in(recipe.model_dump(mode="json")) | {"evasion": True}
+    settings = settings_in(recipe.model_dump(mode="json")) | {"evasion": True, "own_consistency": True}
     rehearse(arrays, settings)
     answers = run.path / "artifacts" / "answers"
     with open_suspect(recipe.suspect, recipe.answer, answers, run.note, classes=len(recipe.classes)) as oracle:
