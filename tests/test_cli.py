@@ -356,7 +356,7 @@ def test_ctrl_c_before_a_run_is_open_is_said(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("burnish.api.study", importing)
-    said = "burnish: interrupted; the same command goes on from what is finished\n"
+    said = "burnish: interrupted; what was finished is kept\n"
     assert typed("study", "rmm") == (130, "", said)
 
 

@@ -71,6 +71,7 @@ def test_a_study_of_ones_own_is_run_judged_and_kept() -> None:
     page = found.report.read_bytes()
     assert b"burnish study tests.core.test_arms:STUDY --size quick --seeds 3 --out" in page
     assert b"<svg" in page
+    assert b"<h1>Study of tests.core.test_arms:STUDY: study-tests-core-test_arms-quick</h1>" in page
     found.report.unlink()
     assert burnish.report(found.report.parent).read_bytes() == page  # the claims and all that stands below them
 
@@ -156,6 +157,7 @@ def runs() -> list[Path]:
 
 def test_settings_that_differ_numbers_and_curves(runs: list[Path]) -> None:
     found = burnish.compare(runs)
+    assert "<time>" in found.report.read_text()
     assert found.settings == [{"setting": "seed", "a": 0, "b": 1}, {"setting": "steps", "a": 12, "b": 6}]
     numbers = {row["number"]: row for row in found.numbers}
     assert numbers["status"] == {"number": "status", "a": "finished", "b": "finished"}

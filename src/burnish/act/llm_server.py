@@ -201,11 +201,14 @@ def serve_language_model(
     """
     # before a model is loaded for nothing
     require("act: a language model's server", Need(("fastapi", "llguidance", "uvicorn"), "act"))
-    from burnish.act.chat_api import chat_app
+    from burnish.core.metrics import activity
     from burnish.core.serving import address, listen, serve
 
     bound = listen(host, port, token)
     with bound:
-        app = chat_app(load_language_model(model, device))
+        with activity(f"{model}: loading"):
+            from burnish.act.chat_api import chat_app
+
+            app = chat_app(load_language_model(model, device))
         print(f"{model} answers at {address(bound)}/v1 (stop with Ctrl-C)", flush=True)
         serve(app, bound, token)

@@ -90,7 +90,7 @@ def _ended(code: object) -> int:
 
 
 def _interrupted() -> int:
-    print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)
+    print("burnish: interrupted; what was finished is kept", file=sys.stderr)
     return INTERRUPTED
 
 

@@ -5,6 +5,7 @@ Knows run folders only; the runs may be of any methods.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.core.metrics import read_metrics
 from burnish.core.recipe import flatten
-from burnish.core.report import Section, subplots, whole_steps, write_report
+from burnish.core.report import Section, moment, subplots, whole_steps, write_report
 from burnish.core.run import run_record
 from burnish.core.yaml_marks import load_yaml
 
@@ -76,7 +77,9 @@ def compare_runs(paths: Sequence[Path], out: Path) -> Comparison:
     if figure is not None:
         sections.append(Section("Curves", "Everything that was logged more than once, by step.", figure=figure))
     command = f"burnish compare {' '.join(map(str, paths))} --out {out}"
-    page = write_report(out, f"Comparison of {len(paths)} runs", ", ".join(names), sections, command)
+    page = write_report(
+        out, f"Comparison of {len(paths)} runs", ", ".join(names), sections, command, moment(time.time())
+    )
     return Comparison(settings, numbers, page)
 
 

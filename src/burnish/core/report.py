@@ -109,7 +109,8 @@ def run_report(
     parts.append(Section("Where it ran", table=machine))
     again = f"{command.format(recipe=path / 'recipe.yaml')} --out {path}-again"
     when = moment(run["sessions"][0]["start"])
-    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, again, when)
+    method = re.sub("^(study|sweep):", lambda kind: f"{kind[1].title()} of ", run["method"])
+    return write_report(out or path / "report.html", f"{method}: {path.name}", lead, parts, again, when)
 
 
 def moment(seconds: float) -> str:

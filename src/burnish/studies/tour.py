@@ -64,7 +64,7 @@ def _tour(size: str, out: Path, fresh: bool) -> Path:
     table = Section("", table=[each.row for each in (merged, *shown)], compact=True)
     planned = Section("All methods, built and planned", METHODS_TEXT, table=method_rows(), folded=True)
     rest = [*(each.details for each in (merged, *shown)), planned, Section("Where it ran", table=machine, folded=True)]
-    command = f"burnish tour --size {size} --fresh"
+    command = f"burnish tour --size {size} --out {out} --fresh"
     lead = summary(merged.row["what came of it"], len(shown), [each.stored for each in shown if each.stored])
     return write_report(out / "report.html", "A tour of Burnish", lead, [table, *rest], command, moment(time.time()))
 

@@ -93,14 +93,17 @@ def serve_bundle(bundle: Path, store: Path, host: str, port: int, token: str | N
     """
     # before anything is read for nothing
     require("private: a server", Need(("fastapi", "uvicorn", "msgpack", "tenseal"), "private"))
+    from burnish.core.metrics import activity
     from burnish.core.serving import address, listen, serve
-    from burnish.private.service.server import open_service
-    from burnish.private.service.workers import Workers
 
     bound = listen(host, port, token)
     with bound:
-        offer, job = prepare(bundle, settings)
-        app = open_service(offer, store, Workers(job, settings.workers), settings.limits)
+        with activity(f"{bundle}: preparing"):
+            from burnish.private.service.server import open_service
+            from burnish.private.service.workers import Workers
+
+            offer, job = prepare(bundle, settings)
+            app = open_service(offer, store, Workers(job, settings.workers), settings.limits)
         print(f"{bundle} answers at {address(bound)} (stop with Ctrl-C)", flush=True)
         serve(app, bound, token)
 
