@@ -176,5 +176,7 @@ def plain(text: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four digits, or a dash."""
-    return "-" if value is None else f"{value:.4g}"
+    """Four digits, or a dash; no power of ten where whole numbers say it."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 10_000_000 else f"{value:.4g}"

@@ -347,6 +347,19 @@ def test_a_fault_of_ours_is_one_line_and_debug_shows_where(
     assert said.splitlines()[-1].startswith("burnish: a fault of ours: RuntimeError: of ours over two lines")
 
 
+def test_ctrl_c_before_a_run_is_open_is_said(
+    typed: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While libraries are imported nobody else catches it."""
+
+    def importing(*args: object, **kwargs: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("burnish.api.study", importing)
+    said = "burnish: interrupted; the same command goes on from what is finished\n"
+    assert typed("study", "rmm") == (130, "", said)
+
+
 def test_version_and_short_help(typed: Callable[..., tuple[int, str, str]]) -> None:
     assert typed("--version")[:2] == (0, f"burnish {importlib.metadata.version('burnish')}\n")
     assert typed("-h") == typed("--help")

@@ -26,6 +26,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from burnish.core.paths import find_recipe
+from burnish.testbeds.models import MODELS
 from tests.once import shared_cache
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +86,7 @@ FORECAST = {
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
 Factory = pytest.TempPathFactory
 MODEL = re.compile(r"burnish model (?!list)([a-z0-9-]+)")
+RECIPE = re.compile(r"burnish (?:run|check) ([a-z_]+/[a-z0-9-]+)")
 FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -206,7 +209,9 @@ def test_what_a_page_says_to_type_works(
 ) -> None:
     told = [block for page in story for block in blocks(page)]
     asked = "".join(block.body for block in told if block.run)
-    models = {*MODEL.findall(asked), *(["dov4cl-demo"] if "burnish run dov4cl/" in asked else [])}
+    shipped = "".join(find_recipe(name).read_text() for name in RECIPE.findall(asked))
+    named = {name for name in MODELS if re.search(rf"[ \[]{name}[/\s]", shipped.replace(",", " "))}
+    models = {*MODEL.findall(asked), *named, *(["dov4cl-demo"] if "burnish run dov4cl/" in asked else [])}
     monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, *sorted(models))))
     folder = tmp_path / "here"
     folder.mkdir()

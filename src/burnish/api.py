@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.core.compare import Comparison, compare_runs
 from burnish.core.errors import BurnishError, UserError
-from burnish.core.files import nothing_made, read_json
+from burnish.core.files import NotMade, nothing_made, read_json
 from burnish.core.hub import push_model
 from burnish.core.launch import join_slurm, refuse_more_ranks
 from burnish.core.method import all_methods, checked_rows, find_method, load_recipe
@@ -22,12 +22,12 @@ from burnish.core.report import Section, checked_sections, run_report
 from burnish.core.result import RunResult
 from burnish.core.run import Run, note_report_error, run_record
 from burnish.core.run_folder import state_of
-from burnish.core.study import Claim, Judgement, StudyRecipe, check_judged, claim_rows
+from burnish.core.study import Judgement, StudyRecipe, check_judged, claim_rows
 from burnish.core.study import store as store_claims
 from burnish.core.sweep_table import shown
 from burnish.core.user_code import lent_code, look_in, theirs
 from burnish.core.yaml_marks import load_yaml
-from burnish.studies.catalogue import find_study, judged, perform
+from burnish.studies.catalogue import draw_again, find_study, judged, perform, write_page
 
 DEFAULT_SEEDS = {"smoke": 1, "tour": 1, "quick": 3, "full": 5}
 MORE_SEEDS = 8
@@ -79,15 +79,16 @@ def run(
     refuse_more_ranks(f"method: {method.shown}", method.parallel)
     path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
     method.require(asked)
-    with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code, quiet=quiet) as open_run:
-        if open_run.finished:
-            open_run.note(f"{path}: already finished, nothing is repeated")
-        else:
-            with theirs(open_run.code, "method", _owner(asked.method)), activity(str(path), quiet=quiet):
-                open_run.value = method.load("run")(asked, open_run)
-    page = path / "report.html"
-    if open_run.is_main and not (open_run.finished and _drawn_since(path)):
-        report(path)
+    with activity(str(path), quiet=quiet):
+        with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code, quiet=quiet) as open_run:
+            if open_run.finished:
+                open_run.note(f"{path}: already finished, nothing is repeated")
+            else:
+                with theirs(open_run.code, "method", _owner(asked.method)):
+                    open_run.value = method.load("run")(asked, open_run)
+        page = path / "report.html"
+        if open_run.is_main and not (open_run.finished and _drawn_since(path)):
+            report(path)
     if open_run.is_main and asked.push is not None:  # last: a hub that cannot be reached costs nobody the report
         push_model(open_run.value, asked.push, path)
     return RunResult(path, page, open_run.value, open_run.resumed)
@@ -155,8 +156,7 @@ def report(path: str | Path, out: str | Path | None = None) -> Path:
     if not record:
         raise UserError(f"{path}: not a run folder (no run.json that can be read)")
     if record["method"].startswith("study:"):
-        outcome = _stored_outcome(path)
-        return run_report(path, [Section("Claims", table=claim_rows(outcome))] if outcome else [], page)
+        return draw_again(path, page)
     if record["method"].startswith("sweep:"):
         rows = read_json(path / "artifacts" / "table.json") or []
         return run_report(path, [Section("Sweep", table=shown(rows))] if rows else [], page)
@@ -229,17 +229,22 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
     Returns:
         Rows of ``what`` and ``value``: words, or numbers with their unit in the name. What a run of a method of the
         house would take is in ``memory_bytes``, ``disk_bytes`` and ``seconds``, a forecast
-        (:class:`burnish.core.forecast.Forecast`).
+        (:class:`burnish.core.forecast.Forecast`). Where an embedded model or data set is not in the cache yet, the rows
+        end with what a run would prepare first.
 
     Raises:
-        UserError: anything that would stop it, or data that a run would fetch first.
+        UserError: anything that would stop it.
     """
     join_slurm()
     merge = _merge_config(recipe)
     if merge is not None:
         from burnish.merge.checking import rows_of
 
-        return rows_of(merge, Path("OUT") if out is None else Path(out), overrides)
+        try:
+            with nothing_made():
+                return rows_of(merge, Path("OUT") if out is None else Path(out), overrides)
+        except NotMade as lacking:
+            return _told(_prepared_first(lacking))
     method, asked = load_recipe(recipe, overrides)
     rows: list[tuple[str, Any]] = [("method", asked.method)]
     if method.paper is not None:
@@ -257,8 +262,22 @@ def check(recipe: RecipeLike, overrides: Overrides = (), *, out: str | Path | No
             activity(f"{asked.method}: looking at what it would do"),
             nothing_made(),
         ):
-            rows += checked_rows(preflight(asked), asked.method)
+            try:
+                rows += checked_rows(preflight(asked), asked.method)
+            except NotMade as lacking:
+                rows += _prepared_first(lacking)
+    return _told(rows)
+
+
+def _told(rows: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
     return [{"what": what, "value": value} for what, value in rows]
+
+
+def _prepared_first(lacking: NotMade) -> list[tuple[str, Any]]:
+    """What a run would put into the cache before anything else, and why no more is known."""
+    rows = [("prepares first", f"{what}{f': {takes}' * bool(takes)}") for what, takes in lacking.parts]
+    commands = " and ".join(f"`burnish {what}`" for what, _ in lacking.parts)
+    return [*rows, ("not known yet", f"the rest, memory, disk and time among it; prepare it now by {commands}")]
 
 
 def _folder(recipe: Recipe, path: Path) -> str:
@@ -316,7 +335,8 @@ def study(
     refuse_more_ranks(f"study: {name}", "executor")
     if size not in DEFAULT_SEEDS:
         raise UserError(f"size: `{size}` is none of {', '.join(DEFAULT_SEEDS)}", arguments=("size",))
-    found = find_study(name)
+    with activity(f"study {name}"):
+        found = find_study(name)
     root = checkout() if store else None
     for name_of, count in (("seeds", seeds), ("max_seeds", max_seeds), ("workers", workers)):
         if count is not None and count < 1:
@@ -335,12 +355,11 @@ def study(
             )
         check_judged(recipe)
     path = Path(out or f"runs/study-{name.partition(':')[0].replace('.', '-')}-{size}")
-    done = perform(found, recipe, path, fresh=fresh, allow_changed_code=allow_changed_code)
-    if root is not None:
-        store_claims(name, recipe, path, done, root)
-    rows = claim_rows(done.claims)
-    sections = [Section("Claims", f"{found.title}. {done.words}".strip(), table=rows), *done.outcome.sections]
-    return StudyResult(rows, run_report(path, sections), done)
+    with activity(f"study {name}"):
+        done = perform(found, recipe, path, fresh=fresh, allow_changed_code=allow_changed_code)
+        if root is not None:
+            store_claims(name, recipe, path, done, root)
+        return StudyResult(claim_rows(done.claims), write_page(found, recipe, path, done), done)
 
 
 def list_studies() -> list[dict[str, str]]:
@@ -359,7 +378,3 @@ def list_studies() -> list[dict[str, str]]:
             }
         )
     return rows + [{**dict.fromkeys(rows[0], "-"), "state": "broken", "paper": fault} for fault in faults]
-
-
-def _stored_outcome(path: Path) -> list[Claim]:
-    return [Claim.model_validate(claim) for claim in read_json(path / "artifacts" / "claims.json") or []]

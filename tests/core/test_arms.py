@@ -68,6 +68,11 @@ def test_a_study_of_ones_own_is_run_judged_and_kept() -> None:
     assert fit(folder / "runs/short-1") == scores[2]["score"]
     again = burnish.study("tests.core.test_arms:STUDY", size="quick", seeds=3, workers=1)
     assert again.rows == found.rows
+    page = found.report.read_bytes()
+    assert b"burnish study tests.core.test_arms:STUDY --size quick --seeds 3 --out" in page
+    assert b"<svg" in page
+    found.report.unlink()
+    assert burnish.report(found.report.parent).read_bytes() == page  # the claims and all that stands below them
 
 
 def test_a_stop_inside_an_arm_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,8 @@ def test_an_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, mon
     with Run(recipe(), tmp_path / "run", quiet=True) as run:
         cells = run_cells(recipe(), run, jobs, watched, Square | Word, "jobs")
     assert cells == [squared(1), Word(text="two"), squared(3)]
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 0}, {"step": 1}, {"step": 2}]  # nothing that a report would draw a curve of
     assert asked == [1, "two", 3]
 
 

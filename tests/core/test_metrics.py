@@ -1,12 +1,17 @@
-"""What is said of work without a count: after two seconds, then now and then, and only while it goes on."""
+"""What is said of work without a count: soon, then now and then, and only while it goes on."""
 
+import io
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from burnish.core import metrics
+from burnish.core.launch import Launch
 from burnish.core.metrics import Progress, activity
+from burnish.core.terminal import TERMINAL
 
 
 @pytest.fixture(autouse=True)
@@ -62,5 +67,69 @@ def test_quiet_is_quiet(asked: str, capsys: pytest.CaptureFixture[str], monkeypa
     if asked == "variable":
         monkeypatch.setenv(metrics.QUIET, "1")
     with activity("digits", quiet=asked == "argument"):
+        time.sleep(0.3)
+    assert capsys.readouterr().err == ""
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_only_the_innermost_of_several_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    said = ""
+
+    def lines(label: str, count: int) -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return said.count(f"{label}: ") >= count
+
+    with activity("outer"):
+        with activity("inner"):
+            until(lambda: lines("inner", 2))
+        assert "outer" not in said
+        until(lambda: lines("outer", 1))
+
+
+def test_a_terminal_shows_it_and_then_the_loop_inside_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(metrics, "SOON_SECONDS", 0.0)
+    with activity("making a model"):
+        until(lambda: "making a model" in screen.getvalue())
+        for _ in Progress().track(range(1), "steps"):
+            until(lambda: "steps" in screen.getvalue())
+            both = screen.getvalue().count("steps")
+            until(lambda seen=both: screen.getvalue().count("steps") > seen + 5)  # type: ignore[misc]
+        # the row above goes with the next look at it
+        assert not any("making a model" in each for each in screen.getvalue().split("steps")[both + 2 : -1])
+        Progress().note("words " * 60)
+    assert "words " * 60 in screen.getvalue().replace("\x1b[2K", "")
+    assert TERMINAL._bars is None
+
+
+@pytest.mark.parametrize("several", ["worker", "ranks"])
+def test_who_is_one_of_several_processes_writes_lines(several: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    if several == "worker":
+        monkeypatch.setattr("multiprocessing.parent_process", object)
+    else:
+        monkeypatch.setattr(metrics, "launched", lambda: Launch(size=2))
+    with activity("work"):
+        until(lambda: "work: 0 s\n" in screen.getvalue())
+    assert "\x1b" not in screen.getvalue()
+
+
+def test_other_ranks_say_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "launched", lambda: Launch(rank=1, size=2))
+    with activity("work"):
         time.sleep(0.3)
     assert capsys.readouterr().err == ""

@@ -46,7 +46,7 @@ def test_tables_have_headers_words_and_badges(tmp_path: Path) -> None:
     assert '<th scope="row">&lt;one&gt;</th><td data-label="flag">yes</td><td data-label="none">-</td>' in html
     assert '<td data-label="many">-</td><td data-label="few">1, b</td>' in html
     assert 'aria-label="&lt;one&gt;"' in html
-    assert '<span class="verdict undecided">undecided (about 3 more seeds)</span>' in html
+    assert '<span class="verdict undecided">undecided</span> <small>(about 3 more seeds)</small>' in html
     assert "<time>2026-11-30 01:39 UTC</time>" in html
     assert not re.search(r"<th(?!ead)(?![^>]*scope)", html)
     assert "<h2></h2>" not in html

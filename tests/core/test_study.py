@@ -114,7 +114,9 @@ def test_an_undecided_claim_says_how_many_seeds_it_lacks() -> None:
     values = 0.5 + values / values.std(ddof=1)
     found = Measured("a", "better", "+5", Rule("gain"), gains(values.tolist())).judged(Look(seeds=8))
     assert (found.verdict, found.seeds, found.lacks) == ("undecided", 8, 9)
-    assert claim_rows([found])[0]["verdict"] == "undecided (about 9 more seeds)"
+    row = claim_rows([found.model_copy(update={"ours": 57_300.4, "baseline": 0.123456})])[0]
+    assert row["verdict"] == "undecided (about 9 more seeds)"
+    assert (row["ours"], row["baseline"]) == ("57,300", "0.1235")
     on_the_bound = Measured("a", "better", "+5", Rule("gain", bound=0.5), gains(values.tolist())).judged(Look(seeds=8))
     assert (on_the_bound.verdict, on_the_bound.lacks) == ("undecided", None)
 

@@ -181,16 +181,14 @@ class LanguageModel:
 
 
 def load_language_model(model: str | Path, device: str = "cpu") -> LanguageModel:
-    """A chat back end from an embedded model's name (`burnish model list`), a folder, or a hub id.
+    """A chat back end from a folder, an embedded model's name (`burnish model list`), or a hub id.
 
     Raises:
         UserError: it cannot be loaded, or is no chat model.
     """
     from burnish.core.models import load_model, load_tokenizer
-    from burnish.testbeds.models import MODELS, prepare_model
 
-    folder = prepare_model(str(model)) if str(model) in MODELS else model
-    return LanguageModel(load_model(folder, "CausalLM", device=device), load_tokenizer(folder), str(model))
+    return LanguageModel(load_model(model, "CausalLM", device=device), load_tokenizer(model), str(model))
 
 
 def serve_language_model(

@@ -5,6 +5,7 @@ Heavy libraries are imported inside the commands, so that `burnish --help` answe
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib.metadata
 import os
@@ -348,4 +349,5 @@ def main() -> None:
     """The entry point: runs a command and turns every error into one line and an exit code."""
     # Imports make a hundred thousand objects that all stay: searching them for garbage is a sixth of the start-up.
     gc.set_threshold(50_000, 20, 50)
+    atexit.register(gc.freeze)  # at the end it is most of the seconds between Ctrl-C and the prompt
     sys.exit(enter(app))

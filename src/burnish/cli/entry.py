@@ -7,6 +7,7 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 import traceback
 
@@ -49,14 +50,13 @@ def _split(words: list[str]) -> tuple[list[str], list[str], list[str]]:
     return words[:at], words[at : at + 1], words[at + 1 :]
 
 
+INTERRUPTED = 128 + signal.SIGINT
 _OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 
 
 def _guarded(app: typer.Typer, debug: bool) -> int:
     try:
-        code = app(standalone_mode=False, prog_name="burnish")
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return _ended(app(standalone_mode=False, prog_name="burnish"))
     except TyperException as error:
         said = error.format_message()
         if said.startswith("Usage:"):  # a group without a command: its help
@@ -73,14 +73,25 @@ def _guarded(app: typer.Typer, debug: bool) -> int:
         print(f"burnish: {error}{remedy(error)}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)
-        return 130
+        return _interrupted()
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # typer's own end for a reader that has gone
             return 0
         raise
     except Exception as error:  # noqa: BLE001 - the last resort: told in a line, with --debug where it came from
         return _fault(error, debug)
+
+
+def _ended(code: object) -> int:
+    if code == INTERRUPTED:  # typer's own end for Ctrl-C, without a word
+        return _interrupted()
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    print("burnish: interrupted; the same command goes on from what is finished", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _fault(error: Exception, debug: bool) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Commands, Json, print_json
+from burnish.cli.shared import Commands, Json, print_json, working
 
 generate_app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog='Example: burnish generate draw "two red circles"'
@@ -53,21 +53,22 @@ def generate_draw(
     from burnish.generate import draw
 
     thoughts = [] if think.strip() == "none" else [each.strip() for each in think.split(",") if each.strip()]
-    found = draw(
-        prompts,
-        model,
-        out,
-        think=thoughts,
-        plan=plan,
-        show_steps=show_steps,
-        compare=compare,
-        steps=steps,
-        guidance=guidance,
-        rounds=rounds,
-        seed=seed,
-        device=device,
-        tell=(lambda line: print(line, file=sys.stderr)) if show_steps or compare else None,
-    )
+    with working("generate draw"):
+        found = draw(
+            prompts,
+            model,
+            out,
+            think=thoughts,
+            plan=plan,
+            show_steps=show_steps,
+            compare=compare,
+            steps=steps,
+            guidance=guidance,
+            rounds=rounds,
+            seed=seed,
+            device=device,
+            tell=(lambda line: print(line, file=sys.stderr)) if show_steps or compare else None,
+        )
     if json_:
         print_json([each.row() for each in found])
         return
@@ -90,7 +91,8 @@ def generate_describe(
     """
     from burnish.generate import describe
 
-    answers = describe(list(images), model, question=question, resize=resize, device=device)
+    with working("generate describe"):
+        answers = describe(list(images), model, question=question, resize=resize, device=device)
     if json_:
         rows = [{"picture": str(image), "answer": answer} for image, answer in zip(images, answers, strict=True)]
         print_json(rows)

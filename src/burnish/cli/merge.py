@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from burnish.cli.mergekit_flags import translate
-from burnish.cli.shared import Commands, Fresh, Json, Sets, print_table, say
+from burnish.cli.shared import Commands, Fresh, Json, Sets, print_table, say, working
 
 
 class _Merge(Commands):
@@ -76,17 +76,18 @@ def merge_yaml(
     data = first_document(config)
     if isinstance(data, dict) and "method" in data and "merge_method" not in data:
         raise UserError(f"{config}: a recipe (`method: {data['method']}`); it is run by `burnish run {recipe}`")
-    made = merge(
-        config,
-        out,
-        overrides=set_ or (),
-        threads=threads,
-        device=device,
-        shard_size=shard_size,
-        allow_nan=allow_nan,
-        fresh=fresh,
-        intermediate=intermediate,
-    )
+    with working("merge"):
+        made = merge(
+            config,
+            out,
+            overrides=set_ or (),
+            threads=threads,
+            device=device,
+            shard_size=shard_size,
+            allow_nan=allow_nan,
+            fresh=fresh,
+            intermediate=intermediate,
+        )
     say({"model": made}, json_)
 
 
@@ -117,7 +118,9 @@ def merge_stats(
     """
     from burnish.merge import collect_statistics
 
-    say({"statistics": collect_statistics(model, data, out, kind=kind, limit=limit, device=device)}, json_)
+    with working("merge stats"):
+        found = collect_statistics(model, data, out, kind=kind, limit=limit, device=device)
+    say({"statistics": found}, json_)
 
 
 @merge_app.command("extract-lora")
@@ -139,7 +142,8 @@ def merge_extract_lora(
     from burnish.merge import extract_lora
 
     limit = 32 if rank is None and energy is None else rank
-    found = extract_lora(model, base, out, rank=limit, energy=energy, device=device)
+    with working("merge extract-lora"):
+        found = extract_lora(model, base, out, rank=limit, energy=energy, device=device)
     if json_:
         say(asdict(found), json_)
     else:
@@ -159,7 +163,9 @@ def merge_moe(
     """
     from burnish.merge import moe_merge
 
-    say({"model": moe_merge(recipe, out, shard_size=shard_size)}, json_)
+    with working("merge moe"):
+        made = moe_merge(recipe, out, shard_size=shard_size)
+    say({"model": made}, json_)
 
 
 @merge_app.command("search")
@@ -198,7 +204,8 @@ def merge_tokensurgeon(
 
     from burnish.merge import tokensurgeon
 
-    found = tokensurgeon(model, donor, out, method=cast(Any, method), neighbours=neighbours, shard_size=shard_size)
+    with working("merge tokensurgeon"):
+        found = tokensurgeon(model, donor, out, method=cast(Any, method), neighbours=neighbours, shard_size=shard_size)
     if json_:
         say(asdict(found), json_)
     else:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json, print_json, print_table
+from burnish.cli.shared import Commands, Json, print_json, print_table, working
 
 private_app = typer.Typer(
     cls=Commands,
@@ -40,7 +40,8 @@ def private_plan(
     """
     from burnish.private import plan
 
-    found = plan(classes, eps, prompts, width=width, aggregate=aggregate, questions=questions)
+    with working("private plan"):
+        found = plan(classes, eps, prompts, width=width, aggregate=aggregate, questions=questions)
     if json_:
         print_json(_plain(found))
         return
@@ -74,7 +75,8 @@ def private_keygen(
     """
     from burnish.private import keygen
 
-    keys = keygen(service, out, token=token)
+    with working("private keygen"):
+        keys = keygen(service, out, token=token)
     size = keys.evaluation_keys.stat().st_size
     if json_:
         print_json({"keys": str(keys.folder), "evaluation_bytes": size})
@@ -93,6 +95,7 @@ def private_serve(
     store: Annotated[Path, typer.Option(help="Folder of the clients' evaluation keys.")] = Path("registered"),
     questions: Annotated[int, typer.Option(help="Texts that one question may bring; a power of two.")] = 1,
     parts: Annotated[int, typer.Option(help="Ciphertexts that a question comes in.")] = 1,
+    backend: Annotated[Literal["seal", "openfhe"], typer.Option(help="The encryption's library.")] = "seal",
     workers: Annotated[int, typer.Option(help="Processes that compute.")] = 1,
     flood_bits: Annotated[
         float | None, typer.Option(help="Statistical security of the noise on answers; default: all that fits.")
@@ -110,7 +113,9 @@ def private_serve(
     from burnish.private.service.sessions import Limits
 
     limits = Limits(clients=clients, key_seconds=3600 * key_hours, questions_per_minute=rate)
-    settings = Settings(questions=questions, parts=parts, workers=workers, flood_bits=flood_bits, limits=limits)
+    settings = Settings(
+        backend=backend, questions=questions, parts=parts, workers=workers, flood_bits=flood_bits, limits=limits
+    )
     serve(service, host=host, port=port, token=token, store=store, settings=settings)
 
 
@@ -129,8 +134,10 @@ def private_ask(
     """
     from burnish.private import ask
 
+    with working("private ask"):
+        answers = list(ask(texts, service, keys, token=token, encoder=encoder))
     rows = []
-    for text, answer in zip(texts, ask(texts, service, keys, token=token, encoder=encoder), strict=True):
+    for text, answer in zip(texts, answers, strict=True):
         resolves = answer.label.resolves
         why = (
             "" if answer.name is not None else f"ambiguous; eps {resolves:.2g} would tell" if resolves else "ambiguous"
@@ -155,7 +162,8 @@ def private_attack(
     """
     from burnish.private import attack
 
-    found = attack(service, texts, count=count, budget=budget, share=share, seed=seed)
+    with working("private attack"):
+        found = attack(service, texts, count=count, budget=budget, share=share, seed=seed)
     rows = [
         {
             "right": found.labels[label],

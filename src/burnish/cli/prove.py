@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import Commands, Json, Sets, print_json, print_table
+from burnish.cli.shared import Commands, Json, Sets, print_json, print_table, working
 
 prove_app = typer.Typer(
     cls=Commands, no_args_is_help=True, rich_markup_mode=None, epilog="Example: burnish prove commit dov4cl/tiny"
@@ -29,7 +29,8 @@ def prove_commit(
     """
     from burnish.prove import commit
 
-    found = commit(recipe, out, set_ or ())
+    with working("prove commit"):
+        found = commit(recipe, out, set_ or ())
     if json_:
         print_json(found)
     else:
@@ -50,7 +51,8 @@ def prove_verify(
     """
     from burnish.prove import verify
 
-    found = verify(evidence, commitment)
+    with working("prove verify"):
+        found = verify(evidence, commitment)
     if json_:
         print_json(found)
     else:

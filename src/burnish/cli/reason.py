@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from burnish.cli.shared import Commands, Json, print_json
+from burnish.cli.shared import Commands, Json, print_json, working
 
 reason_app = typer.Typer(
     cls=Commands,
@@ -50,26 +51,30 @@ def reason_answer(
     """
     from burnish.reason import answer
 
-    def write(text: str) -> None:
-        print(text, end="", flush=True)
+    with contextlib.ExitStack() as waiting:  # until the first words come
+        waiting.enter_context(working("reason answer"))
 
-    found = answer(
-        model,
-        question,
-        image or (),
-        calibrate=calibrate,
-        plausibility=plausibility,
-        with_model=with_model,
-        weight=weight,
-        max_new_tokens=tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        system=system,
-        device=device,
-        constrained=constrained,
-        write=None if json_ else write,
-    )
+        def write(text: str) -> None:
+            waiting.close()
+            print(text, end="", flush=True)
+
+        found = answer(
+            model,
+            question,
+            image or (),
+            calibrate=calibrate,
+            plausibility=plausibility,
+            with_model=with_model,
+            weight=weight,
+            max_new_tokens=tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            system=system,
+            device=device,
+            constrained=constrained,
+            write=None if json_ else write,
+        )
     if json_:
         print_json(found)
         return
@@ -103,20 +108,21 @@ def reason_search(
     """
     from burnish.reason import search
 
-    found = search(
-        model,
-        question,
-        rollouts=rollouts,
-        vote=vote,
-        prm=prm,
-        max_depth=depth,
-        step_tokens=step_tokens,
-        temperature=temperature,
-        seed=seed,
-        system=system,
-        device=device,
-        grammar=grammar,
-    )
+    with working("reason search"):
+        found = search(
+            model,
+            question,
+            rollouts=rollouts,
+            vote=vote,
+            prm=prm,
+            max_depth=depth,
+            step_tokens=step_tokens,
+            temperature=temperature,
+            seed=seed,
+            system=system,
+            device=device,
+            grammar=grammar,
+        )
     if json_:
         print_json(found)
         return

@@ -72,6 +72,13 @@ def remedy(error: BurnishError) -> str:
     return f" ({flags})" if flags else ""
 
 
+def working(label: str) -> contextlib.AbstractContextManager[None]:
+    """Say that a command is at work, from its heavy imports on, until it has something to show."""
+    from burnish.core.metrics import activity
+
+    return activity(label)
+
+
 @contextlib.contextmanager
 def only_data(as_json: bool) -> Iterator[None]:
     """While a command works whose result is JSON, what anybody prints goes to standard error: the user's code, a

@@ -67,7 +67,7 @@ def run_cells(
     function: Callable[[J], C],
     kind: Any,
     label: str,
-    numbers: Callable[[C], dict[str, float]] | None = None,
+    numbers: Callable[[C], dict[str, float]] = lambda _: {},
 ) -> list[C]:
     """Every job through the executor; a study that was interrupted, or gets more seeds, goes on with the first cell it
     lacks.
@@ -79,7 +79,7 @@ def run_cells(
         function: of one job; a function of a module, safe to run twice.
         kind: the record that it gives, or a union of records.
         label: of the progress bar.
-        numbers: of a cell, for the log; default: how many are done.
+        numbers: of a cell, for the log and its curves; default: none.
 
     Raises:
         Interrupted: a stop signal came; the cells so far are saved.
@@ -91,7 +91,7 @@ def run_cells(
         found = _stoppable(pool.map(function, left), run, label)
         for step, cell in enumerate(run.progress(found, label, total=len(left)), start):
             done.cells.append(cell)
-            run.log(step, **(numbers(cell) if numbers is not None else {"done": step + 1}))
+            run.log(step, **numbers(cell))
             run.checkpoint(step, done)
     run.artifact("cells.json", done.plain())
     return done.cells[: len(jobs)]  # an interrupted study may have seen more seeds than its first look asks for

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from filelock import FileLock
 
@@ -22,6 +22,25 @@ from burnish.core.paths import cache
 
 MANIFEST = "manifest.json"
 _MAKING = ContextVar("making", default=True)
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class NotMade(UserError):
+    """Something would have to be prepared first, where nothing may be.
+
+    Args:
+        parts: what (``model minilm``), and what that takes, in words.
+    """
+
+    def __init__(self, *parts: tuple[str, str]) -> None:
+        self.parts = parts
+        named = " and ".join(what for what, _ in parts)
+        commands = " and ".join(f"`burnish {what}`" for what, _ in parts)
+        super().__init__(
+            f"{named}: not in the cache yet; a run would prepare it first, looking ahead does not: {commands} prepares "
+            "it"
+        )
 
 
 def write_atomic(path: Path, data: bytes | str, mode: int = 0o666) -> Path:
@@ -123,25 +142,40 @@ def nothing_made() -> Iterator[None]:
         _MAKING.reset(before)
 
 
-def make_once(final: Path, make: Callable[[Path], object], mark: str = MANIFEST) -> Path:
+def told_together(first: Callable[[], T], second: Callable[[], U]) -> tuple[T, U]:
+    """Both results; where both would have to be prepared first, and nothing may be, one error says so.
+
+    Raises:
+        NotMade: names each that is not in the cache.
+    """
+    try:
+        one = first()
+    except NotMade as lacking:
+        try:
+            second()
+        except NotMade as also:
+            raise NotMade(*lacking.parts, *also.parts) from None
+        raise
+    return one, second()
+
+
+def make_once(final: Path, make: Callable[[Path], object], mark: str = MANIFEST, takes: str = "") -> Path:
     """A folder that one process makes for all, in the cache; what a killed one left half-made is removed first.
 
     Args:
         final: the folder.
         make: writes into the folder that it is given.
         mark: the file by which a whole folder is known.
+        takes: what making it takes, in words.
 
     Raises:
-        UserError: it is not there, inside of :func:`nothing_made`.
+        NotMade: it is not there, inside of :func:`nothing_made`.
         BurnishError: the disk is full or the parent cannot be written.
     """
     if not (final / mark).exists():
         if not _MAKING.get():
             kind, name = final.parent.name.removesuffix("s"), final.name
-            raise UserError(
-                f"{kind} {name}: not in the cache yet; a run would prepare it first, looking ahead does not: "
-                f"`burnish {kind} {name}` prepares it"
-            )
+            raise NotMade((f"{kind} {name}", takes))
         with explained(final):
             final.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(final.with_name(f".{final.name}.lock"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,16 @@ def stream_states() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "cuda": list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else [],
     }
+
+
+@contextmanager
+def streams_kept() -> Iterator[None]:
+    """Inside, anything may seed and draw; afterwards the streams stand where they stood."""
+    before = stream_states()
+    try:
+        yield
+    finally:
+        set_streams(before)
 
 
 def set_streams(state: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import multiprocessing
 import os
 import sys
 import threading
@@ -12,25 +13,34 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import explained
+from burnish.core.launch import launched
 from burnish.core.recipe import Tracking
+from burnish.core.terminal import TERMINAL, Terminal
 
 T = TypeVar("T")
 
 QUIET = "BURNISH_QUIET"
 """The variable by which `--quiet` reaches worker processes too."""
-QUIET_SECONDS = 2.0  # anything shorter shows no progress
-LINE_SECONDS = 10.0  # between progress lines where the output is no terminal
-BAR_SECONDS = 0.2  # between two looks at a loop whose bar is on the terminal
+QUIET_SECONDS = 1.0  # anything shorter says nothing
+LINE_SECONDS = 10.0  # between lines where the output is no terminal: a log is read later
+SOON_SECONDS = 0.4  # before a terminal shows that something goes on
+LOOK_SECONDS = 0.2  # between two looks at what a terminal shows
+
+
+def _draws(stream: Any) -> bool:
+    """Whether a stream is a terminal that this process may draw on: several would draw over each other."""
+    return bool(stream.isatty()) and multiprocessing.parent_process() is None and launched().size == 1
 
 
 class _Said:
-    """When anything was last shown on the terminal, by whatever shows progress in this process."""
+    """What this process shows of its work: when anything was last said, and what goes on, the innermost last."""
 
     at = 0.0
+    going_on: ClassVar[list[object]] = []
 
 
 _said = _Said()
@@ -104,15 +114,15 @@ def _all_finite(value: Any) -> bool:
 
 
 class Progress:
-    """Progress of nested loops: rich bars with ETA on a terminal, a plain line now and then elsewhere.
+    """Progress of nested loops: rows with ETA on a terminal, a plain line now and then elsewhere.
 
-    A loop that is over within two seconds shows nothing.
+    A loop that is over within a second shows nothing.
     """
 
     def __init__(self, stream: io.TextIOBase | None = None, quiet: bool = False) -> None:
         self._stream: Any = stream or sys.stderr
+        self._terminal = TERMINAL if stream is None else Terminal(stream)
         self._quiet = quiet or is_quiet()
-        self._bars: Any = None
         self._shown: list[tuple[_Loop, threading.Thread]] = []
         self._status = ""
 
@@ -136,8 +146,6 @@ class Progress:
                 yield item
         finally:
             self._end(loop, shown)
-            if not self._shown:
-                self.close()
 
     def _end(self, loop: _Loop, shown: threading.Thread) -> None:
         loop.over.set()
@@ -148,16 +156,27 @@ class Progress:
         """Show a loop from the moment on when it is clear that it takes a while, until it is over."""
         if loop.over.wait(QUIET_SECONDS):
             return
-        if not self._stream.isatty():
+        _said.going_on.append(loop)
+        try:
+            self._tell(loop)
+        finally:
+            _said.going_on.remove(loop)
+
+    def _tell(self, loop: _Loop) -> None:
+        if not _draws(self._stream):
             self._line(loop)
             while not loop.over.wait(LINE_SECONDS):
                 self._line(loop)
             return
-        task = self._bar(loop)
-        while not loop.over.wait(BAR_SECONDS):
-            self._bars.update(task, completed=loop.count, status=self._status)
+        row = self._terminal.add(loop.label, loop.total, loop.count)
+        while True:
+            count = f"{loop.count}/{loop.total}" if loop.total else str(loop.count)
+            left = f"ETA {loop.left}" if loop.left else ""
+            self._terminal.update(row, completed=loop.count, count=count, left=left, status=self._status)
             _said.at = time.monotonic()
-        self._bars.remove_task(task)
+            if loop.over.wait(LOOK_SECONDS):
+                break
+        self._terminal.remove(row)
 
     def status(self, values: dict[str, Any]) -> None:
         """The latest numbers, shown beside the bar."""
@@ -166,81 +185,65 @@ class Progress:
 
     def note(self, message: str) -> None:
         """One line above the bars."""
-        if self._quiet:
-            return
-        _said.at = time.monotonic()
-        if self._bars is not None:
-            self._bars.console.print(message, markup=False, highlight=False)
-        else:
-            print(message, file=self._stream, flush=True)
+        if not self._quiet:
+            _said.at = time.monotonic()
+            self._terminal.print(message)
 
     def close(self) -> None:
-        """Take the bars off the terminal, also of loops that nobody ended (a generator that is still held)."""
+        """Take the rows off the terminal, also of loops that nobody ended (a generator that is still held)."""
         for loop, shown in list(self._shown):
             self._end(loop, shown)
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
-
-    def _bar(self, loop: _Loop) -> Any:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-        from rich.table import Column
-
-        if self._bars is None:
-            # What a person looks for first comes first: a narrow terminal cuts from the right.
-            columns = (
-                TextColumn("{task.description}"),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-            )
-            self._bars = Bars(*columns, console=Console(file=self._stream), transient=True, expand=True)
-            self._bars.start()
-        return self._bars.add_task(loop.label, total=loop.total, completed=loop.count, status=self._status)
 
     def _line(self, loop: _Loop) -> None:
-        of, eta, seconds = "", "", time.monotonic() - loop.start
-        if loop.total:
-            of = f"/{loop.total} ({100 * loop.count / loop.total:.0f} %)"
-            if loop.count > loop.done:
-                eta = f", about {duration((loop.total - loop.count) * seconds / (loop.count - loop.done))} left"
-        said = f"{loop.label}: {loop.count}{of}, {duration(seconds)}{eta}  {self._status}"
+        of = f"/{loop.total} ({100 * loop.count / loop.total:.0f} %)" if loop.total else ""
+        left = f", about {loop.left} left" if loop.left else ""
+        said = f"{loop.label}: {loop.count}{of}, {duration(loop.seconds)}{left}  {self._status}"
         print(said.rstrip(), file=self._stream, flush=True)
         _said.at = time.monotonic()
 
 
 @contextmanager
 def activity(label: str, *, quiet: bool = False) -> Iterator[None]:
-    """Say that work without a count goes on: after two seconds, then after every ten in which nothing else was said.
+    """Say that work without a count goes on: on a terminal at once and all the time, with how long it takes; elsewhere
+    after a second, then after every ten in which nothing else was said.
 
-    For what has a loop, :meth:`Progress.track` says more; inside of this it is left to speak.
+    For what has a loop, :meth:`Progress.track` says more; inside of this it is left to speak, and so is an activity.
     """
-    over, start = threading.Event(), time.monotonic()
-
-    def tell() -> None:
-        heard, wait = start, QUIET_SECONDS
-        while not over.wait(max(0.05, heard + wait - time.monotonic())):
-            if _said.at > heard:
-                heard = _said.at
-            else:
-                print(f"{label}: {duration(time.monotonic() - start)}", file=sys.stderr, flush=True)
-                heard = _said.at = time.monotonic()
-            wait = LINE_SECONDS
-
-    told = threading.Thread(target=tell, daemon=True)
-    if not (quiet or is_quiet()):
-        told.start()
+    if quiet or is_quiet() or launched().rank:
+        yield
+        return
+    over, mine = threading.Event(), object()
+    told = threading.Thread(target=_tell, args=(label, mine, over, time.monotonic()), daemon=True)
+    _said.going_on.append(mine)
+    told.start()
     try:
         yield
     finally:
         over.set()
-        if told.is_alive():
-            told.join()
+        told.join()
+        _said.going_on.remove(mine)
+
+
+def _tell(label: str, mine: object, over: threading.Event, start: float) -> None:
+    """The thread of an activity."""
+    if _draws(sys.stderr):
+        if over.wait(SOON_SECONDS):
+            return
+        row = TERMINAL.add(label)
+        while not over.wait(LOOK_SECONDS):
+            TERMINAL.update(row, visible=TERMINAL.is_last(row))
+        TERMINAL.remove(row)
+        return
+    heard, wait = start, QUIET_SECONDS
+    while not over.wait(max(0.05, heard + wait - time.monotonic())):
+        if _said.at > heard:
+            heard = _said.at
+        elif _said.going_on[-1] is not mine:
+            heard = time.monotonic()
+        else:
+            print(f"{label}: {duration(time.monotonic() - start)}", file=sys.stderr, flush=True)
+            heard = _said.at = time.monotonic()
+        wait = LINE_SECONDS
 
 
 class Pulse:
@@ -265,6 +268,18 @@ class _Loop:
         self.label, self.total, self.done, self.count = label, total, done, done
         self.start = time.monotonic()
         self.over = threading.Event()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began in this process."""
+        return time.monotonic() - self.start
+
+    @property
+    def left(self) -> str:
+        """How long it will take at this pace; nothing before its first item is done, or without a total."""
+        if not self.total or self.count == self.done:
+            return ""
+        return duration((self.total - self.count) * self.seconds / (self.count - self.done))
 
 
 def is_quiet() -> bool:

@@ -9,6 +9,7 @@ import errno
 from pathlib import Path
 from typing import Any
 
+from burnish.core.embedded import located
 from burnish.core.errors import UserError
 from burnish.core.files import explained, folder_atomic, read_json
 
@@ -17,28 +18,22 @@ WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.md")
 
 
 def resolve(name: str | Path) -> Path:
-    """The local folder of a model: a path, or a hub id (``org/name``, ``org/name@revision``) fetched into its cache.
+    """The local folder of a model: a path, the name of an embedded model, or a hub id (``org/name@revision``).
 
-    A folder beats a hub id of the same name. ``HF_HUB_OFFLINE=1`` looks in the cache only.
+    An embedded model is prepared, one of the hub fetched, once, into the cache. A folder goes first, then an embedded
+    model (:func:`burnish.core.embedded.located`). ``HF_HUB_OFFLINE=1`` looks in the cache only.
 
     Raises:
         UserError: no such folder, no such model, not in the cache while offline, or only pickled weights.
     """
-    text = str(name)
-    try:
-        path = Path(name).expanduser()
-        kind = "folder" if path.is_dir() else "file" if path.exists() else "absent"
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{text[:80]}: not a path or hub id ({error})") from None
-    if kind == "folder":
-        _refuse_pickle(path)
-        return path
-    if kind == "file":
-        raise UserError(f"{text}: is a file; a model is a folder in the Hugging Face layout")
+    text, folder = str(name), _on_disk(name)
+    if folder is not None:
+        _refuse_pickle(folder)
+        return folder
     if text.startswith(("/", ".", "~")) or text.count("/") != 1:
         raise UserError(
-            f"{text}: no such folder; give a model folder or a hub id (org/name), or make an embedded one with "
-            "`burnish model NAME FOLDER` (`burnish model list` shows the names)"
+            f"{text}: no such folder; give a model folder or a hub id (org/name), or the name of an "
+            "embedded one (`burnish model list` shows those)"
         )
     repo, _, revision = text.partition("@")
     import huggingface_hub
@@ -54,14 +49,28 @@ def resolve(name: str | Path) -> Path:
                 f"{text}: the hub refused it ({type(error).__name__}); check the id and your login"
             ) from None
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            place = "this is the hub's cache: set HF_HOME to a folder that you may write to"
-            raise UserError(f"{error.filename}: {error.strerror}; {place}") from None
+            cure = "this is the hub's cache: set HF_HOME to a folder that you may write to"
+            raise UserError(f"{error.filename}: {error.strerror}; {cure}") from None
         why = offline() or "the hub cannot be reached"
         raise UserError(f"{text}: no such folder here, not in the hub's cache, and {why}") from None
     except HfHubHTTPError as error:
         raise UserError(f"{text}: the hub refused it ({type(error).__name__}); check the id and your login") from None
     _refuse_pickle(fetched)
     return fetched
+
+
+def _on_disk(name: str | Path) -> Path | None:
+    try:
+        path = Path(name).expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{str(name)[:80]}: not a path or hub id ({error})") from None
+    path = path if there else located(path)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(f"{name}: is a file; a model is a folder in the Hugging Face layout")
+    return None
 
 
 def offline() -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from burnish.core.errors import BurnishError, UserError
@@ -174,12 +174,13 @@ def any_rank(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in raised.tolist())
 
 
-_TO_A_GROUP = [getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+_TO_A_GROUP = [getattr(signal, name) for name in ("SIGINT", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
 def deaf_children() -> Iterator[None]:
-    """Processes that start inside never get what a scheduler sends to all of a job, and would die of.
+    """Processes that start inside never get what a terminal or a scheduler sends to all of a job: they would die of it,
+    with a traceback of whatever they were importing.
 
     This thread gets such a signal at the end of the block; it is not lost.
     """
@@ -188,6 +189,8 @@ def deaf_children() -> Iterator[None]:
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_A_GROUP)
     try:
+        resource_tracker.ensure_running()  # one of them; its start lets Ctrl-C through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_A_GROUP)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -198,7 +201,7 @@ def follow_parent() -> None:
 
     SIGTERM still ends it: the pool itself stops its workers by that.
     """
-    for number in (signal.SIGINT, *_TO_A_GROUP):
+    for number in _TO_A_GROUP:
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -74,13 +74,16 @@ def write_report(
     return write_atomic(path, html)
 
 
-def run_report(path: Path, sections: Sequence[Section] = (), out: Path | None = None) -> Path:
+def run_report(
+    path: Path, sections: Sequence[Section] = (), out: Path | None = None, command: str = "burnish run {recipe}"
+) -> Path:
     """Write ``report.html`` of a run folder: the method's ``sections`` first, then curves, recipe and machine.
 
     Args:
         path: the run's folder.
         sections: of its method.
         out: the file to write; none: ``report.html`` in the folder.
+        command: that ran it, without its folder; ``{recipe}`` stands for the stored recipe.
 
     Raises:
         UserError: ``path`` is no run.
@@ -104,9 +107,9 @@ def run_report(path: Path, sections: Sequence[Section] = (), out: Path | None = 
     machine = machine_rows({**run["hardware"], **run["versions"]}, run.get("git_revision"))
     machine += [{"what": "peak memory", "value": f"{run['peak_memory_bytes'] / 2**30:.2f} GiB"}]
     parts.append(Section("Where it ran", table=machine))
-    command = f"burnish run {path / 'recipe.yaml'} --out {path}-again"
+    again = f"{command.format(recipe=path / 'recipe.yaml')} --out {path}-again"
     when = moment(run["sessions"][0]["start"])
-    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, command, when)
+    return write_report(out or path / "report.html", f"{run['method']}: {path.name}", lead, parts, again, when)
 
 
 def moment(seconds: float) -> str:

@@ -121,7 +121,7 @@ class Run:
         return step + 1
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """Yield from ``items`` and show how far the loop is, with ETA, once it takes longer than two seconds."""
+        """Yield from ``items`` and show how far the loop is, with ETA, once it takes longer than a second."""
         done = self._resumed_at if isinstance(items, range) and items.start == self._resumed_at else 0
         return self._progress.track(items, label, total, done)
 

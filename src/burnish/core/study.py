@@ -192,6 +192,12 @@ class StudyRecipe(Recipe):
     at `seeds`."""
 
     @property
+    def command(self) -> str:
+        """What is typed for it."""
+        until = f" --until-decided --max-seeds {self.max_seeds}" if self.max_seeds is not None else ""
+        return f"burnish study {self.method.removeprefix('study:')} --size {self.size} --seeds {self.seeds}{until}"
+
+    @property
     def looks(self) -> tuple[Look, ...]:
         """When the claims are looked at, and how sure each look must be."""
         return plan_looks(self.seeds, self.seeds if self.max_seeds is None else self.max_seeds)
@@ -339,13 +345,12 @@ def store(name: str, recipe: StudyRecipe, run_path: Path, judgement: Judgement, 
     run = read_json(run_path / "run.json")
     if run is None:
         raise BurnishError(f"{run_path}/run.json: missing or unreadable; run the study afresh", arguments=("fresh",))
-    until = f" --until-decided --max-seeds {recipe.max_seeds}" if recipe.max_seeds is not None else ""
     stored = Stored(
         study=name,
         size=recipe.size,
         seeds=judgement.look.seeds,
         looks=judgement.words,
-        command=f"burnish study {name} --size {recipe.size} --seeds {recipe.seeds}{until} --store",
+        command=f"{recipe.command} --store",
         versions=run["versions"],
         git_revision=run["git_revision"],
         hardware=run["hardware"],
@@ -379,13 +384,20 @@ def claim_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
         {
             "claim": claim.claim,
             "paper": claim.paper,
-            "ours": "-" if claim.ours is None else f"{claim.ours:.4g}",
-            "baseline": "-" if claim.baseline is None else f"{claim.baseline:.4g}",
+            "ours": _shown(claim.ours),
+            "baseline": _shown(claim.baseline),
             "interval": "-" if claim.interval is None else str(claim.interval),
             "verdict": claim.verdict + _lacking(claim),
         }
         for claim in claims
     ]
+
+
+def _shown(value: float | None) -> str:
+    """Four figures, and no powers of ten where whole numbers say it: 57,300."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 10_000_000 else f"{value:.4g}"
 
 
 def _lacking(claim: Claim) -> str:

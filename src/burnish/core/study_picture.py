@@ -70,6 +70,8 @@ def draw_dots(axes: Any, rows: Sequence[Dots], words: str = "{:.2f}", lines: Seq
         axes.annotate(words.format(found.mean), at, (0, 8), textcoords="offset points", ha="center", fontsize=8)
     for line in lines:
         axes.axvline(line, color=GREY, linestyle="--", linewidth=1)
+    axes.xaxis.get_major_locator().set_params(nbins=4)  # more run into each other where they have many digits
+    axes.margins(x=0.12)  # the figures above the outermost dots
     axes.set_yticks(range(len(rows)), [textwrap.fill(row.label, LETTERS) for row in rows])
     axes.set_ylim(len(rows) - 0.4 + 0.5 * bool(cut), -0.8)
     if cut:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from burnish.core.embedded import located
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.paths import cache
@@ -98,6 +99,9 @@ def _listing(settings: DataSettings) -> Listing:
         raise UserError(f"data.source: {source[:80]}: not a path ({error})") from None
     if root is not None and not root.is_dir():
         raise UserError(f"data.root: {root}: no such folder")
+    if not (is_file or is_folder):
+        path = located(path)
+        is_file, is_folder = path.is_file(), path.is_dir()
     if is_file or is_folder:
         return _on_disk(path, is_file, root, settings)
     if layout == "auto" and ":" in source and "/" not in source:

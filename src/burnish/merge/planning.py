@@ -13,6 +13,7 @@ from typing import Any
 import xxhash
 
 from burnish.core.errors import UserError
+from burnish.core.files import NotMade
 from burnish.core.yaml_marks import KeyPath
 from burnish.merge.compatibility import check_alike
 from burnish.merge.config import MergeConfig
@@ -200,6 +201,8 @@ def _check_copied(group: Group, member: Member, rows: Rows | None) -> None:
 def _open(config: MergeConfig, reference: Reference, place: KeyPath) -> Checkpoint:
     try:
         return Checkpoint(reference)
+    except NotMade:
+        raise
     except UserError as error:
         raise UserError(f"{config.where(*place)}: {error}") from None
 

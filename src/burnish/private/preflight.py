@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from burnish.core.files import told_together
 from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
 from burnish.core.hardware import flops_per_second
 from burnish.private.encryption.openfhe import library
@@ -33,9 +34,8 @@ def check(recipe: SecpeRecipe) -> list[tuple[str, Any]]:
     """
     import numpy as np
 
-    texts = read_texts(recipe.data)
+    texts, encoder = told_together(lambda: read_texts(recipe.data), lambda: open_encoder(recipe.encoder, weights=False))
     split_texts(texts, recipe.data, np.random.default_rng(0))
-    encoder = open_encoder(recipe.encoder, weights=False)
     prompts = make_prompts(recipe.prompts.templates, recipe.prompts.words, texts.classes)
     encoder.check(prompts)
     refuse_count(recipe.ensemble.prompts, len(prompts))

@@ -8,9 +8,10 @@ from burnish.core.errors import UserError
 from burnish.core.method import Method, all_methods, find_method, import_object
 from burnish.core.metrics import activity
 from burnish.core.paths import shipped
-from burnish.core.run import Run
-from burnish.core.study import Judgement, Stored, Study, StudyRecipe, decide, load_stored
-from burnish.core.user_code import theirs
+from burnish.core.report import Section, run_report
+from burnish.core.run import Run, run_record
+from burnish.core.study import Judgement, Stored, Study, StudyRecipe, claim_rows, decide, load_stored
+from burnish.core.user_code import look_in, theirs
 
 
 def find_study(name: str) -> Study:
@@ -50,10 +51,42 @@ def perform(
     with Run(recipe, path, fresh=fresh, allow_changed_code=allow_changed_code) as run:
         if run.finished:
             run.note(f"{path}: already finished, only drawn again")
-        with theirs(run.code, "study"), activity(recipe.method.removeprefix("study:")):
+        with theirs(run.code, "study"):
             found = decide(study, recipe, run)
         run.artifact("claims.json", [claim.model_dump(mode="json") for claim in found.claims])
     return found
+
+
+def write_page(study: Study, recipe: StudyRecipe, path: Path, found: Judgement, out: Path | None = None) -> Path:
+    """The report of a study that ended: claims, its own sections, curves, settings, machine.
+
+    Args:
+        study: for its title.
+        recipe: for the command.
+        path: the run's folder.
+        found: what came of it.
+        out: the file; none: ``report.html`` in the folder.
+    """
+    words = f"{study.title}. {found.words}".strip()
+    sections = [Section("Claims", words, table=claim_rows(found.claims)), *found.outcome.sections]
+    return run_report(path, sections, out, recipe.command)
+
+
+def draw_again(path: Path, out: Path | None = None) -> Path:
+    """The report of a study's run folder, from what it stored; where it has not ended, what was logged so far.
+
+    Raises:
+        UserError: the study, or what it stored, is of another version.
+    """
+    recipe = StudyRecipe.load(path / "recipe.yaml")
+    record = run_record(path)
+    if record["status"] != "finished":
+        return run_report(path, out=out, command=recipe.command)
+    look_in(map(Path, record.get("code", {}).get("git_revisions", {})))
+    with activity(f"{path}: drawn again"):
+        study = find_study(recipe.method.removeprefix("study:"))
+        # Nothing is computed by code that has changed meanwhile: it only draws.
+        return write_page(study, recipe, path, perform(study, recipe, path, allow_changed_code=True), out)
 
 
 def judged(name: str) -> Stored | None:

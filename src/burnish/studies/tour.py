@@ -45,6 +45,11 @@ def run_tour(size: str = "tour", out: Path = Path("runs/tour"), *, fresh: bool =
         raise UserError(
             f"size: a tour is {' or '.join(SIZES)}, not `{size}`; judged sizes belong to a study", arguments=("size",)
         )
+    with activity("tour"):
+        return _tour(size, out, fresh)
+
+
+def _tour(size: str, out: Path, fresh: bool) -> Path:
     say = Progress().note
     shown: list[_Shown] = []
     for method in all_methods()[0]:
@@ -109,7 +114,8 @@ def method_rows() -> list[dict[str, Any]]:
 def _study(method: Method, size: str, out: Path, fresh: bool) -> _Shown:
     study, path = find_study(method.name), out / method.name
     recipe = StudyRecipe.load({"method": f"study:{method.name}", "size": size, "seeds": 1, "workers": 2})
-    found = perform(study, recipe, path, fresh=fresh)
+    with activity(method.name):
+        found = perform(study, recipe, path, fresh=fresh)
     stored = judged(method.name)
     if stored is None:
         claims = Section("One seed, to look at", study.title, table=claim_rows(found.claims))

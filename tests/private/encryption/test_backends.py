@@ -170,6 +170,21 @@ def test_damaged_ciphertexts_are_refused(backend, numbers):
     assert refused >= 15  # of the clear back end, most bytes are numbers, and another number is sound
 
 
+def test_what_is_whole_and_no_encryption_is_refused(numbers):
+    client, evaluator = pair("seal")
+    chain, whole = chain_of(SMALL), client.encrypt(numbers[0])
+    other, nothing = (chain.api.Ciphertext(chain.context, chain.ids[3], 2) for _ in range(2))
+    chain.api.Evaluator(chain.context).transform_from_ntt(whole.inner, other)
+    with pytest.raises(UserError, match="ciphertext: its polynomials are written as coefficients"):
+        evaluator.load(to_bytes(other))
+    chain.api.Evaluator(chain.context).transform_to_ntt(other, other)
+    assert evaluator.load(to_bytes(other)).level == 3
+    nothing.resize(chain.context, chain.ids[3], 2)
+    nothing.scale = chain.scales[3]
+    with pytest.raises(UserError, match="ciphertext: it hides nothing"):
+        evaluator.load(to_bytes(nothing))
+
+
 @every
 def test_keys_that_lack_one_say_which(backend):
     client, evaluator = pair(backend)

@@ -1,5 +1,6 @@
 """OpenFHE beyond what every back end must do: where it does not load, and what is taken from a stranger's bytes."""
 
+import hashlib
 import importlib
 import struct
 import sys
@@ -14,6 +15,7 @@ from burnish.private.encryption.choose import make_client, make_evaluator
 from burnish.private.encryption.openfhe import PYTHON, library
 from burnish.private.encryption.openfhe_streams import Frame
 from burnish.private.encryption.sealed_streams import pack, unpack
+from burnish.private.service.running import Settings, prepare
 from tests.private.encryption.backends import SMALL, needs_openfhe, pair
 
 PRIMES = (97, 65537, 2**40 + 15)
@@ -65,6 +67,12 @@ def test_where_it_is_not_installed_or_does_not_load_one_line_says_what_to_do(mon
         assert "\n" not in str(caught.value)
 
 
+def test_a_server_says_so_before_anything_is_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openfhe", None)
+    with pytest.raises(UserError, match=r"^openfhe"):
+        prepare(Path("absent"), Settings(backend="openfhe"))
+
+
 @needs_openfhe
 def test_strange_keys_and_ciphertexts_are_refused():
     client, evaluator = pair("openfhe")
@@ -72,6 +80,10 @@ def test_strange_keys_and_ciphertexts_are_refused():
     for change in ({"level": 4}, {"level": -1}, {"level": True}, {"parts": 3, "doubled": True}, {"doubled": 0}):
         with pytest.raises(UserError, match="ciphertext: not of a level or size"):
             evaluator.load(pack({**cipher, **change}))
+    half = len(cipher["words"]) // 2
+    open_ = cipher["words"][:half] + bytes(half)
+    with pytest.raises(UserError, match="ciphertext: it hides nothing"):
+        evaluator.load(pack({**cipher, "words": open_, "check": hashlib.sha256(open_).digest()[:8]}))
     keys = unpack(client.evaluation_keys([1]), {"parameters", "relinearise", "rotate"}, "")
     words = keys["rotate"][0][1]
     strange: list[Any] = [

@@ -127,7 +127,8 @@ def test_what_is_refused(server: str, keys: Keys) -> None:
             (question(client, nonce=""), 400, "nonce: missing"),
             (question(client, streams=[]), 422, "0 ciphertexts; this circuit takes 1"),
             (question(client, streams=[stream, stream]), 422, "2 ciphertexts; this circuit takes 1"),
-            (question(client, streams=[b"", stream]), 422, "ciphertext: "),
+            (question(client, streams=[b""] * 64), 422, "64 ciphertexts; this circuit takes 1"),  # none was read
+            (question(client, streams=[b""]), 422, "ciphertext: "),
             (question(client, streams=[stream[: len(stream) // 2]]), 422, "ciphertext: "),
             (question(client, streams=[low]), 422, "a ciphertext of level 1"),
         ]

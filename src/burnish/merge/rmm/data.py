@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from burnish.core.embedded import located
 from burnish.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def load_task(
     Raises:
         UserError: no such file, empty, or columns that fit neither the score nor the model.
     """
-    file = Path(path)
+    file = located(path)
     if not file.exists():
         raise UserError(f"tasks: {name}: {path}: no such file")
     if file.suffix == ".jsonl":

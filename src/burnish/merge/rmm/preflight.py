@@ -1,9 +1,9 @@
 """What a search recipe would do, from configs and file sizes. Loads no weights, starts nothing."""
 
 import math
-from pathlib import Path
 from typing import Any
 
+from burnish.core.embedded import located
 from burnish.core.errors import UserError
 from burnish.core.forecast import PAGE, TORCH, Forecast, checkpoint_bytes
 from burnish.core.hardware import flops_per_second
@@ -38,7 +38,7 @@ def check(recipe: SearchRecipe) -> list[tuple[str, Any]]:
             raise UserError(f"experts: {name} is a {kind}, the base {recipe.base} a {kinds[recipe.base]}")
     for task in recipe.tasks:
         for path in (task.validation, task.test):
-            if not Path(path).exists():
+            if not located(path).exists():
                 raise UserError(f"tasks: {task.name}: {path}: no such file")
         if ":" in task.score:
             import_object(task.score, f"tasks: {task.name}: score")

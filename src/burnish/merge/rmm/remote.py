@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from burnish.core.embedded import located
 from burnish.core.parallel import Executor, executor
 from burnish.core.run import Run
 from burnish.merge.rmm.architecture import Architecture, from_plain
@@ -81,7 +82,7 @@ def compute(job: Job) -> list[Items]:
 def absolute(recipe: SearchRecipe) -> SearchRecipe:
     """The recipe for workers that stand in another folder: local paths absolute, hub ids as they are."""
     tasks = [
-        task.model_copy(update={part: str(Path(getattr(task, part)).resolve()) for part in ("validation", "test")})
+        task.model_copy(update={part: str(located(getattr(task, part)).resolve()) for part in ("validation", "test")})
         for task in recipe.tasks
     ]
     experts = [_absolute(name) for name in recipe.experts]
@@ -89,7 +90,7 @@ def absolute(recipe: SearchRecipe) -> SearchRecipe:
 
 
 def _absolute(name: str) -> str:
-    parts = (Path(part).expanduser() for part in name.split("+"))
+    parts = (located(part) for part in name.split("+"))
     paths = [str(path.resolve()) if path.exists() else str(path) for path in parts]
     return "+".join(paths)
 

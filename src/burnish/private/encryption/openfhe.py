@@ -185,6 +185,8 @@ class Chain:
             raise UserError("ciphertext: not of a level or size that a circuit here sends; encrypt it again")
         if hashlib.sha256(words).digest()[:8] != found["check"]:
             raise UserError("ciphertext: damaged; send it again")
+        if not any(words[len(words) // parts :]):
+            raise UserError("ciphertext: it hides nothing: anybody can read it; encrypt it again")
         like = self.encrypt(self._own, np.zeros(1), level).inner
         if doubled:
             like = self.context.EvalMultNoRelin(like, like) if parts == 3 else self.context.EvalMult(like, 1.0)

@@ -13,7 +13,7 @@ from burnish.core.errors import BurnishError, UserError
 from burnish.private.encryption.clear import check_drop, check_room
 from burnish.private.encryption.openfhe import KEYS, TAG, Chain, OpenfheCipher, chain_of
 from burnish.private.encryption.parameters import Parameters
-from burnish.private.encryption.sealed_streams import pack, unpack
+from burnish.private.encryption.sealed_streams import pack, pack_secret, unpack, unpack_secret
 from burnish.private.encryption.slots import as_slots
 from burnish.private.encryption.steps import at_step
 
@@ -206,12 +206,9 @@ class OpenfheClient:
         Raises:
             UserError: not a secret key, or damaged.
         """
-        found = unpack(secret, {"parameters", "secret"}, "secret key")
-        parameters = Parameters.from_json(str(found["parameters"]))
+        parameters, key = unpack_secret(secret)
         chain = chain_of(parameters)
-        if not isinstance(found["secret"], bytes):
-            raise UserError("secret key: not what this version writes; make it again")
-        return cls(parameters, chain, chain.secret_from(found["secret"]))
+        return cls(parameters, chain, chain.secret_from(key))
 
     def encrypt(self, values: Numbers, level: int | None = None) -> OpenfheCipher:
         level = self.parameters.levels if level is None else level
@@ -244,4 +241,4 @@ class OpenfheClient:
         return self._chain.load(data)
 
     def save_secret(self) -> bytes:
-        return pack({"parameters": self.parameters.to_json(), "secret": self._chain.frame(self._secret).narrow()})
+        return pack_secret(self.parameters, self._chain.frame(self._secret).narrow())

@@ -23,7 +23,7 @@ from burnish.core.errors import BurnishError, UserError
 from burnish.core.packages import Need, not_installed
 from burnish.private.encryption.clear import check_drop, check_room
 from burnish.private.encryption.parameters import Parameters
-from burnish.private.encryption.sealed_streams import into, pack, to_bytes, unpack
+from burnish.private.encryption.sealed_streams import into, pack, pack_secret, to_bytes, unpack, unpack_secret
 from burnish.private.encryption.slots import as_slots
 from burnish.private.encryption.steps import at_step
 
@@ -148,6 +148,10 @@ class Chain:
             raise UserError(f"ciphertext: its scale is {inner.scale:.6g}; encrypt it again with these parameters")
         if inner.size() not in (2, 3):
             raise UserError(f"ciphertext: it has {inner.size()} parts; 2 or 3 are expected")
+        if inner.is_transparent():
+            raise UserError("ciphertext: it hides nothing: anybody can read it; encrypt it again")
+        if not inner.is_ntt_form():
+            raise UserError("ciphertext: its polynomials are written as coefficients; encrypt it again")
         return SealCipher(inner, level)
 
 
@@ -330,12 +334,9 @@ class SealClient:
         Raises:
             UserError: not a secret key, or damaged.
         """
-        found = unpack(secret, {"parameters", "secret"}, "secret key")
-        parameters = Parameters.from_json(str(found["parameters"]))
+        parameters, key = unpack_secret(secret)
         chain = chain_of(parameters)
-        if not isinstance(found["secret"], bytes):
-            raise UserError("secret key: not what this version writes; make it again")
-        return cls(parameters, chain, into(chain.api.SecretKey(), chain.context, found["secret"], "secret key"))
+        return cls(parameters, chain, into(chain.api.SecretKey(), chain.context, key, "secret key"))
 
     def encrypt(self, values: Numbers, level: int | None = None) -> SealCipher:
         level = self.parameters.levels if level is None else level
@@ -368,4 +369,4 @@ class SealClient:
         return self._chain.load(data)
 
     def save_secret(self) -> bytes:
-        return pack({"parameters": self.parameters.to_json(), "secret": to_bytes(self._secret)})
+        return pack_secret(self.parameters, to_bytes(self._secret))

@@ -11,6 +11,7 @@ from typing import Any
 import msgpack
 
 from burnish.core.errors import UserError
+from burnish.private.encryption.parameters import Parameters
 
 
 @contextmanager
@@ -55,6 +56,23 @@ def into(thing: Any, context: Any, data: bytes, what: str) -> Any:
 def pack(parts: dict[str, Any]) -> bytes:
     """Named parts in one stream."""
     return bytes(msgpack.packb(parts))
+
+
+def pack_secret(parameters: Parameters, key: bytes) -> bytes:
+    """A secret key as its library writes it, with what it is for."""
+    return pack({"parameters": parameters.to_json(), "secret": key})
+
+
+def unpack_secret(data: bytes) -> tuple[Parameters, bytes]:
+    """What :func:`pack_secret` was given.
+
+    Raises:
+        UserError: something else, or parameters that are refused.
+    """
+    found = unpack(data, {"parameters", "secret"}, "secret key")
+    if not isinstance(found["secret"], bytes):
+        raise UserError("secret key: not what this version writes; make it again")
+    return Parameters.from_json(str(found["parameters"])), found["secret"]
 
 
 def unpack(data: bytes, names: set[str], what: str) -> dict[str, Any]:

@@ -164,14 +164,22 @@ class CircuitPlan:
         Raises:
             UserError: another number of ciphertexts, or of another level or kind.
         """
-        if len(ciphers) != self.packing.parts:
-            raise UserError(f"question: {len(ciphers)} ciphertexts; this circuit takes {self.packing.parts}")
+        self.check_count(len(ciphers))
         for cipher in ciphers:
             if cipher.level != self.parameters.levels or cipher.parts != 2:
                 raise UserError(
                     f"question: a ciphertext of level {cipher.level} with {cipher.parts} parts; this circuit takes "
                     f"level {self.parameters.levels} with 2"
                 )
+
+    def check_count(self, ciphers: int) -> None:
+        """Refuse a question of another number of ciphertexts, before any is read.
+
+        Raises:
+            UserError: names both numbers.
+        """
+        if ciphers != self.packing.parts:
+            raise UserError(f"question: {ciphers} ciphertexts; this circuit takes {self.packing.parts}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

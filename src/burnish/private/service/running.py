@@ -14,6 +14,7 @@ from burnish.core.packages import Need, require
 from burnish.private.argmax.records import Label
 from burnish.private.bundle import load_client, load_heads
 from burnish.private.encryption.choose import Backend
+from burnish.private.encryption.openfhe import library
 from burnish.private.ensemble.circuit import EnsembleCircuit
 from burnish.private.service.client import ServiceClient, connect, read_offer
 from burnish.private.service.flooding import answer_error, plan_flood
@@ -28,7 +29,7 @@ class Settings:
     """How a classifier is served.
 
     Attributes:
-        backend: `seal`; `clear` encrypts nothing and is for tests.
+        backend: `seal`, or `openfhe` where it loads; `clear` encrypts nothing and is for tests.
         questions: texts that one question may bring; a power of two.
         parts: ciphertexts that a question comes in: more to send, fewer rotations to compute.
         ring: at least this one.
@@ -61,8 +62,11 @@ def prepare(bundle: Path, settings: Settings) -> tuple[Offer, Job]:
         settings: see there.
 
     Raises:
-        UserError: no such folder, damaged, or a circuit that no ring has the levels or slots for.
+        UserError: no such folder, damaged, a circuit that no ring has the levels or slots for, or a back end that does
+            not load.
     """
+    if settings.backend == "openfhe":
+        library()
     heads, eps = load_heads(bundle)
     model = load_client(bundle)
     if model.labels != heads.labels or len(model.templates) != len(heads.weights):

@@ -68,8 +68,9 @@ class Computer:
         Raises:
             UserError: keys or streams that are refused.
         """
-        evaluator = self._load(keys)
         circuit = self._job.circuit
+        circuit.plan.check_count(len(parts))  # else many small streams could each claim what one may take
+        evaluator = self._load(keys)
         parameters = circuit.plan.parameters
         # as they came, in a file in memory, unpacked, and unpacked once more while they are checked
         with self._bound(4 * len(parts) * parameters.ciphertext_bytes(parameters.levels, 3), "question"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from burnish.core.embedded import located
 from burnish.core.errors import UserError
 from burnish.core.method import import_object
 from burnish.core.models import load_tokenizer
@@ -132,7 +133,7 @@ def phase_one_prompts(settings: SearchSettings, grammar: Grammar) -> Prompts:
     """
     needed = [*(action.name for action in grammar.actions), VERIFY]
     if settings.prompts is not None:
-        return read_prompts(Path(settings.prompts), needed)
+        return read_prompts(located(settings.prompts), needed)
     found = house_prompts()
     missing = [name for name in needed if name not in found.texts]
     if missing:

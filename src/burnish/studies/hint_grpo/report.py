@@ -93,7 +93,7 @@ def course_figure(cells: Cells) -> Any:
     labels = [f"{level}/{LEVELS} of the steps given" if level else "no hint" for level in range(LEVELS)]
     below.stackplot(grid / 1000, shares, labels=labels, colors=["#1f6fb4", "#f2a65a", "#c8553d"])
     below.set(ylim=(0, 1), xlabel="thousand tokens generated", ylabel="share of questions")
-    below.legend(fontsize=7, loc="lower left")
+    below.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure
 
 

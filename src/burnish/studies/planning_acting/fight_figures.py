@@ -14,6 +14,7 @@ from burnish.studies.planning_acting.fight_claims import judge_worlds, latencies
 from burnish.studies.planning_acting.figures import PARALLEL, PUBLISHED, SERIAL
 
 DRAW = "#cbd5e1"
+PAPER = "#d9480f"  # to be read on a light page and on a dark one
 MODES = (("parallel", "plans while acting", PARALLEL), ("serial", "takes turns", SERIAL))
 
 
@@ -50,8 +51,8 @@ def duel_figure(worlds: Worlds) -> Any:
     left, right = axes[0]
     rows = [Dots(f"calls of {each} s", mean_share_interval(scores(worlds, each))) for each in asked]
     draw_dots(left, [*rows, Dots("all", mean_share_interval(scores(worlds)))], "{:.0%}", lines=(0.5,))
-    left.axvline(0.75, color="#9a3412", linestyle="--", linewidth=1.2)
-    left.text(0.755, -0.62, "paper: 75 %", fontsize=8, color="#9a3412", va="center")
+    left.axvline(0.75, color=PAPER, linestyle="--", linewidth=1.2)
+    left.text(0.77, -0.62, "paper: 75 %", fontsize=8, color=PAPER, va="center")
     left.set(xlim=(0, 1.02), xlabel="share won by the parallel team")
     _draw_outcomes(right, worlds, asked)
     return figure

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core.report import Section, subplots
+from burnish.core.report import Section, subplots, whole_steps
 from burnish.core.study import Glance
 from burnish.core.study_picture import Dots, draw_dots, small_bars
 from burnish.merge.rmm.report import architecture_figure
@@ -147,6 +147,7 @@ def reward_figure(arms: Mapping[str, Arm]) -> Any:
     ):
         axes.set_xlabel("evaluation")
         axes.set_ylabel(label)
+        whole_steps(axes)
         axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure
 
@@ -167,8 +168,9 @@ def rank_figure(cells: Cells) -> Any:
     for group, color in COLORS.items():
         rows = _ranks(cells, group)
         images = [row.images for row in rows]
-        axes.plot(images, [row.cycling for row in rows], "o", markersize=3.5, alpha=0.6, color=color)
         spread, accuracy = _spread(rows)
+        alone = None if spread > 0 else f"{group}: all equally accurate"  # else its curve has a label
+        axes.plot(images, [row.cycling for row in rows], "o", markersize=3.5, alpha=0.6, color=color, label=alone)
         if spread > 0:
             places = np.geomspace(min(images), max(images), 60)
             curve = [rank_correlation_bound(spread, accuracy, int(n)) for n in places]

@@ -166,6 +166,7 @@ def argmax_figure(cells: Sequence[ArgmaxCell]) -> Any:
         axis.plot(counts, np.mean(seconds, axis=1), marker="o", color=colour, label=label)
     axis.set(xscale="log", yscale="log", xlabel="classes", ylabel="seconds")
     axis.set_xticks(counts, [str(count) for count in counts])
+    axis.xaxis.set_minor_formatter("")
     axis.legend(fontsize=8, frameon=False)
     return figure
 
