@@ -79,7 +79,6 @@ FORECAST = {
     "rmm.md": "runs/rmm-tiny",
     "shape.md": "runs/shape-tiny",
     "sakd.md": "runs/sakd-tiny",
-    "secpe.md": "runs/secpe-tiny",
     "mint.md": "runs/mint-tiny",
     "README.md": "runs/hint_grpo-tiny",
 }
@@ -187,7 +186,7 @@ def hold_to_forecast(folder: Path, path: str, warm: Path) -> None:
     """CPU seconds that a page's run took, against the seconds that `check` forecasts: a factor of two.
 
     Not wall seconds: the machine is shared. Starting, saving and the report are CPU seconds that no forecast counts:
-    with five of them allowed for, only a run of ten or more seconds tells much. Those of MINT and SecPE take 17 and 48.
+    with five of them allowed for, only a run of ten or more seconds tells much. Those of MINT and Hint-GRPO take 17.
     """
     record = json.loads((folder / path / "run.json").read_text())
     assert len(record["sessions"]) == 1

@@ -3,7 +3,7 @@
 A forecast is an estimate from sizes and counts, and its time is one above all: floating-point operations over the rate
 of a matrix product (:func:`burnish.core.hardware.flops_per_second`). The contract of :mod:`burnish.testing` holds
 memory and disk to a factor of two of what a recipe then took. Its recipes are so short that much of their time is what
-every run costs: time is held by the runs of six pages of the documentation, in CPU seconds, to a factor of two and five
+every run costs: time is held by the runs of five pages of the documentation, in CPU seconds, to a factor of two and five
 seconds. ``benchmarks/check_forecast.py`` compares the shipped tiny recipes, which take ten seconds to minutes.
 """
 
