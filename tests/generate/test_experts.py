@@ -163,3 +163,22 @@ def test_masked_patches_are_not_seen() -> None:
     assert torch.equal(model(batch).text_logits, model(other).text_logits)
     other.clean[0, 0, 1] += 5
     assert not torch.equal(model(batch).text_logits, model(other).text_logits)
+
+
+def test_a_copied_expert_goes_on_with_the_moments_of_the_other_by_hand() -> None:
+    layer = StackedLinear(3, 1, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0], [2.0], [3.0]]))
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1.0, betas=(0.9, 0.999), weight_decay=0.0)
+    layer.weight.grad = torch.tensor([[1.0], [0.0], [2.0]])  # the second expert has seen nothing yet
+    optimizer.step()
+    state = optimizer.state[layer.weight]
+    torch.testing.assert_close(state["exp_avg"].flatten(), torch.tensor([0.1, 0.0, 0.2]))
+    torch.testing.assert_close(state["exp_avg_sq"].flatten(), torch.tensor([0.001, 0.0, 0.004]))
+    copy_expert(layer, source=2, target=1, moments=optimizer.state)
+    torch.testing.assert_close(state["exp_avg"].flatten(), torch.tensor([0.1, 0.2, 0.2]))
+    torch.testing.assert_close(state["exp_avg_sq"].flatten(), torch.tensor([0.001, 0.004, 0.004]))
+    layer.weight.grad = torch.tensor([[0.0], [2.0], [2.0]])
+    optimizer.step()
+    # 3 - 1 of the first step, and 1 more: with the same gradient the corrected moments stay 2 and 4
+    torch.testing.assert_close(layer.weight.detach()[1:].flatten(), torch.tensor([1.0, 1.0]))

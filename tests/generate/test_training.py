@@ -1,6 +1,7 @@
 """Lessons, losses against slow references, the average, and steps that do not depend on how they are cut."""
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 
 from burnish.core.errors import BurnishError, UserError
 from burnish.generate.codecs.opening import open_codec
+from burnish.generate.experts import by_expert
 from burnish.generate.initial import from_scratch
 from burnish.generate.plan import Plan
 from burnish.generate.recipe import MintRecipe
@@ -260,6 +262,18 @@ def test_the_average_by_hand() -> None:
         with average.instead():
             assert line.weight.item() == pytest.approx(20 / 11)
         assert line.weight.item() == 2.0
+
+
+def test_a_stage_that_copies_an_expert_copies_its_moments() -> None:
+    mine = trainer()
+    list(islice(mine.units(), RECIPE.stages[0].steps))
+    mine._begin(RECIPE.stages[1])
+    weight = mine.model.layers[0].feed.up.weight
+    for name in ("exp_avg", "exp_avg_sq"):
+        text, clean, noisy = by_expert(mine._optimizer.state[weight][name], 3)
+        assert torch.equal(clean, noisy)
+        assert noisy.any()
+        assert not torch.equal(clean, text)
 
 
 def test_a_loss_that_is_no_number_names_its_sample() -> None:

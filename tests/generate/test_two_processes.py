@@ -1,14 +1,17 @@
 """Two gloo processes do what one does, under DDP and FSDP2, also where one has no row of a kind; and go on exactly."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 
 from burnish.core import checkpoint
+from burnish.core.errors import BurnishError
 from burnish.generate.training.trainer import Trainer
 from tests.generate.test_training import CODEC, RECIPE, SAMPLES, SCRIPT, model
 from tests.ranks import on_two_ranks
@@ -79,3 +82,21 @@ def test_two_gloo_processes_do_what_one_does(kind: str, tmp_path: Path) -> None:
         assert mine == pytest.approx(other, abs=1e-5)
     shards = sorted(path.name for path in (tmp_path / "two").glob("shards-*"))
     assert shards == ["shards-00000003"]
+
+
+def refused() -> str:
+    """What a process says of a step in which one row, of the first or of the second process, has no number."""
+    bad = replace(SAMPLES[0], row="the bad row", heat=np.full((4, 4), np.nan, dtype=np.float32))
+    stage = {"steps": 1, "batch": 2, "tasks": {"reflect": 1}}
+    recipe = RECIPE.changed({"stages": [stage], "micro_batch": None})
+    trainer = Trainer(recipe, model(), SCRIPT, CODEC, [[SAMPLES[1], bad]], Accelerator(cpu=True))
+    with pytest.raises(BurnishError) as error:
+        next(trainer.units())
+    return str(error.value)
+
+
+def test_a_loss_that_is_no_number_stops_both_processes(tmp_path: Path) -> None:
+    """Else the other would wait for ever for the one that has stopped."""
+    first, second = on_two_ranks(refused, folder=tmp_path)
+    assert "no number at step 0 for 1 rows: the bad row" in first
+    assert first == second

@@ -145,22 +145,37 @@ class StackedNorm(nn.Module):
 
 
 @torch.no_grad()
-def copy_expert(model: nn.Module, source: int, target: int) -> None:
+def copy_expert(
+    model: nn.Module, source: int, target: int, moments: Mapping[Any, Mapping[str, Any]] | None = None
+) -> None:
     """Make one expert of every layer a copy of another: stage II begins with C = N. Sharded weights are gathered one
-    parameter at a time, never the whole model."""
+    parameter at a time, never the whole model.
+
+    Args:
+        model: whose layers.
+        source: expert that is copied.
+        target: expert that becomes a copy.
+        moments: an optimizer's state by parameter: tensors of a parameter's shape are copied likewise. An expert that
+            never had a gradient has moments of 0, by which AdamW (betas .9, .999) would move it by .1 / .001^.5 = 3.2
+            times the rate in its first step, and by up to 6.6 times soon after.
+    """
     for module in model.modules():
         if not isinstance(module, StackedLinear | StackedNorm):
             continue
         for parameter in module.parameters(recurse=False):
-            if not isinstance(parameter, DTensor):
-                rows = by_expert(parameter, module.experts)
-                rows[target] = rows[source]
-                continue
-            whole = parameter.full_tensor()
-            rows = by_expert(whole, module.experts)
-            rows[target] = rows[source]
-            spread = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
-            parameter.to_local().copy_(spread.to_local())
+            _copy_rows(parameter, module.experts, source, target)
+            for value in (moments or {}).get(parameter, {}).values():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    _copy_rows(value, module.experts, source, target)
+
+
+def _copy_rows(stacked: Tensor, experts: int, source: int, target: int) -> None:
+    whole = stacked.full_tensor() if isinstance(stacked, DTensor) else stacked
+    rows = by_expert(whole, experts)
+    rows[target] = rows[source]
+    if isinstance(stacked, DTensor):
+        spread = distribute_tensor(whole, stacked.device_mesh, stacked.placements)
+        stacked.to_local().copy_(spread.to_local())
 
 
 def equal_parameters(width: int, intermediate: int, experts: int, matrices: int = 3, attention: float = 4) -> int:

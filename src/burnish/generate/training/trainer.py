@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -137,13 +137,15 @@ class Trainer:
         counts = self._everywhere(tokens)
         weights = torch.tensor([getattr(self.recipe.loss, name) for name in NAMES], device=counts.device)
         share = weights / counts.clamp(min=1) * self.accelerator.num_processes
-        totals = torch.zeros(3, device=counts.device)
+        losses: list[Tensor] = []
         for place, part in enumerate(parts):
             with self.accelerator.no_sync(self.model) if place < len(parts) - 1 else nullcontext():
                 found = sums(self._say(part), part)
-                self._check(found.losses, part)
                 self.accelerator.backward((found.losses.sum(0) * share).sum())
-            totals += found.losses.detach().sum(0)
+            losses.append(found.losses.detach())
+        totals = self._everywhere(torch.stack([each.sum(0) for each in losses]).sum(0))
+        if not totals.isfinite().all():  # in every process alike: none goes on to wait for one that stops
+            self._refuse(losses, parts)
         norm = None
         if self.recipe.max_grad_norm is not None:
             norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
@@ -151,7 +153,7 @@ class Trainer:
         self._optimizer.zero_grad()
         if self.average is not None:
             self.average.update()
-        means = self._everywhere(totals) / counts.clamp(min=1)
+        means = totals / counts.clamp(min=1)
         logged: Logged = {"stage": number, "lr": rate, "loss": float((means * weights).sum())}
         for name, mean, count in zip(NAMES, means.tolist(), counts.tolist(), strict=True):
             if count:
@@ -169,14 +171,19 @@ class Trainer:
         size = self.recipe.micro_batch or len(lesson.rows)
         return [lesson.part(start, start + size) for start in range(0, len(lesson.rows), size)]
 
-    def _check(self, losses: Tensor, lesson: Lesson) -> None:
-        wrong = (~losses.isfinite().all(1)).nonzero().flatten().tolist()
-        if wrong:
-            names = ", ".join(lesson.rows[row] for row in wrong[:3])
-            raise BurnishError(
-                f"loss: no number at step {self.step} for {len(wrong)} of {len(lesson.rows)} rows: {names}; look at "
-                "their pictures, or lower the learning rate"
-            )
+    def _refuse(self, losses: Sequence[Tensor], parts: Sequence[Lesson]) -> NoReturn:
+        from accelerate.utils import gather_object
+
+        wrong = [
+            part.rows[row]
+            for found, part in zip(losses, parts, strict=True)
+            for row in (~found.isfinite().all(1)).nonzero().flatten().tolist()
+        ]
+        wrong = gather_object(wrong)  # of all processes, so that each can name them
+        raise BurnishError(
+            f"loss: no number at step {self.step} for {len(wrong)} rows: {', '.join(wrong[:3])}; "
+            "look at their pictures, or lower the learning rate"
+        )
 
     def _everywhere(self, values: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:
@@ -185,12 +192,12 @@ class Trainer:
         return summed
 
     def _begin(self, stage: StageSettings) -> None:
-        """Experts become copies of others, and their averages with them."""
+        """Experts become copies of others, with their averages and moments."""
         for target, source in stage.copy_experts.items():
             one, two = self._routing[source], self._routing[target]
             if one == two:
                 continue
-            copy_expert(self.model, one, two)
+            copy_expert(self.model, one, two, self._optimizer.state)
             if self.average is not None:
                 with self.average.instead():
                     copy_expert(self.model, one, two)

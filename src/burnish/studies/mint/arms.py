@@ -1,18 +1,21 @@
 """What is trained in the mint study, and for how long. Knows recipes.
 
-All models see the same scenes for the same CPU seconds, with the same settings: 16 patches of 8 pixels that fall
-together with the world's cells, and noise levels that lean to noise, as a prototype measured; small batches, because
-what a model needs to draw by a plan are many steps. Nine settings of rate, batch, betas and begin were tried on models
-with a plan, for a few hundred steps, by their loss; none was tried on models without, which the prototype had tuned.
+All models see the same scenes for the same CPU seconds, with the same settings: 16 patches that fall together with the
+world's cells, and noise levels that lean to noise, as a prototype measured; small batches, because what a model needs
+to draw by a plan are many steps. Nine settings of rate, batch, betas and begin were tried on models with a plan, for a
+few hundred steps, by their loss; none was tried on models without, which the prototype had tuned. Two models of `full`
+see real pictures instead.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from burnish.generate.recipe import MintRecipe
-from burnish.studies.mint.records import DENSE, FUNCTION, MODALITY, PLAIN, REFINED, WIDE
-from burnish.testbeds.easel.world import SHAPE_WORLD
+from burnish.studies.mint.records import DENSE, FUNCTION, MODALITY, PLAIN, REAL, REAL_PLAIN, REFINED, WIDE
+from burnish.testbeds.easel import sources, sprites
+from burnish.testbeds.easel.world import SHAPE_WORLD, World
 
 Stage = Literal["draw", "all"]
 
@@ -41,9 +44,31 @@ class Spending(NamedTuple):
 
 LAST = 0.2
 """Share of the time for drafts and the second stage, in which describing, reflecting and correcting are learnt."""
-ROUTINGS = {DENSE: "dense", WIDE: "dense", MODALITY: "mot", FUNCTION: "mint", PLAIN: "mint", REFINED: "mint"}
-UNPLANNED = (PLAIN, REFINED)
+ROUTINGS = {DENSE: "dense", WIDE: "dense", MODALITY: "mot"}
+"""Of the others: ``mint``."""
+UNPLANNED = (PLAIN, REFINED, REAL_PLAIN)
 """Models that are never taught a plan."""
+TWINS = {REAL: FUNCTION, REAL_PLAIN: PLAIN}
+"""Models of real pictures, and those of shapes that are taught and drawn with in the same way."""
+
+
+@lru_cache(maxsize=1)
+def _real() -> World:
+    return sprites.sprite_world()
+
+
+def world_of(model: str) -> World:
+    """What its pictures are made of.
+
+    Raises:
+        UserError: neither the real pictures nor the tool that fetches them is there.
+    """
+    return _real() if model in TWINS else SHAPE_WORLD
+
+
+def source_of(model: str, part: Literal["training", "test"]) -> str:
+    """The function that gives a part of its scenes, as recipes name it."""
+    return f"{(sprites if model in TWINS else sources).__name__}:{part}"
 
 
 def recipe_of(model: str, spending: Spending, seed: int, stage: Stage = "draw", steps: int = 20) -> MintRecipe:
@@ -56,7 +81,7 @@ def recipe_of(model: str, spending: Spending, seed: int, stage: Stage = "draw", 
         stage: plan and draw, or all four tasks.
         steps: of it.
     """
-    width = spending.width
+    width, world = spending.width, world_of(model)
     # three experts hold 3 (4 d^2 + 2 d f) numbers a layer; one of width f' = 3 f + 4 d as many (section 7 of the notes)
     intermediate = 3 * 4 * width + 4 * width if model == WIDE else 4 * width
     taught: dict[str, Any] = {"batch": spending.batch, "learning_rate": 3e-3}
@@ -67,12 +92,13 @@ def recipe_of(model: str, spending: Spending, seed: int, stage: Stage = "draw", 
         "device": "cpu",
         "seed": seed,
         "model": {
-            "routing": ROUTINGS[model],
+            "routing": ROUTINGS.get(model, "mint"),
             "width": width,
             "layers": spending.layers,
             "intermediate": intermediate,
+            "codec": {"kind": "pixel", "size": [world.side, world.side], "patch": world.cell},
         },
-        "wording": SHAPE_WORLD.wording(),
+        "wording": world.wording(),
         "plans": model not in UNPLANNED,
         "data": {"source": "of the study"},
         "stages": [{**taught, "name": stage, "steps": steps, "schedule": "cosine", "warmup_steps": min(50, steps)}],

@@ -22,6 +22,8 @@ from burnish.studies.mint.records import (
     MENDED,
     MODALITY,
     PLAIN,
+    REAL,
+    REAL_PLAIN,
     REFINED,
     REPAIRED,
     REWRITTEN,
@@ -87,6 +89,14 @@ ASKED = (
         "A2: bad drafts, drawn without the plan, are better after reflection and correction by it (open)",
         (FUNCTION, REPAIRED),
         (FUNCTION, BLIND),
+        NOT_IN_PAPER,
+    ),
+    Asked(
+        "real",
+        "A1: of real pictures (emoji, stamps), too, more is right with the model's own plan than drawn twice without "
+        "(open)",
+        (REAL, ACT),
+        (REAL_PLAIN, TWICE),
         NOT_IN_PAPER,
     ),
     Asked(

@@ -19,7 +19,7 @@ from burnish.generate.steps.chain import Policy, act_step, cooler, correct_step,
 from burnish.generate.steps.outcome import outcome
 from burnish.generate.steps.state import State
 from burnish.generate.steps_picture import steps_figure
-from burnish.studies.mint.arms import UNPLANNED, Spending
+from burnish.studies.mint.arms import TWINS, UNPLANNED, Spending, world_of
 from burnish.studies.mint.records import (
     ACT,
     BLIND,
@@ -40,7 +40,7 @@ from burnish.testbeds.easel import questions
 from burnish.testbeds.easel.checker import Found, find, fulfils, judge
 from burnish.testbeds.easel.prompts import CATEGORIES, HELD_OUT
 from burnish.testbeds.easel.sources import TEST, Drawn, draw, objects
-from burnish.testbeds.easel.world import SHAPE_WORLD
+from burnish.testbeds.easel.world import World
 
 FAR = 10_000
 """Between the noise of a first and of a second picture."""
@@ -72,19 +72,19 @@ def run_model(job: ModelJob) -> ModelCell:
 
 def judged(job: ModelJob, taught: Taught) -> ModelCell:
     """What a trained model can do, on scenes that training has not seen."""
-    prompts = job.spending.prompts
-    tried = draw(prompts // 2, CHOICE + job.seed)
+    prompts, world = job.spending.prompts, world_of(job.model)
+    tried = draw(prompts // 2, CHOICE + job.seed, world)
     artists = {
         weight: ModelArtist(taught.unified, DrawSettings(constrained=False, longest=LONGEST, guidance=weight))
         for weight in GUIDANCES
     }
-    guidance = max(GUIDANCES, key=lambda weight: main_score(job.model, artists[weight], tried).mean)
+    guidance = max(GUIDANCES, key=lambda weight: main_score(job.model, artists[weight], tried, world).mean)
     artist = artists[guidance]
-    drawn = draw(prompts, TEST + job.seed)
-    unseen = draw(prompts // 2, TEST + job.seed, categories=HELD_OUT, held_out=True)
-    ways = {PLAIN: _plain, REFINED: _refined}.get(job.model, _planned)
+    drawn = draw(prompts, TEST + job.seed, world)
+    unseen = draw(prompts // 2, TEST + job.seed, world, categories=HELD_OUT, held_out=True)
+    ways = {PLAIN: _plain, REFINED: _refined}.get(TWINS.get(job.model, job.model), _planned)
     caption = artist.describe([one.picture for one in drawn])
-    right = [questions.describes(said, one.scene.things, SHAPE_WORLD) for said, one in zip(caption, drawn, strict=True)]
+    right = [questions.describes(said, one.scene.things, world) for said, one in zip(caption, drawn, strict=True)]
     return ModelCell(
         seed=job.seed,
         model=job.model,
@@ -94,11 +94,11 @@ def judged(job: ModelJob, taught: Taught) -> ModelCell:
         losses=taught.losses,
         transition=taught.transition,
         cosine=taught.cosine,
-        scores=ways(artist, drawn),
+        scores=ways(artist, drawn, world),
         described=sum(right) / len(right),
-        answered=answered(artist, drawn, job.seed),
+        answered=answered(artist, drawn, world, job.seed),
         guidance=guidance,
-        held_out=main_score(job.model, artist, unseen).mean,
+        held_out=main_score(job.model, artist, unseen, world).mean,
         wrong_drafts=taught.wrong_drafts,
         shown="" if job.model in UNPLANNED else steps_png(artist, drawn[:SHOWN]),
     )
@@ -112,25 +112,25 @@ def steps_png(artist: ModelArtist, drawn: Sequence[Drawn]) -> str:
     return base64.b64encode(memory.getvalue()).decode()
 
 
-def main_score(model: str, artist: ModelArtist, drawn: Sequence[Drawn]) -> Score:
+def main_score(model: str, artist: ModelArtist, drawn: Sequence[Drawn], world: World) -> Score:
     """A model's main way of drawing, and no other."""
-    if model == PLAIN:
-        return score(_twice(artist, drawn), drawn, 0.0)
+    if TWINS.get(model, model) == PLAIN:
+        return score(_twice(artist, drawn), drawn, world, 0.0)
     if model == REFINED:
-        return score(_told(artist, drawn), drawn, 0.0, [true_plan(one) for one in drawn])
-    return score(act_step(plan_step(asked(drawn), artist, Policy()), artist), drawn, 0.0)
+        return score(_told(artist, drawn, world), drawn, world, 0.0, [true_plan(one, world) for one in drawn])
+    return score(act_step(plan_step(asked(drawn), artist, Policy()), artist), drawn, world, 0.0)
 
 
-def answered(artist: ModelArtist, drawn: Sequence[Drawn], seed: int) -> dict[str, float]:
+def answered(artist: ModelArtist, drawn: Sequence[Drawn], world: World, seed: int) -> dict[str, float]:
     """One question about each picture; the share of right answers, by kind of question."""
     rng = np.random.default_rng([seed, 73])
-    rows = [questions.ask(one.scene.things, SHAPE_WORLD, rng) for one in drawn]
+    rows = [questions.ask(one.scene.things, world, rng) for one in drawn]
     said = artist.describe([one.picture for one in drawn], [question for _, question, _ in rows])
     found = [(kind, words == answer) for (kind, _, answer), words in zip(rows, said, strict=True)]
     return {kind: _share([right for each, right in found if each == kind]) for kind in questions.KINDS}
 
 
-def _plain(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
+def _plain(artist: ModelArtist, drawn: Sequence[Drawn], world: World) -> dict[str, Score]:
     """One picture; the better of two by the model's own reflection; and one that is corrected."""
     clock = _Clock(len(drawn))
     once = act_step(asked(drawn), artist)
@@ -140,7 +140,7 @@ def _plain(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
     mended = _corrected(once, artist)
     spent[MENDED] = spent[ONCE] + clock() - spent[TWICE]
     states = {ONCE: once, TWICE: twice, MENDED: mended}
-    return {way: score(found, drawn, spent[way]) for way, found in states.items()}
+    return {way: score(found, drawn, world, spent[way]) for way, found in states.items()}
 
 
 def _twice(artist: ModelArtist, drawn: Sequence[Drawn], once: Sequence[State] | None = None) -> list[State]:
@@ -149,22 +149,22 @@ def _twice(artist: ModelArtist, drawn: Sequence[Drawn], once: Sequence[State] | 
     return [cooler(*pair) for pair in zip(first, second, strict=True)]
 
 
-def _refined(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
+def _refined(artist: ModelArtist, drawn: Sequence[Drawn], world: World) -> dict[str, Score]:
     """The true plan told as a prompt: the most that any planner could give this control (UReason)."""
     clock = _Clock(len(drawn))
-    found = _told(artist, drawn)
-    return {REWRITTEN: score(found, drawn, clock(), [true_plan(one) for one in drawn])}
+    found = _told(artist, drawn, world)
+    return {REWRITTEN: score(found, drawn, world, clock(), [true_plan(one, world) for one in drawn])}
 
 
-def _told(artist: ModelArtist, drawn: Sequence[Drawn]) -> list[State]:
+def _told(artist: ModelArtist, drawn: Sequence[Drawn], world: World) -> list[State]:
     told = [
-        replace(state, prompt=to_prompt(true_plan(one), artist.wording))
+        replace(state, prompt=to_prompt(true_plan(one, world), artist.wording))
         for state, one in zip(asked(drawn), drawn, strict=True)
     ]
     return act_step(told, artist)
 
 
-def _planned(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
+def _planned(artist: ModelArtist, drawn: Sequence[Drawn], world: World) -> dict[str, Score]:
     """With the model's own plan, with corrections after it, and with the true plan; and from worse drafts."""
     clock = _Clock(len(drawn))
     plans = plan_step(asked(drawn), artist, Policy())
@@ -173,7 +173,9 @@ def _planned(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
     spent = {ACT: clock()}
     full = _corrected(act, artist)
     spent[FULL] = clock()
-    true = act_step([replace(s, plan=true_plan(one)) for s, one in zip(asked(drawn), drawn, strict=True)], artist)
+    true = act_step(
+        [replace(s, plan=true_plan(one, world)) for s, one in zip(asked(drawn), drawn, strict=True)], artist
+    )
     spent[TRUE] = clock() - spent[FULL]
     before = clock()
     blind = act_step(asked(drawn), artist)
@@ -181,8 +183,8 @@ def _planned(artist: ModelArtist, drawn: Sequence[Drawn]) -> dict[str, Score]:
     blind = [replace(draft, plan=planned.plan) for draft, planned in zip(blind, plans, strict=True)]
     repaired = _corrected(blind, artist)
     spent[REPAIRED] = planning + clock() - before
-    states = {ACT: act, FULL: full, TRUE: true, BLIND: blind, REPAIRED: repaired}
-    return {way: score(found, drawn, spent[way]) for way, found in states.items()}
+    ways = {ACT: act, FULL: full, TRUE: true, BLIND: blind, REPAIRED: repaired}
+    return {way: score(found, drawn, world, spent[way]) for way, found in ways.items()}
 
 
 def _corrected(states: Sequence[State], artist: ModelArtist) -> list[State]:
@@ -208,63 +210,69 @@ def asked(drawn: Sequence[Drawn]) -> list[State]:
     return [State(one.scene.prompt, number) for number, one in enumerate(drawn)]
 
 
-def true_plan(one: Drawn) -> Plan:
+def true_plan(one: Drawn, world: World) -> Plan:
     """That of the scene."""
-    return Plan.from_rows(objects(one.scene, SHAPE_WORLD))
+    return Plan.from_rows(objects(one.scene, world))
 
 
-def score(states: Sequence[State], drawn: Sequence[Drawn], seconds: float, told: Sequence[Plan] | None = None) -> Score:
+def score(
+    states: Sequence[State],
+    drawn: Sequence[Drawn],
+    world: World,
+    seconds: float,
+    told: Sequence[Plan] | None = None,
+) -> Score:
     """Judge what was drawn. ``told``: plans that were not in the states, but in the prompts."""
     pairs = list(zip(states, drawn, strict=True))
     there = {one.scene.category for one in drawn}
     counts = outcome(
         [replace(state, prompt=one.scene.prompt) for state, one in pairs],
-        lambda prompt, picture: judge(prompt, picture, SHAPE_WORLD),
+        lambda prompt, picture: judge(prompt, picture, world),
     )
     plans = [state.plan for state in states] if told is None else list(told)
     planned = [(plan, *pair) for plan, pair in zip(plans, pairs, strict=True) if plan is not None]
     return Score(
         right={
-            category: _share([_right(state, one) for state, one in pairs if one.scene.category == category])
+            category: _share([_right(state, one, world) for state, one in pairs if one.scene.category == category])
             for category in CATEGORIES
             if category in there
         },
         seconds=seconds,
         # a plan that cannot be read is none that is right
-        plan_right=sum(fulfils(as_found(plan), one.scene.ask) for plan, _, one in planned) / len(states)
+        plan_right=sum(fulfils(as_found(plan, world), one.scene.ask) for plan, _, one in planned) / len(states)
         if planned
         else None,
-        kept=_share([shows_plan(state, plan) for plan, state, _ in planned]) if planned else None,
+        kept=_share([shows_plan(state, plan, world) for plan, state, _ in planned]) if planned else None,
         fixed=counts.fixed,
         broken=counts.broken,
     )
 
 
-def as_found(plan: Plan) -> list[Found]:
+def as_found(plan: Plan, world: World) -> list[Found]:
     """A plan as if it had been found in a picture."""
     found = []
     for unit in plan.units():
         assert unit.box is not None
         left, top, right, bottom = unit.box
         row, column = (grid * (low + high) / 2 - 0.5 for grid, low, high in (
-            (SHAPE_WORLD.grid, top, bottom), (SHAPE_WORLD.grid, left, right)))  # fmt: skip
+            (world.grid, top, bottom), (world.grid, left, right)))  # fmt: skip
         found.append(Found(unit.name, unit.attributes[0] if unit.attributes else None, row, column, unit.box))
     return found
 
 
-def shows_plan(state: State, plan: Plan) -> bool:
+def shows_plan(state: State, plan: Plan, world: World) -> bool:
     """Whether a picture has the plan's things in the plan's cells, and nothing else."""
     assert state.picture is not None
 
     def rounded(found: Sequence[Found]) -> list[tuple[str | None, str | None, int, int]]:
         return sorted(((one.name, one.colour, round(one.row), round(one.column)) for one in found), key=str)
 
-    return rounded(find(state.picture, SHAPE_WORLD)) == rounded(as_found(plan))
+    return rounded(find(state.picture, world)) == rounded(as_found(plan, world))
 
 
-def _right(state: State, one: Drawn) -> bool:
+def _right(state: State, one: Drawn, world: World) -> bool:
     assert state.picture is not None
-    return judge(one.scene.prompt, state.picture, SHAPE_WORLD)
+    return judge(one.scene.prompt, state.picture, world)
 
 
 def _share(values: Sequence[bool]) -> float:

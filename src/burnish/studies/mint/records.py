@@ -8,6 +8,8 @@ PLAIN, REFINED, DENSE, WIDE, MODALITY, FUNCTION = (
     "no plan", "refined prompt", "dense", "dense, equal parameters", "by modality", "by function",
 )  # fmt: skip
 """What is trained. Without a plan; without, on plans told as prompts; with a plan, in four routings."""
+REAL, REAL_PLAIN = "by function, real pictures", "no plan, real pictures"
+"""Likewise, of scenes whose things are emoji and stamps: with a plan and without."""
 ONCE, TWICE, MENDED, REWRITTEN, ACT, FULL, TRUE, BLIND, REPAIRED = (
     "T2I", "T2I twice", "T2I, corrected", "refined prompt", "plan + act", "full", "true plan",
     "draft without its plan", "the same, corrected",

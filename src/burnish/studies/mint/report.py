@@ -20,6 +20,8 @@ from burnish.studies.mint.records import (
     MENDED,
     ONCE,
     PLAIN,
+    REAL,
+    REAL_PLAIN,
     REFINED,
     REPAIRED,
     REWRITTEN,
@@ -39,24 +41,20 @@ WAYS = (
     (FUNCTION, TRUE),
     (FUNCTION, BLIND),
     (FUNCTION, REPAIRED),
+    (REAL_PLAIN, TWICE),
+    (REAL, ACT),
+    (REAL, FULL),
+    (REAL, TRUE),
 )
+
+
+SHOWN = {"What it draws": FUNCTION, "What it draws of real pictures": REAL}
 
 
 def sections(cells: Sequence[ModelCell]) -> list[Section]:
     """The report's parts."""
-    said = "Plan, draft, heat and corrections of one prompt of each category, by the first model that plans"
-    shown = [
-        Section(
-            "What it draws",
-            f"{said}. Red is where it finds fault; framed patches were drawn again; a correction is kept if the heat "
-            "falls.",
-            html=f'<img alt="{said}" style="max-width:100%" src="data:image/png;base64,{cell.shown}">',
-        )
-        for cell in cells
-        if cell.shown
-    ]
     return [
-        *shown[:1],
+        *[_shown(title, cells, model) for title, model in SHOWN.items() if any(cell.model == model for cell in cells)],
         Section(
             "What is drawn right",
             "Share of pictures that show exactly what the prompt asks for, mean of seven categories; small dots are "
@@ -82,6 +80,21 @@ def sections(cells: Sequence[ModelCell]) -> list[Section]:
     ]
 
 
+def _shown(title: str, cells: Sequence[ModelCell], model: str) -> Section:
+    said = "Plan, draft, heat and corrections of one prompt of each category, by the first model of its kind"
+    picture = next(cell.shown for cell in cells if cell.model == model)
+    return Section(
+        title,
+        f"{said}. Red is where it finds fault; framed patches were drawn again; a correction is kept if the heat "
+        "falls.",
+        html=f'<img alt="{said}" style="max-width:100%" src="data:image/png;base64,{picture}">',
+    )
+
+
+def _words(model: str, way: str) -> str:
+    return f"{way}, real pictures" if model in (REAL, REAL_PLAIN) else way
+
+
 def scores(cells: Sequence[ModelCell], model: str, way: str) -> list[Score]:
     """One a seed, seeds in order."""
     return [seed[model].scores[way] for seed in by_seed(cells) if model in seed]
@@ -93,8 +106,8 @@ def ways_figure(cells: Sequence[ModelCell]) -> Any:
     for model, way in WAYS:
         values = [score.mean for score in scores(cells, model, way)]
         if values:
-            colour = BLUE if model == FUNCTION else GREY
-            rows.append(Dots(way, interval_of("mean", values), {"": values}, colour))
+            colour = BLUE if model in (FUNCTION, REAL) else GREY
+            rows.append(Dots(_words(model, way), interval_of("mean", values), {"": values}, colour))
     figure, axes = subplots(1, 1, height=0.8 + 0.5 * len(rows))
     draw_dots(axes[0, 0], rows, "{:.3f}")
     axes[0, 0].set(xlabel="share of right pictures")
@@ -133,7 +146,7 @@ def category_table(cells: Sequence[ModelCell]) -> list[dict[str, str]]:
         found = scores(cells, model, way)
         if found:
             means = {name: f"{np.mean([score.right[name] for score in found]):.2f}" for name in found[0].right}
-            rows.append({"drawn": way, **means})
+            rows.append({"drawn": _words(model, way), **means})
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Literal
 
@@ -27,11 +28,11 @@ from burnish.generate.training.drafts import faults, heat_of, own_drafts
 from burnish.generate.training.losses import sums
 from burnish.generate.training.samples import Sample, read_samples
 from burnish.generate.training.trainer import Trainer
-from burnish.studies.mint.arms import LAST, UNPLANNED, Spending, Stage, recipe_of
+from burnish.studies.mint.arms import LAST, TWINS, UNPLANNED, Spending, Stage, recipe_of, source_of, world_of
 from burnish.studies.mint.records import DENSE, PLAIN, REFINED, TRANSITION, WIDE
 from burnish.testbeds.easel.checker import as_rows, find, judge
 from burnish.testbeds.easel.sources import make_tokenizer
-from burnish.testbeds.easel.world import SHAPE_WORLD
+from burnish.testbeds.easel.world import World
 
 PROBE = 24
 """Steps of each stage by which the cost of a step is measured."""
@@ -76,7 +77,7 @@ def teach(model: str, spending: Spending, seed: int) -> Taught:
     costs = {stage: cost(model, spending, seed, stage, samples) for stage in ("draw", "all")}
     first = max(1, int(spending.seconds * (1 - LAST) / costs["draw"]))
     recipe = recipe_of(model, spending, seed, "draw", first)
-    unified = begun(recipe)
+    unified = begun(recipe, model)
     start = time.process_time()
     watched = _train(recipe, unified, samples, dense=model in (DENSE, WIDE))
     drafts = drafts_of(model, unified, samples, spending, seed)
@@ -105,16 +106,16 @@ def cost(model: str, spending: Spending, seed: int, stage: Stage, samples: Seque
     recipe = recipe_of(model, spending, seed, stage, PROBE)
     times = []
     clock = time.process_time()
-    for _ in _trainer(recipe, begun(recipe), samples).units():
+    for _ in _trainer(recipe, begun(recipe, model), samples).units():
         times.append(time.process_time() - clock)
         clock = time.process_time()
     return median(times[2:])  # the first steps build masks
 
 
-def begun(recipe: MintRecipe) -> Unified:
-    """The model that training starts from."""
+def begun(recipe: MintRecipe, model: str) -> Unified:
+    """What the training of a model starts from."""
     torch.manual_seed(recipe.seed)
-    tokenizer, codec = make_tokenizer(), open_codec(recipe.model.codec)
+    tokenizer, codec = make_tokenizer(world_of(model)), open_codec(recipe.model.codec)
     unified = Unified(from_scratch(recipe.model, codec, len(tokenizer)), codec, tokenizer)
     set_wording(unified, recipe.wording)
     begin_places(unified, recipe.wording)
@@ -123,25 +124,33 @@ def begun(recipe: MintRecipe) -> Unified:
 
 def drafts_of(model: str, unified: Unified, samples: Sequence[Sample], spending: Spending, seed: int) -> list[Sample]:
     """What a model draws of training scenes, its faults marked: where it is not as planned; without a plan, all that
-    is there in a picture that is not what was asked."""
-    planned = model not in UNPLANNED
+    is there in a picture that is not what was asked.
+
+    A model that plans draws every other one without its plan. Drafts of both kinds are judged in the end, and by those
+    that keep to their plan alone reflection learns to find little fault.
+    """
     chosen = samples[1::2] if model == REFINED else samples  # those whose plan is told as their prompt
+    chosen = chosen[: spending.drafts]
     artist = ModelArtist(replace(unified, model=unified.model.eval()), DrawSettings(constrained=False))
-    marker = _unasked if model == PLAIN else _unplanned
-    return own_drafts(artist, chosen[: spending.drafts], marker, seed, planned)
+    world = world_of(model)
+    marker = partial(_unasked if TWINS.get(model, model) == PLAIN else _unplanned, world)
+    if model in UNPLANNED:
+        return own_drafts(artist, chosen, marker, seed, planned=False)
+    parts = (chosen[0::2], True), (chosen[1::2], False)
+    return [draft for part, planned in parts for draft in own_drafts(artist, part, marker, seed, planned)]
 
 
-def _unplanned(sample: Sample, picture: Picture) -> Heat:
+def _unplanned(world: World, sample: Sample, picture: Picture) -> Heat:
     assert sample.plan is not None
-    drawn = Plan.from_rows(as_rows(find(picture, SHAPE_WORLD)))
-    return faults(sample.plan, drawn, (SHAPE_WORLD.grid, SHAPE_WORLD.grid))
+    drawn = Plan.from_rows(as_rows(find(picture, world)))
+    return faults(sample.plan, drawn, (world.grid, world.grid))
 
 
-def _unasked(sample: Sample, picture: Picture) -> Heat:
-    grid = (SHAPE_WORLD.grid, SHAPE_WORLD.grid)
-    if judge(sample.prompt, picture, SHAPE_WORLD):
+def _unasked(world: World, sample: Sample, picture: Picture) -> Heat:
+    grid = (world.grid, world.grid)
+    if judge(sample.prompt, picture, world):
         return np.zeros(grid, dtype=np.float32)
-    boxes = [one.box for one in find(picture, SHAPE_WORLD)]
+    boxes = [one.box for one in find(picture, world)]
     return heat_of(boxes or [(0.0, 0.0, 1.0, 1.0)], grid)
 
 
@@ -149,7 +158,7 @@ def scenes(model: str, spending: Spending, part: Literal["training", "test"], li
     """Scenes of a part; for the refined prompt half of them have their plan told as their prompt."""
     recipe = recipe_of(model, spending, 0)
     size = recipe.model.codec.size
-    source = recipe.data.model_copy(update={"source": f"{make_tokenizer.__module__}:{part}", "limit": limit})
+    source = recipe.data.model_copy(update={"source": source_of(model, part), "limit": limit})
     found = read_samples(source, recipe.wording, size)
     if model != REFINED:
         return found

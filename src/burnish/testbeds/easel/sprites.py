@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from burnish.testbeds.easel.sources import TEST, TRAINING, rows
 from burnish.testbeds.easel.world import COLOURS, INK, Looks, World
 from burnish.testbeds.sprites import load_sprites
 
@@ -46,3 +49,13 @@ def _card(sprite: np.ndarray, ink: tuple[float, float, float]) -> np.ndarray:
     inner = card[INSET:-INSET, INSET:-INSET]
     inner[:] = inner * (1 - sprite[..., 3:]) + sprite[..., :3] * sprite[..., 3:]
     return card
+
+
+def training() -> Iterator[dict[str, Any]]:
+    """Scenes to train on; a recipe names them ``burnish.testbeds.easel.sprites:training``."""
+    yield from rows(8192, TRAINING, sprite_world())
+
+
+def test() -> Iterator[dict[str, Any]]:
+    """Other scenes; ``burnish.testbeds.easel.sprites:test``."""
+    yield from rows(700, TEST, sprite_world())
