@@ -82,7 +82,8 @@ def flops_per_second() -> float:
     """
     import numpy as np
 
-    side, taken, begin = 512, [], time.perf_counter()
+    side, begin = 512, time.perf_counter()
+    taken: list[float] = []
     one = np.random.default_rng(0).random((side, side), dtype=np.float32)
     while len(taken) < 3 or time.perf_counter() < begin + 0.1:
         start = time.thread_time()

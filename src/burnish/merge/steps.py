@@ -239,7 +239,7 @@ class MergePlan:
         taken = Forecast(self.peak_memory, self.writes, self.seconds).rows(start=0)
         rows = [row for row in found if row[0] not in ("memory", "time")] + [
             ("threads", self.threads),
-            *taken.rows(start=0),
+            *taken,
         ]
         return [{"what": what, "value": value} for what, value in rows]
 
