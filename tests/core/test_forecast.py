@@ -2,12 +2,13 @@
 
 import pytest
 
-from burnish.core.forecast import NAMES, Forecast, checkpoint_bytes
+from burnish.core.forecast import NAMES, START, Forecast, checkpoint_bytes
 from burnish.core.recipe import Recipe
 
 
 def test_its_rows_are_numbers_with_their_unit() -> None:
-    assert Forecast(3, 2, 0.5).rows() == [("memory_bytes", 3), ("disk_bytes", 2), ("seconds", 0.5)]
+    assert Forecast(3, 2, 0.5).rows() == [("memory_bytes", 3), ("disk_bytes", 2), ("seconds", START + 0.5)]
+    assert dict(Forecast(3, 2, 0.5).rows(start=0))["seconds"] == 0.5
     assert NAMES == ("memory_bytes", "disk_bytes", "seconds")
 
 

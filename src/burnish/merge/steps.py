@@ -236,8 +236,11 @@ class MergePlan:
     def rows(self) -> list[dict[str, Any]]:
         """The same as :meth:`describe`, as rows with column names; what it takes as numbers, with their unit."""
         found: list[tuple[str, Any]] = [*self.describe()]
-        taken = Forecast(self.peak_memory, self.writes, self.seconds)
-        rows = [row for row in found if row[0] not in ("memory", "time")] + [("threads", self.threads), *taken.rows()]
+        taken = Forecast(self.peak_memory, self.writes, self.seconds).rows(start=0)
+        rows = [row for row in found if row[0] not in ("memory", "time")] + [
+            ("threads", self.threads),
+            *taken,
+        ]
         return [{"what": what, "value": value} for what, value in rows]
 
     def to_json(self) -> dict[str, Any]:

@@ -209,8 +209,8 @@ def forecast_holds(subject: Subject) -> None:
 
     A method of one's own may give no forecast. Memory is that of the whole process, libraries included; where the
     process that ran held more than the forecast before its loop began (it imports what all methods share), only what
-    came on top can contradict it. Disk is the run's folder at its end. Seconds are held to nothing: machines are
-    shared.
+    came on top can contradict it. Disk is the run's folder at its end. Seconds are not held: of a recipe as short as
+    these most are what every run costs.
     """
     if not subject.forecast and ":" in subject.recipe.method:
         return
