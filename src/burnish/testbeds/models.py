@@ -261,8 +261,6 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
         import transformers
 
         transformers.utils.logging.disable_progress_bar()
-        if not is_quiet():
-            print(f"model {name}: {MODELS[name][2]}, once, in {cache() / 'models'}", file=sys.stderr, flush=True)
         with activity(f"model {name}: prepared once, in the cache"):
             kept = make_once(cache() / "models" / name, lambda work: _make(name, work, source), takes=MODELS[name][2])
     if out is None:
@@ -273,6 +271,8 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
 
 
 def _make(name: str, work: Path, source: Path | None) -> None:
+    if not is_quiet():
+        print(f"model {name}: {MODELS[name][2]}, once, in {work.parent}", file=sys.stderr, flush=True)
     MODELS[name][1](work, source)
     write_manifest(work)
 
