@@ -35,7 +35,7 @@ class _Said:
 
 _said = _Said()
 _activities: list[threading.Event] = []
-"""Of all that go on, the innermost last: the one that speaks."""
+"""Of all that go on, loops among them, the innermost last: the one that speaks."""
 
 
 class Metrics:
@@ -131,6 +131,7 @@ class Progress:
         loop = _Loop(label, total, done)
         shown = threading.Thread(target=self._show, args=(loop,), daemon=True)
         self._shown.append((loop, shown))
+        _activities.append(loop.over)  # a loop says more than what goes on around it
         shown.start()
         try:
             for count, item in enumerate(items, start=done):
@@ -142,6 +143,8 @@ class Progress:
                 self.close()
 
     def _end(self, loop: _Loop, shown: threading.Thread) -> None:
+        if not loop.over.is_set():  # else it was closed inside of the loop
+            _activities.remove(loop.over)
         loop.over.set()
         shown.join()
         self._shown = [pair for pair in self._shown if pair[0] is not loop]
