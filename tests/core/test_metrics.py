@@ -57,7 +57,8 @@ def test_what_is_innermost_speaks_alone(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_closed_inside_of_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress()
-    assert [progress.close() for _ in progress.track(range(2), "loop")] == [None, None]
+    for _ in progress.track(range(2), "loop"):
+        progress.close()
     assert not metrics._activities
 
 
