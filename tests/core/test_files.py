@@ -2,12 +2,13 @@
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from burnish.core.errors import UserError
-from burnish.core.files import MANIFEST, explained, make_once, nothing_made, write_atomic
+from burnish.core.files import MANIFEST, NotMade, explained, make_once, nothing_made, told_together, write_atomic
 
 
 def test_a_folder_of_the_cache_is_made_once_and_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
@@ -64,6 +65,10 @@ def test_looking_ahead_makes_nothing_and_finds_what_is_there(tmp_path: Path) -> 
     ):
         make_once(folder, lambda work: (work / MANIFEST).write_text("{}"))
     assert list(tmp_path.iterdir()) == []
+    both = [partial(make_once, tmp_path / "data" / name, Path.touch, takes=f"{name} MB") for name in ("1", "2")]
+    with nothing_made(), pytest.raises(NotMade, match="data 1 and data 2: not in the cache yet") as caught:
+        told_together(*both)
+    assert caught.value.parts == (("data 1", "1 MB"), ("data 2", "2 MB"))
     make_once(folder, lambda work: (work / MANIFEST).write_text("{}"))
     with nothing_made():
         assert make_once(folder, lambda _work: pytest.fail("made")) == folder

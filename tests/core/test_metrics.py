@@ -48,6 +48,25 @@ def test_it_leaves_a_loop_inside_of_it_to_speak(capsys: pytest.CaptureFixture[st
     assert "outer" not in capsys.readouterr().err
 
 
+def test_what_is_innermost_speaks_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with activity("outer"):
+        with activity("inner"):
+            time.sleep(0.3)
+        for _ in Progress().track(range(1), "loop"):
+            time.sleep(0.3)
+        said = capsys.readouterr().err
+        time.sleep(0.3)
+    assert {line.partition(":")[0] for line in said.splitlines()} == {"inner", "loop"}
+    assert capsys.readouterr().err.startswith("outer: ")
+
+
+def test_closed_inside_of_a_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    for _ in progress.track(range(2), "loop"):
+        progress.close()
+    assert not metrics._said.going_on
+
+
 def test_a_note_counts_as_having_said_something(capsys: pytest.CaptureFixture[str]) -> None:
     before = metrics._said.at
     Progress().note("words")

@@ -258,8 +258,6 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
         raise UserError(f"{out}: exists already; choose another folder")
     kept = cached_model(name)
     if kept is None:
-        if not is_quiet():
-            print(f"model {name}: {MODELS[name][2]}, once, in {cache() / 'models'}", file=sys.stderr, flush=True)
         with activity(f"model {name}: prepared once, in the cache"):
             import transformers
 
@@ -273,6 +271,8 @@ def prepare_model(name: str, out: Path | None = None, source: Path | None = None
 
 
 def _make(name: str, work: Path, source: Path | None) -> None:
+    if not is_quiet():
+        print(f"model {name}: {MODELS[name][2]}, once, in {work.parent}", file=sys.stderr, flush=True)
     MODELS[name][1](work, source)
     write_manifest(work)
 

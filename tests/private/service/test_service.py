@@ -351,6 +351,17 @@ def test_a_service_that_does_not_encrypt_is_refused(server: str, keys: Keys, tmp
         load_keys(keys.folder)
 
 
+def test_keys_are_sized_before_they_are_made(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = new_keys(server, tmp_path / "keys", unencrypted=True)
+    plan = made.offer.plan
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'keys'}: making {len(plan.rotations) + 1} keys, each " in said
+    assert f"about {(len(plan.rotations) + 1) * plan.parameters.sent_key_bytes / 1e6:,.0f} MB to send, once" in said
+    with pytest.raises(UserError, match="is there already"):
+        new_keys(server, tmp_path / "keys", unencrypted=True)
+    assert not capsys.readouterr().err
+
+
 def test_keys_that_do_not_fit(server: str, keys: Keys, bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is there already; keys are never overwritten"):
         make_keys(keys.folder, keys.offer, unencrypted=True)

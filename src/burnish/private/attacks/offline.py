@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from burnish.core.errors import UserError
+from burnish.core.metrics import Progress
 from burnish.private.attacks.neighbours import neighbours_of
 from burnish.private.attacks.search import Attacked, AttackPlan, attack
 from burnish.private.bundle import load_client, load_heads
@@ -77,7 +78,6 @@ def attack_service(service: Path, source: str, texts: int, plan: AttackPlan, see
     near, rng = neighbours_of(encoder.model, encoder.tokenizer), np.random.default_rng(seed)
     picked = rng.permutation(len(found.texts))[:texts]
     right = tuple(heads.labels.index(found.classes[found.labels[at]]) for at in picked)
-    attacked = tuple(
-        attack(victim, found.texts[at], label, plan, rng, near) for at, label in zip(picked, right, strict=True)
-    )
+    pairs = Progress().track(list(zip(picked, right, strict=True)), "texts attacked")
+    attacked = tuple(attack(victim, found.texts[at], label, plan, rng, near) for at, label in pairs)
     return Withstood(heads.labels, right, attacked)

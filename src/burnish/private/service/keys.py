@@ -9,6 +9,7 @@ from pathlib import Path
 
 from burnish.core.errors import UserError
 from burnish.core.files import MANIFEST, explained, folder_atomic, read_json, write_manifest
+from burnish.core.metrics import Progress, activity, bytes_shown
 from burnish.private.encryption.choose import client_from_secret, make_client
 from burnish.private.encryption.interface import Client
 from burnish.private.service.offer import Offer
@@ -51,8 +52,13 @@ def make_keys(folder: Path, offer: Offer, *, unencrypted: bool = False) -> Keys:
     _refuse_clear(offer, unencrypted)
     if folder.exists():
         raise UserError(f"{folder}: is there already; keys are never overwritten; choose another folder")
-    client = make_client(offer.plan.parameters, offer.backend)
-    with folder_atomic(folder) as work, explained(folder):
+    parameters, count = offer.plan.parameters, len(offer.plan.rotations) + 1
+    Progress().note(
+        f"{folder}: making {count} keys, each {bytes_shown(parameters.key_bytes)} in the server's memory; about "
+        f"{bytes_shown(count * parameters.sent_key_bytes)} to send, once"
+    )
+    client = make_client(parameters, offer.backend)
+    with activity(f"{folder}: {count} keys"), folder_atomic(folder) as work, explained(folder):
         work.chmod(0o700)  # before anything is in it
         (work / SECRET).write_bytes(client.save_secret())
         (work / EVALUATION).write_bytes(client.evaluation_keys(offer.plan.rotations))

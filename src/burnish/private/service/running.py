@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from burnish.core.errors import UserError
+from burnish.core.metrics import Progress, activity
 from burnish.core.packages import Need, require
 from burnish.private.argmax.records import Label
 from burnish.private.bundle import load_client, load_heads
@@ -122,9 +123,11 @@ def new_keys(service: str | Path, folder: Path, token: str | None = None, *, une
         BurnishError: no server answers.
     """
     if is_bundle(service):
-        return make_keys(folder, prepare(Path(service), Settings())[0])
-    with connect(str(service), token) as http:
-        return make_keys(folder, read_offer(http), unencrypted=unencrypted)
+        offer = prepare(Path(service), Settings())[0]
+    else:
+        with connect(str(service), token) as http:
+            offer = read_offer(http)
+    return make_keys(folder, offer, unencrypted=unencrypted)
 
 
 def is_bundle(service: str | Path) -> bool:
@@ -188,10 +191,15 @@ def ask_service(
     known = opened.offer.model
     model = known if encoder is None else replace(known, encoder=encoder)
     # Before anything is sent: an encoder that is missing, or a text that is none, needs no server.
-    represented = model.represent(model.load(), list(texts))
+    with activity("encoder"):
+        represented = model.represent(model.load(), list(texts))
     here = served_here(Path(service), Settings()) if is_bundle(service) else contextlib.nullcontext(str(service))
     with here as url, ServiceClient(url, opened, token=token) as client:
-        labels = client.ask(represented.vectors.astype(float))
+        with activity("evaluation keys: sent, if the server does not have them"):
+            client.register()
+        labels, lanes = list[Label](), client.offer.plan.packing.questions
+        for start in Progress().track(range(0, len(texts), lanes), "questions"):
+            labels += client.ask(represented.vectors[start : start + lanes].astype(float))
         if is_bundle(service):
             client.forget()
     return [
