@@ -81,7 +81,7 @@ FORECAST = {
     "shape.md": "runs/shape-tiny",
     "sakd.md": "runs/sakd-tiny",
     "mint.md": "runs/mint-tiny",
-    "README.md": "runs/hint_grpo-tiny",
+    "hint_grpo.md": "runs/hint_grpo-tiny",
 }
 REST = sorted({path.name for path in DOCS.glob("*.md")} - {page for story in STORIES for page in story})
 Factory = pytest.TempPathFactory
