@@ -16,19 +16,17 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from burnish.core.forecast import START
 from burnish.core.paths import find_recipe
 from burnish.testbeds.models import MODELS
+from tests.forecasts import hold_seconds
 from tests.once import shared_cache
 
 ROOT = Path(__file__).parents[1]
@@ -172,30 +170,11 @@ def carry_out(block: Block, folder: Path, warm: Path) -> None:
         assert done.returncode == 0, f"{block.where}:\n{done.stderr}"
 
 
-def slowness() -> float:
-    """CPU seconds of a fixed piece of work, over those on the machine where the forecasts' constants were measured."""
-    taken, one = [], np.ones((48, 48), np.float32)
-    for _ in range(5):
-        start = time.process_time()
-        for _ in range(4000):
-            np.tanh(one @ one * 1e-3)
-        taken.append(time.process_time() - start)
-    return min(taken) / 0.0213
-
-
 def hold_to_forecast(folder: Path, path: str, warm: Path) -> None:
-    """CPU seconds that a page's run took, against the seconds that `check` forecasts: a factor of two.
-
-    Not wall seconds: the machine is shared. Below, what every run costs is left out: libraries are imported already.
-    """
-    record = json.loads((folder / path / "run.json").read_text())
-    assert len(record["sessions"]) == 1
+    """The CPU seconds of a page's run, against the seconds that `check` forecasts."""
     done = run(["bash", "-c", f"burnish check {path}/recipe.yaml --json"], folder, warm)
     assert done.returncode == 0, done.stderr
-    said = next(row["value"] for row in json.loads(done.stdout) if row["what"] == "seconds")
-    slow, took = slowness(), record["cpu_seconds"]
-    told = f"{path}: {said} s were forecast, {took} CPU-s taken (slowness {slow:.2f})"
-    assert min(1.0, slow) * (said - START) / 2 <= took <= max(1.0, slow) * 2 * said, told
+    hold_seconds(folder / path, json.loads(done.stdout))
 
 
 @pytest.mark.timeout(1800)  # a dozen start-ups on a busy machine

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+import burnish
 from burnish.core.paths import find_recipe
 from burnish.core.run import Run
 from burnish.prove.dov4cl import METHOD, demo
 from burnish.prove.dov4cl.recipe import AuditRecipe
 from burnish.prove.images import digests
 from burnish.prove.overlap import refuse_overlap
+from tests.forecasts import hold_seconds
 from tests.once import shared_cache
 
 
@@ -41,6 +43,7 @@ def test_the_tiny_audit(
     found = json.loads((tmp_path / "thief" / "artifacts" / "findings.json").read_text())
     assert found["verdict"]["outcome"] == "evidence"
     assert found["power"]["reached"] > 0.8
+    hold_seconds(tmp_path / "thief", burnish.check(recipe))
     # the same shadows, another suspect
     model = recipe.suspect.model_copy(update={"model": "burnish.prove.dov4cl.demo:innocent"})
     other = recipe.model_copy(update={"suspect": model})

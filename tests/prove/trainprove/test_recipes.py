@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+import burnish
 from burnish.core.paths import shipped
 from burnish.core.run import Run
 from burnish.prove.evidence import verify
 from burnish.prove.trainprove.loop import audit
 from burnish.prove.trainprove.preflight import check
 from burnish.prove.trainprove.recipe import AuditRecipe
+from tests.forecasts import hold_seconds
 
 RECIPES = shipped("recipes") / "trainprove"
 
@@ -46,3 +48,5 @@ def test_the_small_audit_convicts_the_guilty_only(tmp_path: Path) -> None:
         found = json.loads((folder / "findings.json").read_text())
         assert found["verdict"]["outcome"] == outcome, found["verdict"]
         assert verify(folder).ok
+        if outcome == "evidence":  # the other takes its shadows over
+            hold_seconds(tmp_path / suspect, burnish.check(tiny))
