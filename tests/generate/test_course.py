@@ -42,8 +42,8 @@ def test_every_stage_of_a_shipped_recipe_warms_up(name: str) -> None:
     """One optimizer goes through all: what is new to a stage would else begin at the full rate."""
     recipe = MintRecipe.load(find_recipe(name))
     assert all(stage.warmup_steps > 0 for stage in recipe.stages)
-    if name == "mint/tiny":  # each command of its page finds what it needs
-        assert {task for stage in recipe.stages for task in stage.tasks} == set(TASKS)
+    if name == "mint/tiny":  # each command of its page finds what it needs; there is no time for reading back
+        assert {task for stage in recipe.stages for task in stage.tasks} == set(TASKS) - {"read"}
 
 
 @pytest.mark.parametrize(
