@@ -48,7 +48,7 @@ def generate_draw(
 ) -> None:
     """Draw pictures: plan, draw, look at the draft, correct it. Edit the plan's YAML and give it back with --plan.
 
-    Example: burnish generate draw "two red circles left of a blue square" --think plan,reflect --show-steps
+    Example: burnish generate draw "a red circle left of a blue square" --think plan,reflect --show-steps
     """
     from burnish.generate import draw
 

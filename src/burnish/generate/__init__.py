@@ -37,7 +37,7 @@ def draw(
     """Draw pictures of prompts, all at once, and write each as PNG with its plan as YAML beside it.
 
     Examples:
-        >>> draw("two red circles left of a blue square", "runs/mint-tiny", "circles.png")[0].plan
+        >>> draw("a red circle left of a blue square", "runs/mint-tiny", "circles.png")[0].plan
         PosixPath('circles.yaml')
 
     Args:
