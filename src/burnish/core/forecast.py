@@ -3,9 +3,9 @@
 A forecast is an estimate from sizes and counts, and its time is one above all: floating-point operations over the rate
 of a matrix product (:func:`burnish.core.hardware.flops_per_second`), and what every run costs. The contract of
 :mod:`burnish.testing` holds memory and disk to a factor of two of what a recipe then took. Its recipes are so short
-that much of their time is what every run costs: time is held by the runs of five pages of the documentation, in CPU
-seconds, to a factor of two. ``benchmarks/check_forecast.py`` compares the shipped tiny recipes, which take ten seconds
-to minutes.
+that much of their time is what every run costs: time is held by the runs of five pages of the documentation and by both
+small audits, in CPU seconds, to a factor of two. ``benchmarks/check_forecast.py`` compares the shipped tiny recipes,
+which take ten seconds to minutes.
 """
 
 from __future__ import annotations
