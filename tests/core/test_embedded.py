@@ -66,6 +66,9 @@ def test_what_lies_here_goes_first_and_a_place_inside_is_found(here: Path) -> No
     assert inside == here.parent / "cache" / "models" / "tiny-bert" / "config.json"
     assert located("tiny-bert/absent") == Path("tiny-bert/absent")
     assert located("/tiny-bert") == Path("/tiny-bert")
+    for no_path in ("~nobody-of-this-name/x", "a" * 5000):
+        with pytest.raises(UserError, match="not a path"):
+            located(no_path)
     assert resolve("tiny-bert") == inside.parent
     (here / "tiny-bert").mkdir()
     assert resolve("tiny-bert") == Path("tiny-bert")

@@ -27,12 +27,15 @@ def located(path: str | Path) -> Path:
         A path that exists, or the one that was given (with ``~`` filled in): then nothing is there.
 
     Raises:
-        UserError: the model cannot be had (no network, a tool or package that is missing), or is not in the cache
-            inside of :func:`burnish.core.files.nothing_made`.
+        UserError: no path, the model cannot be had (no network, a tool or package that is missing), or is not in the
+            cache inside of :func:`burnish.core.files.nothing_made`.
     """
-    given = Path(path).expanduser()
-    if given.is_absolute() or not given.parts or given.exists():
-        return given
+    try:
+        given = Path(path).expanduser()
+        if given.is_absolute() or not given.parts or given.exists():
+            return given
+    except (OSError, RuntimeError, ValueError) as error:  # too long, or the home of nobody
+        raise UserError(f"{str(path)[:80]}: not a path ({error})") from None
     first, *rest = given.parts
     makers = importlib.import_module(MAKERS)
     if first not in makers.MODELS:
