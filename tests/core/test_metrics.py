@@ -1,6 +1,7 @@
 """What is said of work without a count: soon, then now and then, and only while it goes on."""
 
 import io
+import os
 import sys
 import threading
 import time
@@ -132,6 +133,23 @@ def test_a_terminal_shows_it_and_then_the_loop_inside_alone(monkeypatch: pytest.
         Progress().note("words " * 60)
     assert "words " * 60 in screen.getvalue().replace("\x1b[2K", "")
     assert TERMINAL._bars is None
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_has_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor Rich's locks, which the thread that draws may have held: it would wait for them with the first word it says."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    row = TERMINAL.add("work")
+    try:
+        assert sys.stderr is not screen
+        child = os.fork()
+        if not child:
+            os._exit(0 if sys.stderr is screen and TERMINAL._bars is None else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        TERMINAL.remove(row)
+    assert sys.stderr is screen
 
 
 @pytest.mark.parametrize("several", ["worker", "ranks"])

@@ -5,6 +5,7 @@ The rows of a process stand together at the bottom of its terminal; what is prin
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import Any
@@ -58,6 +59,14 @@ class Terminal:
             else:
                 print(message, file=self._stream or sys.stderr, flush=True)
 
+    def forget(self) -> None:
+        """In a process that was forked off while rows were shown (by a data loader's workers, say): they are the other
+        process's, whose thread may have held Rich's locks just then; a word to standard error would wait for ever."""
+        self._bars, self._rows, self._lock = None, [], threading.RLock()
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            setattr(sys, name, getattr(stream, "rich_proxied_file", stream))
+
     def _drawn(self) -> Any:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -86,3 +95,5 @@ class Terminal:
 
 TERMINAL = Terminal()
 """Standard error's."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=TERMINAL.forget)
