@@ -60,7 +60,7 @@ def test_an_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, mon
         return either(job)
 
     jobs: list[int | str] = [1, "two", 3]
-    with Run(recipe(), tmp_path / "run", quiet=True) as run:
+    with pytest.raises(Interrupted), Run(recipe(), tmp_path / "run", quiet=True) as run:
         real = run.log
 
         def log(step: int, **values: Any) -> None:
@@ -69,14 +69,19 @@ def test_an_interrupted_study_goes_on_with_the_cell_it_lacks(tmp_path: Path, mon
                 run._signals.number = 15
 
         monkeypatch.setattr(run, "log", log)
-        with pytest.raises(Interrupted):
-            run_cells(recipe(), run, jobs, watched, Square | Word, "jobs")
+        run_cells(recipe(), run, jobs, watched, Square | Word, "jobs")
     with Run(recipe(), tmp_path / "run", quiet=True) as run:
         cells = run_cells(recipe(), run, jobs, watched, Square | Word, "jobs")
     assert cells == [squared(1), Word(text="two"), squared(3)]
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert lines == [{"step": 0}, {"step": 1}, {"step": 2}]  # nothing that a report would draw a curve of
     assert asked == [1, "two", 3]
+    with (
+        Run(recipe(), tmp_path / "run", quiet=True) as run,
+        pytest.raises(UserError, match="ended by another version, with 3 jobs of the 4 that this one asks for"),
+    ):
+        run_cells(recipe(), run, [*jobs, 4], watched, Square | Word, "jobs")
+    assert asked == [1, "two", 3]  # who only has an old study drawn again does not wait for new cells
 
 
 def test_more_jobs_go_on_from_those_that_are_done_and_fewer_see_no_more_than_theirs(tmp_path: Path) -> None:

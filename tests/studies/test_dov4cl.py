@@ -167,7 +167,7 @@ def test_smoke_run_resumes_exactly(
         whole = study.run(recipe, run)
     assert len(judged(whole.questions)) == 8
     assert whole.sections[0].title == "Thieves found, innocents accused"
-    with Run(recipe, tmp_path / "cut", quiet=True) as run:
+    with pytest.raises(Interrupted), Run(recipe, tmp_path / "cut", quiet=True) as run:
         real = run.log
 
         def log(step: int, **values: Any) -> None:
@@ -176,8 +176,7 @@ def test_smoke_run_resumes_exactly(
                 run._signals.number = 15
 
         monkeypatch.setattr(run, "log", log)
-        with pytest.raises(Interrupted):
-            study.run(recipe, run)
+        study.run(recipe, run)
     monkeypatch.setattr("burnish.prove.contrastive.train.fit", None)  # a second training would fail
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
         again = study.run(recipe, run)

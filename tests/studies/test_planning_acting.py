@@ -287,7 +287,7 @@ def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "wins",
         "without_decomposition",
     }
-    with Run(recipe, tmp_path / "cut", quiet=True) as run:
+    with pytest.raises(Interrupted), Run(recipe, tmp_path / "cut", quiet=True) as run:
         real = run.log
 
         def log(step: int, **values: Any) -> None:
@@ -295,8 +295,7 @@ def test_smoke_run_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             run._signals.number = 15
 
         monkeypatch.setattr(run, "log", log)
-        with pytest.raises(Interrupted):
-            study.run(recipe, run)
+        study.run(recipe, run)
     with Run(recipe, tmp_path / "cut", quiet=True) as run:
         again = study.run(recipe, run)
     assert judged(again.questions) == judged(whole.questions)

@@ -83,10 +83,18 @@ def run_cells(
 
     Raises:
         Interrupted: a stop signal came; the cells so far are saved.
+        UserError: the run has ended with fewer cells: another version asked for them. Who looks at it again wants it
+            drawn, not hours of work that would mix two versions.
     """
     done: Cells[C] = Cells(kind)
     start = run.restore(done)
     left = jobs[start:]
+    if left and run.finished:
+        raise UserError(
+            f"{run.path}: ended by another version, with {start} {label} of the {len(jobs)} that this one asks for; "
+            "run it afresh",
+            arguments=("fresh",),
+        )
     with executor(recipe.executor, _workers(recipe, left), recipe.ray_address) as pool:
         found = _stoppable(pool.map(function, left), run, label)
         for step, cell in enumerate(run.progress(found, label, total=len(left)), start):
