@@ -28,6 +28,7 @@ QUIET = "BURNISH_QUIET"
 QUIET_SECONDS = 1.0  # anything shorter says nothing
 LINE_SECONDS = 10.0  # between lines where the output is no terminal: a log is read later
 SOON_SECONDS = 0.4  # before a terminal shows that something goes on
+END_SECONDS = 2.0  # that the end of a loop waits for its row to go
 LOOK_SECONDS = 0.2  # between two looks at what a terminal shows
 
 
@@ -149,7 +150,10 @@ class Progress:
 
     def _end(self, loop: _Loop, shown: threading.Thread) -> None:
         loop.over.set()
-        shown.join()
+        # Not for ever: one that nobody ended is ended by the garbage collector, in any thread: in this one, or where
+        # the terminal's lock is held.
+        if shown is not threading.current_thread():
+            shown.join(END_SECONDS)
         self._shown = [pair for pair in self._shown if pair[0] is not loop]
 
     def _show(self, loop: _Loop) -> None:
