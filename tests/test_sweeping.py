@@ -127,3 +127,11 @@ def test_equal_and_single_values_have_no_interval() -> None:
     assert rows[0]["value"] == {"mean": 2.0, "low": None, "high": None, "seeds": 1}
     assert rows[1]["value"] == {"mean": 3.0, "low": None, "high": None, "seeds": 2}
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+
+
+def test_large_means_are_shown_as_whole_numbers() -> None:
+    cells = [
+        SweepCell(settings={}, seed=0, folder="a", state="finished", numbers={"tokens": tokens}, wall_seconds=1)
+        for tokens in (87_930, 87_934)
+    ]
+    assert shown(table(cells))[0]["tokens"].startswith("87,932 [87,9")

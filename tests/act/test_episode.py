@@ -120,6 +120,10 @@ def test_two_teams_fight_until_one_is_dead(tmp_path: Path) -> None:
     assert played(tmp_path / "two", *overrides) == first
 
 
+def test_check_counts_reflexes() -> None:
+    assert dict(check(recipe()))["reflexes"] == "1 rule"
+
+
 @pytest.mark.parametrize(
     ("override", "why"),
     [

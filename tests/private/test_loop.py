@@ -1,6 +1,7 @@
 """A run of seconds: what it leaves, what it refuses; that it ends the same after a kill is the contract's business."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ def test_preflight_says_that_a_calibrated_bound_takes_more(tmp_path: Path) -> No
     for bound in ("calibrated", "certain"):
         given = recipe(tmp_path) | {"heads": {"bound": bound}}
         given["encoder"] = given["encoder"] | {"model": str(tmp_path / "encoder")}
-        said[bound] = dict(check(SecpeRecipe.load(given)))["encryption"]
+        rows = dict(check(SecpeRecipe.load(given)))
+        said[bound] = rows["encryption"]
+        assert re.match(r"\d+, \d+ MB each; a question of ", rows["keys"])
     assert said["calibrated"].startswith(said["certain"] + "; at least")
 
 

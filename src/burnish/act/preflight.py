@@ -27,6 +27,7 @@ def check(recipe: TeamRecipe) -> list[tuple[str, Any]]:
     setup = set_up_episode(recipe)
     AgentPool(recipe, setup.library)
     runtime, planner = recipe.runtime, recipe.planner
+    rules = len(runtime.reflexes)
     skills = sorted(skill.name for skill in setup.library)
     asked = f"{planner.url}, {planner.latency:g} s a call" if planner.url.startswith("policy:") else planner.url
     limits = runtime.limits
@@ -38,7 +39,7 @@ def check(recipe: TeamRecipe) -> list[tuple[str, Any]]:
         ("planner", "none: reflexes alone" if runtime.mode == "reactive" else asked),
         ("mode", f"{runtime.mode}, interrupts {'allowed' if runtime.interrupts else 'not allowed'}"),
         ("planning", f"{runtime.planning}, {runtime.horizon} step{'s' * (runtime.horizon > 1)} a plan"),
-        ("reflexes", f"{len(runtime.reflexes)} rules" if runtime.reactive == "rule" else runtime.reactive),
+        ("reflexes", f"{rules} rule{'s' * (rules != 1)}" if runtime.reactive == "rule" else runtime.reactive),
         ("clock", f"{runtime.clock}; after a kill the world is {kept}"),
         ("limits", f"{limits.seconds:g} s, {limits.steps:,} skills, {limits.tokens:,} tokens"),
         ("event log", recipe.memory.rpartition("@")[2]),

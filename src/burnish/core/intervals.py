@@ -309,3 +309,8 @@ def _at_end(mean: float, low: float, high: float) -> bool:
 def _within(value: float, low: float, high: float) -> float:
     """Without what rounding adds to a mean of values at an end."""
     return min(high, max(low, value))
+
+
+def four_figures(value: float) -> str:
+    """A number for a table: four figures, and no powers of ten where whole numbers say it (57,300)."""
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 10_000_000 else f"{value:.4g}"

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from burnish.core.errors import BurnishError, UserError
 from burnish.core.files import read_json, write_atomic
 from burnish.core.findings import Finding
-from burnish.core.intervals import LEVEL, SCALES, Interval, Kind
+from burnish.core.intervals import LEVEL, SCALES, Interval, Kind, four_figures
 from burnish.core.looks import Look, plan_looks, units_needed
 from burnish.core.recipe import Recipe, Settings
 from burnish.core.report import Section
@@ -394,10 +394,7 @@ def claim_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
 
 
 def _shown(value: float | None) -> str:
-    """Four figures, and no powers of ten where whole numbers say it: 57,300."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if 10_000 <= abs(value) < 10_000_000 else f"{value:.4g}"
+    return "-" if value is None else four_figures(value)
 
 
 def _lacking(claim: Claim) -> str:

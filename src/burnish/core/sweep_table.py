@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from burnish.core.cells import Record
-from burnish.core.intervals import interval_of
+from burnish.core.intervals import four_figures, interval_of
 
 
 class SweepCell(Record):
@@ -59,5 +59,5 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 def _text(value: Any) -> str:
     if not (isinstance(value, Mapping) and value.keys() == {"mean", "low", "high", "seeds"}):
         return str(value)
-    ends = "" if value["low"] is None else f" [{value['low']:.4g}, {value['high']:.4g}]"
-    return f"{value['mean']:.4g}{ends}"
+    ends = "" if value["low"] is None else f" [{four_figures(value['low'])}, {four_figures(value['high'])}]"
+    return four_figures(value["mean"]) + ends

@@ -111,7 +111,7 @@ def _seen(recipe: SecpeRecipe, run: Run, encoder: Encoder, parts: Parts, prompts
     seen = represent(encoder, parts, prompts, recipe.ensemble.noise, rng)
     if seen.cut:
         run.note(
-            f"{run.path}: {seen.cut:.0%} of the texts are longer than {encoder.max_tokens} tokens and lose their end"
+            f"{run.path}: {seen.cut:.1%} of the texts are longer than {encoder.max_tokens} tokens and lose their end"
         )
     run.artifact(SEEN, save({**vars(seen), "cut": np.array([seen.cut])}))
     return seen

@@ -89,7 +89,7 @@ def check(recipe: SecpeRecipe) -> list[tuple[str, Any]]:
         ),
         (
             "keys",
-            f"{keys} of {parameters.key_bytes / 1e6:,.0f} MB; a question of "
+            f"{keys}, {parameters.key_bytes / 1e6:,.0f} MB each; a question of "
             f"{plan.packing.parts * parameters.ciphertext_bytes(parameters.levels) / 1e6:,.1f} MB",
         ),
         ("encoder's work", f"{forwards:,} texts, on one thread"),
