@@ -22,6 +22,7 @@ from burnish.core.study import (
     Measured,
     Outcome,
     Rule,
+    Stored,
     Study,
     StudyRecipe,
     claim_rows,
@@ -263,3 +264,10 @@ def test_what_was_looked_at_is_stored(tmp_path: Path) -> None:
 def test_fewer_seeds_at_most_than_at_first_are_refused() -> None:
     with pytest.raises(UserError, match="max_seeds: 2 is below seeds: 3"):
         StudyRecipe.load({"method": "study:rmm", "seeds": 3, "max_seeds": 2})
+
+
+def test_one_verdict_is_told_as_one() -> None:
+    claims = [
+        Claim.model_construct(verdict=verdict) for verdict in ("holds", "undecided", "does not hold", "does not hold")
+    ]
+    assert Stored.model_construct(claims=claims).verdicts == "1 holds, 2 do not hold, 1 undecided"

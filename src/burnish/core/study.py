@@ -317,8 +317,12 @@ class Stored(Settings):
     def verdicts(self) -> str:
         """How many claims came out how, in words."""
         counts = Counter(claim.verdict for claim in self.claims)
-        words: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "undecided": "undecided"}
-        return ", ".join(f"{counts[verdict]} {said}" for verdict, said in words.items() if counts[verdict])
+        several: dict[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "undecided": "undecided"}
+        return ", ".join(
+            f"{counts[verdict]} {verdict if counts[verdict] == 1 else said}"
+            for verdict, said in several.items()
+            if counts[verdict]
+        )
 
 
 def check_judged(recipe: StudyRecipe) -> None:
