@@ -79,7 +79,7 @@ def run(
     refuse_more_ranks(f"method: {method.shown}", method.parallel)
     path = Path("runs") / "-".join(filter(None, (method.name, stem))) if out is None else Path(out)
     method.require(asked)
-    with activity(str(path), quiet=quiet):
+    with activity(f"{path}: at work", quiet=quiet):
         with Run(asked, path, fresh=fresh, allow_changed_code=allow_changed_code, quiet=quiet) as open_run:
             if open_run.finished:
                 open_run.note(f"{path}: already finished, nothing is repeated")
