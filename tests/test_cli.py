@@ -24,13 +24,12 @@ from burnish import cli
 from burnish.cli import app
 from burnish.cli.mergekit_flags import HONOURED, NEEDLESS, NEEDLESS_WITH_VALUE, REFUSED, WITHOUT_VALUE, translate
 from burnish.cli.shared import only_data, print_table
-from burnish.core.method import all_methods
 from burnish.core.paths import shipped_recipes
 from burnish.private.bundle import ClientModel, save_bundle
 from burnish.private.heads import heads_of
 from burnish.testbeds.small_bert import write_encoder
 from tests.generate.untrained import equip_easel
-from tests.once import free_first, shared_cache, smoke_study
+from tests.once import shared_cache
 from tests.prove.noise_evidence import write_noise
 
 BURNISH = [sys.executable, "-m", "burnish.cli"]
@@ -95,10 +94,6 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Iterator[P
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BURNISH_CACHE", str(cache))
         equip(folder, warm)
-        # the tour goes on from studies that have ended; their tests run them
-        studied = [method.name for method in all_methods()[0] if method.study is not None]
-        tour = folder / "runs" / "tour"
-        free_first(studied, lambda name, wait: smoke_study(tmp_path_factory, name, tour / name, wait))
         yield folder
 
 
@@ -147,7 +142,7 @@ def equip_service(folder: Path) -> None:
 SERVING = {"act llm": "/v1/models", "act watch": "/state", "private serve": "/v1/service"}
 """Commands that go on until they are stopped, and what answers at their address."""
 EXAMPLE_SECONDS = 60.0  # the longest that one example may take
-LONGER = {"tour": 120.0}  # goes through all studies
+ELSEWHERE = {"tour"}  # goes through all studies; `.ci/run` types it after the tests, and each study has a test
 
 
 @pytest.mark.slow
@@ -156,13 +151,15 @@ def test_every_example_works(workshop: Path, warm: Path) -> None:
     """In an order in which later examples find what earlier ones made."""
     command = [str(warm / "burnish")]
     first = ["model", "run", "private keygen"]
-    for name in sorted(EXAMPLES, key=lambda name: (first.index(name) if name in first else len(first), name)):
+    for name in sorted(
+        EXAMPLES.keys() - ELSEWHERE, key=lambda name: (first.index(name) if name in first else len(first), name)
+    ):
         words = shlex.split(EXAMPLES[name])
         if name in SERVING:
             code, said = served([*command, *words], SERVING[name], workshop)
             assert code == 128 + signal.SIGINT, f"burnish {EXAMPLES[name]}\n{said}"
         else:
-            done = burnish(*words, cwd=workshop, timeout=LONGER.get(name, EXAMPLE_SECONDS), command=command)
+            done = burnish(*words, cwd=workshop, timeout=EXAMPLE_SECONDS, command=command)
             said = done.stdout + done.stderr
             assert done.returncode == 0, f"burnish {EXAMPLES[name]}\n{said}"
         assert "Traceback" not in said

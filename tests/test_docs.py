@@ -24,7 +24,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from burnish.core.paths import find_recipe
+from burnish.core.paths import find_recipe, shipped_recipes
 from burnish.testbeds.models import MODELS
 from tests.forecasts import hold_seconds
 from tests.once import shared_cache
@@ -187,7 +187,7 @@ def test_what_a_page_says_to_type_works(
 ) -> None:
     told = [block for page in story for block in blocks(page)]
     asked = "".join(block.body for block in told if block.run)
-    shipped = "".join(find_recipe(name).read_text() for name in RECIPE.findall(asked))
+    shipped = "".join(find_recipe(name).read_text() for name in set(RECIPE.findall(asked)) & set(shipped_recipes()))
     named = {name for name in MODELS if re.search(rf"[ \[]{name}[/\s]", shipped.replace(",", " "))}
     models = {*MODEL.findall(asked), *named, *(["dov4cl-demo"] if "burnish run dov4cl/" in asked else [])}
     monkeypatch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, *sorted(models))))
