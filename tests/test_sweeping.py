@@ -67,7 +67,9 @@ def test_one_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_ray_carries_out_the_same_runs(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    (tmp_path / "own.py").write_text("from tests.core.loops import METHOD\n")
+    tests = str(Path(__file__).parents[1])  # a worker of Ray knows nothing of pytest's paths
+    own = f"import sys\nsys.path.insert(0, {tests!r})\nfrom tests.core.loops import METHOD\n"
+    (tmp_path / "own.py").write_text(own)
     (tmp_path / "own.yaml").write_text(json.dumps({**LOOP, "method": "own:METHOD"}))
     here = burnish.sweep("own.yaml", {"width": [4, 8]}, "here", workers=1)
     there = burnish.sweep("own.yaml", {"width": [4, 8]}, "there", executor="ray", workers=2)
