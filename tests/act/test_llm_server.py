@@ -213,13 +213,19 @@ class Counting:
 def test_nothing_is_said_to_a_client_that_has_gone(stream: bool) -> None:
     backend = Counting()
 
+    async def ask(url: str) -> None:
+        body = {"messages": ASK, "stream": stream}
+        async with httpx.AsyncClient() as client, client.stream("POST", f"{url}/chat/completions", json=body) as reply:
+            async for _ in reply.aiter_lines():
+                pass
+
     async def main(url: str) -> None:
-        with anyio.move_on_after(0.3):
-            async with httpx.AsyncClient() as client:
-                body = {"messages": ASK, "stream": stream}
-                async with client.stream("POST", f"{url}/chat/completions", json=body) as response:
-                    async for _ in response.aiter_lines():
-                        pass
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, url)
+            with anyio.fail_after(20):
+                while not backend.said:
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
 
     with served(backend) as url:
         anyio.run(main, url)
