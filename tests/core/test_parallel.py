@@ -90,8 +90,9 @@ def test_workers_use_one_thread() -> None:
 
 
 @pytest.mark.slow
-def test_ray_gives_the_same() -> None:
+def test_ray_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # as if it were not set
     with executor("ray", 2) as ex:
         assert list(ex.map(square, range(7))) == [n * n for n in range(7)]
         with pytest.raises(UserError, match="item 0 is bad"):

@@ -259,15 +259,14 @@ def _ray(workers: int, address: str | None) -> Iterator[Executor]:
     except ModuleNotFoundError:
         raise not_installed("executor: ray", Need(("ray",), "ray")) from None
     started = not ray.is_initialized()
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     if started:
-        if address and address != "auto":
-            _knock(address)
+        new = address in (None, "local")  # Ray's own word for one that is started here
+        if not new and address != "auto":
+            _knock(str(address))
         try:
-            here: dict[str, Any] = (
-                {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-            )
-            ray.init(log_to_driver=False, configure_logging=False, **here)
+            here: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if new else {}
+            ray.init(address, log_to_driver=False, configure_logging=False, **here)
         except (ConnectionError, ValueError) as error:
             raise UserError(
                 f"ray_address: no Ray cluster at {address} ({' '.join(str(error).split())[:200]}); one that asks for a "
