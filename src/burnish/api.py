@@ -22,8 +22,9 @@ from burnish.core.report import Section, checked_sections, run_report
 from burnish.core.result import RunResult
 from burnish.core.run import Run, note_report_error, run_record
 from burnish.core.run_folder import state_of
-from burnish.core.study import Judgement, StudyRecipe, check_judged, claim_rows
-from burnish.core.study import store as store_claims
+from burnish.core.stored_claims import check_judged
+from burnish.core.stored_claims import store as store_claims
+from burnish.core.study import Judgement, StudyRecipe, claim_rows
 from burnish.core.sweep_table import shown
 from burnish.core.user_code import lent_code, look_in, theirs
 from burnish.core.yaml_marks import load_yaml

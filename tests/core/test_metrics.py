@@ -15,6 +15,18 @@ from burnish.core.metrics import Progress, activity
 from burnish.core.terminal import TERMINAL
 
 
+class Heard:
+    """All that was said to standard error so far."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys, self.said = capsys, ""
+
+    def lines(self, label: str) -> int:
+        """How many are of this label by now."""
+        self.said += self._capsys.readouterr().err
+        return self.said.count(f"{label}: ")
+
+
 @pytest.fixture(autouse=True)
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "QUIET_SECONDS", 0.1)
@@ -55,19 +67,13 @@ def test_it_leaves_a_loop_inside_of_it_to_speak(
 
 
 def test_a_loop_speaks_alone_from_its_first_word_on(capsys: pytest.CaptureFixture[str]) -> None:
-    said = ""
-
-    def lines(label: str, count: int) -> bool:
-        nonlocal said
-        said += capsys.readouterr().err
-        return said.count(f"{label}: ") >= count
-
+    heard = Heard(capsys)
     with activity("outer"):
         for _ in Progress().track(range(1), "loop"):
-            until(lambda: lines("loop", 3))
+            until(lambda: heard.lines("loop") >= 3)
         # before that word the outer one may have spoken: it is clear a moment later that the loop takes a while
-        inside, said = said[said.index("loop: ") :], ""
-        until(lambda: lines("outer", 1))
+        inside, heard.said = heard.said[heard.said.index("loop: ") :], ""
+        until(lambda: heard.lines("outer") >= 1)
     assert "outer" not in inside
 
 
@@ -114,18 +120,12 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def test_only_the_innermost_of_several_speaks(capsys: pytest.CaptureFixture[str]) -> None:
-    said = ""
-
-    def lines(label: str, count: int) -> bool:
-        nonlocal said
-        said += capsys.readouterr().err
-        return said.count(f"{label}: ") >= count
-
+    heard = Heard(capsys)
     with activity("outer"):
         with activity("inner"):
-            until(lambda: lines("inner", 2))
-        assert "outer" not in said
-        until(lambda: lines("outer", 1))
+            until(lambda: heard.lines("inner") >= 2)
+        assert "outer" not in heard.said
+        until(lambda: heard.lines("outer") >= 1)
 
 
 def test_a_terminal_shows_it_and_then_the_loop_inside_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from burnish.core.findings import Finding
 from burnish.core.intervals import SCALES, Interval, Kind, interval_of, share_interval, t_interval
 from burnish.core.looks import Look
 from burnish.core.run import Run
+from burnish.core.stored_claims import Stored, load_stored, store
 from burnish.core.study import (
     Claim,
     Glance,
@@ -22,13 +23,10 @@ from burnish.core.study import (
     Measured,
     Outcome,
     Rule,
-    Stored,
     Study,
     StudyRecipe,
     claim_rows,
     decide,
-    load_stored,
-    store,
 )
 
 

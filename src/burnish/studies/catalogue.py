@@ -10,7 +10,8 @@ from burnish.core.metrics import activity
 from burnish.core.paths import shipped
 from burnish.core.report import Section, run_report
 from burnish.core.run import Run, run_record
-from burnish.core.study import Judgement, Stored, Study, StudyRecipe, claim_rows, decide, load_stored
+from burnish.core.stored_claims import Stored, load_stored
+from burnish.core.study import Judgement, Study, StudyRecipe, claim_rows, decide
 from burnish.core.user_code import look_in, theirs
 
 

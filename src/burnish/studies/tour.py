@@ -16,7 +16,8 @@ from burnish.core.method import Method, all_methods
 from burnish.core.metrics import Progress, activity, duration
 from burnish.core.report import Section, machine_rows, moment, write_report
 from burnish.core.run import run_record
-from burnish.core.study import Glance, Stored, StudyRecipe, claim_rows
+from burnish.core.stored_claims import Stored
+from burnish.core.study import Glance, StudyRecipe, claim_rows
 from burnish.studies.catalogue import find_study, judged, perform
 from burnish.studies.tour_merge import show_merges
 
