@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +22,9 @@ from burnish.core.files import stale
 from burnish.core.forecast import NAMES
 from burnish.core.method import Method
 from burnish.core.recipe import Recipe
-from burnish.testing.child import Ended, run_in_child
+from burnish.testing.child import Ended, in_child, run_in_child
+from burnish.testing.page import fetched
+from burnish.testing.probe import listen_to_check
 
 HEAVY = ("torch", "transformers", "matplotlib", "trl", "datasets", "scipy", "numba", "sklearn", "diffusers")
 """Libraries that take long to import: none may be needed to list methods or to read a recipe."""
@@ -155,31 +156,31 @@ def unknown_key_named(subject: Subject) -> None:
 
 
 def loads_light(subject: Subject) -> None:
-    """``check`` writes no file and starts no process or connection, and an entry point loads without a heavy library.
+    """An entry point loads without a heavy library, and ``check`` writes no file and starts no process or connection.
 
     A method named ``module:OBJECT`` is loaded by its own recipes only: its module may import what it likes.
     """
-    path = subject.written("asked")
-    line = [sys.executable, "-m", "burnish.testing.probe", subject.recipe.method, str(path), *HEAVY]
     assert subject.folder is not None
+    places = os.pathsep.join([str(subject.folder), *sys.path])
+    line = [sys.executable, "-m", "burnish.testing.probe", subject.recipe.method, *HEAVY]
+    alone = subprocess.run(
+        line, cwd=subject.folder, env=os.environ | {"PYTHONPATH": places}, capture_output=True, timeout=300, check=False
+    )
+    if alone.returncode:
+        raise ContractBroken(f"it cannot be found: {alone.stderr.decode().strip().splitlines()[-1]}")
+    heavy = json.loads(alone.stdout.splitlines()[-1])
+    if heavy and ":" not in subject.recipe.method:
+        raise ContractBroken(f"finding the method imports {', '.join(heavy)}")
     temporary = subject.work / "temporary"
     temporary.mkdir()
     watched = (subject.folder, temporary)
     before = [_times(place) for place in watched]
-    found_here = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(subject.folder), *sys.path]),
-        "TMPDIR": str(temporary),
-    }
-    done = subprocess.run(
-        line, cwd=subject.folder, env=found_here, capture_output=True, text=True, timeout=300, check=False
-    )
-    if done.returncode:
-        raise ContractBroken(f"`check` failed: {done.stderr.strip().splitlines()[-1]}")
-    found = json.loads(done.stdout.splitlines()[-1])
+    asked = (str(subject.written("asked")), str(temporary))
+    found = in_child(listen_to_check, asked, subject.folder, subject.method, subject.work / "heard.json")
+    if "forecast" not in found:
+        raise ContractBroken(f"`check` failed: {found.get('failed', found)}")
     for place, was in zip(watched, before, strict=True):  # what native code writes is heard by nobody
         found["wrote"] += sorted(name for name, when in _times(place).items() if was.get(name) != when)
-    if found["heavy"] and ":" not in subject.recipe.method:
-        raise ContractBroken(f"finding the method imports {', '.join(found['heavy'])}")
     for what in ("started", "wrote"):  # a process writes as well: what it was for is said first
         if found[what]:
             raise ContractBroken(f"`check` {what} {', '.join(found[what])}")
@@ -298,40 +299,9 @@ def workers_equal(subject: Subject) -> None:
 
 def report_needs_no_network(subject: Subject) -> None:
     """The report fetches nothing: no script, style sheet, font or picture from outside."""
-    page = _Page()
-    page.feed((subject.work / "whole" / "report.html").read_text())
-    if page.fetched:
-        raise ContractBroken(f"the report fetches {', '.join(sorted(set(page.fetched))[:5])}")
-
-
-class _Page(HTMLParser):
-    """What a page would fetch: every address outside a link's own, the names of XML, and plain text.
-
-    A picture that lies in the page itself (``data:image/``) is no address, whatever its letters spell.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fetched: list[str] = []
-        self._code = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element: its attributes."""
-        self._code = tag in ("script", "style")
-        for name, value in attrs:
-            inside = name.startswith(("xmlns", "rdf:")) or (tag == "a" and name == "href")
-            inside |= (value or "").startswith("data:")  # the picture itself; base64 has slashes too
-            if value and "//" in value and not inside and name not in ("data-label", "title", "alt"):
-                self.fetched.append(f"{name}={value[:80]}")
-
-    def handle_endtag(self, _tag: str) -> None:
-        """The end of an element."""
-        self._code = False
-
-    def handle_data(self, data: str) -> None:
-        """Text; in a script or a style sheet every address counts."""
-        if self._code and "//" in data:
-            self.fetched.append(data.strip()[:80])
+    found = fetched((subject.work / "whole" / "report.html").read_text())
+    if found:
+        raise ContractBroken(f"the report fetches {', '.join(sorted(set(found))[:5])}")
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

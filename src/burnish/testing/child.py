@@ -1,4 +1,7 @@
-"""A run in a process of its own, which may be killed at a chosen moment or find a package missing. Knows no method."""
+"""Work in a process of its own: a run that may be killed at a chosen moment or find a package missing, a ``check``.
+
+Knows no method.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,48 +70,57 @@ def run_in_child(
     Returns:
         How it ended.
     """
+    told = out.parent / f"{out.name}-ended.json"
+    return Ended(**in_child(_ended, (recipe, out, die_at_write, die_after, tuple(hidden)), folder, method, told))
+
+
+def in_child(
+    work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], folder: Path, method: Method, told: Path
+) -> dict[str, Any]:
+    """What ``work(*arguments)`` returns in a process of its own that starts in ``folder``, or how that process ended.
+
+    Args:
+        work: a function of a module; what it returns must fit in JSON.
+        arguments: for it.
+        folder: the working directory, where the child finds modules too.
+        method: whose modules are imported once for all children.
+        told: a file for the answer.
+    """
     context = multiprocessing.get_context("forkserver")
     # Imports of torch and the like take seconds; the server does them once, if it has not started yet.
     loop = method.run.partition(":")[0] if isinstance(method.run, str) else str(getattr(method.run, "__module__", ""))
     context.set_forkserver_preload(["burnish.api", "torch._dynamo", "transformers.modeling_utils", loop])
-    told = out.parent / f"{out.name}-ended.json"
     told.unlink(missing_ok=True)
-    arguments = (str(recipe), str(out), str(folder), str(told), die_at_write, die_after, tuple(hidden))
-    process = context.Process(target=_run, args=arguments)
+    process = context.Process(target=_tell, args=(work, arguments, str(folder), str(told)))
     process.start()
     process.join(LIMIT)
     if process.is_alive():
         process.kill()
         process.join()
-        return Ended("hung", f"no end after {LIMIT:.0f} s")
+        return {"kind": "hung", "message": f"no end after {LIMIT:.0f} s"}
     if process.exitcode == -signal.SIGKILL:
-        return Ended("killed")
+        return {"kind": "killed"}
     if not told.exists():
-        return Ended("died", f"exit code {process.exitcode}")
-    return Ended(**json.loads(told.read_text()))
+        return {"kind": "died", "message": f"exit code {process.exitcode}"}
+    found: dict[str, Any] = json.loads(told.read_text())
+    return found
 
 
-def _run(
-    recipe: str,
-    out: str,
-    folder: str,
-    told: str,
-    die_at_write: int | None,
-    die_after: float | None,
-    hidden: tuple[str, ...],
-) -> None:
+def _tell(work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], folder: str, told: str) -> None:
     os.chdir(folder)
     sys.path.insert(0, folder)
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # to importlib: not there
     with open(os.devnull, "w") as nowhere:
         sys.stdout = sys.stderr = nowhere
-        ended = _ended(Path(recipe), Path(out), die_at_write, die_after)
-    Path(told).write_text(json.dumps(ended))
+        answer = work(*arguments)
+    Path(told).write_text(json.dumps(answer))
 
 
-def _ended(recipe: Path, out: Path, die_at_write: int | None, die_after: float | None) -> dict[str, Any]:
+def _ended(
+    recipe: Path, out: Path, die_at_write: int | None, die_after: float | None, hidden: tuple[str, ...]
+) -> dict[str, Any]:
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # to importlib: not there
     import torch
 
     import burnish

@@ -1,6 +1,6 @@
-"""What finding a method imports, and what ``check`` writes and starts: run in a fresh interpreter, tells in JSON.
+"""What finding a method imports, told by a fresh interpreter; and what ``check`` writes and starts, heard from inside.
 
-``python -m burnish.testing.probe METHOD RECIPE MODULE...``
+``python -m burnish.testing.probe METHOD MODULE...`` prints, as JSON, which of the modules finding the method imported.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,30 +71,43 @@ def _hear_spawned(watch: Watch) -> None:
     _posixsubprocess.fork_exec = heard
 
 
-def main() -> None:
-    """See the module."""
-    name, recipe, *heavy = sys.argv[1:]
-    from burnish.core.errors import BurnishError
-    from burnish.core.forecast import NAMES
-    from burnish.core.method import find_method
+def listen_to_check(recipe: str, temporary: str) -> dict[str, Any]:
+    """Call ``check`` in this process, which must be one that ends after it: an audit hook stays.
 
+    Args:
+        recipe: a YAML file.
+        temporary: the folder for temporary files.
+
+    Returns:
+        ``wrote`` and ``started``, in words, and ``forecast``, numbers by name; or ``failed``, why it did.
+    """
+    from burnish import api
+    from burnish.core.forecast import NAMES
+    from burnish.core.method import load_recipe
+
+    os.environ["TMPDIR"], tempfile.tempdir = temporary, None
     watch = Watch()
     _hear_spawned(watch)
-    method = find_method(name)
-    loaded = [module for module in heavy if module in sys.modules]
-    from burnish import api
-
-    method.load("check")
     platform.processor()  # asks the system once, in a process; libraries ask it for their user agent
-    watch.on = True
     try:
+        load_recipe(Path(recipe))[0].load("check")
+        watch.on = True
         rows = {row["what"]: row["value"] for row in api.check(Path(recipe))}
-    except BurnishError as error:
-        sys.exit(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it raises is what the contract wants to know
+        return {"failed": f"{type(error).__name__}: {error}"}
     finally:
         watch.on = False
     forecast = {name: rows[name] for name in NAMES if name in rows}
-    print(json.dumps({"heavy": loaded, "wrote": watch.wrote, "started": watch.started, "forecast": forecast}))
+    return {"wrote": watch.wrote, "started": watch.started, "forecast": forecast}
+
+
+def main() -> None:
+    """See the module."""
+    name, *heavy = sys.argv[1:]
+    from burnish.core.method import find_method
+
+    find_method(name)
+    print(json.dumps([module for module in heavy if module in sys.modules]))
 
 
 if __name__ == "__main__":
