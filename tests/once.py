@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import platformdirs
 import pytest
 from filelock import FileLock, Timeout
+
+from tests.short_models import train
 
 
 def once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object], wait: float = -1) -> Path:
@@ -47,8 +47,7 @@ def shared_cache(factory: pytest.TempPathFactory, *names: str) -> Path:
     def prepare(name: str, wait: float) -> None:
         with FileLock(folder / f"{name}.lock", timeout=wait):
             if not (folder / f"{name}.prepared").exists():
-                line = [sys.executable, "-c", _PREPARE[name] if name in _PREPARE else _MODEL.format(name=name)]
-                subprocess.run(line, env=os.environ | {"BURNISH_CACHE": str(folder)}, check=True)
+                train(name, folder)
                 (folder / f"{name}.prepared").touch()
 
     free_first(names, prepare)
@@ -83,18 +82,6 @@ def smoke_study(factory: pytest.TempPathFactory, name: str, copy: Path, wait: fl
         perform(find_study(name), recipe, folder)
 
     return shutil.copytree(once(factory, f"study-{name}", build, wait), copy)
-
-
-# In a process of its own: training under the checks of shapes takes much longer.
-_MODEL = "from burnish.testbeds.models import prepare_model; prepare_model({name!r})"
-_PREPARE = {
-    # A sixth of its training: enough for the form of an answer, and no page says how good it is.
-    "arithmetic": "from functools import partial; from burnish.testbeds import arithmetic, models; "
-    "arithmetic.train_base = partial(arithmetic.train_base, steps=200); models.prepare_model('arithmetic')",
-    "ways": "from functools import partial; from burnish.testbeds import models, ways_model; "
-    "ways_model.write_base = partial(ways_model.write_base, steps=300); models.prepare_model('ways')",
-    "dov4cl-demo": "from burnish.prove.dov4cl import demo; pixels = demo.public().pixels[:2]; demo.thief(pixels)",
-}
 
 
 def _begin(work: Path) -> None:

@@ -19,6 +19,8 @@ LEAST = 0.85
 """A figure is shown no smaller than this share of its size: where it does not fit, it is scrolled."""
 POINTS, PIXELS = 72, 96
 """To an inch."""
+MARGIN = 0.04
+"""Inches around what is drawn."""
 
 
 def inline_svg(figure: Any, title: str = "", least: float = LEAST) -> str:
@@ -33,21 +35,37 @@ def inline_svg(figure: Any, title: str = "", least: float = LEAST) -> str:
         least: share of its size below which it is not shrunk; 0 for a figure that may be of any size.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     _clear(figure)
     _fit(figure)
     buffer = io.StringIO()
-    # A fixed salt and no date: the same run writes the same report. `tight` takes in what stands outside the axes.
+    # A fixed salt and no date: the same run writes the same report. `savefig` would draw all of it twice for its edges.
     with matplotlib.rc_context({"svg.hashsalt": "burnish", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.04)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = buffer.getvalue()
     text = re.sub(r"stroke: #([0-3][0-9a-f]){3}(?![0-9a-f])", "stroke: currentColor", text[text.index("<svg") :])
     text = re.sub(r"(?<![-\w])fill: #000000", "fill: currentColor", text)
     # A glyph or an area without a fill of its own is black in SVG: here it takes the page's.
-    width = float(re.search(r'width="([\d.]+)pt"', text)[1]) / POINTS * PIXELS  # type: ignore[index]
+    left, top, width, height = _edges(figure)
     words = escape(". ".join(part for part in (title.rstrip("."), described(figure)) if part))
-    head = f'<svg role="img" aria-label="{words}" style="fill: currentColor; min-width: {least * width:.0f}px"'
-    return head + text[len("<svg") :]
+    head = (
+        f'<svg role="img" aria-label="{words}" width="{width:.2f}pt" height="{height:.2f}pt" '
+        f'viewBox="{left:.2f} {top:.2f} {width:.2f} {height:.2f}" '
+        f'style="fill: currentColor; min-width: {least * width / POINTS * PIXELS:.0f}px"'
+    )
+    return (
+        head
+        + re.sub(r' (width|height|viewBox)="[^"]*"', "", text[len("<svg") : text.index(">")])
+        + text[text.index(">") :]
+    )
+
+
+def _edges(figure: Any) -> tuple[float, float, float, float]:
+    """Left, top, width and height, in points, of all that is drawn, also outside the axes."""
+    box = figure.get_tightbbox().padded(MARGIN)
+    high = figure.get_size_inches()[1]
+    return POINTS * box.x0, POINTS * (high - box.y1), POINTS * box.width, POINTS * box.height
 
 
 def described(figure: Any) -> str:
