@@ -8,6 +8,8 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 export RAY_USAGE_STATS_ENABLED := 0
+# Images of containers often forbid byte code; hundreds of processes of the tests would each compile Burnish anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: tour test lint docs install clean
 

@@ -13,14 +13,26 @@ from burnish.core.method import all_methods
 HEAVY = (
     "torch._dynamo",
     "datasets",
+    "kornia.augmentation",
     "matplotlib.backends.backend_svg",
+    "matplotlib.projections",
+    "openai.types.chat",
     "peft",
     "safetensors.torch",
+    "sb3_contrib",
+    "scipy.io",
     "scipy.stats",
     "sklearn.linear_model",
     "stable_baselines3",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.clip.modeling_clip",
     "transformers.models.llama.modeling_llama",
+    "transformers.models.llava.modeling_llava",
+    "transformers.models.qwen3.modeling_qwen3",
+    "transformers.models.resnet.modeling_resnet",
+    "transformers.models.videomae.modeling_videomae",
     "transformers.models.vit.modeling_vit",
+    "trl.trainer.dpo_trainer",
     "trl.trainer.grpo_trainer",
     "trl.trainer.sft_trainer",
     "burnish.api",
@@ -29,7 +41,7 @@ HEAVY = (
 LOOPS = [method.run.partition(":")[0] for method in all_methods()[0] if isinstance(method.run, str)]
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([*HEAVY, *LOOPS])
+CONTEXT.set_forkserver_preload([*HEAVY, *LOOPS, "tests.frozen"])
 
 
 def start_server() -> None:

@@ -1,4 +1,7 @@
-"""Embedded models after a part of their training: enough for the form of what they do; no page says how well they do it."""
+"""Embedded models after a part of their training: enough for the form of what they do. No page says how well they do.
+
+It trains in a child of the fork server: see :func:`train`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def _train(name: str, cache: str) -> None:
     torch.set_num_threads(1)
     arithmetic.train_base = partial(arithmetic.train_base, steps=200)
     ways_model.write_base = partial(ways_model.write_base, steps=300)
-    motion_pair.PAIR = tuple((of, width, layers, steps // 4) for of, width, layers, steps in motion_pair.PAIR)
+    teacher, student = motion_pair.PAIR
+    motion_pair.PAIR = ((*teacher[:3], teacher[3] // 4), (*student[:3], student[3] // 4))
     scene_model.Spend = partial(scene_model.Spend, scenes=2048, seeing=200, steps=250)  # type: ignore[misc, assignment]
     shortcut_model.Spend = partial(shortcut_model.Spend, looking=200, biased=100)  # type: ignore[misc, assignment]
     if name == "dov4cl-demo":

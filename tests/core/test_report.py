@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from burnish.core.errors import UserError
+from burnish.core.recipe import Recipe
 from burnish.core.report import (
     Section,
     curve_figure,
@@ -17,6 +18,8 @@ from burnish.core.report import (
     subplots,
     write_report,
 )
+from burnish.core.run import Run
+from burnish.core.svg import inline_svg
 
 
 def section() -> Section:
@@ -79,6 +82,32 @@ def test_curves() -> None:
     assert curve_figure([{"step": 0, "a": 1}]) is None
     figure = curve_figure([{"step": n, "a": n, "b": n, "c": n, "d": -n, "note": "x", "flag": True} for n in range(3)])
     assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == ["a", "b", "c", "d"]
+
+
+def test_what_never_changed_is_said_and_not_drawn(tmp_path: Path) -> None:
+    rows = [{"step": step, "falls": -step, "still": 0.25, "once": 1} for step in range(3)]
+    del rows[0]["once"], rows[1]["once"]
+    figure = curve_figure(rows)
+    assert [axes.get_title() for axes in figure.axes] == ["falls"]
+    assert curve_figure([{"step": step, "still": 0.25} for step in range(3)]) is None
+    with Run(Recipe(method="rmm"), tmp_path / "run", quiet=True) as run:
+        for step in range(3):
+            run.log(step, still=0.25)
+    html = run_report(tmp_path / "run").read_text()
+    assert "Everything the run logged, by step. Never changed: <code>still</code> 0.25." in html
+
+
+def test_labels_of_curves_do_not_meet() -> None:
+    """Their room is fixed: the longest numbers that are written still keep clear of the curves at their left."""
+    figure = curve_figure([{"step": step, **dict.fromkeys("abcdef", -0.00012 * step)} for step in range(9)])
+    text = inline_svg(figure)
+    width = float(re.search(r'width="([\d.]+)pt"', text)[1]) / 72  # type: ignore[index]
+    assert width < figure.get_size_inches()[0] + 0.1
+    left, right = (figure.axes[number] for number in (0, 1))
+    labels = [label.get_window_extent() for label in right.get_yticklabels() if label.get_text()]
+    assert min(label.x0 for label in labels) > left.get_window_extent().x1
+    title = figure.axes[3].title.get_window_extent()
+    assert title.y1 < min(label.get_window_extent().y0 for label in left.get_xticklabels() if label.get_text())
 
 
 def test_not_a_run(tmp_path: Path) -> None:

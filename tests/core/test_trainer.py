@@ -20,7 +20,9 @@ from tests.ranks import ended, started
 pytest.importorskip("trl")
 
 
-def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0, rate: float = 1e-2) -> str:
+def sft(
+    path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0, rate: float = 1e-2, die_trained: bool = False
+) -> str:
     """Ten steps of supervised fine-tuning of a tiny Qwen3 through the callback; the hash of the final weights."""
     import torch
     from datasets import Dataset
@@ -63,6 +65,8 @@ def sft(path: str, steps: int = 10, die_at_save: int = 0, pause: float = 0.0, ra
             callbacks=[Dies()],
         )  # fmt: skip
         train(trainer, run)
+        if die_trained:
+            os.kill(os.getpid(), signal.SIGKILL)
         digest = hashlib.sha256()
         for tensor in trainer.model.state_dict().values():
             digest.update(tensor.numpy().tobytes())
@@ -97,9 +101,10 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
         sft(str(tmp_path / "run"), rate=1e30)
 
 
-def steps_and_losses(path: Path) -> list[tuple[int, float]]:
+def logged(path: Path) -> list[tuple[int, float, int]]:
+    """Steps, losses, and the tokens that TRL counts from the start of the training."""
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [(row["step"], row["loss"]) for row in rows if "loss" in row]
+    return [(row["step"], row["loss"], row["num_tokens"]) for row in rows if "loss" in row]
 
 
 @pytest.mark.slow
@@ -113,7 +118,20 @@ def test_killed_before_the_manifest(tmp_path: Path, whole: Path, save: int) -> N
     process.join(300)
     assert process.exitcode == 0
     assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
-    assert steps_and_losses(tmp_path / "run") == steps_and_losses(whole)
+    assert logged(tmp_path / "run") == logged(whole)
+
+
+@pytest.mark.slow
+def test_killed_after_the_last_step(tmp_path: Path, whole: Path) -> None:
+    """No epoch ends there: from a checkpoint of it a trainer of transformers would go on for a step more."""
+    process = child(tmp_path / "run", die_trained=True)
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    process = child(tmp_path / "run")
+    process.join(300)
+    assert process.exitcode == 0
+    assert (tmp_path / "run/artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
+    assert logged(tmp_path / "run") == logged(whole)
 
 
 @pytest.mark.slow
@@ -203,7 +221,7 @@ def test_two_gloo_processes_stop_together_and_resume_exactly(tmp_path: Path) -> 
     again = torchrun(cut)
     assert again.returncode == 0, again.stderr[-3000:]
     assert (cut / "artifacts/hash.txt").read_text() == (whole / "artifacts/hash.txt").read_text()
-    assert steps_and_losses(cut) == steps_and_losses(whole)
+    assert logged(cut) == logged(whole)
 
 
 if __name__ == "__main__":

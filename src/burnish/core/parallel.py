@@ -103,7 +103,7 @@ class _Inline:
 
 
 class _Processes:
-    """Processes with one thread each, which start from a process that has imported their function's module, and torch.
+    """Processes with one thread each, which start from one that has imported torch, transformers and their module.
 
     Forking this process would deadlock, as it may run torch's threads. Spawned ones would each import for seconds.
     """
@@ -216,6 +216,8 @@ def _forks() -> bool:
     return hasattr(os, "fork") and len(os.fsencode(tempfile.gettempdir())) + 32 <= 107
 
 
+_HEAVY = ("torch", "transformers.modeling_utils")
+"""What nearly all work needs, and each worker would import for two seconds when it loads its first model."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _ONE_THREAD["OMP_WAIT_POLICY"] = "PASSIVE"
 
@@ -223,7 +225,7 @@ _ONE_THREAD["OMP_WAIT_POLICY"] = "PASSIVE"
 def _import_once(module: str) -> None:
     """Start the process that workers are forked from, unless it is there. Libraries read their variables in it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", *([module] if module != "__main__" else [])])
+    context.set_forkserver_preload([*_HEAVY, *([module] if module != "__main__" else [])])
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     try:

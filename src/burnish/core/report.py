@@ -99,9 +99,10 @@ def run_report(
     lead = f"Status: {run['status']}. Took {took} of wall time and {duration(run['cpu_seconds'])} of CPU time"
     lead += f", in {resumed + 1} sessions." if resumed else "."
     parts = list(sections)
-    curves = curve_figure(read_metrics(path / "metrics.jsonl"))
-    if curves is not None:
-        parts.append(Section("Curves", "Everything the run logged, by step.", figure=curves))
+    rows = read_metrics(path / "metrics.jsonl")
+    if _series(rows):
+        said = f"Everything the run logged, by step. {_never_changed(rows)}".rstrip()
+        parts.append(Section("Curves", said, figure=curve_figure(rows)))
     settings = [{"setting": key, "value": value} for key, value in _flat(recipe)]
     parts.append(Section("What was asked", "The recipe with every default written out.", table=settings))
     machine = machine_rows({**run["hardware"], **run["versions"]}, run.get("git_revision"))
@@ -173,10 +174,8 @@ def checked_sections(found: Any, method: str) -> list[Section]:
 
 
 def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Small multiples of every logged number by step; ``None`` if nothing was logged twice."""
-    names = sorted({name for row in rows for name, value in row.items() if name != "step" and _is_number(value)})
-    series = {name: [(row["step"], row[name]) for row in rows if _is_number(row.get(name))] for name in names}
-    series = {name: points for name, points in series.items() if len(points) > 1}
+    """Small multiples of every logged number that changed, by step; ``None`` if none did."""
+    series = {name: points for name, points in _series(rows).items() if _changes(points)}
     if not series:
         return None
     columns = min(3, len(series))
@@ -186,11 +185,29 @@ def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     for axes, (name, points) in zip(grid.flat, series.items(), strict=False):
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, linewidth=1.2)
+        axes.locator_params(nbins=5)
         whole_steps(axes)
         axes.set_title(name, fontsize=9)
     for axes in list(grid.flat)[len(series) :]:
         axes.set_visible(False)
     return figure
+
+
+def _series(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Step and value of every number that was logged more than once, by name."""
+    names = sorted({name for row in rows for name, value in row.items() if name != "step" and _is_number(value)})
+    found = {name: [(row["step"], row[name]) for row in rows if _is_number(row.get(name))] for name in names}
+    return {name: points for name, points in found.items() if len(points) > 1}
+
+
+def _changes(points: Sequence[tuple[int, float]]) -> bool:
+    return any(value != points[0][1] for _, value in points)
+
+
+def _never_changed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The others in a sentence; empty if there is none."""
+    still = [f"`{name}` {points[0][1]:.4g}" for name, points in _series(rows).items() if not _changes(points)]
+    return f"Never changed: {', '.join(still)}." if still else ""
 
 
 def subplots(rows: int = 1, columns: int = 1, width: float | None = None, height: float = 3.0) -> tuple[Any, Any]:

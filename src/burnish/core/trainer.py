@@ -24,7 +24,9 @@ from burnish.core.files import MANIFEST, damage, explained, read_json, write_ato
 from burnish.core.parallel import any_rank
 from burnish.core.run import Run
 
-MARK = "burnish.json"  # what a checkpoint of a foreign trainer, or its start, needs of ours: the size of metrics.jsonl
+MARK = "burnish.json"
+"""What a checkpoint of a foreign trainer needs of ours: the size of ``metrics.jsonl``, which its start has as well, and
+the tokens that TRL has counted, which would begin at 0 again."""
 
 
 def trainer_arguments(run: Run, stage: str = "") -> dict[str, Any]:
@@ -69,9 +71,12 @@ def train(trainer: Any, run: Run, boundary: int = 1, stage: str = "") -> None:
     # The run shows progress and stores the numbers; a second printer would only talk over it.
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.remove_callback(transformers.trainer_callback.ProgressCallback)
-    trainer.add_callback(RunCallback(run, boundary, stage))
+    trainer.add_callback(RunCallback(run, boundary, stage, trainer))
+    last = last_checkpoint(run, stage)
+    if last is not None and hasattr(trainer, "_total_train_tokens"):
+        trainer._total_train_tokens = (read_json(Path(last) / MARK) or {}).get("tokens", 0)
     with _own_names(trainer.model):
-        trainer.train(resume_from_checkpoint=last_checkpoint(run, stage))
+        trainer.train(resume_from_checkpoint=last)
 
 
 @contextmanager
@@ -158,10 +163,12 @@ class RunCallback(TrainerCallback):
         run: the run.
         boundary: as for :func:`train`, which adds this callback.
         stage: as for :func:`train`.
+        trainer: that it is a callback of.
     """
 
-    def __init__(self, run: Run, boundary: int, stage: str = "") -> None:
+    def __init__(self, run: Run, boundary: int, stage: str, trainer: Any) -> None:
         self._run = run
+        self._trainer = trainer
         self._stage = stage
         self._boundary = boundary
         self._stopped = False
@@ -186,7 +193,8 @@ class RunCallback(TrainerCallback):
         if stop:
             self._stopped = True
             control.should_training_stop = True
-        if due or stop:
+        # Resumed from a last step that ends no epoch, a trainer would make one more.
+        if (due or stop) and state.global_step < state.max_steps:
             control.should_save = True
 
     def on_log(
@@ -208,7 +216,8 @@ class RunCallback(TrainerCallback):
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         with explained(folder):
-            write_atomic(folder / MARK, json.dumps({"metrics": self._run.metrics_size()}))
+            tokens = getattr(self._trainer, "_total_train_tokens", 0)
+            write_atomic(folder / MARK, json.dumps({"metrics": self._run.metrics_size(), "tokens": tokens}))
             write_manifest(folder)
 
     def on_train_end(

@@ -66,9 +66,13 @@ def check(recipe: MintRecipe) -> list[tuple[str, Any]]:
         ("model", f"{parameters / 1e6:,.2f} M parameters"),
         ("pictures", f"{height} x {width} pixels as {rows} x {columns} patches of {codec.patch_dim} numbers"),
     ]
+    known_samples: dict[str, int] = {}
     for number, stage in enumerate(recipe.stages, 1):
         source = stage.data or recipe.data
-        samples = len(read_samples(source, recipe.wording, codec.size))
+        key = source.model_dump_json()
+        if key not in known_samples:
+            known_samples[key] = len(read_samples(source, recipe.wording, codec.size))
+        samples = known_samples[key]
         rounds = stage.steps * stage.batch / samples
         found.append(
             (

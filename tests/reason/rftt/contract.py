@@ -1,4 +1,4 @@
-"""The row of RFTT in the contract suite: a search by prompts, eight steps of fine-tuning, six of reinforcement."""
+"""The row of RFTT in the contract suite: a search by prompts, eight steps of fine-tuning, four of reinforcement."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ CLOCKS = ("*_time", "*/train_runtime", "*/train_*_per_second", "*/train_loss", "
 SETTINGS: dict[str, Any] = {
     "device": "cpu",
     "data": {"source": "burnish.testbeds.ways:training", "limit": 12},
-    "test": {"source": "burnish.testbeds.ways:test", "limit": 16},
+    "test": {"source": "burnish.testbeds.ways:test", "limit": 8},
     "test_tokens": 30,
     "test_rollouts": 2,
     "grammar": {"max_depth": 6},
@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     },
     "rl": {
         "layout": "mcts", "samples": 4, "questions": 2, "micro_batch": 4, "step_tokens": 8, "temperature": 1.0,
-        "steps": 6, "learning_rate": 1e-4,
+        "steps": 4, "learning_rate": 1e-4,
     },
     "keep": 3,
 }  # fmt: skip

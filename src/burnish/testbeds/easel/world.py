@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,12 +97,12 @@ class World:
         """Pixels of a picture's side."""
         return self.grid * self.cell
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Of the things, each once."""
         return tuple(dict.fromkeys(name for name, _ in self.looks.which))
 
-    @property
+    @cached_property
     def colours(self) -> tuple[str, ...]:
         """Each once."""
         return tuple(dict.fromkeys(colour for _, colour in self.looks.which))
