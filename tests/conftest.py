@@ -89,6 +89,7 @@ def pytest_collection_finish() -> None:
     """What was imported until now stays: every trainer collects garbage, half a second among so many objects."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as at the command line
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

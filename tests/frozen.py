@@ -7,3 +7,4 @@ import gc
 
 gc.collect()
 gc.freeze()
+gc.set_threshold(50_000, 20, 50)  # as at the command line

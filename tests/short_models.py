@@ -30,7 +30,7 @@ def _train(name: str, cache: str) -> None:
     import torch
 
     from burnish.prove.dov4cl import demo
-    from burnish.testbeds import arithmetic, models, motion_pair, scene_model, shortcut_model, ways_model
+    from burnish.testbeds import arithmetic, models, motion_pair, scene_model, ways_model
 
     torch.set_num_threads(1)
     arithmetic.train_base = partial(arithmetic.train_base, steps=200)
@@ -38,7 +38,6 @@ def _train(name: str, cache: str) -> None:
     teacher, student = motion_pair.PAIR
     motion_pair.PAIR = ((*teacher[:3], teacher[3] // 4), (*student[:3], student[3] // 4))
     scene_model.Spend = partial(scene_model.Spend, scenes=2048, seeing=200, steps=250)  # type: ignore[misc, assignment]
-    shortcut_model.Spend = partial(shortcut_model.Spend, looking=200, biased=100)  # type: ignore[misc, assignment]
     if name == "dov4cl-demo":
         demo.thief(demo.public().pixels[:2])
     else:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -54,3 +55,22 @@ def test_a_mistake_of_a_user_is_one(warm: Path, tmp_path: Path) -> None:
     done = subprocess.run([warm / "burnish", "run", "nothing"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("burnish: nothing: no such file")
+
+
+def test_it_ends_with_who_asked(warm: Path, tmp_path: Path) -> None:
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    with subprocess.Popen([warm / "python", "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout is not None
+        copy = psutil.Process(int(asking.stdout.readline()))
+        asking.kill()
+        copy.wait(30)
+
+
+def test_two_at_a_time_each_hear_their_own_end(warm: Path, tmp_path: Path) -> None:
+    slow, fast = (
+        subprocess.Popen([warm / "python", "-c", f"import sys, time; time.sleep({seconds}); sys.exit({seconds})"])
+        for seconds in (2, 1)
+    )
+    assert fast.wait(30) == 1
+    assert slow.poll() is None
+    assert slow.wait(30) == 2

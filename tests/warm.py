@@ -23,9 +23,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -109,36 +108,88 @@ def _imported() -> None:
     gc.freeze()  # what is there stays: no copy goes through it
 
 
-def _copies(address: str) -> tuple[str, list[str]]:
-    """Return in each copy, with what it is to do; the original ends with its reader."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen()
-    os.write(1, READY)
-    while True:
-        ready = select.select([listener.fileno(), 0], [], [])[0]
+class Copies:
+    """The process that is copied: it starts copies, and tells those who asked how theirs ended."""
+
+    def __init__(self, address: str) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(address)
+        self._listener.listen()
+        self._ended, self._wake = os.pipe()
+        for end in (self._ended, self._wake):
+            os.set_blocking(end, False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        self._heard = select.poll()
+        for descriptor in (0, self._listener.fileno(), self._ended):
+            self._heard.register(descriptor, select.POLLIN)
+        self._asking: dict[int, socket.socket] = {}
+
+    def serve(self) -> tuple[str, list[str]]:
+        """Return in each copy, with what it is to do; the original ends with its reader, and its copies with it."""
+        os.write(1, READY)
+        while True:
+            for descriptor, _ in self._heard.poll():
+                if descriptor == 0:
+                    for child in self._asking:
+                        os.kill(child, signal.SIGKILL)
+                    os._exit(0)
+                elif descriptor == self._ended:
+                    os.read(self._ended, 4096)
+                    self._tell()
+                elif descriptor == self._listener.fileno():
+                    work = self._start()
+                    if work is not None:
+                        return work
+                else:
+                    self._gone(descriptor)
+
+    def _start(self) -> tuple[str, list[str]] | None:
+        """Copy this process for who asks: in the copy what it is to do, in the original nothing."""
+        asked, _ = self._listener.accept()
+        _, streams, _, _ = socket.recv_fds(asked, 1, 3)
+        with asked.makefile() as lines:
+            name, arguments, folder, environment = json.loads(lines.read())
+        child = os.fork()
+        if child == 0:
+            self._leave(asked)
+            _become(streams, folder, environment)
+            return name, arguments
+        for stream in streams:  # or a pipe would stay open after the child's end
+            os.close(stream)
+        self._asking[child] = asked
+        self._heard.register(asked, 0)  # it has said all: only that it is gone can be heard
+        with suppress(OSError):
+            asked.sendall(f"{child}\n".encode())
+        return None
+
+    def _leave(self, asked: socket.socket) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for each in (self._listener, asked, *self._asking.values()):
+            each.close()
+        os.close(self._ended)
+        os.close(self._wake)
+
+    def _tell(self) -> None:
         with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if 0 in ready:
-            os._exit(0)
-        asked, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            return _copy(asked)
-        asked.close()
+            while (done := os.waitpid(-1, os.WNOHANG))[0]:
+                code = os.waitstatus_to_exitcode(done[1])
+                asked = self._asking.pop(done[0])
+                with suppress(KeyError):  # gone already
+                    self._heard.unregister(asked)
+                with suppress(OSError), asked:
+                    asked.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
+
+    def _gone(self, descriptor: int) -> None:
+        with suppress(KeyError):  # heard together with its copy's end
+            self._heard.unregister(descriptor)
+        for child, asked in self._asking.items():
+            if asked.fileno() == descriptor:
+                os.kill(child, signal.SIGKILL)
 
 
-def _copy(asked: socket.socket) -> tuple[str, list[str]]:
-    """Of two processes, one waits for the other and tells how it ended."""
-    _, streams, _, _ = socket.recv_fds(asked, 1, 3)
-    with asked.makefile() as lines:
-        name, arguments, folder, environment = json.loads(lines.read())
-    child = os.fork()
-    if child:
-        asked.sendall(f"{child}\n".encode())
-        os._exit(_awaited(child, asked, streams))
-    asked.close()
+def _become(streams: list[int], folder: str, environment: dict[str, str]) -> None:
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
@@ -147,36 +198,13 @@ def _copy(asked: socket.socket) -> tuple[str, list[str]]:
     os.environ.clear()
     os.environ.update(environment)
     random.seed()
-    return name, arguments
-
-
-def _awaited(child: int, asked: socket.socket, streams: Sequence[int]) -> int:
-    for stream in (0, 1, 2, *streams):  # or a pipe would stay open after the child's end
-        os.close(stream)
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            code = os.waitstatus_to_exitcode(status)
-            with suppress(OSError):
-                asked.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
-            return 0
-        if not _there(asked):
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.005)
-
-
-def _there(asked: socket.socket) -> bool:
-    """Whether who asked is still there: it has said all, so that only its end can be heard."""
-    hung_up = select.poll()
-    hung_up.register(asked, 0)
-    return not hung_up.poll(0)
 
 
 def main() -> None:
     """Be the process that is copied, and then each of its copies."""
     del sys.path[0]  # the folder of the tests
     _imported()
-    name, arguments = _copies(sys.argv[1])
+    name, arguments = Copies(sys.argv[1]).serve()
     try:
         _carry_out(name, arguments)
         code = 0
