@@ -87,9 +87,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What was imported until now stays: every trainer collects garbage, half a second among so many objects."""
+    from burnish.act.clock import COLLECT
+
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # as at the command line
+    gc.set_threshold(*COLLECT)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

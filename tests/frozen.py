@@ -5,6 +5,8 @@ TRL's trainers alone collect twice a run, 0.4 seconds each among so many objects
 
 import gc
 
+from burnish.act.clock import COLLECT
+
 gc.collect()
 gc.freeze()
-gc.set_threshold(50_000, 20, 50)  # as at the command line
+gc.set_threshold(*COLLECT)
