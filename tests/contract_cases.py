@@ -102,6 +102,17 @@ def starts(recipe: WalkRecipe) -> list[tuple[str, str]]:
     return []
 
 
+def forks(recipe: WalkRecipe) -> list[tuple[str, str]]:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    return [("ended", str(os.waitpid(child, 0)[1]))]
+
+
+def counts_in_numpy(recipe: WalkRecipe) -> list[tuple[str, Any]]:
+    return [("memory_bytes", np.float32(1e9)), ("disk_bytes", "many")]
+
+
 def opens_a_pool(recipe: WalkRecipe) -> list[tuple[str, str]]:
     with executor("local", 2) as workers:
         return [("sum", str(sum(workers.map(abs, [1, -2]))))]
@@ -142,6 +153,9 @@ DOUBLING = Method(name="doubling", recipe=Doubling, run=walk)
 LENIENT = Method(name="lenient", recipe=Lenient, run=walk)
 EXTRALESS = Method(name="extraless", recipe=WalkRecipe, run=walk, needs=("wave",))
 WRITES = Method(name="writes", recipe=WalkRecipe, run=walk, check=writes)
+AT_IMPORT = Method(name="at_import", recipe=WalkRecipe, run=walk, check="tests.contract_at_import:check")
+FORKS = Method(name="forks", recipe=WalkRecipe, run=walk, check=forks)
+NUMPY = Method(name="numpy", recipe=WalkRecipe, run=walk, check=counts_in_numpy)
 POOL = Method(name="pool", recipe=WalkRecipe, run=walk, check=opens_a_pool)
 UNHEARD = Method(name="unheard", recipe=WalkRecipe, run=walk, check=writes_unheard)
 ANEW = Method(name="anew", recipe=WalkRecipe, run=begins_anew)

@@ -38,6 +38,23 @@ def test_the_same_on_the_first_and_on_every_later_call() -> None:
     assert first.report.is_file()
 
 
+def test_what_a_run_gave_back_stands_for_its_folder() -> None:
+    one, other = burnish.run(LOOP, out="x"), burnish.run(LOOP, out="y", overrides={"steps": 4})
+    assert burnish.report(one) == Path("x/report.html")
+    assert [row["setting"] for row in burnish.compare([one, other]).settings] == ["steps"]
+    with pytest.raises(burnish.UserError, match="compare: x alone; give the runs as a list"):
+        burnish.compare("x", "y")
+    with pytest.raises(burnish.UserError, match="compare: x alone"):
+        burnish.compare(one, "y.html")  # type: ignore[arg-type]
+
+
+def test_a_run_that_never_began_has_nothing_to_show(tmp_path: Path) -> None:
+    burnish.run(LOOP, out="x")
+    Path("x/recipe.yaml").unlink()
+    with pytest.raises(burnish.UserError, match="x: stopped before it began, so there is nothing to show yet; start"):
+        burnish.report("x")
+
+
 def test_a_recipe_object_and_its_default_folder() -> None:
     found = burnish.run(LoopRecipe(steps=2))
     assert found.path == Path("runs/loop")

@@ -1,6 +1,7 @@
 """A command that starts at once ends, reads and says as one that does not."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -67,10 +68,23 @@ def test_it_ends_with_who_asked(warm: Path, tmp_path: Path) -> None:
 
 
 def test_two_at_a_time_each_hear_their_own_end(warm: Path, tmp_path: Path) -> None:
+    code = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(.01)\nsys.exit(int(sys.argv[1]))"
     slow, fast = (
-        subprocess.Popen([warm / "python", "-c", f"import sys, time; time.sleep({seconds}); sys.exit({seconds})"])
-        for seconds in (2, 1)
+        subprocess.Popen([warm / "python", "-c", code, word], cwd=tmp_path, stdout=subprocess.DEVNULL) for word in "21"
     )
+    (tmp_path / "1").touch()
     assert fast.wait(30) == 1
     assert slow.poll() is None
+    (tmp_path / "2").touch()
     assert slow.wait(30) == 2
+
+
+def test_who_goes_before_speaking_harms_nobody(warm: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(warm / "warm"))
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(warm / "warm"))
+        socket.send_fds(asking, [b"."], [0, 1, 2])
+        asking.sendall(b'["burnish", [')
+    done = subprocess.run([warm / "python", "-c", "print(5)"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "5\n")

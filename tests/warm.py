@@ -50,6 +50,8 @@ HEAVY = (
     "trl.trainer.sft_trainer",
 )
 READY = b"ready\n"
+SILENCE = 10.0
+"""Seconds that who asks may take to say what for; the others wait."""
 
 # What stands in for `burnish` and `python`: sends its line, its streams and its signals to a copy, ends as that ends.
 CLIENT = """#!{python} -IS
@@ -147,9 +149,17 @@ class Copies:
     def _start(self) -> tuple[str, list[str]] | None:
         """Copy this process for who asks: in the copy what it is to do, in the original nothing."""
         asked, _ = self._listener.accept()
-        _, streams, _, _ = socket.recv_fds(asked, 1, 3)
-        with asked.makefile() as lines:
-            name, arguments, folder, environment = json.loads(lines.read())
+        asked.settimeout(SILENCE)
+        streams: list[int] = []
+        try:
+            _, streams, _, _ = socket.recv_fds(asked, 1, 3)
+            with asked.makefile() as lines:
+                name, arguments, folder, environment = json.loads(lines.read())
+        except (OSError, ValueError):  # gone before it has spoken, or silent
+            for each in (asked.detach(), *streams):
+                os.close(each)
+            return None
+        asked.settimeout(None)
         child = os.fork()
         if child == 0:
             self._leave(asked)

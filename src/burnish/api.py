@@ -137,7 +137,7 @@ def _run_merge(config: Path | Mapping[str, Any], out: Path, overrides: Overrides
     return RunResult(out, out / "README.md", out, existed)
 
 
-def report(path: str | Path, out: str | Path | None = None) -> Path:
+def report(path: str | os.PathLike[str], out: str | Path | None = None) -> Path:
     """Write ``report.html`` of a run again, with its method's own sections.
 
     Examples:
@@ -145,7 +145,7 @@ def report(path: str | Path, out: str | Path | None = None) -> Path:
         PosixPath('runs/agents/report.html')
 
     Args:
-        path: the run's folder.
+        path: the run's folder, or what :func:`run` gave back.
         out: the file to write instead of ``report.html`` in that folder.
 
     Raises:
@@ -156,6 +156,8 @@ def report(path: str | Path, out: str | Path | None = None) -> Path:
     record = run_record(path)
     if not record:
         raise UserError(f"{path}: not a run folder (no run.json that can be read)")
+    if not (path / "recipe.yaml").exists():
+        raise UserError(f"{path}: stopped before it began, so there is nothing to show yet; start it again")
     if record["method"].startswith("study:"):
         return draw_again(path, page)
     if record["method"].startswith("sweep:"):
@@ -188,7 +190,7 @@ def _with_own_sections(path: Path, record: Mapping[str, Any], page: Path | None)
         return run_report(path, [] if drawn is None else checked_sections(drawn(path), name), page)
 
 
-def compare(runs: Sequence[str | Path], out: str | Path = "compare.html") -> Comparison:
+def compare(runs: Sequence[str | os.PathLike[str]], out: str | Path = "compare.html") -> Comparison:
     """Runs of any methods beside each other: settings that differ, numbers, and a page with the curves over each other.
 
     Examples:
@@ -196,12 +198,14 @@ def compare(runs: Sequence[str | Path], out: str | Path = "compare.html") -> Com
         PosixPath('compare.html')
 
     Args:
-        runs: folders, finished or not.
+        runs: folders, finished or not, or what :func:`run` gave back.
         out: the HTML file.
 
     Raises:
         UserError: fewer than two runs, the same one twice, or a folder that is no run.
     """
+    if isinstance(runs, str | os.PathLike):
+        raise UserError(f"compare: {os.fspath(runs)} alone; give the runs as a list, and then the file to write")
     return compare_runs([Path(path) for path in runs], Path(out))
 
 

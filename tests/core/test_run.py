@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,6 +224,17 @@ def test_progress_is_silent_when_quick_and_has_an_eta_when_slow(monkeypatch: pyt
     assert lines[0] == "steps: 0/4 (0 %), 0 s  loss 0.25"
     assert all(re.fullmatch(r"steps: [1-3]/4 \(\d+ %\), \d s, about \d s left  loss 0.25", line) for line in lines[1:])
     assert len(lines) >= 4
+
+
+@pytest.mark.parametrize(("items", "total"), [(range(3, 5), 5), (range(3, 5), None), (range(5), None)])
+def test_progress_of_a_loop_that_goes_on_counts_what_was_done(items: range, total: int | None, tmp_path: Path) -> None:
+    """A trainer says where it is by its total, a loop by what it restored; a loop from 0 is a new one."""
+    with Run(LoopRecipe(), tmp_path / "run", quiet=True) as run:
+        told: list[tuple[Any, ...]] = []
+        run._resumed_at = 3
+        run._progress.track = lambda *given: told.append(given[1:]) or iter(())  # type: ignore[method-assign, func-returns-value]
+        run.progress(items, "steps", total)
+    assert told == [("steps", total, items.start)]
 
 
 def test_a_first_item_that_takes_long_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:

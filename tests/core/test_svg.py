@@ -1,7 +1,10 @@
 import re
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from burnish.core.report import NARROW, subplots
 from burnish.core.svg import broken, described, inline_svg
@@ -29,6 +32,20 @@ def test_text_on_a_picture_stays_dark() -> None:
     on_picture = grid[0, 0].text(0, 0, "here")
     inline_svg(figure)
     assert to_hex(on_picture.get_color()) != "#000000"
+
+
+def test_what_stands_outside_the_figure_is_inside_the_picture() -> None:
+    """A box left of and above a figure of 2 x 1 inches: edges by hand, in points, with a margin."""
+    figure = Figure(figsize=(2, 1))
+    box = Rectangle((-0.25, 0.5), 0.1, 0.75, linewidth=0, transform=figure.transFigure)
+    figure.add_artist(box)
+    text = inline_svg(figure)
+    left, top, width, height = map(float, re.search(r'viewBox="([^"]+)"', text)[1].split())  # type: ignore[index]
+    margin = 0.04 * 72
+    assert (left, top) == pytest.approx((-0.5 * 72 - margin, -0.25 * 72 - margin), abs=0.01)
+    assert (width, height) == pytest.approx((0.2 * 72 + 2 * margin, 0.75 * 72 + 2 * margin), abs=0.01)
+    assert f'width="{width:.2f}pt" height="{height:.2f}pt"' in text
+    assert figure.dpi == 100
 
 
 def test_a_long_label_is_broken_and_a_short_figure_shrinks_no_further_than_it_can_be_read() -> None:

@@ -1,5 +1,6 @@
 """A trainer that TRL owns, in a run folder of ours: killed, damaged and stopped, it ends bit-identical."""
 
+import gc
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -99,6 +101,26 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
     """Transformers would log it as 0 and go on."""
     with pytest.raises(BurnishError, match=r"step \d: loss is nan; .* lower the learning rate"):
         sft(str(tmp_path / "run"), rate=1e30)
+
+
+def test_a_trainer_ends_with_its_training(tmp_path: Path) -> None:
+    """Its callback knows it, and it its callback: a cycle would keep weights and optimizer until garbage is collected."""
+    from burnish.core.run import Run
+    from burnish.core.trainer import RunCallback
+
+    class Trainer:
+        callback: RunCallback
+
+    with Run(Recipe(method="sft"), tmp_path / "run", quiet=True) as run:
+        trainer = Trainer()
+        trainer.callback = RunCallback(run, 1, "", trainer)
+        seen = weakref.ref(trainer)
+        gc.disable()
+        try:
+            del trainer
+            assert seen() is None
+        finally:
+            gc.enable()
 
 
 def logged(path: Path) -> list[tuple[int, float, int]]:

@@ -217,7 +217,8 @@ def _forks() -> bool:
 
 
 _HEAVY = ("torch", "transformers.modeling_utils")
-"""What nearly all work needs, and each worker would import for two seconds when it loads its first model."""
+"""What most work needs, and each worker would import for two seconds when it loads its first model. Libraries read
+their variables when they are imported: what is set between two pools of a process does not reach them."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _ONE_THREAD["OMP_WAIT_POLICY"] = "PASSIVE"
 

@@ -15,7 +15,7 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.metrics import duration, read_metrics
-from burnish.core.svg import inline_svg
+from burnish.core.svg import broken, inline_svg
 from burnish.core.yaml_marks import load_yaml
 
 NARROW = 4.6
@@ -180,8 +180,10 @@ def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
         return None
     columns = min(3, len(series))
     lines = -(-len(series) // columns)
-    figure, grid = subplots(lines, columns, width=3.4 * columns, height=2.3 * lines)
-    _space_evenly(figure, lines, columns)
+    width = 3.4
+    figure, grid = subplots(lines, columns, width=width * columns, height=2.3 * lines)
+    titles = [broken(name, 0.92 * 72 * width, 9) for name in series]
+    _space_evenly(figure, lines, columns, between=0.4 + 0.15 * max(title.count("\n") + 1 for title in titles))
     for axes, (name, points) in zip(grid.flat, series.items(), strict=False):
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, linewidth=1.2)
@@ -201,12 +203,15 @@ def _series(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, floa
 
 
 def _changes(points: Sequence[tuple[int, float]]) -> bool:
-    return any(value != points[0][1] for _, value in points)
+    return len({str(value) for _, value in points}) > 1  # a number that is none equals not even itself
 
 
 def _never_changed(rows: Sequence[Mapping[str, Any]]) -> str:
     """The others in a sentence; empty if there is none."""
-    still = [f"`{name}` {points[0][1]:.4g}" for name, points in _series(rows).items() if not _changes(points)]
+    found = {name: points[0][1] for name, points in _series(rows).items() if not _changes(points)}
+    still = [
+        f"`{name}` {value:.6g}" if isinstance(value, float) else f"`{name}` {value}" for name, value in found.items()
+    ]
     return f"Never changed: {', '.join(still)}." if still else ""
 
 
@@ -235,14 +240,14 @@ def subplots(rows: int = 1, columns: int = 1, width: float | None = None, height
     return figure, grid
 
 
-def _space_evenly(figure: Any, rows: int, columns: int, beside: float = 0.75, between: float = 0.55) -> None:
+def _space_evenly(figure: Any, rows: int, columns: int, between: float, beside: float = 0.75) -> None:
     """Fixed room for numbers and titles: to measure every label of fifty axes takes as long as to draw them.
 
     Args:
         figure: of :func:`subplots`.
         rows, columns: of its axes.
-        beside: inches for the numbers at the left of axes.
         between: inches for the numbers below axes and the title of the next.
+        beside: inches for the numbers at the left of axes.
     """
     width, height = figure.get_size_inches()
     figure.set_layout_engine(None)

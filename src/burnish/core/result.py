@@ -32,6 +32,10 @@ class RunResult:
     value: Any
     resumed: bool = field(compare=False)
 
+    def __fspath__(self) -> str:
+        """Its folder, so that it can be given wherever a run's folder can."""
+        return str(self.path)
+
 
 def to_plain(value: Any, folder: Path) -> Any:
     """A loop's value as JSON can hold it: numbers of numpy as plain ones, paths below ``folder`` relative to it.

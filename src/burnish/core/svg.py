@@ -39,10 +39,11 @@ def inline_svg(figure: Any, title: str = "", least: float = LEAST) -> str:
 
     _clear(figure)
     _fit(figure)
-    buffer = io.StringIO()
+    buffer, dots = io.StringIO(), figure.dpi
     # A fixed salt and no date: the same run writes the same report. `savefig` would draw all of it twice for its edges.
     with matplotlib.rc_context({"svg.hashsalt": "burnish", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    figure.dpi = dots  # of what is drawn next; SVG has its own
     text = buffer.getvalue()
     text = re.sub(r"stroke: #([0-3][0-9a-f]){3}(?![0-9a-f])", "stroke: currentColor", text[text.index("<svg") :])
     text = re.sub(r"(?<![-\w])fill: #000000", "fill: currentColor", text)

@@ -12,6 +12,7 @@ import json
 import re
 import time
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,7 +169,7 @@ class RunCallback(TrainerCallback):
 
     def __init__(self, run: Run, boundary: int, stage: str, trainer: Any) -> None:
         self._run = run
-        self._trainer = trainer
+        self._trainer = weakref.proxy(trainer)  # or it would outlive its training, with the optimizer
         self._stage = stage
         self._boundary = boundary
         self._stopped = False

@@ -74,8 +74,8 @@ def distill(recipe: SakdRecipe, run: Run) -> Path:
     if run.finished:
         return run.path / "artifacts" / "model"
     accelerator = accelerator_of(recipe)
-    began = time.monotonic()
     samples = read_samples(recipe.data, run.note)
+    began = time.monotonic()  # an embedded model and its clips are there by now
     options: dict[str, Any] = {"workers": recipe.workers, "kind": recipe.executor, "ray_address": recipe.ray_address}
     options |= {"note": run.note, "progress": run.progress}
     folder = cache() / "clips"

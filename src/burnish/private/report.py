@@ -128,7 +128,8 @@ def duel_rows(duels: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> lis
     for row in (duels[place] for place in order[:LINES]):
         shown = {"text": shortened(row["text"], 90), "right": classes[row["label"]]}
         for side, words in SIDES.items():
-            shown[f"against {words}"] = edits(row["text"], row[side]["text"]) or "nothing helped"
+            helped = "nothing helped" if row[side]["right_before"] else "wrong before any edit"
+            shown[f"against {words}"] = edits(row["text"], row[side]["text"]) or helped
             shown[f"{words} said"] = classes[int(np.argmax(row[side]["after"]))]
         rows.append(shown)
     return rows

@@ -68,7 +68,7 @@ class Subject:
         """Run the recipe in a process of its own, in the run folder ``name``, saving at every chance."""
         path = self.written(name, how.pop("workers", 1))
         assert self.folder is not None
-        return run_in_child(path, self.work / name, self.folder, self.method, **how)
+        return run_in_child(path, self.work / name, self.folder, **how)
 
     def written(self, name: str, workers: int = 1) -> Path:
         """The recipe as a file, saving at every chance."""
@@ -176,9 +176,9 @@ def loads_light(subject: Subject) -> None:
     watched = (subject.folder, temporary)
     before = [_times(place) for place in watched]
     asked = (str(subject.written("asked")), str(temporary))
-    found = in_child(listen_to_check, asked, subject.folder, subject.method, subject.work / "heard.json")
+    found = in_child(listen_to_check, asked, subject.folder, subject.work / "heard.json")
     if "forecast" not in found:
-        raise ContractBroken(f"`check` failed: {found.get('failed', found)}")
+        raise ContractBroken(f"`check` failed: {found.get('failed') or found.get('message') or found['kind']}")
     for place, was in zip(watched, before, strict=True):  # what native code writes is heard by nobody
         found["wrote"] += sorted(name for name, when in _times(place).items() if was.get(name) != when)
     for what in ("started", "wrote"):  # a process writes as well: what it was for is said first

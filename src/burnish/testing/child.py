@@ -19,8 +19,6 @@ from typing import Any
 
 import psutil
 
-from burnish.core.method import Method
-
 LIMIT = 300.0
 """Seconds after which a run counts as hung."""
 
@@ -50,7 +48,6 @@ def run_in_child(
     recipe: Path,
     out: Path,
     folder: Path,
-    method: Method,
     *,
     die_at_write: int | None = None,
     die_after: float | None = None,
@@ -62,7 +59,6 @@ def run_in_child(
         recipe: a YAML file.
         out: the run's folder.
         folder: the working directory.
-        method: whose modules are imported once for all children.
         die_at_write: SIGKILL inside the write of this number, counted from when the loop is called.
         die_after: SIGKILL this many seconds after the loop is called.
         hidden: modules that seem not to be installed.
@@ -71,11 +67,11 @@ def run_in_child(
         How it ended.
     """
     told = out.parent / f"{out.name}-ended.json"
-    return Ended(**in_child(_ended, (recipe, out, die_at_write, die_after, tuple(hidden)), folder, method, told))
+    return Ended(**in_child(_ended, (recipe, out, die_at_write, die_after, tuple(hidden)), folder, told))
 
 
 def in_child(
-    work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], folder: Path, method: Method, told: Path
+    work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...], folder: Path, told: Path
 ) -> dict[str, Any]:
     """What ``work(*arguments)`` returns in a process of its own that starts in ``folder``, or how that process ended.
 
@@ -83,13 +79,12 @@ def in_child(
         work: a function of a module; what it returns must fit in JSON.
         arguments: for it.
         folder: the working directory, where the child finds modules too.
-        method: whose modules are imported once for all children.
         told: a file for the answer.
     """
     context = multiprocessing.get_context("forkserver")
-    # Imports of torch and the like take seconds; the server does them once, if it has not started yet.
-    loop = method.run.partition(":")[0] if isinstance(method.run, str) else str(getattr(method.run, "__module__", ""))
-    context.set_forkserver_preload(["burnish.api", "torch._dynamo", "transformers.modeling_utils", loop])
+    # Imports of torch and the like take seconds; the server does them once, if it has not started yet. Nothing of the
+    # method is among them: what its modules do when they are imported is to be seen.
+    context.set_forkserver_preload(["burnish.api", "torch._dynamo", "transformers.modeling_utils"])
     told.unlink(missing_ok=True)
     process = context.Process(target=_tell, args=(work, arguments, str(folder), str(told)))
     process.start()

@@ -33,7 +33,8 @@ class Watch:
         """Called by the interpreter."""
         if not self.on:
             return
-        what = str(arguments[0]) if event == "open" else f"{event} {arguments[0]}"
+        first = str(arguments[0]) if arguments else ""
+        what = first if event == "open" else f"{event} {first}".rstrip()
         if event in STARTING:
             heard = self.started
         elif event in CHANGING or (event == "open" and _writes(*arguments)):
@@ -93,11 +94,11 @@ def listen_to_check(recipe: str, temporary: str) -> dict[str, Any]:
         load_recipe(Path(recipe))[0].load("check")
         watch.on = True
         rows = {row["what"]: row["value"] for row in api.check(Path(recipe))}
+        forecast = {name: float(rows[name]) for name in NAMES if name in rows}
     except Exception as error:  # noqa: BLE001 - whatever it raises is what the contract wants to know
         return {"failed": f"{type(error).__name__}: {error}"}
     finally:
         watch.on = False
-    forecast = {name: rows[name] for name in NAMES if name in rows}
     return {"wrote": watch.wrote, "started": watch.started, "forecast": forecast}
 
 

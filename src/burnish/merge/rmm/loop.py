@@ -73,6 +73,7 @@ def summary(outcome: Outcome, problem: Problem, recipe: SearchRecipe) -> dict[st
 
     return {
         "search": recipe.search,
+        "verdict": _verdict(outcome),
         "architecture": outcome.architecture.to_plain(),
         "candidates": list(outcome.pool.names),
         "layers": list(problem.layout.lengths),

@@ -15,7 +15,9 @@ def sections(path: Path) -> list[Section]:
     data = read_json(path / "artifacts" / "outcome.json")
     if data is None:
         return []
-    text = f"{len(data['raw'])} proposals, {data['evaluated']} of them run; the rest were known."
+    worth = data.get("verdict", "")  # runs of older versions do not say it
+    text = f"{worth[:1].upper()}{worth[1:]}. " if worth else ""
+    text += f"{len(data['raw'])} proposals, {data['evaluated']} of them run; the rest were known."
     parts = [Section("Result", text, table=_table(data)), _architecture(data)]
     return [*parts, Section("Rewards", "What each proposal got, and the best so far.", figure=reward_figure(data))]
 

@@ -76,5 +76,5 @@ def level_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     axes.set_xlabel("step", fontsize=9)
     whole_steps(axes)
     axes.set_ylabel("share of the questions", fontsize=9)
-    axes.legend(fontsize=8, loc="lower right")  # framed: it lies on the areas
+    axes.legend(fontsize=8, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))  # not on the areas
     return figure
