@@ -104,7 +104,7 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
 
 
 def test_a_trainer_ends_with_its_training(tmp_path: Path) -> None:
-    """Its callback knows it, and it its callback: a cycle would keep weights and optimizer until garbage is collected."""
+    """Its callback knows it: a cycle would keep weights and optimizer until garbage is collected."""
     from burnish.core.run import Run
     from burnish.core.trainer import RunCallback
 

@@ -43,12 +43,12 @@ def inline_svg(figure: Any, title: str = "", least: float = LEAST) -> str:
     # A fixed salt and no date: the same run writes the same report. `savefig` would draw all of it twice for its edges.
     with matplotlib.rc_context({"svg.hashsalt": "burnish", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
-    figure.dpi = dots  # of what is drawn next; SVG has its own
     text = buffer.getvalue()
     text = re.sub(r"stroke: #([0-3][0-9a-f]){3}(?![0-9a-f])", "stroke: currentColor", text[text.index("<svg") :])
     text = re.sub(r"(?<![-\w])fill: #000000", "fill: currentColor", text)
     # A glyph or an area without a fill of its own is black in SVG: here it takes the page's.
     left, top, width, height = _edges(figure)
+    figure.dpi = dots  # for who draws it next; SVG has its own
     words = escape(". ".join(part for part in (title.rstrip("."), described(figure)) if part))
     head = (
         f'<svg role="img" aria-label="{words}" width="{width:.2f}pt" height="{height:.2f}pt" '
