@@ -153,7 +153,7 @@ def _legend(world: Simulation) -> list[tuple[str, str, str]]:
     common = sorted(counts, key=lambda block: (-counts[block], block))[:16]
     rows = [(block.replace("_", " "), colour_of(block), "block") for block in common]
     marks = [("animal", "#fff7ed", "animal"), ("hunter", "#991b1b", "hunter")]
-    teams = [(f"team {team}", TEAM_COLOURS[n % len(TEAM_COLOURS)], "agent") for n, team in enumerate(world.left)]
+    teams = [(team if "team" in team else f"team {team}", TEAM_COLOURS[n % len(TEAM_COLOURS)], "agent") for n, team in enumerate(world.left)]
     return [*teams, *marks, *rows]
 
 
@@ -164,4 +164,4 @@ def _legend_row(x: int, y: int, name: str, colour: str, shape: str) -> Iterator[
         yield f'<polygon points="{x + 5},{y - 9} {x + 11},{y + 2} {x},{y + 2}" fill="{colour}"/>'
     else:
         yield f'<circle cx="{x + 5.5}" cy="{y - 3.5}" r="5" fill="{colour}" stroke="#78716c"/>'
-    yield f'<text x="{x + 20}" y="{y}" font-size="12" fill="#44403c">{name}</text>'
+    yield f'<text x="{x + 20}" y="{y}" font-size="12" fill="currentColor">{name}</text>'
