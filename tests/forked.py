@@ -6,6 +6,7 @@ A process has one such server, and what it is to import counts until its first c
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from multiprocessing import forkserver
 
 from burnish.core.method import all_methods
@@ -42,6 +43,14 @@ LOOPS = [method.run.partition(":")[0] for method in all_methods()[0] if isinstan
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*HEAVY, *LOOPS, "tests.frozen"])
+
+
+def in_child(work: Callable[..., object], *arguments: object) -> None:
+    """Call a function of a module in a child, where shapes are not checked; what it raises is on the error stream."""
+    process = CONTEXT.Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, f"{work.__name__}{arguments}: exit status {process.exitcode}"
 
 
 def start_server() -> None:

@@ -11,6 +11,7 @@ import platformdirs
 import pytest
 from filelock import FileLock, Timeout
 
+from tests.forked import in_child
 from tests.short_models import train
 
 
@@ -47,7 +48,7 @@ def shared_cache(factory: pytest.TempPathFactory, *names: str) -> Path:
     def prepare(name: str, wait: float) -> None:
         with FileLock(folder / f"{name}.lock", timeout=wait):
             if not (folder / f"{name}.prepared").exists():
-                train(name, folder)
+                in_child(train, name, str(folder))
                 (folder / f"{name}.prepared").touch()
 
     free_first(names, prepare)

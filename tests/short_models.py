@@ -1,31 +1,21 @@
 """Embedded models after a part of their training: enough for the form of what they do. No page says how well they do.
 
-It trains in a child of the fork server: see :func:`train`.
+For a child: under the checks of shapes training takes far longer.
 """
 
 from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
-
-from tests.forked import CONTEXT
 
 
-def train(name: str, cache: Path) -> None:
-    """Train one into a cache, in a child: under the checks of shapes, which this process may make, it takes far longer.
+def train(name: str, cache: str) -> None:
+    """Train one into a cache.
 
     Args:
         name: of an embedded model, or ``dov4cl-demo``, the suspect of the recipe.
-        cache: a value for ``BURNISH_CACHE``.
+        cache: a value for ``BURNISH_CACHE``; set for good in this process.
     """
-    process = CONTEXT.Process(target=_train, args=(name, str(cache)))
-    process.start()
-    process.join()
-    assert process.exitcode == 0, f"{name}: exit status {process.exitcode}"
-
-
-def _train(name: str, cache: str) -> None:
     os.environ["BURNISH_CACHE"] = cache
     import torch
 

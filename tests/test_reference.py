@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 import burnish
+from burnish.core.parallel import one_thread
 from burnish.testbeds.models import prepare_model
+from tests.forked import in_child
 from tests.generate.untrained import equip_easel
 from tests.once import shared_cache
 from tests.prove.noise_evidence import write_noise
@@ -86,17 +89,24 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples speak of."""
     folder = tmp_path_factory.mktemp("desk")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BURNISH_CACHE", str(shared_cache(tmp_path_factory, *MODELS)))
+        cache = str(shared_cache(tmp_path_factory, *MODELS))
+        patch.setenv("BURNISH_CACHE", cache)
         for name, path in MODELS.items():
             prepare_model(name, folder / path)
-        patch.chdir(folder)
-        burnish.run("rftt/tiny", overrides=[word for word in SHORT if word != "--set"])
+    in_child(searched, str(folder), cache)
     (folder / "lines.txt").write_text("one line of text\nand another one\n" * 4)
     (folder / "mine.py").write_text(MINE)
     write_noise(folder / "evidence")
     equip_service(folder)
     equip_easel(folder)
     return folder
+
+
+def searched(folder: str, cache: str) -> None:
+    os.environ["BURNISH_CACHE"] = cache
+    os.chdir(folder)
+    with one_thread():
+        burnish.run("rftt/tiny", overrides=[word for word in SHORT if word != "--set"])
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from burnish.core.parallel import one_thread
 from burnish.core.run import Run
 from burnish.core.study import StudyRecipe
 from burnish.generate.plan import Plan
@@ -43,6 +44,7 @@ from burnish.testbeds.easel.checker import fulfils
 from burnish.testbeds.easel.prompts import CATEGORIES
 from burnish.testbeds.easel.sources import draw
 from burnish.testbeds.easel.world import SHAPE_WORLD, Thing, render
+from tests.forked import in_child
 from tests.judging import judged
 
 WAYS = {PLAIN: (ONCE, TWICE, MENDED), REAL_PLAIN: (ONCE, TWICE, MENDED), REFINED: (REWRITTEN,)}
@@ -165,10 +167,15 @@ def test_every_claim_is_of_models_that_some_size_trains() -> None:
 
 @pytest.mark.slow
 def test_smoke(tmp_path: Path) -> None:
+    """In a child: the checks of shapes would take as long as the trainings, and those of `generate` have them."""
+    in_child(smoke, tmp_path / "run")
+
+
+def smoke(path: Path) -> None:
     recipe = StudyRecipe(method="study:mint", size="smoke", seeds=1)
-    with Run(recipe, tmp_path / "run", quiet=True) as run:
+    with one_thread(), Run(recipe, path, quiet=True) as run:
         outcome = STUDY.run(recipe, run)
-    cells = json.loads((tmp_path / "run" / "artifacts" / "cells.json").read_text())
+    cells = json.loads((path / "artifacts" / "cells.json").read_text())
     assert [each["model"] for each in cells] == list(DESIGNS["smoke"].models)
     assert len(outcome.questions) == len(ASKED) + 2
 

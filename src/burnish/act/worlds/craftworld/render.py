@@ -153,7 +153,8 @@ def _legend(world: Simulation) -> list[tuple[str, str, str]]:
     common = sorted(counts, key=lambda block: (-counts[block], block))[:16]
     rows = [(block.replace("_", " "), colour_of(block), "block") for block in common]
     marks = [("animal", "#fff7ed", "animal"), ("hunter", "#991b1b", "hunter")]
-    teams = [(team if "team" in team else f"team {team}", TEAM_COLOURS[n % len(TEAM_COLOURS)], "agent") for n, team in enumerate(world.left)]
+    named = [team if "team" in team else f"team {team}" for team in world.left]
+    teams = [(name, TEAM_COLOURS[n % len(TEAM_COLOURS)], "agent") for n, name in enumerate(named)]
     return [*teams, *marks, *rows]
 
 
