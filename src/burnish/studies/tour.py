@@ -22,6 +22,7 @@ from burnish.studies.catalogue import find_study, judged, perform
 from burnish.studies.tour_merge import show_merges
 
 SIZES = ("smoke", "tour")
+SMOKE = "A smoke run: it shows that every line runs, in a minute; its figures mean nothing."
 METHODS_TEXT = (
     "What each paper claims. A verdict comes from the stored result of `burnish study NAME --size quick|full --store`, "
     "over several seeds with intervals; a tour runs one seed to show how a method works and judges nothing."
@@ -67,6 +68,7 @@ def _tour(size: str, out: Path, fresh: bool) -> Path:
     rest = [*(each.details for each in (merged, *shown)), planned, Section("Where it ran", table=machine, folded=True)]
     command = f"burnish tour --size {size} --out {out} --fresh"
     lead = summary(merged.row["what came of it"], len(shown), [each.stored for each in shown if each.stored])
+    lead = f"{SMOKE} {lead}" if size == "smoke" else lead
     return write_report(out / "report.html", "A tour of Burnish", lead, [table, *rest], command, moment(time.time()))
 
 
