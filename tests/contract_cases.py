@@ -110,7 +110,11 @@ def forks(recipe: WalkRecipe) -> list[tuple[str, str]]:
 
 
 def counts_in_numpy(recipe: WalkRecipe) -> list[tuple[str, Any]]:
-    return [("memory_bytes", np.float32(1e9)), ("disk_bytes", "many")]
+    return [("memory_bytes", np.float32(2e9)), ("disk_bytes", np.int64(7)), ("seconds", 1)]
+
+
+def counts_in_words(recipe: WalkRecipe) -> list[tuple[str, Any]]:
+    return [("memory_bytes", 10), ("disk_bytes", "many")]
 
 
 def opens_a_pool(recipe: WalkRecipe) -> list[tuple[str, str]]:
@@ -155,6 +159,7 @@ EXTRALESS = Method(name="extraless", recipe=WalkRecipe, run=walk, needs=("wave",
 WRITES = Method(name="writes", recipe=WalkRecipe, run=walk, check=writes)
 AT_IMPORT = Method(name="at_import", recipe=WalkRecipe, run=walk, check="tests.contract_at_import:check")
 FORKS = Method(name="forks", recipe=WalkRecipe, run=walk, check=forks)
+WORDS = Method(name="words", recipe=WalkRecipe, run=walk, check=counts_in_words)
 NUMPY = Method(name="numpy", recipe=WalkRecipe, run=walk, check=counts_in_numpy)
 POOL = Method(name="pool", recipe=WalkRecipe, run=walk, check=opens_a_pool)
 UNHEARD = Method(name="unheard", recipe=WalkRecipe, run=walk, check=writes_unheard)

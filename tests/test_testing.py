@@ -35,7 +35,7 @@ def test_a_method_that_keeps_it(tmp_path: Path) -> None:
         ("UNHEARD", checks.loads_light, "`check` wrote note.safetensors"),
         ("AT_IMPORT", checks.loads_light, "`check` wrote at_import.txt"),
         ("FORKS", checks.loads_light, "`check` started os.fork"),
-        ("NUMPY", checks.loads_light, "`check` failed: ValueError: could not convert string to float: 'many'"),
+        ("WORDS", checks.loads_light, "`check` failed: ValueError: could not convert string to float: 'many'"),
         ("POOL", checks.loads_light, "`check` started a process of multiprocessing"),
         ("STARTS", checks.loads_light, "`check` started subprocess.Popen true"),
         ("RAISES", checks.runs, "the run ended with UserError: .*ZeroDivisionError: of its own"),
@@ -63,6 +63,12 @@ def test_a_run_that_breaks_it(name: str, check: object, said: str, tmp_path: Pat
     checks.runs(whole)
     with pytest.raises(ContractBroken, match=said):
         check(whole)
+
+
+def test_a_forecast_in_numbers_of_numpy_is_one(tmp_path: Path) -> None:
+    asked = subject("NUMPY", tmp_path)
+    checks.loads_light(asked)
+    assert asked.forecast == {"memory_bytes": 2e9, "disk_bytes": 7.0, "seconds": 1.0}
 
 
 @pytest.mark.parametrize(

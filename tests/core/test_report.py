@@ -10,6 +10,7 @@ from burnish.core.recipe import Recipe
 from burnish.core.report import (
     Section,
     curve_figure,
+    logged_series,
     machine_rows,
     mean_of,
     moment,
@@ -20,6 +21,10 @@ from burnish.core.report import (
 )
 from burnish.core.run import Run
 from burnish.core.svg import inline_svg
+
+
+def drawn(rows: list[dict[str, Any]]) -> Any:
+    return curve_figure(logged_series(rows))
 
 
 def section() -> Section:
@@ -74,22 +79,22 @@ def test_backticks_are_code_and_stay_escaped(tmp_path: Path) -> None:
 
 
 def test_steps_are_whole() -> None:
-    figure = curve_figure([{"step": step, "a": step} for step in (1, 2)])
+    figure = drawn([{"step": step, "a": step} for step in (1, 2)])
     assert all(tick == round(tick) for tick in figure.axes[0].get_xticks())
 
 
 def test_curves() -> None:
-    assert curve_figure([{"step": 0, "a": 1}]) is None
-    figure = curve_figure([{"step": n, "a": n, "b": n, "c": n, "d": -n, "note": "x", "flag": True} for n in range(3)])
+    assert drawn([{"step": 0, "a": 1}]) is None
+    figure = drawn([{"step": n, "a": n, "b": n, "c": n, "d": -n, "note": "x", "flag": True} for n in range(3)])
     assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == ["a", "b", "c", "d"]
 
 
 def test_what_never_changed_is_said_and_not_drawn(tmp_path: Path) -> None:
     rows = [{"step": step, "falls": -step, "still": 0.25, "once": 1} for step in range(3)]
     del rows[0]["once"], rows[1]["once"]
-    figure = curve_figure(rows)
+    figure = drawn(rows)
     assert [axes.get_title() for axes in figure.axes] == ["falls"]
-    assert curve_figure([{"step": step, "still": 0.25} for step in range(3)]) is None
+    assert drawn([{"step": step, "still": 0.25} for step in range(3)]) is None
     with Run(Recipe(method="rmm"), tmp_path / "run", quiet=True) as run:
         for step in range(3):
             run.log(step, still=0.25)
@@ -99,7 +104,7 @@ def test_what_never_changed_is_said_and_not_drawn(tmp_path: Path) -> None:
 
 def test_labels_of_curves_do_not_meet() -> None:
     """Their room is fixed: the longest numbers that are written still keep clear of the curves at their left."""
-    figure = curve_figure([{"step": step, **dict.fromkeys("abcdef", -0.00012 * step)} for step in range(9)])
+    figure = drawn([{"step": step, **dict.fromkeys("abcdef", -0.00012 * step)} for step in range(9)])
     text = inline_svg(figure)
     width = float(re.search(r'width="([\d.]+)pt"', text)[1]) / 72  # type: ignore[index]
     assert width < figure.get_size_inches()[0] + 0.1

@@ -11,7 +11,7 @@ from PIL import Image
 from burnish.core.errors import UserError
 from burnish.generate.plan import Wording
 from burnish.generate.recipe import SourceSettings
-from burnish.generate.training.samples import Sample, read_samples
+from burnish.generate.training.samples import Sample, read_each_once, read_samples
 
 SIZE = (8, 8)
 CAT = {"image": "cat.png", "prompt": "a cat"}
@@ -31,6 +31,14 @@ def read(
     found = SourceSettings.model_validate({"source": str(source or home), **settings})
     lines_told: list[str] = [] if told is None else told
     return read_samples(found, Wording(), SIZE, lines_told.append)
+
+
+def test_a_source_that_several_stages_name_is_read_once(home: Path) -> None:
+    read(home, CAT, CAT)
+    whole, part = (SourceSettings.model_validate({"source": str(home), "limit": limit}) for limit in (None, 1))
+    first, other, again = read_each_once([whole, part, whole], Wording(), SIZE)
+    assert again is first
+    assert (len(first), len(other)) == (2, 1)
 
 
 def test_a_row_has_what_is_known_and_is_read_from_the_folder_or_its_list(home: Path) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 from burnish.core.errors import UserError
 from burnish.core.files import write_atomic
 from burnish.core.metrics import duration, read_metrics
-from burnish.core.svg import broken, inline_svg
+from burnish.core.svg import POINTS, broken, inline_svg
 from burnish.core.yaml_marks import load_yaml
 
+Series = dict[str, list[tuple[int, float]]]
 NARROW = 4.6
 """Inches of a figure: no wider than a telephone shows with its text still to be read."""
 
@@ -99,10 +100,10 @@ def run_report(
     lead = f"Status: {run['status']}. Took {took} of wall time and {duration(run['cpu_seconds'])} of CPU time"
     lead += f", in {resumed + 1} sessions." if resumed else "."
     parts = list(sections)
-    rows = read_metrics(path / "metrics.jsonl")
-    if _series(rows):
-        said = f"Everything the run logged, by step. {_never_changed(rows)}".rstrip()
-        parts.append(Section("Curves", said, figure=curve_figure(rows)))
+    series = logged_series(read_metrics(path / "metrics.jsonl"))
+    if series:
+        said = f"Everything the run logged, by step. {_never_changed(series)}".rstrip()
+        parts.append(Section("Curves", said, figure=curve_figure(series)))
     settings = [{"setting": key, "value": value} for key, value in _flat(recipe)]
     parts.append(Section("What was asked", "The recipe with every default written out.", table=settings))
     machine = machine_rows({**run["hardware"], **run["versions"]}, run.get("git_revision"))
@@ -173,42 +174,43 @@ def checked_sections(found: Any, method: str) -> list[Section]:
     return sections
 
 
-def curve_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Small multiples of every logged number that changed, by step; ``None`` if none did."""
-    series = {name: points for name, points in _series(rows).items() if _changes(points)}
-    if not series:
-        return None
-    columns = min(3, len(series))
-    lines = -(-len(series) // columns)
-    width = 3.4
-    figure, grid = subplots(lines, columns, width=width * columns, height=2.3 * lines)
-    titles = [broken(name, 0.92 * 72 * width, 9) for name in series]
-    _space_evenly(figure, lines, columns, between=0.4 + 0.15 * max(title.count("\n") + 1 for title in titles))
-    for axes, (name, points) in zip(grid.flat, series.items(), strict=False):
-        steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, linewidth=1.2)
-        axes.locator_params(nbins=5)
-        whole_steps(axes)
-        axes.set_title(name, fontsize=9)
-    for axes in list(grid.flat)[len(series) :]:
-        axes.set_visible(False)
-    return figure
-
-
-def _series(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+def logged_series(rows: Sequence[Mapping[str, Any]]) -> Series:
     """Step and value of every number that was logged more than once, by name."""
     names = sorted({name for row in rows for name, value in row.items() if name != "step" and _is_number(value)})
     found = {name: [(row["step"], row[name]) for row in rows if _is_number(row.get(name))] for name in names}
     return {name: points for name, points in found.items() if len(points) > 1}
 
 
+def curve_figure(logged: Series) -> Any:
+    """Small multiples of every logged number that changed, by step; ``None`` if none did."""
+    series = {name: points for name, points in logged.items() if _changes(points)}
+    if not series:
+        return None
+    columns = min(3, len(series))
+    lines = -(-len(series) // columns)
+    width = 3.4
+    figure, grid = subplots(lines, columns, width=width * columns, height=2.3 * lines)
+    titles = [broken(name, 0.92 * POINTS * width, 9) for name in series]
+    _space_evenly(figure, lines, columns, between=0.4 + 0.15 * max(title.count("\n") + 1 for title in titles))
+    for axes, title, points in zip(grid.flat, titles, series.values(), strict=False):
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, linewidth=1.2)
+        axes.locator_params(nbins=5)
+        whole_steps(axes)
+        axes.set_title(title, fontsize=9)
+    for axes in list(grid.flat)[len(series) :]:
+        axes.set_visible(False)
+    return figure
+
+
 def _changes(points: Sequence[tuple[int, float]]) -> bool:
-    return len({str(value) for _, value in points}) > 1  # a number that is none equals not even itself
+    first = str(points[0][1])  # as text: a number that is none equals not even itself
+    return any(str(value) != first for _, value in points)
 
 
-def _never_changed(rows: Sequence[Mapping[str, Any]]) -> str:
+def _never_changed(logged: Series) -> str:
     """The others in a sentence; empty if there is none."""
-    found = {name: points[0][1] for name, points in _series(rows).items() if not _changes(points)}
+    found = {name: points[0][1] for name, points in logged.items() if not _changes(points)}
     still = [
         f"`{name}` {value:.6g}" if isinstance(value, float) else f"`{name}` {value}" for name, value in found.items()
     ]

@@ -122,8 +122,9 @@ class Run:
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Yield from ``items`` and show how far the loop is, with ETA, once it takes longer than a second."""
-        goes_on = isinstance(items, range) and (items.start == self._resumed_at or items.stop == total)
-        done = items.start if isinstance(items, range) and goes_on else 0
+        done = 0
+        if isinstance(items, range) and (items.start == self._resumed_at or items.stop == total):
+            done = items.start
         return self._progress.track(items, label, total, done)
 
     def log(self, step: int, **values: Any) -> None:

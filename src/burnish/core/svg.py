@@ -50,15 +50,12 @@ def inline_svg(figure: Any, title: str = "", least: float = LEAST) -> str:
     left, top, width, height = _edges(figure)
     figure.dpi = dots  # for who draws it next; SVG has its own
     words = escape(". ".join(part for part in (title.rstrip("."), described(figure)) if part))
-    head = (
+    tag, drawn = text.removeprefix("<svg").split(">", 1)
+    others = re.sub(r' (width|height|viewBox)="[^"]*"', "", tag)
+    return (
         f'<svg role="img" aria-label="{words}" width="{width:.2f}pt" height="{height:.2f}pt" '
         f'viewBox="{left:.2f} {top:.2f} {width:.2f} {height:.2f}" '
-        f'style="fill: currentColor; min-width: {least * width / POINTS * PIXELS:.0f}px"'
-    )
-    return (
-        head
-        + re.sub(r' (width|height|viewBox)="[^"]*"', "", text[len("<svg") : text.index(">")])
-        + text[text.index(">") :]
+        f'style="fill: currentColor; min-width: {least * width / POINTS * PIXELS:.0f}px"{others}>{drawn}'
     )
 
 

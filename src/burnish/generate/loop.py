@@ -22,13 +22,13 @@ from burnish.generate.folder import Unified, check_codec, load_unified
 from burnish.generate.initial import from_scratch, from_text, routing_table
 from burnish.generate.plan import Wording
 from burnish.generate.plan_file import to_yaml
-from burnish.generate.recipe import MintRecipe, SourceSettings
+from burnish.generate.recipe import MintRecipe
 from burnish.generate.script import Script
 from burnish.generate.steps.chain import Policy, run_chain
 from burnish.generate.steps.outcome import outcome
 from burnish.generate.steps.state import State
 from burnish.generate.training.defects import pixels_of
-from burnish.generate.training.samples import Sample, read_samples
+from burnish.generate.training.samples import read_each_once, read_samples
 from burnish.generate.training.trainer import Trainer
 
 SHOWN = 6
@@ -64,7 +64,8 @@ def train(recipe: MintRecipe, run: Run) -> Path:
         run.note(f"every expert starts from {recipe.model.base}")
     if isinstance(unified.codec, LatentCodec):
         unified.codec.model.to(accelerator.device)
-    samples = stage_samples(recipe, unified, run)
+    sources = [stage.data or recipe.data for stage in recipe.stages]
+    samples = read_each_once(sources, recipe.wording, unified.codec.size, run.note)
     test = read_samples(recipe.test, recipe.wording, unified.codec.size, run.note) if recipe.test is not None else []
     script = Script(unified.tokenizer, recipe.wording)
     shards = run.path / "checkpoints"
@@ -139,19 +140,6 @@ def _tokenizer(recipe: MintRecipe) -> Any:
     if ":" in name and not Path(name).expanduser().exists():
         return import_object(name, "tokenizer")()
     return load_tokenizer(name)
-
-
-def stage_samples(recipe: MintRecipe, unified: Unified, run: Run) -> list[list[Sample]]:
-    """The samples of each stage; a source that several name is read once."""
-    known: dict[str, list[Sample]] = {}
-    found = []
-    for stage in recipe.stages:
-        source: SourceSettings = stage.data or recipe.data
-        key = source.model_dump_json()
-        if key not in known:
-            known[key] = read_samples(source, recipe.wording, unified.codec.size, run.note)
-        found.append(known[key])
-    return found
 
 
 def show(unified: Unified, prompts: Sequence[str], run: Run) -> None:

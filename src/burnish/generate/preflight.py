@@ -19,7 +19,7 @@ from burnish.generate.loop import start_model
 from burnish.generate.model import UnifiedModel
 from burnish.generate.recipe import MintRecipe
 from burnish.generate.training.course import mix_said, rows_by_task
-from burnish.generate.training.samples import read_samples
+from burnish.generate.training.samples import read_each_once
 
 ADAM = 16
 """Bytes a parameter in training: weight, gradient, two moments, single precision."""
@@ -66,13 +66,9 @@ def check(recipe: MintRecipe) -> list[tuple[str, Any]]:
         ("model", f"{parameters / 1e6:,.2f} M parameters"),
         ("pictures", f"{height} x {width} pixels as {rows} x {columns} patches of {codec.patch_dim} numbers"),
     ]
-    known_samples: dict[str, int] = {}
-    for number, stage in enumerate(recipe.stages, 1):
-        source = stage.data or recipe.data
-        key = source.model_dump_json()
-        if key not in known_samples:
-            known_samples[key] = len(read_samples(source, recipe.wording, codec.size))
-        samples = known_samples[key]
+    sources = [stage.data or recipe.data for stage in recipe.stages]
+    read = read_each_once(sources, recipe.wording, codec.size)
+    for number, (stage, source, samples) in enumerate(zip(recipe.stages, sources, map(len, read), strict=True), 1):
         rounds = stage.steps * stage.batch / samples
         found.append(
             (

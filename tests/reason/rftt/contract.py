@@ -30,7 +30,8 @@ SETTINGS: dict[str, Any] = {
     },
     "keep": 3,
 }  # fmt: skip
-"""Both phases, more than one wave of trees, accumulation in both trainings."""
+"""Both phases, more than one wave of trees, accumulation in both trainings. The last step of reinforcement ends no
+epoch: a run that is killed after it must make no step more."""
 
 
 def recipe(folder: Path) -> dict[str, Any]:

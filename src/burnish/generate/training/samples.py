@@ -6,7 +6,7 @@ Pictures of files are opened when they are needed, those that a function gives a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -93,6 +93,21 @@ def read_samples(
     if not found:
         raise UserError(f"data.source: {settings.source}: not one sample in it")
     return found
+
+
+def read_each_once(
+    sources: Sequence[SourceSettings],
+    wording: Wording,
+    size: tuple[int, int],
+    note: Callable[[str], None] = lambda _message: None,
+) -> list[list[Sample]]:
+    """The samples of each of several sources, as :func:`read_samples`; one that comes again is read once."""
+    known: dict[str, list[Sample]] = {}
+    for source in sources:
+        key = source.model_dump_json()
+        if key not in known:
+            known[key] = read_samples(source, wording, size, note)
+    return [known[source.model_dump_json()] for source in sources]
 
 
 def _rows(settings: SourceSettings, wording: Wording) -> Iterator[Row]:
